@@ -1,0 +1,1 @@
+"""Few-shot methods, one paper a file. `base.py` is the contract that a plug-in implements."""

@@ -1,0 +1,78 @@
+"""The contract of a method, and the few tensor helpers that most methods share.
+
+A new method is a class like this one, in any file or package:
+
+    @dataclass(frozen=True)
+    class NearestShot(Method):
+        '''Score of a class: minus the distance to its nearest support image.'''
+
+        power: float = parameter(2.0, "exponent of the distance")
+
+        def classify(self, episodes: Episodes) -> Tensor:
+            distance = torch.cdist(episodes.query, episodes.support) ** self.power      # [E, Q, S]
+            mine = one_hot(episodes.support_labels, episodes.ways).bool()               # [E, S, N]
+            return -distance[..., None].where(mine[:, None], torch.inf).amin(dim=2)     # [E, Q, N]
+
+Letters in shape comments: E episodes, N ways (classes), S support rows, Q query rows, D feature width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..tasks.episodes import Episodes
+from ..tasks.parameters import parameter
+
+__all__ = ["Episodes", "Method", "class_means", "one_hot", "parameter"]
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A few-shot classifier. Subclasses are frozen dataclasses whose fields are the method's hyper-parameters.
+
+    One instance serves many episodes and keeps nothing between them: permuting the episodes, or the query rows, permutes the
+    scores and changes nothing else.
+
+    Attributes:
+        inputs: what `Episodes.support` and `Episodes.query` hold: "features" [E, S, D] or "images" [E, S, C, H, W].
+        transductive: whether the score of a query may depend on the episode's other queries.
+        uses_class_names: whether `Episodes.class_names` is wanted.
+        uses_train_mean: whether `Episodes.train_mean` is wanted (the train split is then encoded too).
+        version: changes when the scores do; part of every record.
+        citation: paper, in one line.
+    """
+
+    inputs: ClassVar[Literal["features", "images"]] = "features"
+    transductive: ClassVar[bool] = False
+    uses_class_names: ClassVar[bool] = False
+    uses_train_mean: ClassVar[bool] = False
+    version: ClassVar[str] = "1"
+    citation: ClassVar[str] = ""
+
+    @abstractmethod
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score every query of every episode against its classes.
+
+        Args:
+            episodes: E episodes with their features or images.
+
+        Returns:
+            float [E, Q, N], higher is better; only the order within a query's N scores counts.
+        """
+
+
+def one_hot(labels: Tensor, ways: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """One-hot rows of int64 labels [..., S] as [..., S, N]; a padded place (label −1) is a row of zeros."""
+    return (labels[..., None] == torch.arange(ways, device=labels.device)).to(dtype)
+
+
+def class_means(support: Tensor, labels: Tensor, ways: int) -> Tensor:
+    """Mean support feature of each class: [E, S, D] and [E, S] to [E, N, D]; zeros for a class that has none."""
+    member = one_hot(labels, ways, support.dtype)  # [E, S, N]
+    counts = member.sum(dim=1).clamp(min=1)  # [E, N]
+    return torch.bmm(member.transpose(1, 2), support) / counts[..., None]

@@ -1,0 +1,1 @@
+"""Datasets, one a file, and the common store they prepare into."""

@@ -1,0 +1,187 @@
+"""What a dataset is: named classes in three class splits, each split a block of uint8 images stored class by class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import UsageError, UserError, did_you_mean
+from ..files import cache_root
+from ..progress import SILENT, Progress
+from . import store
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One class split of a dataset, ready to read.
+
+    Attributes:
+        dataset: the dataset's name.
+        name: train, val or test.
+        images: uint8 [n, H, W, C], memory-mapped, rows class by class.
+        offsets: int64 [classes + 1], where the rows of each class begin; the last is n.
+        class_ids: identifiers, one a class (WordNet ids, `alphabet/character`, …).
+        class_names: readable names, one a class.
+        fingerprint: hexadecimal SHA-256 over shape, classes, counts and every image byte.
+    """
+
+    dataset: str
+    name: str
+    images: np.ndarray
+    offsets: np.ndarray
+    class_ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [n], the class of each row."""
+        return np.repeat(np.arange(len(self.class_ids)), np.diff(self.offsets))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What one split will hold, known before its images are made.
+
+    Attributes:
+        class_ids: identifiers, one a class.
+        class_names: readable names, one a class.
+        counts: images a class.
+        shape: (H, W, C).
+        fill: writes every image into a uint8 array [sum(counts), H, W, C], rows class by class, and reports progress.
+        sources: one name a row (a file, or how the image was made), or empty.
+    """
+
+    class_ids: Sequence[str]
+    class_names: Sequence[str]
+    counts: Sequence[int]
+    shape: tuple[int, int, int]
+    fill: Callable[[np.ndarray, Progress], None]
+    sources: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Dataset(ABC):
+    """A dataset. Subclasses are frozen dataclasses whose fields are the dataset's parameters.
+
+    Attributes:
+        name: what `--dataset` takes.
+        version: changes when the images or the splits do; tasks of different versions are never compared.
+        citation: paper, in one line.
+        licence: of the images.
+        homepage: where the original is.
+        made_here: True when images are rendered by this package, so that a split can be built without a source.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    citation: ClassVar[str]
+    licence: ClassVar[str]
+    homepage: ClassVar[str]
+    made_here: ClassVar[bool] = False
+
+    @abstractmethod
+    def class_list(self, split: str) -> list[tuple[str, str]]:
+        """(identifier, readable name) of each class of a split, in label order; works without images."""
+
+    @abstractmethod
+    def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
+        """Say what a split will hold.
+
+        Args:
+            split: train, val or test.
+            source: a copy of the data that the user has; None means the dataset's own origin (rendering or download).
+            progress: told of downloads.
+
+        Raises:
+            UserError: the source is missing, incomplete or of an unknown layout, or there is no network.
+        """
+
+    def folder(self) -> Path:
+        """Where this dataset, with these parameters, is prepared."""
+        variant = "".join(f"-{key}={value}" for key, value in self.changed_parameters().items())
+        return cache_root() / "datasets" / f"{self.name}-{self.version}{variant}"
+
+    def changed_parameters(self) -> dict[str, Any]:
+        """The parameters that differ from their defaults."""
+        defaults = {name: field.default for name, field in self.__dataclass_fields__.items()}
+        return {key: value for key, value in asdict(self).items() if value != defaults[key]}
+
+    def prepare(
+        self, source: Path | None = None, splits: Sequence[str] = SPLITS, progress: Progress = SILENT, again: bool = False
+    ) -> dict[str, Split]:
+        """Build the splits that are not there yet (or all of `splits`, with `again`) and open them."""
+        prepared = {}
+        for split in splits:
+            folder = self.folder() / split_name(split)
+            if again or store.check(folder) is not None:
+                contents = self.contents(split, source, progress)
+                store.build(folder, contents, self._about(split), progress)
+            prepared[split] = self._open(split)
+        return prepared
+
+    def split(self, split: str, progress: Progress = SILENT) -> Split:
+        """Open a split; build it first when it is missing or damaged.
+
+        Raises:
+            UserError: it is not there and cannot be made or downloaded.
+        """
+        folder = self.folder() / split_name(split)
+        problem = store.check(folder)
+        if problem is None:
+            return self._open(split)
+        if problem != store.ABSENT:
+            progress.say(f"{self.name}, {split}: {problem}; building it again")
+        return self.prepare(None, (split,), progress)[split]
+
+    def _open(self, split: str) -> Split:
+        images, manifest = store.open_folder(self.folder() / split)
+        return Split(
+            dataset=self.name,
+            name=split,
+            images=images,
+            offsets=np.concatenate([[0], np.cumsum(manifest["counts"])]).astype(np.int64),
+            class_ids=tuple(manifest["class_ids"]),
+            class_names=tuple(manifest["class_names"]),
+            fingerprint=manifest["fingerprint"],
+        )
+
+    def _about(self, split: str) -> dict[str, Any]:
+        return {
+            "dataset": self.name,
+            "version": self.version,
+            "parameters": asdict(self),
+            "split": split,
+            "citation": self.citation,
+            "licence": self.licence,
+            "homepage": self.homepage,
+        }
+
+
+def split_name(split: str) -> str:
+    """Check the name of a class split.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
+    return split
+
+
+def existing(source: Path) -> Path:
+    """Check that a source given by the user is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not source.exists():
+        raise UserError(f"--from {source}: no such file or folder")
+    return source

@@ -1,0 +1,113 @@
+"""Episodes: as row numbers (`EpisodeBatch`, what a sampler draws) and with the rows filled in (`Episodes`, what a method sees).
+
+Letters in shape comments: E episodes, N ways (classes), S support rows, Q query rows, D feature width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ABSENT = -1  # the label of a padded place, everywhere
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """E episodes as row numbers into one split of one dataset.
+
+    Episodes of unequal shape are padded at the end; a padded place has label −1 (and row or class 0 and −1).
+
+    Attributes:
+        support: int64 [E, S], rows. Shot-major (first shot of every class, then the second, …), so that the 1-shot support
+            is a prefix of the 5-shot support.
+        support_labels: int64 [E, S], 0 … N − 1 within the episode, or −1.
+        query: int64 [E, Q], rows.
+        query_labels: int64 [E, Q], 0 … N − 1 or −1.
+        classes: int64 [E, N], class numbers in the split, or −1.
+        index: int64 [E], the episodes' numbers in the task.
+    """
+
+    support: np.ndarray
+    support_labels: np.ndarray
+    query: np.ndarray
+    query_labels: np.ndarray
+    classes: np.ndarray
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of episodes, E."""
+        return len(self.support)
+
+    def __getitem__(self, episodes: slice | np.ndarray) -> EpisodeBatch:
+        """The chosen episodes, as a batch."""
+        return EpisodeBatch(**{field.name: getattr(self, field.name)[episodes] for field in fields(self)})
+
+    def trimmed(self) -> EpisodeBatch:
+        """The same episodes without the columns that are padding in all of them."""
+        s, q, n = (_columns_used(labels) for labels in (self.support_labels, self.query_labels, self.classes))
+        return replace(
+            self,
+            support=self.support[:, :s],
+            support_labels=self.support_labels[:, :s],
+            query=self.query[:, :q],
+            query_labels=self.query_labels[:, :q],
+            classes=self.classes[:, :n],
+        )
+
+    def as_bytes(self) -> bytes:
+        """The drawn numbers, episode after episode, as little-endian 32-bit integers: the same for any batch size."""
+        parts = (self.support, self.support_labels, self.query, self.query_labels, self.classes)
+        return np.concatenate(parts, axis=1).astype("<i4").tobytes()
+
+
+def _columns_used(labels: np.ndarray) -> int:
+    used = np.flatnonzero((labels != ABSENT).any(axis=0))
+    return int(used[-1]) + 1 if len(used) else 0
+
+
+def digest(batches: Iterable[EpisodeBatch]) -> str:
+    """Hexadecimal SHA-256 over the drawn indices of consecutive batches."""
+    sha = hashlib.sha256()
+    for batch in batches:
+        sha.update(batch.as_bytes())
+    return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """A batch of episodes with its rows filled in. What a method is given; true labels of queries are there in training only.
+
+    Attributes:
+        support: float [E, S, D] features or [E, S, C, H, W] images, as the method's `inputs` asks.
+        support_labels: int64 [E, S], 0 … N − 1, or −1 where a place is padding.
+        query: float [E, Q, D] or [E, Q, C, H, W]. Scores of padded queries are ignored.
+        ways: N, the largest number of classes of any episode here.
+        class_mask: bool [E, N], False where an episode has fewer classes. Scores there are ignored.
+        seeds: int64 [E], one number an episode for methods that need randomness; a function of task seed and episode index.
+        class_names: names [E][N], for methods that set `uses_class_names`.
+        train_mean: float [D], mean feature of the train split, for methods that set `uses_train_mean`.
+        backbone: the encoder, for methods whose `inputs` are images; left unchanged by them.
+        query_labels: int64 [E, Q], only in meta-training, never when a method is evaluated.
+    """
+
+    support: Tensor
+    support_labels: Tensor
+    query: Tensor
+    ways: int
+    class_mask: Tensor
+    seeds: Tensor
+    class_names: tuple[tuple[str, ...], ...] | None = None
+    train_mean: Tensor | None = None
+    backbone: nn.Module | None = None
+    query_labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of episodes, E."""
+        return len(self.support)

@@ -1,0 +1,257 @@
+"""Samplers: which classes and images make up episode i. Each is a pure function of its fields and i.
+
+A sampler knows only how many images each class of a split has; rows of class c are `offsets[c]` … `offsets[c + 1] − 1`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .episodes import ABSENT, EpisodeBatch
+from .errors import UsageError
+from .random_streams import bounded, distinct, uniform, words
+
+# Purposes of the random streams. Appending is safe; a changed number changes every published episode.
+CLASSES, QUERIES, SUPPORT, SHAPE, SHARES, EPISODE_SEEDS, DISJOINT = range(7)
+CHUNK = 2048  # episodes drawn at a time: the working arrays then stay in the cache
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """Draws episodes from the classes of one split.
+
+    Attributes:
+        offsets: int64 [C + 1], where the rows of each class begin; the last is the number of rows.
+        seed: 0 ≤ seed < 2⁶⁴.
+    """
+
+    name: ClassVar[str]
+    offsets: np.ndarray
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if not 0 <= self.seed < 2**64:
+            raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
+        self.check()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a `UsageError` where the split has too few classes or images for the episodes asked for."""
+
+    @abstractmethod
+    def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
+        """Draw episodes `start` to `stop` at once."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Every setting that the episodes depend on besides split and seed, for the record."""
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int64 [C], images a class."""
+        return np.diff(self.offsets)
+
+    def draw(self, start: int, stop: int) -> EpisodeBatch:
+        """Draw episodes `start` to `stop`; the same whatever the slice they are drawn in."""
+        chunks = [self.draw_chunk(i, min(i + CHUNK, stop)) for i in range(start, stop, CHUNK)]
+        if len(chunks) == 1:
+            return chunks[0]
+        if not chunks:
+            return self.draw_chunk(start, start + 1)[:0]
+        columns = zip(*(vars(chunk).values() for chunk in chunks), strict=True)
+        return EpisodeBatch(*(np.concatenate(column) for column in columns))
+
+    def episode_seeds(self, index: np.ndarray) -> np.ndarray:
+        """int64 [E], a number for each episode from which a method may draw randomness; ≥ 0."""
+        first, last = (int(index.min()), int(index.max())) if len(index) else (0, -1)
+        drawn = words(self.seed, EPISODE_SEEDS, 0, first, last + 1, 2).astype(np.int64)
+        return ((drawn[:, 0] << 31) ^ drawn[:, 1])[index - first]
+
+    def disjoint_episodes(self) -> EpisodeBatch | None:
+        """As many episodes as the split holds with no image used twice, or None where the sampler defines none."""
+        return None
+
+
+@dataclass(frozen=True)
+class UniformSampler(Sampler):
+    """N-way K-shot episodes: classes uniformly without replacement, then images uniformly without replacement.
+
+    Support sets nest: with everything else the same, the support of K shots is a prefix of that of K + 1, and the queries
+    are the same rows.
+
+    Attributes:
+        ways: classes an episode, N.
+        shots: support images a class, K.
+        queries: query images a class.
+    """
+
+    name: ClassVar[str] = "uniform"
+    ways: int
+    shots: int
+    queries: int
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """None beyond ways, shots and queries, which a record names by themselves."""
+        return {}
+
+    def check(self) -> None:
+        """Refuse shapes that the split cannot fill."""
+        for option, value, least in (("ways", self.ways, 2), ("shots", self.shots, 1), ("queries", self.queries, 1)):
+            if value < least:
+                raise UsageError(f"--{option} {value}: at least {least}")
+        if self.ways > len(self.sizes):
+            raise UsageError(f"--ways {self.ways}: this split has only {len(self.sizes)} classes; take fewer ways")
+        smallest = int(self.sizes.min())
+        if self.shots + self.queries > smallest:
+            raise UsageError(
+                f"--shots {self.shots} and --queries {self.queries} need {self.shots + self.queries} images a class, "
+                f"but the smallest class of this split has {smallest}; take fewer"
+            )
+
+    def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
+        """Draw episodes `start` to `stop` at once."""
+        episodes, n = stop - start, self.ways
+        class_words = words(self.seed, CLASSES, 0, start, stop, n).T  # [N, E]
+        classes = distinct(class_words, np.full(episodes, len(self.sizes))).T  # [E, N]
+        query_words = words(self.seed, QUERIES, 0, start, stop, n * self.queries).reshape(episodes, n, self.queries)
+        support_words = [words(self.seed, SUPPORT, shot, start, stop, n) for shot in range(self.shots)]  # K × [E, N]
+        image_words = np.concatenate([query_words.transpose(2, 0, 1), np.stack(support_words)])  # [Q/N + K, E, N]
+        image_words = image_words.reshape(len(image_words), episodes * n)
+        images = distinct(image_words, self.sizes[classes].reshape(-1)).reshape(-1, episodes, n)
+        return self._assemble(classes, images, np.arange(start, stop))
+
+    def _assemble(self, classes: np.ndarray, images: np.ndarray, index: np.ndarray) -> EpisodeBatch:
+        """Make a batch of classes [E, N] and images within their class [Q/N + K, E, N], queries first."""
+        episodes = len(classes)
+        rows = (images + self.offsets[classes]).transpose(1, 0, 2)  # [E, Q/N + K, N]
+        label = np.arange(self.ways)
+        return EpisodeBatch(
+            support=rows[:, self.queries :].reshape(episodes, -1),
+            support_labels=np.broadcast_to(np.tile(label, self.shots), (episodes, self.shots * self.ways)),
+            query=rows[:, : self.queries].reshape(episodes, -1),
+            query_labels=np.broadcast_to(np.tile(label, self.queries), (episodes, self.queries * self.ways)),
+            classes=classes.astype(np.int64),
+            index=index,
+        )
+
+    def disjoint_episodes(self) -> EpisodeBatch | None:
+        """Episodes in which no image is used twice (Lafargue et al. 2024, arXiv:2409.02850, sampling without replacement).
+
+        Every class's images are shuffled and cut into hands of shots + queries. Round r takes the r-th hand of each class
+        that has one, shuffles these classes and cuts them into groups of N; fewer than N left over are not used.
+        """
+        hand = self.shots + self.queries
+        hands = self.sizes // hand  # [C]
+        largest = int(self.sizes.max())
+        image_words = words(self.seed, DISJOINT, 0, 0, len(self.sizes), largest).T  # [largest, C]
+        shuffled = distinct(image_words, self.sizes)  # valid down to sizes[c] in column c
+        class_groups, image_groups = [], []
+        for round_ in range(int(hands.max())):
+            eligible = np.flatnonzero(hands > round_)
+            order = distinct(words(self.seed, DISJOINT, 1 + round_, 0, 1, len(eligible)).T, np.array([len(eligible)]))
+            classes = eligible[order[:, 0]][: len(eligible) // self.ways * self.ways]
+            class_groups.append(classes.reshape(-1, self.ways))
+            image_groups.append(shuffled[round_ * hand : (round_ + 1) * hand, classes].reshape(hand, -1, self.ways))
+        classes = np.concatenate(class_groups)
+        return self._assemble(classes, np.concatenate(image_groups, axis=1), np.arange(len(classes)))
+
+
+@dataclass(frozen=True)
+class MetaDatasetSampler(Sampler):
+    """Varying ways and shots, by the rule of Meta-Dataset (Triantafillou et al. 2020, arXiv:1903.03096, section 3 and appendix).
+
+    Attributes:
+        max_ways: most classes an episode.
+        max_support: most support images an episode.
+        max_support_per_class: most support images that one class adds to the budget.
+        max_queries: most query images a class.
+    """
+
+    name: ClassVar[str] = "meta-dataset"
+    max_ways: int = 50
+    max_support: int = 500
+    max_support_per_class: int = 100
+    max_queries: int = 10
+    least_ways: ClassVar[int] = 5
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The four limits."""
+        names = ("max_ways", "max_support", "max_support_per_class", "max_queries")
+        return {name: getattr(self, name) for name in names}
+
+    def check(self) -> None:
+        """Refuse splits of fewer than five classes, classes of a single image and limits that leave nothing to draw."""
+        if len(self.sizes) < self.least_ways:
+            raise UsageError(f"--sampler {self.name}: needs {self.least_ways} classes, this split has {len(self.sizes)}")
+        if int(self.sizes.min()) < 2:
+            raise UsageError(f"--sampler {self.name}: needs two images a class, the smallest class of this split has one")
+        if self.max_ways < self.least_ways or self.max_support < self.max_ways or min(self.max_support_per_class, self.max_queries) < 1:
+            raise UsageError(f"--sampler {self.name}: needs 5 <= max_ways <= max_support and limits of at least 1")
+
+    def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
+        """Draw episodes `start` to `stop` at once."""
+        episodes, most = stop - start, min(self.max_ways, len(self.sizes))
+        shape_words = words(self.seed, SHAPE, 0, start, stop, 2)  # [E, 2]
+        ways = self.least_ways + bounded(shape_words[:, 0], most - self.least_ways + 1)  # [E]
+        present = np.arange(most) < ways[:, None]  # [E, N]
+        classes = distinct(words(self.seed, CLASSES, 0, start, stop, most).T, np.full(episodes, len(self.sizes))).T  # [E, N]
+        sizes = self.sizes[classes]  # [E, N]
+        queries = np.minimum(self.max_queries, np.where(present, sizes, sizes.max()).min(axis=1) // 2)  # [E]
+        shots = self._shots(sizes, present, ways, queries, uniform(shape_words[:, 1]), start, stop)  # [E, N]
+        return self._draw_images(np.where(present, classes, ABSENT), shots, queries, start, stop)
+
+    def _shots(
+        self,
+        sizes: np.ndarray,
+        present: np.ndarray,
+        ways: np.ndarray,
+        queries: np.ndarray,
+        beta: np.ndarray,
+        start: int,
+        stop: int,
+    ) -> np.ndarray:
+        """Support images of each class, [E, N], 0 where absent."""
+        left = sizes - queries[:, None]  # [E, N] images that are no queries
+        wanted = np.ceil(beta[:, None] * np.minimum(self.max_support_per_class, left)).astype(np.int64)
+        support = np.minimum(self.max_support, np.where(present, wanted, 0).sum(axis=1))  # [E]
+        share_words = words(self.seed, SHARES, 0, start, stop, sizes.shape[1])
+        log_noise = np.log(0.5) + uniform(share_words) * (np.log(2.0) - np.log(0.5))
+        share = np.where(present, sizes * np.exp(log_noise), 0.0)
+        share = share / share.sum(axis=1, keepdims=True)
+        shots = np.floor(share * (support - ways)[:, None]).astype(np.int64) + 1
+        return np.where(present, np.minimum(shots, left), 0)
+
+    def _draw_images(self, classes: np.ndarray, shots: np.ndarray, queries: np.ndarray, start: int, stop: int) -> EpisodeBatch:
+        episodes, most = classes.shape
+        draws = self.max_queries + int(shots.max())
+        image_words = np.stack([words(self.seed, SUPPORT, step, start, stop, most) for step in range(draws)])  # [J, E, N]
+        images = distinct(image_words.reshape(draws, -1), self.sizes[classes].reshape(-1)).reshape(draws, episodes, most)
+        rows = images + self.offsets[classes]  # [J, E, N]; an episode's first draws of a class are its queries
+        step = np.arange(draws)[:, None, None]
+        is_query = (step < queries[:, None]) & (classes != ABSENT)
+        is_support = (step >= queries[:, None]) & (step < queries[:, None] + shots)
+        # Widths depend on the limits alone, so that a batch of any size looks the same.
+        support, support_labels = _pack(rows, is_support, self.max_support)
+        query, query_labels = _pack(rows, is_query, most * self.max_queries)
+        return EpisodeBatch(support, support_labels, query, query_labels, classes.astype(np.int64), np.arange(start, stop))
+
+
+def _pack(rows: np.ndarray, chosen: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Move the chosen of rows [J, E, N] to the front of [E, width], draw by draw, with their labels; pad with row 0, label −1."""
+    draws, episodes, most = rows.shape
+    chosen = chosen.transpose(1, 0, 2).reshape(episodes, draws * most)
+    place = np.cumsum(chosen, axis=1) - 1
+    episode, column = np.nonzero(chosen)
+    packed = np.zeros((episodes, width), dtype=np.int64)
+    labels = np.full((episodes, width), ABSENT, dtype=np.int64)
+    packed[episode, place[episode, column]] = rows.transpose(1, 0, 2).reshape(episodes, -1)[episode, column]
+    labels[episode, place[episode, column]] = column % most
+    return packed, labels
