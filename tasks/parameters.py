@@ -73,16 +73,20 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
     Raises:
         UsageError: an unknown parameter or a value of the wrong type; the line lists the right ones.
     """
-    known = {parameter.name: parameter for parameter in parameters_of(cls)}
+    return cls(**typed_values({p.name: p for p in parameters_of(cls)}, values, owner))
+
+
+def typed_values(known: Mapping[str, Parameter], values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Convert `values` to the types of the `known` parameters; the rest as in `build`."""
     converted = {}
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"{owner} has no parameter '{name}'; {_known(name, known)}")
         try:
             converted[name] = convert(value, known[name].type)
-        except ValueError as error:
-            raise UsageError(f"{owner}: {name}={value} is not of type {known[name].type_name}") from error
-    return cls(**converted)
+        except ValueError:
+            raise UsageError(f"{owner}: {name}={value} is not of type {known[name].type_name}") from None
+    return converted
 
 
 def _known(name: str, known: Mapping[str, Parameter]) -> str:

@@ -165,7 +165,7 @@ class UniformSampler(Sampler):
 
 @dataclass(frozen=True)
 class MetaDatasetSampler(Sampler):
-    """Varying ways and shots, by the rule of Meta-Dataset (Triantafillou et al. 2020, arXiv:1903.03096, section 3 and appendix).
+    """Varying ways and shots, by the rule of Meta-Dataset (Triantafillou et al. 2020, arXiv:1903.03096).
 
     Attributes:
         max_ways: most classes an episode.
@@ -193,7 +193,11 @@ class MetaDatasetSampler(Sampler):
             raise UsageError(f"--sampler {self.name}: needs {self.least_ways} classes, this split has {len(self.sizes)}")
         if int(self.sizes.min()) < 2:
             raise UsageError(f"--sampler {self.name}: needs two images a class, the smallest class of this split has one")
-        if self.max_ways < self.least_ways or self.max_support < self.max_ways or min(self.max_support_per_class, self.max_queries) < 1:
+        if (
+            self.max_ways < self.least_ways
+            or self.max_support < self.max_ways
+            or min(self.max_support_per_class, self.max_queries) < 1
+        ):
             raise UsageError(f"--sampler {self.name}: needs 5 <= max_ways <= max_support and limits of at least 1")
 
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
@@ -245,7 +249,7 @@ class MetaDatasetSampler(Sampler):
 
 
 def _pack(rows: np.ndarray, chosen: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Move the chosen of rows [J, E, N] to the front of [E, width], draw by draw, with their labels; pad with row 0, label −1."""
+    """Move the chosen of rows [J, E, N] to the front of [E, width], with their labels; pad with row 0 and label −1."""
     draws, episodes, most = rows.shape
     chosen = chosen.transpose(1, 0, 2).reshape(episodes, draws * most)
     place = np.cumsum(chosen, axis=1) - 1

@@ -34,7 +34,6 @@ def build(folder: Path, contents: Contents, about: dict[str, Any], progress: Pro
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
-    remove_folder(folder)
     with folder_at_once(folder) as temporary:
         shape = (int(sum(contents.counts)), *contents.shape)
         images = np.lib.format.open_memmap(temporary / IMAGES, mode="w+", dtype=np.uint8, shape=shape)
@@ -53,6 +52,7 @@ def build(folder: Path, contents: Contents, about: dict[str, Any], progress: Pro
         }
         manifest["fingerprint"] = fingerprint(manifest)
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        remove_folder(folder)  # only now: a failure above leaves what was there
 
 
 def fingerprint(manifest: dict[str, Any]) -> str:

@@ -1,0 +1,49 @@
+"""Conv-4: four blocks of 3×3 convolution, batch norm, ReLU and 2×2 max-pooling.
+
+Vinyals et al. 2016, "Matching networks for one shot learning", arXiv:1606.04080; Snell et al. 2017, arXiv:1703.05175.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+from ...tasks.errors import UsageError
+from ...tasks.parameters import parameter
+from .base import Backbone
+
+BLOCKS = 4
+
+
+@dataclass(frozen=True)
+class Conv4(Backbone):
+    """Conv-4 of the few-shot papers: four 3×3 convolution blocks; the flattened last map is the feature."""
+
+    width: int = parameter(64, "filters of each block")
+
+    citation: ClassVar[str] = "Vinyals et al. 2016, Matching networks for one shot learning, arXiv:1606.04080"
+
+    def __post_init__(self) -> None:
+        """Refuse an empty network."""
+        if self.width < 1:
+            raise UsageError(f"backbone conv4: width={self.width}: at least 1")
+
+    def build(self, channels: int, size: int, generator: torch.Generator) -> nn.Module:
+        """Make the network; images need at least 16 pixels a side, since every block halves them."""
+        if size < 2**BLOCKS:
+            raise UsageError(f"backbone conv4: images of {size} pixels are too small, it needs {2**BLOCKS}")
+        blocks = [_block(channels if i == 0 else self.width, self.width, generator) for i in range(BLOCKS)]
+        return nn.Sequential(*blocks, nn.Flatten())
+
+
+def _block(inputs: int, outputs: int, generator: torch.Generator) -> nn.Module:
+    # skip_init: torch's own initialisation would draw from the global generator.
+    convolution = skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1)
+    assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))

@@ -1,0 +1,36 @@
+"""`bench compare`: the paired difference of two records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="Record file.")],
+    b: Annotated[Path, typer.Argument(help="Record file of the same task.")],
+    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+) -> None:
+    """Compare two records episode by episode: mean difference, its interval and a p-value.
+
+    Example: bench compare results/records/…/protonet-….json results/records/…/ridge-….json
+    """
+    from ..records import load_record
+    from ..reporting.ranking import compare_records
+    from .terminal import percent, print_table
+
+    first, second = load_record(a), load_record(b)
+    difference = compare_records(first, second, level)
+    headers = ("A", "B", "A %", "B %", f"A - B, points ± {100 * level:g} % interval", "p-value", "episodes")
+    row = [
+        f"{first.method_name} {first.backbone_name}",
+        f"{second.method_name} {second.backbone_name}",
+        percent(first.accuracies[: difference.n].mean()),
+        percent(second.accuracies[: difference.n].mean()),
+        f"{100 * difference.mean:+.2f} ± {percent(difference.half_width)}",
+        f"{difference.p_value:.2g}",
+        str(difference.n),
+    ]
+    print_table(headers, [row], right=(2, 3, 4, 5, 6))

@@ -1,0 +1,50 @@
+"""The entry point: `bench`. Errors become one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ...tasks.errors import UserError
+from . import compare, data, env, leaderboard, listing, pretrain, run, show
+
+app = typer.Typer(
+    name="bench",
+    help="Few-shot image classification: evaluate methods on episodes, keep the records, make the leaderboard.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("compare")(compare.compare)
+app.command("list")(listing.list_)
+app.command("show")(show.show)
+app.command("env")(env.env)
+app.command("pretrain")(pretrain.pretrain)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run `bench`. Exit codes: 0 done, 1 a failed run, 2 bad usage, 130 interrupted."""
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130)
+    except Exception as error:
+        # Bad options. The class has moved between releases of Typer; what stays is how it tells its message.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        _fail(message(), getattr(error, "exit_code", 2))
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.exit(code)

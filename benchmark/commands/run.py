@@ -1,0 +1,146 @@
+"""`bench run`: evaluate methods on tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..runner import Outcome
+
+SEVERAL = "several values make a grid, one record each"
+
+
+def run(
+    context: typer.Context,
+    method: Annotated[list[str], typer.Option(help=f"Name, FILE.py:Class or sklearn:module.Class; {SEVERAL}.")] = ["protonet"],  # noqa: B006
+    shots: Annotated[list[str], typer.Option(help=f"Support images a class, e.g. 1 or 1,5; {SEVERAL}.")] = ["1"],  # noqa: B006
+    ways: Annotated[list[str], typer.Option(help=f"Classes an episode; {SEVERAL}.")] = ["5"],  # noqa: B006
+    queries: Annotated[int, typer.Option(help="Query images a class.")] = 15,
+    episodes: Annotated[int, typer.Option(help="Number of episodes.")] = 10_000,
+    dataset: Annotated[str, typer.Option(help="Dataset (bench list datasets).")] = "trifeature",
+    split: Annotated[str, typer.Option(help="Class split: train, val or test.")] = "test",
+    sampler: Annotated[str, typer.Option(help="uniform, or meta-dataset (ways and shots vary).")] = "uniform",
+    backbone: Annotated[str, typer.Option(help="Backbone (bench list backbones).")] = "conv4",
+    weights: Annotated[
+        str | None, typer.Option(help="Shipped weights or a file; default: those pretrained on the dataset.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the episodes.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Parameter of the method, name=value; dataset., backbone. or sampler. before the name says whose."
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with these options; the command line comes first.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
+    limit: Annotated[
+        int | None, typer.Option(help="Stop after so many episodes; the record is partial and off the board.")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Also give the percentile bootstrap interval.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat a finished run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would run.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the record instead of the table, one line a record.")] = False,
+) -> None:
+    """Evaluate methods on N-way K-shot episodes and print accuracy with its confidence interval.
+
+    Example: bench run --method protonet,ridge --shots 1,5
+    """
+    configs = _configs(context, config)
+    if dry_run:
+        _describe(configs)
+        return
+    from ..runner import run as run_one
+    from .terminal import TerminalProgress
+
+    progress = TerminalProgress()
+    outcomes = []
+    for one in configs:
+        outcome = run_one(one, progress)
+        outcomes.append(outcome)
+        if outcome.reused:
+            progress.say(f"{outcome.path} is there already, nothing was run; --overwrite repeats it")
+    (_print_json if json else _print_table)(outcomes)
+
+
+def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
+    """The grid that command line and TOML file ask for; what was typed comes before the file, the file before defaults."""
+    from ...tasks.parameters import parse_assignments
+    from ..config import grid, read_toml, typed
+
+    options: dict[str, Any] = {
+        name: value for name, value in context.params.items() if name not in ("config", "dry_run", "json", "set_")
+    }
+    settings: dict[str, Any] = {}
+    if config is not None:
+        from_file = read_toml(config)
+        settings.update(from_file.pop("settings", {}))
+        typed_here = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+        options.update({name: value for name, value in from_file.items() if name not in typed_here})
+    settings.update(parse_assignments(context.params["set_"] or []))
+    options["settings"] = settings
+    options["output"] = Path(options["output"])
+    for name in ("ways", "shots"):
+        options[name] = typed(name, _several(options[name]))
+    options["method"] = [name for text in _several(options["method"]) for name in text.split(",")]
+    return grid(options)
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _describe(configs: list[RunConfig]) -> None:
+    """Say what would run, without opening the data."""
+    from ..device import choose_device
+    from ..plan import make_plan
+    from .terminal import print_table
+
+    rows = []
+    for config in configs:
+        choose_device(config.device)
+        plan = make_plan(config)
+        shape = " ".join(f"{name}={value}" for name, value in plan.shape().items() if value is not None)
+        task = f"{config.dataset} {config.split}, {config.sampler} {shape}, seed {config.seed}"
+        state = "finished" if plan.path().exists() else "to run"
+        rows.append([plan.method_section["name"], plan.backbone.weights, task, str(config.episodes), state, str(plan.path())])
+    print_table(("method", "weights", "task", "episodes", "state", "record"), rows, right=(3,))
+
+
+def _print_json(outcomes: list[Outcome]) -> None:
+    import json
+
+    for outcome in outcomes:
+        typer.echo(json.dumps(json.loads(outcome.record.to_json()), sort_keys=True))
+
+
+def _print_table(outcomes: list[Outcome]) -> None:
+    from .terminal import percent, print_table
+
+    rows = []
+    for outcome in outcomes:
+        record, task = outcome.record, outcome.record.task
+        shape = [str(task[name]) if task[name] is not None else "varying" for name in ("ways", "shots")]
+        episodes = f"{record.n_episodes}{'' if record.complete else ' (partial)'}"
+        accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
+        seconds = f"{record.timing['total_seconds']:.1f}"
+        rows.append([record.method_name, record.backbone_name, task["dataset"], *shape, episodes, accuracy, seconds])
+    level = outcomes[0].record.accuracy["level"]
+    headers = (
+        "method",
+        "backbone",
+        "dataset",
+        "ways",
+        "shots",
+        "episodes",
+        f"accuracy % ± {100 * level:g} % interval",
+        "seconds",
+    )
+    print_table(headers, rows, right=(3, 4, 5, 6, 7))
+    for outcome in outcomes:
+        typer.echo(outcome.path)

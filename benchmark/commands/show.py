@@ -1,0 +1,96 @@
+"""`bench show`: what a method, dataset, backbone or record is."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...tasks.errors import UsageError, did_you_mean
+
+KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones"}
+
+
+def show(
+    names: Annotated[list[str], typer.Argument(metavar="[KIND] NAME", help="A name, or the path of a record.")],
+) -> None:
+    """Show what a method, dataset or backbone is, with its citation and parameters, or the summary of a record.
+
+    Example: bench show protonet
+    """
+    *kinds, name = names
+    if len(kinds) > 1 or (kinds and kinds[0] not in KINDS):
+        raise UsageError(f"bench show takes [{' | '.join(KINDS)}] NAME, not '{' '.join(names)}'")
+    if name.endswith(".json"):
+        _show_record(Path(name))
+    else:
+        _show_entry(name, [KINDS[kind] for kind in kinds] or list(KINDS.values()))
+
+
+def _show_entry(name: str, kinds: list[str]) -> None:
+
+    from ...tasks.parameters import parameters_of
+    from .. import registry
+    from .terminal import print_table
+
+    is_file = ".py:" in name
+    found = [kind for kind in kinds if is_file or name in registry.entries(kind)]
+    if not found:
+        known = [known for kind in kinds for known in registry.entries(kind)]
+        raise UsageError(f"nothing is called '{name}'; {did_you_mean(name, known)}")
+    entry = registry.find(found[0], name)
+    cls = registry.load(entry)
+    typer.echo(f"{entry.singular} {entry.name} (from {entry.origin})\n")
+    typer.echo(inspect.getdoc(cls) or "")
+    for label in ("citation", "licence", "homepage", "version", "inputs", "transductive"):
+        value = getattr(cls, label, "")
+        if value != "":
+            typer.echo(f"{label}: {value}")
+    rows = [[p.name, p.type_name, str(p.default), p.help] for p in parameters_of(cls)]
+    typer.echo("")
+    if rows:
+        print_table(("parameter", "type", "default", "meaning"), rows)
+    else:
+        typer.echo("no parameters")
+
+
+def _show_record(path: Path) -> None:
+    from ..records import load_record
+    from .terminal import percent, print_table
+
+    record = load_record(path)
+    task, accuracy, timing = record.task, record.accuracy, record.timing
+    apart, bootstrap = accuracy["without_replacement"], accuracy["bootstrap"]
+    pretraining = record.backbone["pretraining"]
+    rows = [
+        ["status", record.status],
+        ["method", f"{record.method_name} {record.method['parameters'] or ''}"],
+        ["backbone", f"{record.backbone_name}, weights {record.backbone['weights']}"],
+        ["pretraining", f"{pretraining['recipe']} on {pretraining['dataset']}" if pretraining else "none"],
+        [
+            "task",
+            f"{task['dataset']} {task['split']}, {task['ways']}-way {task['shots']}-shot, {task['queries']} queries a class",
+        ],
+        ["sampler", f"{task['sampler']}, seed {task['seed']}"],
+        ["episodes", str(record.n_episodes)],
+        ["accuracy %", f"{percent(record.mean)} ± {percent(record.half_width)} ({100 * accuracy['level']:g} % t interval)"],
+    ]
+    if bootstrap:
+        rows.append(["bootstrap %", f"{percent(bootstrap['low'])} to {percent(bootstrap['high'])}"])
+    if apart:
+        figure = (
+            f"{percent(apart['mean'])} ± {percent(apart['half_width'])} over {apart['episodes']} episodes that share no image"
+        )
+        rows.append(["without replacement %", figure])
+    rows += [
+        [
+            "seconds",
+            f"{timing['total_seconds']} (encoding {timing['encode_seconds']}, classifying {timing['classify_seconds']})",
+        ],
+        ["made", f"{timing['started_utc']} by fewbench {record.fewbench['version']}, commit {record.fewbench['git_commit']}"],
+        ["command", " ".join(record.argv)],
+        ["episodes sha256", task["episodes_sha256"]],
+    ]
+    print_table(("", ""), rows)

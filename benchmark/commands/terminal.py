@@ -1,0 +1,56 @@
+"""What commands print with: progress to standard error, tables to standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+
+from ...tasks.progress import Advance
+
+WIDEST = 200  # columns of a table that goes to a file or pipe, so that no cell is cut
+
+
+def out() -> Console:
+    """Standard output; as wide as the terminal, or as wide as the table needs where there is none."""
+    return Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False, soft_wrap=False)
+
+
+class TerminalProgress:
+    """Progress bars and messages on standard error."""
+
+    def __init__(self) -> None:
+        """Write to standard error; bars are drawn on a terminal, and one closing line a bar elsewhere."""
+        self.console = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator[Advance]:
+        """Show a bar while the block runs."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console) as bars:
+            task = bars.add_task(description, total=total)
+            yield lambda steps: bars.advance(task, steps)
+
+    def say(self, message: str) -> None:
+        """Print one line."""
+        self.console.print(message, soft_wrap=True, markup=False)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print rows under headers; the columns numbered in `right` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, header in enumerate(headers):
+        table.add_column(header, justify="right" if number in right else "left", no_wrap=number in right)
+    for row in rows:
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+    out().print(table)
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as percent with two decimals."""
+    return "-" if fraction is None else f"{100 * fraction:.2f}"

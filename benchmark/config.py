@@ -1,0 +1,141 @@
+"""What a user asks for, before anything is looked up: `RunConfig`, its checks, TOML files and grids."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..tasks.errors import UsageError, did_you_mean
+
+SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One evaluation: one method on one task with one backbone.
+
+    Attributes:
+        method: a registered name, `file.py:Class`, or `sklearn:module.Class`.
+        ways: classes an episode.
+        shots: support images a class.
+        queries: query images a class.
+        episodes: how many episodes.
+        dataset: a registered name.
+        split: class split the episodes come from: train, val or test.
+        sampler: uniform or meta-dataset (ways and shots vary; `ways`, `shots` and `queries` are then not used).
+        backbone: a registered name.
+        weights: name of shipped weights or a file; None takes those pretrained on the dataset's train classes.
+        seed: of the task; 0 ≤ seed < 2⁶⁴.
+        settings: parameters as name → value; `dataset.`, `backbone.` or `sampler.` before a name says whose, else the method's.
+        device: auto, cpu or cuda (or cuda:1, …).
+        output: results folder.
+        overwrite: repeat a finished run.
+        limit: stop after so many episodes and keep a partial record, which is not shown on the leaderboard.
+        level: confidence level of the intervals.
+        bootstrap: also give the percentile bootstrap interval.
+    """
+
+    method: str = "protonet"
+    ways: int = 5
+    shots: int = 1
+    queries: int = 15
+    episodes: int = 10_000
+    dataset: str = "trifeature"
+    split: str = "test"
+    sampler: str = "uniform"
+    backbone: str = "conv4"
+    weights: str | None = None
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    output: Path = Path("results")
+    overwrite: bool = False
+    limit: int | None = None
+    level: float = 0.95
+    bootstrap: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that no task could have.
+
+        Raises:
+            UsageError: one line that names the option.
+        """
+        for option in ("episodes", "limit"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise UsageError(f"--{option} {value}: at least 1")
+        if not 0 <= self.seed < 2**64:
+            raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
+        if not 0 < self.level < 1:
+            raise UsageError(f"--level {self.level}: between 0 and 1, for example 0.95")
+
+    def settings_of(self, scope: str) -> dict[str, Any]:
+        """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""
+        chosen = {}
+        for key, value in self.settings.items():
+            head, dot, tail = key.partition(".")
+            if dot and head in SCOPES:
+                if head == scope:
+                    chosen[tail] = value
+            elif scope == "method":
+                chosen[key] = value
+        return chosen
+
+
+def grid(options: Mapping[str, Any]) -> list[RunConfig]:
+    """One config for each combination of the options that hold a list; the last such option varies fastest."""
+    several = {name: value for name, value in options.items() if isinstance(value, list | tuple)}
+    fixed = {name: value for name, value in options.items() if name not in several}
+    return [
+        RunConfig(**fixed, **dict(zip(several, values, strict=True)))
+        for values in itertools.product(*(dict.fromkeys(value) for value in several.values()))
+    ]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Options from a TOML file: keys as the options of `bench run`, parameters in a table `[set]`.
+
+    Raises:
+        UsageError: no such file, not TOML, an unknown key, or a value of the wrong type.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not TOML: {error}") from error
+    settings = _flatten(content.pop("set", {}))
+    known = {f.name for f in fields(RunConfig)} - {"settings"}
+    options = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise UsageError(f"--config {path}: unknown key '{key}'; {did_you_mean(name, [*known, 'set'])}")
+        options[name] = value
+    return options | ({"settings": settings} if settings else {})
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in table.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat
+
+
+def typed(name: str, values: Sequence[Any]) -> list[int]:
+    """Whole numbers from an option that takes several (`--shots 1,5 --shots 10`).
+
+    Raises:
+        UsageError: one is no whole number.
+    """
+    numbers = []
+    for text in itertools.chain.from_iterable(str(value).split(",") for value in values):
+        try:
+            numbers.append(int(text))
+        except ValueError:
+            raise UsageError(f"--{name} {text}: not a whole number") from None
+    return numbers

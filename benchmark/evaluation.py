@@ -1,0 +1,168 @@
+"""The inner loop: fill a batch of episodes, let the method score it, turn scores into one accuracy an episode.
+
+Letters in shape comments: E episodes, N ways (classes), S support rows, Q query rows, D feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..methods.base import Method
+from ..tasks.episodes import ABSENT, EpisodeBatch, Episodes
+from ..tasks.errors import UserError
+from ..tasks.samplers import Sampler
+from .backbones.base import Preprocess
+from .feature_table import FeatureTable
+
+# Episodes are scored in chunks on a fixed grid (0, CHUNK, 2·CHUNK, …), small enough to stay in the processor's cache. The
+# grid makes an interrupted run end in the same bits as an undisturbed one.
+CHUNK = 64
+IMAGE_CHUNK = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of episodes are looked up.
+
+    Attributes:
+        device: where episodes are wanted.
+        table: features of the split, for methods on features.
+        images: uint8 [n, H, W, C], for methods on images.
+        preprocess: makes images ready for the backbone.
+        backbone: for methods on images.
+        class_names: of the split.
+        train_mean: float [D], for methods that use it.
+    """
+
+    device: torch.device
+    table: FeatureTable | None = None
+    images: np.ndarray | None = None
+    preprocess: Preprocess | None = None
+    backbone: nn.Module | None = None
+    class_names: tuple[str, ...] = ()
+    train_mean: Tensor | None = None
+
+    def rows(self, index: np.ndarray) -> Tensor:
+        """What rows [E, R] hold: features [E, R, D] or images [E, R, C, H, W]."""
+        if self.table is not None:
+            return self.table.gather(index)
+        assert self.images is not None and self.preprocess is not None
+        flat = torch.from_numpy(self.images[index.reshape(-1)]).to(self.device)
+        images = self.preprocess(flat)
+        return images.view(*index.shape, *images.shape[1:])
+
+
+def fill(batch: EpisodeBatch, seeds: np.ndarray, source: Source, method: Method) -> Episodes:
+    """Look up the rows of a batch. The labels of the queries stay behind."""
+    names = None
+    if method.uses_class_names:
+        names = tuple(tuple(source.class_names[c] for c in row if c != ABSENT) for row in batch.classes)
+    return Episodes(
+        support=source.rows(batch.support),
+        support_labels=torch.tensor(batch.support_labels, device=source.device),
+        query=source.rows(batch.query),
+        ways=batch.classes.shape[1],
+        class_mask=torch.tensor(batch.classes != ABSENT, device=source.device),
+        seeds=torch.from_numpy(seeds).to(source.device),
+        class_names=names,
+        train_mean=source.train_mean if method.uses_train_mean else None,
+        backbone=source.backbone,
+    )
+
+
+def accuracies(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
+    """Accuracy of each episode of a batch.
+
+    A query whose highest score is shared by t classes counts 1/t when its own class is among them: the expected accuracy of
+    breaking the tie at random.
+
+    Returns:
+        float64 [E], fractions.
+
+    Raises:
+        UserError: the method failed, or its scores have the wrong shape or hold NaN; the line names method and episode.
+    """
+    batch = batch.trimmed()
+    episodes = fill(batch, seeds, source, method)
+    first = int(batch.index[0])
+    try:
+        with torch.no_grad():
+            scores = method.classify(episodes)
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        # A plug-in is somebody else's code: whatever it raises is told in one line.
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"method {name} failed in episodes {first} to {batch.index[-1]}: {type(error).__name__}: {reason}"
+        ) from error
+    labels = torch.tensor(batch.query_labels, device=source.device)  # [E, Q]
+    present = labels != ABSENT
+    _check(scores, name, batch, present, episodes.class_mask)
+    scores = scores.masked_fill(~episodes.class_mask[:, None], -torch.inf)  # [E, Q, N]
+    tied = scores == scores.amax(dim=2, keepdim=True)
+    right = tied.gather(2, labels.clamp(min=0)[..., None])[..., 0] & present  # [E, Q]
+    credit = right.double() / tied.sum(dim=2)
+    return (credit.sum(dim=1) / present.sum(dim=1)).cpu().numpy()
+
+
+def _check(scores: object, name: str, batch: EpisodeBatch, present: Tensor, class_mask: Tensor) -> None:
+    shape = (*present.shape, class_mask.shape[1])
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
+        got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise UserError(
+            f"method {name} returned scores of shape {got} for episode {int(batch.index[0])} and following; "
+            f"expected [episodes, queries, ways] = {list(shape)}"
+        )
+    bad = scores.isnan() & present[..., None] & class_mask[:, None]
+    if bad.any():
+        episode = int(bad.flatten(1).any(dim=1).nonzero()[0])
+        raise UserError(f"method {name} returned NaN scores in episode {int(batch.index[episode])}")
+
+
+def evaluate(
+    method: Method,
+    name: str,
+    sampler: Sampler,
+    source: Source,
+    start: int,
+    stop: int,
+    report: Callable[[EpisodeBatch, np.ndarray], None],
+) -> None:
+    """Score episodes `start` to `stop`, chunk by chunk on the fixed grid.
+
+    Args:
+        method: the classifier.
+        name: what to call it in messages.
+        sampler: draws the episodes.
+        source: looks up their rows.
+        start: first episode, a multiple of the chunk size.
+        stop: one past the last.
+        report: called after each chunk with its episodes and their accuracies [E].
+    """
+    chunk = chunk_size(method)
+    per_draw = max(1, 1024 // chunk)  # drawing is cheaper many chunks at a time
+    for begin in range(start, stop, per_draw * chunk):
+        drawn = sampler.draw(begin, min(begin + per_draw * chunk, stop))
+        seeds = sampler.episode_seeds(drawn.index)
+        for i in range(0, len(drawn), chunk):
+            batch = drawn[i : i + chunk]
+            report(batch, accuracies(method, name, batch, seeds[i : i + chunk], source))
+
+
+def chunk_size(method: Method) -> int:
+    """Episodes that a method sees at once."""
+    return CHUNK if method.inputs == "features" else IMAGE_CHUNK
+
+
+def evaluate_batch(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
+    """Accuracies [E] of a given batch, chunk by chunk."""
+    chunk = chunk_size(method)
+    return np.concatenate(
+        [accuracies(method, name, batch[i : i + chunk], seeds[i : i + chunk], source) for i in range(0, len(batch), chunk)]
+    )

@@ -1,0 +1,106 @@
+"""What a record must hold, and how records of older schema versions become new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+# One step each: MIGRATIONS[v] turns the JSON content of schema v into that of schema v + 1.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
+@dataclass(frozen=True)
+class OrNull:
+    """A place that may hold null instead."""
+
+    shape: Any
+
+
+NUMBER = (int, float)
+NAMES = {str: "text", int: "a whole number", NUMBER: "a number", bool: "true or false", dict: "a section", list: "a list"}
+
+SHAPE: dict[str, Any] = {
+    "status": str,
+    "method": {
+        "name": str,
+        "version": str,
+        "parameters": dict,  # every parameter; an optional list "changed" names those that differ from their defaults
+        "source_sha256": OrNull(str),
+        "transductive": bool,
+        "uses_class_names": bool,
+        "distribution": OrNull(str),
+    },
+    "backbone": {
+        "name": str,
+        "parameters": dict,  # as for the method
+        "weights": OrNull(str),
+        "weights_sha256": OrNull(str),
+        "pretraining": OrNull({"dataset": str, "recipe": str, "external": bool}),
+        "tune": str,
+        "feature_dim": OrNull(int),
+    },
+    "task": {
+        "dataset": str,
+        "dataset_version": str,
+        "dataset_parameters": dict,
+        "fingerprint": str,
+        "split": str,
+        "sampler": str,
+        "sampler_parameters": dict,
+        "ways": OrNull(int),
+        "shots": OrNull(int),
+        "queries": OrNull(int),
+        "seed": int,
+        "episodes_sha256": str,
+    },
+    "n_episodes": int,
+    "accuracy": {
+        "mean": NUMBER,
+        "half_width": OrNull(NUMBER),
+        "level": NUMBER,
+        "interval": str,
+        "bootstrap": OrNull({"low": OrNull(NUMBER), "high": OrNull(NUMBER), "resamples": int}),
+        "without_replacement": OrNull({"mean": NUMBER, "half_width": OrNull(NUMBER), "episodes": int}),
+        "per_episode": dict,
+    },
+    "timing": {"encode_seconds": NUMBER, "classify_seconds": NUMBER, "total_seconds": NUMBER, "started_utc": str},
+    "environment": dict,
+    "fewbench": {"version": str, "git_commit": OrNull(str), "git_dirty": OrNull(bool)},
+    "argv": list,
+    "config_sha256": str,
+}
+
+
+def problem(value: Any, shape: Any = SHAPE, where: str = "") -> str | None:
+    """What keeps JSON content from having a shape ("task.seed is missing"), or None. Further keys are allowed in sections."""
+    if isinstance(shape, OrNull):
+        return None if value is None else problem(value, shape.shape, where)
+    if not isinstance(shape, dict):
+        # bool is a kind of int to Python, but not in a record
+        fits = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
+        return None if fits else f"{where} is not {NAMES[shape]}"
+    if not isinstance(value, dict):
+        return f"{where} is not a section"
+    for key, inner in shape.items():
+        place = f"{where}.{key}" if where else key
+        found = problem(value[key], inner, place) if key in value else f"{place} is missing"
+        if found:
+            return found
+    return None
+
+
+def migrate(content: dict[str, Any]) -> dict[str, Any]:
+    """Bring the JSON content of a record, of this schema version or an older one, to this version.
+
+    Raises:
+        ValueError: there is no such schema version.
+    """
+    version = content.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= SCHEMA_VERSION:
+        raise ValueError(f"schema_version is {version!r}, not a whole number from 1 to {SCHEMA_VERSION}")
+    for old in range(version, SCHEMA_VERSION):
+        content = {**MIGRATIONS[old](content), "schema_version": old + 1}
+    return content

@@ -1,0 +1,180 @@
+"""Names to classes. Built-ins are the table below; plug-ins come by entry point or as `path/to/file.py:Class`.
+
+Nothing here imports a method, dataset or backbone before it is used, so a broken plug-in disturbs nobody else.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from ..tasks.errors import UsageError, UserError, did_you_mean
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "methods": {
+        "baseline": "fewbench.methods.baseline:Baseline",
+        "baseline++": "fewbench.methods.baseline_plus_plus:BaselinePlusPlus",
+        "chance": "fewbench.methods.chance:Chance",
+        "matching-net": "fewbench.methods.matching_net:MatchingNet",
+        "protonet": "fewbench.methods.protonet:ProtoNet",
+        "ridge": "fewbench.methods.ridge:Ridge",
+        "simpleshot": "fewbench.methods.simpleshot:SimpleShot",
+    },
+    "datasets": {
+        "omniglot": "fewbench.tasks.datasets.omniglot:Omniglot",
+        "trifeature": "fewbench.tasks.datasets.trifeature:Trifeature",
+    },
+    "backbones": {
+        "conv4": "fewbench.benchmark.backbones.conv4:Conv4",
+    },
+}
+BASES = {
+    "methods": "fewbench.methods.base:Method",
+    "datasets": "fewbench.tasks.datasets.base:Dataset",
+    "backbones": "fewbench.benchmark.backbones.base:Backbone",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered name.
+
+    Attributes:
+        kind: methods, datasets or backbones.
+        name: what the user writes.
+        target: `module:Class`.
+        origin: "fewbench", the distribution of an entry point, or the file of a plug-in.
+    """
+
+    kind: str
+    name: str
+    target: str
+    origin: str
+
+    @property
+    def singular(self) -> str:
+        """The kind as a message names one of it."""
+        return self.kind.removesuffix("s")
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """Every registered name of a kind, sorted. A built-in name cannot be taken over by a plug-in."""
+    found = {}
+    for point in entry_points(group=f"fewbench.{kind}"):
+        origin = point.dist.name if point.dist else "an unknown distribution"
+        found[point.name] = Entry(kind, point.name, point.value, origin)
+    found.update({name: Entry(kind, name, target, "fewbench") for name, target in BUILT_IN[kind].items()})
+    return dict(sorted(found.items()))
+
+
+def find(kind: str, name: str) -> Entry:
+    """The entry of a name or of a `file.py:Class`.
+
+    Raises:
+        UsageError: nothing is registered under that name, or the file does not exist.
+    """
+    path, colon, class_name = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        if not Path(path).is_file():
+            raise UsageError(f"{kind.removesuffix('s')} {name}: file {path} does not exist")
+        return Entry(kind, f"{Path(path).name}:{class_name}", name, Path(path).name)
+    known = entries(kind)
+    if name not in known:
+        raise UsageError(f"unknown {kind.removesuffix('s')} '{name}'; {did_you_mean(name, known)} (bench list {kind})")
+    return known[name]
+
+
+def load(entry: Entry) -> type:
+    """Import the class of an entry.
+
+    Raises:
+        UserError: it does not import; the line names the distribution or file.
+        UsageError: it has no such class, or the class is not of the kind's base class.
+    """
+    module_name, _, class_name = entry.target.rpartition(":")
+    label = entry.name if entry.origin in ("fewbench", entry.name) else f"{entry.name} (from {entry.origin})"
+    module = _import(entry, module_name, label)
+    cls = getattr(module, class_name, None)
+    if cls is None:
+        classes = [
+            name for name, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__
+        ]
+        raise UsageError(f"{entry.singular} {label}: no class '{class_name}' in it; {did_you_mean(class_name, classes)}")
+    base_module, _, base_name = BASES[entry.kind].partition(":")
+    base = getattr(importlib.import_module(base_module), base_name)
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise UsageError(f"{entry.singular} {label}: {class_name} is not a subclass of {base_module}.{base_name}")
+    return cls
+
+
+def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
+    try:
+        if module_name.endswith(".py"):
+            return _import_file(Path(module_name))
+        return importlib.import_module(module_name)
+    except UserError:
+        raise
+    except Exception as error:
+        # A plug-in is somebody else's code: whatever it raises while importing is told in one line.
+        reason = " ".join(str(error).split())
+        raise UserError(f"{entry.singular} {label} does not import: {type(error).__name__}: {reason}") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    name = f"fewbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def summary(entry: Entry) -> str:
+    """First line of the class's docstring, read from the source without importing it; "" for plug-ins."""
+    if entry.origin != "fewbench":
+        return ""
+    module_name, _, class_name = entry.target.rpartition(":")
+    parts = module_name.removeprefix("fewbench.").split(".")
+    source = Path(__file__).parents[1].joinpath(*parts).with_suffix(".py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and node.name == class_name:
+            return (ast.get_docstring(node) or "").split("\n")[0]
+    return ""
+
+
+def source_sha256(cls: type) -> str:
+    """Hexadecimal SHA-256 over the source of a class's module and of the modules of its own package that it uses."""
+    package = cls.__module__.rpartition(".")[0]
+    modules, queue = {}, [cls.__module__]
+    while queue:
+        name = queue.pop()
+        module = sys.modules.get(name)
+        if name in modules or module is None:
+            continue
+        modules[name] = module
+        for value in vars(module).values():
+            used = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            if package and isinstance(used, str) and used.startswith(f"{package}."):
+                queue.append(used)
+    sha = hashlib.sha256()
+    for name in sorted(modules):
+        file = inspect.getsourcefile(modules[name])
+        sha.update(Path(file).read_bytes() if file else name.encode())
+    return sha.hexdigest()

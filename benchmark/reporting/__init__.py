@@ -1,0 +1,1 @@
+"""From records to what people read: ranks, the leaderboard, figures. Never imports torch."""

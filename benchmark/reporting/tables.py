@@ -1,0 +1,112 @@
+"""Records grouped into tables, one a task, sorted and ranked, with the words that name tasks, methods and backbones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..records import RunRecord, TaskKey
+from .ranking import RankRange, rank_ranges
+
+FINGERPRINT_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record with the ranks that its table leaves open."""
+
+    record: RunRecord
+    rank: RankRange
+
+
+@dataclass(frozen=True)
+class Table:
+    """The complete runs of one task, best mean first.
+
+    Attributes:
+        key: the task.
+        rows: at least one.
+        episodes: hash of the drawn episodes where runs of this task disagree on them, else None.
+    """
+
+    key: TaskKey
+    rows: tuple[Row, ...]
+    episodes: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The task in words, without the dataset: `5-way 1-shot, 15 queries, uniform sampler, test split, seed 0`."""
+        key = self.key
+        shape = " ".join(f"{n}-{word}" for n, word in ((key.ways, "way"), (key.shots, "shot")) if n is not None)
+        queries = "" if key.queries is None else "1 query" if key.queries == 1 else f"{key.queries} queries"
+        sampler = with_parameters(f"{key.sampler} sampler", json.loads(key.sampler_parameters))
+        return ", ".join(part for part in (shape, queries, sampler, f"{key.split} split", f"seed {key.seed}") if part)
+
+    @property
+    def data(self) -> str:
+        """Which images: `Dataset version 1 (size=84), fingerprint 0123456789ab`."""
+        version = with_parameters(f"Dataset version {self.key.dataset_version}", json.loads(self.key.dataset_parameters))
+        episodes = f", episodes {self.episodes[:FINGERPRINT_DIGITS]}" if self.episodes else ""
+        return f"{version}, fingerprint {self.key.fingerprint[:FINGERPRINT_DIGITS]}{episodes}"
+
+
+def tables_of(records: Iterable[RunRecord]) -> list[Table]:
+    """Group the complete records by task and rank each group; sorted by dataset, then by task."""
+    groups: dict[TaskKey, list[RunRecord]] = {}
+    for record in records:
+        if record.complete:
+            groups.setdefault(record.task_key(), []).append(record)
+    return [table for key in sorted(groups, key=_order) for table in _tables_of_task(key, groups[key])]
+
+
+def _order(key: TaskKey) -> list[tuple[bool, Any]]:
+    words_first = (key.dataset, key.split, key.sampler, key.sampler_parameters)
+    numbers = (key.ways, key.shots, key.queries, key.seed)
+    rest = (key.dataset_version, key.dataset_parameters, key.fingerprint)
+    return [(value is None, value if value is not None else 0) for value in (*words_first, *numbers, *rest)]
+
+
+def _tables_of_task(key: TaskKey, records: list[RunRecord]) -> list[Table]:
+    """One table; or one for each set of episodes where runs of equal length disagree on what was drawn."""
+    drawn = {(record.n_episodes, record.task["episodes_sha256"]) for record in records}
+    if len(drawn) == len({n for n, _ in drawn}):
+        return [Table(key, _ranked(records))]
+    return [
+        Table(key, _ranked([record for record in records if record.task["episodes_sha256"] == digest]), digest)
+        for _, digest in sorted(drawn)
+    ]
+
+
+def _ranked(records: list[RunRecord]) -> tuple[Row, ...]:
+    ordered = sorted(records, key=lambda r: (-r.mean, r.method_name, r.backbone_name, r.config_sha256, r.n_episodes))
+    ranks = rank_ranges([record.accuracies for record in ordered])
+    return tuple(Row(record, rank) for record, rank in zip(ordered, ranks, strict=True))
+
+
+def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
+    """`name (a=1, b=cosine)`, or the name alone."""
+    listing = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(parameters.items()))
+    return f"{name} ({listing})" if listing else name
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def method_label(record: RunRecord) -> str:
+    """The method with the parameters that were changed."""
+    return with_parameters(record.method_name, _changed(record.method))
+
+
+def backbone_label(record: RunRecord) -> str:
+    """The backbone with the parameters that were changed and, where anything is, what is tuned."""
+    tuned = {} if record.backbone["tune"] == "none" else {"tune": record.backbone["tune"]}
+    return with_parameters(record.backbone_name, {**_changed(record.backbone), **tuned})
+
+
+def _changed(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that differ from their defaults; all, where the record does not know the defaults."""
+    parameters = section["parameters"]
+    return {name: parameters[name] for name in section.get("changed", parameters)}

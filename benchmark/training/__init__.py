@@ -1,0 +1,1 @@
+"""Training: pretraining recipes and their loop."""

@@ -1,0 +1,22 @@
+"""Chance: the accuracy that takes no skill, to put at the bottom of a table.
+
+Every class gets the same score. An evaluation that gives a tie its expected accuracy then finds exactly 1/N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .base import Episodes, Method
+
+
+@dataclass(frozen=True)
+class Chance(Method):
+    """Chance level: every class scores alike, so the expected accuracy is 1/N."""
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: 0, whatever the images show."""
+        count, queries = episodes.query.shape[:2]
+        return episodes.query.new_zeros(count, queries, episodes.ways)

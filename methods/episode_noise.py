@@ -1,0 +1,68 @@
+"""Random numbers inside a method, as a pure function of (episode seed, stream number, position).
+
+The generator is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): a counter times an
+odd constant, sent through a mixing function. Any number can be computed without the ones before it, so permuting episodes
+permutes the numbers, and neither the batch size nor padding changes them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def _signed(word: int) -> int:
+    """The int64 that equals `word` modulo 2⁶⁴. Torch multiplies int64 modulo 2⁶⁴ too, as the generator wants."""
+    return (word + 2**63) % 2**64 - 2**63
+
+
+GOLDEN_GAMMA = _signed(0x9E3779B97F4A7C15)
+FIRST_MULTIPLIER = _signed(0xBF58476D1CE4E5B9)
+SECOND_MULTIPLIER = _signed(0x94D049BB133111EB)
+
+
+def random_words(seeds: Tensor, stream: int, count: int) -> Tensor:
+    """Random 64-bit words.
+
+    Args:
+        seeds: int64 [E], one an episode.
+        stream: streams with different numbers are independent.
+        count: words an episode.
+
+    Returns:
+        int64 [E, count], all bits random; entry [e, i] depends on (seeds[e], stream, i) alone.
+    """
+    keys = _mixed(seeds + _signed(GOLDEN_GAMMA * (stream + 1)))  # [E]
+    counters = torch.arange(1, count + 1, device=seeds.device) * GOLDEN_GAMMA  # [count]
+    return _mixed(keys[:, None] + counters)
+
+
+def uniform(seeds: Tensor, stream: int, count: int) -> Tensor:
+    """Uniform float32 numbers in [0, 1), [E, count], each a multiple of 2⁻²⁴."""
+    return _shifted_right(random_words(seeds, stream, count), 40).to(torch.float32) * 2.0**-24
+
+
+def shuffled(seeds: Tensor, stream: int, present: Tensor) -> Tensor:
+    """A random order of each episode's present places.
+
+    Args:
+        seeds: int64 [E].
+        stream: as in `random_words`.
+        present: bool [E, S].
+
+    Returns:
+        int64 [E, S]: the present places of each episode in random order, then the others.
+    """
+    keys = _shifted_right(random_words(seeds, stream, present.shape[1]), 1)  # 0 … 2⁶³ − 1
+    return keys.masked_fill(~present, 2**63 - 1).argsort(dim=1)
+
+
+def _mixed(words: Tensor) -> Tensor:
+    words = (words ^ _shifted_right(words, 30)) * FIRST_MULTIPLIER
+    words = (words ^ _shifted_right(words, 27)) * SECOND_MULTIPLIER
+    return words ^ _shifted_right(words, 31)
+
+
+def _shifted_right(words: Tensor, bits: int) -> Tensor:
+    """Shift in zeros from the left. Torch's own `>>` copies the sign bit."""
+    return (words >> bits) & (2 ** (64 - bits) - 1)

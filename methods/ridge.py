@@ -1,0 +1,63 @@
+"""Ridge regression to one-hot labels.
+
+Bertinetto, Henriques, Torr and Vedaldi 2019, "Meta-learning with differentiable closed-form solvers", arXiv:1805.08136
+(the head of R2-D2).
+
+A linear map W is fitted to the support by ridge regression from features X to one-hot labels Y, in closed form. With few images
+and wide features the solution is cheap in its dual form (the Woodbury identity): W = Xᵀ(XXᵀ + λI)⁻¹Y needs the solution of a
+system with one row a support image only. The class whose regressed value is highest wins.
+
+Differs from the paper: λ is not meta-learned but a fixed multiple of the mean squared norm of the centred support features,
+so that the scale of a backbone's features does not matter; features are centred on the support's mean, and the mean label is
+added back (an unpenalised intercept); the paper's learned scale and offset of the scores are left out, since they change no order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..tasks.errors import UsageError
+from .base import Episodes, Method, one_hot, parameter
+from .similarity import dot_products
+
+SMALLEST_LAMBDA = 1e-200
+
+
+@dataclass(frozen=True)
+class Ridge(Method):
+    """Ridge regression to one-hot labels, in closed form (Bertinetto et al. 2019, R2-D2's head)."""
+
+    citation: ClassVar[str] = "Bertinetto, Henriques, Torr and Vedaldi 2019, arXiv:1805.08136"
+
+    regularization: float = parameter(1.0, "lambda, as a multiple of the mean squared norm of the centred support features")
+
+    def __post_init__(self) -> None:
+        """Refuse a regularization without which the system has no single solution."""
+        if not self.regularization > 0:
+            raise UsageError(f"ridge: regularization={self.regularization} must be above 0")
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: the regressed one-hot label."""
+        labels = one_hot(episodes.support_labels, episodes.ways, torch.float64)  # [E, S, N]
+        present = labels.sum(dim=2, keepdim=True)  # [E, S, 1], 0 where a place is padding
+        count = present.sum(dim=1, keepdim=True)  # [E, 1, 1]
+        support = episodes.support.double() * present  # [E, S, D]; in float32 a small λ could be lost beside the Gram matrix
+        mean, mean_label = support.sum(dim=1, keepdim=True) / count, labels.sum(dim=1, keepdim=True) / count
+        weights = self._weights((support - mean) * present, (labels - mean_label) * present, count)  # [E, N, D]
+        intercept = mean_label - dot_products(mean, weights)  # [E, 1, N]
+        dtype = episodes.query.dtype
+        return dot_products(episodes.query, weights.to(dtype)) + intercept.to(dtype)  # [E, Q, N]
+
+    def _weights(self, centred: Tensor, labels: Tensor, count: Tensor) -> Tensor:
+        """Solve (XXᵀ + λI)A = Y, then Wᵀ = AᵀX: [E, N, D]. Rows of padding, 0 in X and Y, are 0 in A and touch no other row."""
+        gram = torch.bmm(centred, centred.transpose(1, 2))  # [E, S, S]
+        diagonal = gram.diagonal(dim1=1, dim2=2)  # [E, S], a view
+        mean_squared_norm = diagonal.sum(dim=1, keepdim=True) / count[:, 0]  # [E, 1]
+        # Where all support images look alike W is 0 for any λ, and the floor only keeps the system solvable.
+        diagonal += (self.regularization * mean_squared_norm).clamp(min=SMALLEST_LAMBDA)
+        dual = torch.cholesky_solve(labels, torch.linalg.cholesky(gram))  # [E, S, N]
+        return torch.bmm(dual.transpose(1, 2), centred)

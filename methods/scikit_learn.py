@@ -1,0 +1,150 @@
+"""Any scikit-learn classifier as a method: one classifier is fitted to the support features of each episode.
+
+Pedregosa et al. 2011, "Scikit-learn: machine learning in Python", Journal of Machine Learning Research 12.
+
+The classifier is named by its path below `sklearn`, such as `linear_model.LogisticRegression`, and its constructor's arguments
+are the method's parameters. Its scores are what it offers first of: log-probabilities, probabilities, decision values, and
+otherwise 1 for the class it predicts. A classifier that draws random numbers gets a seed of its own for every episode.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..tasks.errors import UsageError, UserError, did_you_mean
+from .base import Episodes, Method
+
+
+@dataclass(frozen=True)
+class ScikitLearnMethod(Method):
+    """A scikit-learn classifier, fitted to the support of each episode. Made by `from_path`, which checks the fields.
+
+    Attributes:
+        path: the class below `sklearn`, such as "neighbors.KNeighborsClassifier".
+        values: the arguments of its constructor that are not left at their defaults.
+    """
+
+    citation: ClassVar[str] = "Pedregosa et al. 2011, Scikit-learn: machine learning in Python, JMLR 12"
+
+    path: str
+    values: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def from_path(cls, path: str, values: Mapping[str, Any]) -> ScikitLearnMethod:
+        """Make the method of a classifier.
+
+        Args:
+            path: the class below `sklearn`, such as "linear_model.LogisticRegression".
+            values: constructor's arguments; text is read as a Python literal where it is one ("0.5", "None", "(50,)").
+
+        Raises:
+            UserError: scikit-learn is not installed.
+            UsageError: there is no such class, it is no classifier, or it has no such parameter.
+        """
+        known = _parameters(_classifier_class(path))
+        for name in values:
+            if name not in known:
+                raise UsageError(f"method sklearn:{path} has no parameter '{name}'; {did_you_mean(name, known)}")
+        return cls(path, {name: _literal(value) if isinstance(value, str) else value for name, value in values.items()})
+
+    @property
+    def name(self) -> str:
+        """The method's name on the command line."""
+        return f"sklearn:{self.path}"
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: log-probability, probability, decision value or 1 for the predicted class, float64.
+
+        Raises:
+            UserError: the classifier cannot be fitted to an episode.
+        """
+        classifier_class = _classifier_class(self.path)
+        seeded = "random_state" in _parameters(classifier_class) and self.values.get("random_state") is None
+        support, query = (features.detach().cpu().numpy() for features in (episodes.support, episodes.query))
+        labels, seeds = episodes.support_labels.cpu().numpy(), episodes.seeds.cpu().numpy()
+        scores = np.full((len(episodes), query.shape[1], episodes.ways), -np.inf)
+        with warnings.catch_warnings():
+            # An SGD that has not converged, or the logarithm of a probability of 0, once an episode: nothing to act upon.
+            warnings.simplefilter("ignore")
+            for i, present in enumerate(labels >= 0):
+                seed = {"random_state": int(seeds[i] % 2**32)} if seeded else {}
+                try:
+                    classifier = classifier_class(**{**self.values, **seed})
+                    classifier.fit(support[i, present], labels[i, present])
+                    scores[i][:, classifier.classes_] = _scores(classifier, query[i])
+                except Exception as error:  # whatever a classifier raises is about this data or these values
+                    reason = " ".join(str(error).split())
+                    raise UserError(f"{self.name} failed on episode {i} of the batch: {reason}") from error
+        return torch.from_numpy(scores).to(episodes.query.device)
+
+
+def _scores(classifier: Any, query: np.ndarray) -> np.ndarray:
+    """Scores [Q, number of classes] in the order of `classes_`."""
+    for name in ("predict_log_proba", "predict_proba"):
+        if hasattr(classifier, name):
+            return getattr(classifier, name)(query)
+    if hasattr(classifier, "decision_function"):
+        decision = classifier.decision_function(query)
+        # Of two classes there is one column only, positive for the second.
+        return np.stack([-decision, decision], axis=1) if decision.ndim == 1 else decision
+    return (classifier.predict(query)[:, None] == classifier.classes_).astype(float)
+
+
+def _classifier_class(path: str) -> Any:
+    """The class at `path` below sklearn."""
+    try:
+        from sklearn.base import ClassifierMixin
+    except ImportError as error:
+        raise UserError(f"method sklearn:{path} needs scikit-learn: pip install 'fewbench[sklearn]'") from error
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(f"sklearn.{module_name}"), class_name, None) if module_name else None
+    except ImportError:
+        found = None
+    if found is None:
+        raise UsageError(f"there is no scikit-learn class '{path}'; {did_you_mean(path, _known_paths())}")
+    if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
+        raise UsageError(f"'{path}' is no scikit-learn classifier; {did_you_mean(path, _known_paths())}")
+    if required := _required(found):
+        raise UsageError(f"'{path}' is made of other classifiers ({', '.join(required)}), which cannot be named as text")
+    return found
+
+
+def _known_paths() -> list[str]:
+    """Paths of the classifiers that `from_path` can make; imports all of scikit-learn."""
+    from sklearn.utils import all_estimators
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        classifiers = [(name, found) for name, found in all_estimators(type_filter="classifier") if not _required(found)]
+    # sklearn.linear_model._logistic is a private part of sklearn.linear_model.
+    folders = {name: takewhile(lambda part: not part.startswith("_"), found.__module__.split(".")) for name, found in classifiers}
+    return [".".join([*list(parts)[1:], name]) for name, parts in folders.items()]
+
+
+def _parameters(classifier_class: Any) -> Mapping[str, inspect.Parameter]:
+    """The constructor's arguments: scikit-learn's parameters, by its own rule that a constructor names all of them."""
+    return inspect.signature(classifier_class).parameters
+
+
+def _required(classifier_class: Any) -> list[str]:
+    """Names of the arguments without a default: other classifiers, of which this one is made."""
+    return [name for name, argument in _parameters(classifier_class).items() if argument.default is argument.empty]
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

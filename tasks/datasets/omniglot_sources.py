@@ -1,0 +1,248 @@
+"""The forms in which people keep Omniglot: the two zip files of its repository, their PNG tree, or two npz files.
+
+The data come in two parts, background (964 characters) and evaluation (659). Each part is looked for by itself:
+
+    images_<part>.npz       bool `images` [characters, 20, 105, 105], True = paper, in the row order of lists/omniglot.csv
+    images_<part>.zip       with members images_<part>/<alphabet>/<character>/<number>_<drawer>.png
+    images_<part>/          the same files, unpacked
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+from ..files import cache_root, make_folder
+from ..progress import Progress
+
+DRAWERS = 20
+SIDE = 105  # pixels
+
+URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+MD5 = {"background": "68d2efa1b9178cc56df9314c21c6e718", "evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
+TIMEOUT = (5, 30)  # seconds to connect, and between two pieces
+
+# From the first letter on, so that a member such as /etc/…, ../images_… or __MACOSX/… is nobody's drawing.
+PNG_NAME = re.compile(r"images_(?:background|evaluation)/([^/]+/character\d+)/\d+_(\d+)\.png")
+
+
+@dataclass(frozen=True)
+class Character:
+    """One character of one alphabet.
+
+    Attributes:
+        alphabet: as in the original folder names, such as `Japanese_(katakana)`.
+        name: `character01` and so on.
+        part: background or evaluation.
+        row: its place in the npz file of its part.
+    """
+
+    alphabet: str
+    name: str
+    part: str
+    row: int
+
+    @property
+    def identifier(self) -> str:
+        """`alphabet/character`."""
+        return f"{self.alphabet}/{self.name}"
+
+
+class Part(Protocol):
+    """One part of Omniglot, in one of its forms."""
+
+    def missing(self, characters: Sequence[Character]) -> list[Character]:
+        """Those of this part's `characters` that do not have all their drawings here."""
+        ...
+
+    def drawings(self, characters: Sequence[Character]) -> Iterator[np.ndarray]:
+        """The drawings of each character in turn: bool [20, 105, 105], True = ink, by drawer."""
+        ...
+
+
+@dataclass(frozen=True)
+class NpzPart:
+    """A part as an npz file."""
+
+    path: Path
+
+    def missing(self, characters: Sequence[Character]) -> list[Character]:
+        """Those whose row the file does not reach; reads the header of the array alone."""
+        with _readable(self.path), zipfile.ZipFile(self.path) as archive, archive.open("images.npy") as member:
+            np.lib.format.read_magic(member)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        if shape[1:] != (DRAWERS, SIDE, SIDE) or dtype != np.dtype(bool):
+            raise UserError(f"{self.path}: images are {dtype} {list(shape)}, not bool [characters, {DRAWERS}, {SIDE}, {SIDE}]")
+        return [character for character in characters if character.row >= shape[0]]
+
+    def drawings(self, characters: Sequence[Character]) -> Iterator[np.ndarray]:
+        """The drawings of each character; the larger part takes 212 MB meanwhile."""
+        with _readable(self.path), np.load(self.path, allow_pickle=False) as archive:
+            images = archive["images"]
+        for character in characters:
+            yield ~images[character.row]
+
+
+@dataclass(frozen=True)
+class PngPart:
+    """A part as PNG files, in a folder or in a zip file, which is read member by member and never extracted."""
+
+    path: Path
+
+    def missing(self, characters: Sequence[Character]) -> list[Character]:
+        """Those that lack the PNG of a drawer."""
+        with self._files() as (names, _):
+            found = _by_character(names)
+        everyone = set(range(1, DRAWERS + 1))
+        return [character for character in characters if not everyone <= found.get(character.identifier, {}).keys()]
+
+    def drawings(self, characters: Sequence[Character]) -> Iterator[np.ndarray]:
+        """The drawings of each character, by the drawer's number in the file name."""
+        with self._files() as (names, read):
+            found = _by_character(names)
+            for character in characters:
+                files = found[character.identifier]
+                yield np.stack([self._ink(files[drawer], read) for drawer in range(1, DRAWERS + 1)])
+
+    @contextmanager
+    def _files(self) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+        """The names of all files, from `images_<part>/` on, and a function that reads one."""
+        if self.path.is_dir():
+            above = self.path.parent
+            names = [file.relative_to(above).as_posix() for file in self.path.glob("*/*/*.png")]
+            yield names, lambda name: (above / name).read_bytes()
+            return
+        with _readable(self.path):
+            archive = zipfile.ZipFile(self.path)
+        with archive:
+            yield archive.namelist(), archive.read
+
+    def _ink(self, name: str, read: Callable[[str], bytes]) -> np.ndarray:
+        """One drawing, bool [105, 105]."""
+        with _readable(self.path, name), Image.open(io.BytesIO(read(name)), formats=("PNG",)) as image:
+            if image.size != (SIDE, SIDE):
+                raise UserError(f"{self.path}: {name} is not of {SIDE}×{SIDE} pixels")
+            return np.asarray(image.convert("L")) < 128
+
+
+def _by_character(names: Iterable[str]) -> dict[str, dict[int, str]]:
+    """File names by `alphabet/character` and drawer; other files are left out."""
+    found: dict[str, dict[int, str]] = {}
+    for name in names:
+        if match := PNG_NAME.fullmatch(name):
+            found.setdefault(match[1], {})[int(match[2])] = name
+    return found
+
+
+@contextmanager
+def _readable(path: Path, member: str = "") -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # over damaged bytes zipfile, numpy and PIL raise more kinds than one would list
+        raise UserError(f"{path}: cannot read {member or 'it'}; the file is damaged or of another format") from error
+
+
+def find_parts(source: Path) -> dict[str, Part]:
+    """Look for the parts in a folder, or in the folder of a file, and one level below.
+
+    Args:
+        source: an existing folder or file.
+
+    Raises:
+        UserError: neither part is there in any known form.
+    """
+    folder = source if source.is_dir() else source.parent
+    parts = {part: found for part in MD5 if (found := _find_part(part, folder)) is not None}
+    if not parts:
+        raise UserError(
+            f"--from {source}: no Omniglot here; expected images_background and images_evaluation, both as .zip files, "
+            "as .npz files, or as folders of PNG files"
+        )
+    return parts
+
+
+def _find_part(part: str, folder: Path) -> Part | None:
+    for level in ("", "*/"):
+        for ending, form in ((".npz", NpzPart), (".zip", PngPart), ("", PngPart)):
+            # glob, because it passes over folders that the user may not enter.
+            if found := sorted(folder.glob(f"{level}images_{part}{ending}")):
+                return form(found[0])
+    return None
+
+
+def check_complete(parts: dict[str, Part], characters: Sequence[Character], source: Path) -> None:
+    """Check that every character has its 20 drawings.
+
+    Raises:
+        UserError: some have not; the line names the first and says how many. Or a file cannot be read.
+    """
+    missing = []
+    for part in MD5:
+        wanted = [character for character in characters if character.part == part]
+        missing += parts[part].missing(wanted) if part in parts else wanted
+    if missing:
+        first = f"images_{missing[0].part}/{missing[0].identifier}"
+        raise UserError(f"--from {source}: {len(missing)} of {len(characters)} characters lack drawings, the first is {first}")
+
+
+def drawings(parts: dict[str, Part], characters: Sequence[Character]) -> Iterator[tuple[Character, np.ndarray]]:
+    """Each character with its drawings, bool [20, 105, 105], True = ink; one part after the other, to hold one at a time.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    for part in MD5:
+        wanted = [character for character in characters if character.part == part]
+        if wanted:
+            yield from zip(wanted, parts[part].drawings(wanted), strict=True)
+
+
+def download(progress: Progress) -> Path:
+    """Fetch the two zip files of the original repository, if they are not there, and check their hashes.
+
+    Returns:
+        The folder that holds them.
+
+    Raises:
+        UserError: no network, or the files there are not those known; at once, without a second try.
+    """
+    import pooch  # takes a while to import
+
+    folder = make_folder(cache_root() / "downloads" / "omniglot")
+    with progress.track("downloading omniglot (16 MB)", len(MD5)) as advance, _silent(pooch.get_logger()):
+        for part, md5 in MD5.items():
+            name = f"images_{part}.zip"
+            fetch: Any = pooch.HTTPDownloader(timeout=TIMEOUT)  # Any: its signature is not the one pooch declares
+            try:
+                pooch.retrieve(f"{URL}/{name}", f"md5:{md5}", name, folder, downloader=fetch)
+            except (OSError, ValueError) as error:
+                reason = (error.strerror or type(error).__name__) if isinstance(error, OSError) else "wrong hash"
+                raise UserError(
+                    f"omniglot is not prepared and could not be downloaded ({name}: {reason}); `bench data prepare omniglot "
+                    "--from PATH` takes a copy (the two zip files, the PNG tree, or the npz files)"
+                ) from error
+            advance(1)
+    return folder
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,77 @@
+"""Class-imbalanced support sets: shots that follow a Dirichlet distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import gammaincinv
+
+from .episodes import EpisodeBatch
+from .errors import UsageError
+from .random_streams import uniform, words
+from .samplers import SHARES, UniformSampler
+
+
+@dataclass(frozen=True)
+class ImbalancedSampler(UniformSampler):
+    """N-way episodes with K·N support images in all, shared out among the classes at random, at least one each.
+
+    Shares ~ Dirichlet(concentration), as Veilleux et al. 2021 (arXiv:2204.11181) have them for the queries. Classes and
+    queries are those of `UniformSampler` with the same seed, and a class's support begins with the same images.
+
+    Attributes:
+        ways: classes an episode, N.
+        shots: support images a class on average, K. No class gets more than the smallest class has beside the queries.
+        queries: query images a class.
+        concentration: of the symmetric Dirichlet distribution, > 0. Small is imbalanced, large is balanced; theirs is 2.
+    """
+
+    name: ClassVar[str] = "imbalanced"
+    concentration: float = 2.0
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The concentration."""
+        return {"concentration": self.concentration}
+
+    def check(self) -> None:
+        """Refuse shapes that the split cannot fill and concentrations that are not positive."""
+        super().check()
+        if not 1e-3 <= self.concentration <= 1e6:
+            raise UsageError(f"--sampler {self.name}: concentration {self.concentration:g}: from 0.001 to 1000000")
+
+    def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
+        """Draw episodes `start` to `stop` at once."""
+        shots = self.draw_shots(start, stop)  # [E, N]
+        most = int(shots.max())
+        uniform_sampler = UniformSampler(self.offsets, self.seed, self.ways, most, self.queries)
+        batch = uniform_sampler.draw_chunk(start, stop)
+        kept = (np.arange(most)[:, None] < shots[:, None, :]).reshape(stop - start, -1)  # [E, most · N], shot-major
+        support, labels = (rows[kept].reshape(stop - start, -1) for rows in (batch.support, batch.support_labels))
+        return replace(batch, support=support, support_labels=labels)
+
+    def draw_shots(self, start: int, stop: int) -> np.ndarray:
+        """Support images of each class, int64 [E, N], each row adding up to K·N.
+
+        A class's j-th image beyond its first has the priority share / (j − ½), and the largest priorities win: the divisor
+        method of Sainte-Laguë, which rounds shares to whole images with the right sum and within the limits.
+        """
+        spare = (self.shots - 1) * self.ways  # images beyond the first of each class
+        limit = min(spare, int(self.sizes.min()) - self.queries - 1)  # such images of one class
+        steps = np.arange(1, limit + 1) - 0.5
+        priority = self._log_shares(start, stop)[:, :, None] - np.log(steps)  # [E, N, limit]
+        winners = np.argsort(-priority.reshape(stop - start, -1), axis=1, kind="stable")[:, :spare]
+        beyond = (winners[:, :, None] // max(limit, 1) == np.arange(self.ways)).sum(axis=1)
+        return 1 + beyond
+
+    def _log_shares(self, start: int, stop: int) -> np.ndarray:
+        """Logarithms of Dirichlet shares up to a constant, [E, N]: those of independent Gamma(concentration) draws.
+
+        As Gamma(a) ~ Gamma(a + 1) · U^(1/a), neither factor vanishes in floating point however small the concentration is.
+        """
+        drawn = words(self.seed, SHARES, 0, start, stop, 2 * self.ways)
+        middle = uniform(drawn) - 2.0**-33  # strictly between 0 and 1
+        gamma = gammaincinv(self.concentration + 1, middle[:, : self.ways])
+        return np.log(gamma) + np.log(middle[:, self.ways :]) / self.concentration

@@ -1,0 +1,22 @@
+"""Reading the small CSV tables that users bring."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from .errors import UserError
+from .files import os_errors_named
+
+
+def csv_rows(path: Path) -> list[list[str]]:
+    """The rows of a CSV file in UTF-8, empty lines left out.
+
+    Raises:
+        UserError: it cannot be read or is no such file.
+    """
+    try:
+        with os_errors_named("cannot read"), path.open(encoding="utf-8-sig", newline="") as file:
+            return [row for row in csv.reader(file) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error

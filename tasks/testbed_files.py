@@ -1,0 +1,183 @@
+"""Testbeds as files: Parquet with everything, or CSV in the layout that Bennequin et al. 2022 published.
+
+Both have one row an image (or a class, in a testbed of classes only) and the columns of the published files:
+
+    task        number of the task
+    variance    its coarsity
+    labels      the image's class, a number in the split's class list
+    image_id    the image, a row of the split
+    support     whether the image is in the support
+
+Parquet also keeps dataset, split, fingerprint, parameters, seed and a hash of the indices; CSV has no place for them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .episodes import ABSENT, EpisodeBatch
+from .errors import UsageError, UserError
+from .files import os_errors_named, write_atomically
+from .testbed import Testbed
+
+ABOUT = b"fewbench.testbed"  # key of the metadata in a Parquet file
+CLASS_COLUMNS = ["task", "variance", "labels"]
+IMAGE_COLUMNS = [*CLASS_COLUMNS, "image_id", "support"]
+
+
+def write_testbed(path: Path, testbed: Testbed) -> None:
+    """Write a testbed as `.parquet` or `.csv`.
+
+    Raises:
+        UsageError: another suffix.
+        UserError: the file cannot be written, or Parquet's library is not installed.
+    """
+    table = _table(testbed)
+    if _suffix(path) == ".csv":
+        write_atomically(path, table.to_csv(lineterminator="\n").encode())
+        return
+    arrow, parquet = _arrow()
+    about = {name: getattr(testbed, name) for name in ("dataset", "split", "fingerprint", "parameters", "seed", "sha256")}
+    content = arrow.Table.from_pandas(table, preserve_index=False)
+    buffer = io.BytesIO()
+    parquet.write_table(content.replace_schema_metadata({ABOUT: json.dumps(about, sort_keys=True)}), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_testbed(path: Path) -> Testbed:
+    """Read a testbed from `.parquet` or `.csv`.
+
+    Raises:
+        UsageError: another suffix.
+        UserError: the file cannot be read, is no testbed, was changed after it was made, or Parquet's library is not
+            installed.
+    """
+    about: dict[str, Any] = {"parameters": {}}
+    try:
+        with os_errors_named("cannot read"):
+            if _suffix(path) == ".csv":
+                table = pd.read_csv(path)
+            else:
+                table, about = _read_parquet(path)
+    except ValueError as error:  # pandas, pyarrow and JSON derive theirs from it
+        raise UserError(f"{path}: no testbed ({str(error).splitlines()[0]})") from error
+    sha256 = about.pop("sha256", None)
+    columns = _checked(table, path)
+    testbed = Testbed(episodes=_episodes(columns), coarsity=_first_of_each_task(columns), **about)
+    if sha256 not in (None, testbed.sha256):
+        raise UserError(f"{path}: the testbed was changed after it was made, its hash does not match; make it again")
+    return testbed
+
+
+def _suffix(path: Path) -> str:
+    if path.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"{path}: a testbed is a file ending in .parquet or .csv")
+    return path.suffix
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise UserError(
+            "testbeds in Parquet need pyarrow: pip install 'fewbench[testbed]', or give the testbed the suffix .csv"
+        ) from error
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    _, parquet = _arrow()
+    with path.open("rb") as file:
+        content = parquet.read_table(file)
+    about = (content.schema.metadata or {}).get(ABOUT)
+    if about is None:
+        raise ValueError("it was not written by fewbench")
+    return content.to_pandas(), json.loads(about)
+
+
+def _table(testbed: Testbed) -> pd.DataFrame:
+    """One row an image, ordered by task, class and query before support, as the published files are."""
+    batch = testbed.episodes
+    if testbed.classes_only:
+        task, place = np.nonzero(batch.classes != ABSENT)
+        columns = (task, testbed.coarsity[task], batch.classes[task, place])
+        return pd.DataFrame(dict(zip(CLASS_COLUMNS, columns, strict=True)))
+    parts = []
+    for rows, labels, is_support in ((batch.support, batch.support_labels, True), (batch.query, batch.query_labels, False)):
+        task, place = np.nonzero(labels != ABSENT)
+        label = batch.classes[task, labels[task, place]]
+        columns = (task, testbed.coarsity[task], label, rows[task, place], np.full(len(task), is_support))
+        parts.append(pd.DataFrame(dict(zip(IMAGE_COLUMNS, columns, strict=True))))
+    return pd.concat(parts).sort_values(["task", "labels", "support"], kind="stable", ignore_index=True)
+
+
+def _checked(table: pd.DataFrame, path: Path) -> dict[str, np.ndarray]:
+    """The columns that the table has, of the right kinds, sorted by task."""
+    names = IMAGE_COLUMNS if "image_id" in table else CLASS_COLUMNS
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise UserError(f"{path}: no testbed, it has no column '{missing[0]}'")
+    if not len(table):
+        raise UserError(f"{path}: the testbed has no tasks")
+    columns = {name: table.sort_values("task", kind="stable")[name].to_numpy() for name in names}
+    for name, kinds in (("task", "iu"), ("labels", "iu"), ("image_id", "iu"), ("variance", "iuf"), ("support", "b")):
+        column = columns.get(name)
+        if column is None:
+            continue
+        if column.dtype.kind not in kinds or not np.isfinite(column).all() or (column < 0).any():
+            what = {"b": "True or False", "iuf": "a number"}.get(kinds, "a whole number from 0 up")
+            raise UserError(f"{path}: no testbed, column '{name}' holds something other than {what}")
+    if table.duplicated(["task", names[3] if len(names) > 3 else "labels"]).any():
+        raise UserError(f"{path}: a task names the same {'image' if len(names) > 3 else 'class'} twice")
+    return columns
+
+
+def _first_of_each_task(columns: dict[str, np.ndarray]) -> np.ndarray:
+    _, first = np.unique(columns["task"], return_index=True)
+    return columns["variance"][first].astype(np.float64)
+
+
+def _episodes(columns: dict[str, np.ndarray]) -> EpisodeBatch:
+    """Make a batch of the columns; classes ascend within a task, and the images of a class keep their order."""
+    task = np.unique(columns["task"], return_inverse=True)[1]
+    named, number = np.unique(columns["labels"], return_inverse=True)
+    pairs, pair = np.unique(task * len(named) + number, return_inverse=True)  # (task, class) as one number, sorted
+    pair_task, pair_class = pairs // len(named), named[pairs % len(named)]
+    place = _count_within(pair_task)  # the label that a class has within its task
+    shape = (int(task.max()) + 1, int(place.max()) + 1)
+    classes = np.full(shape, ABSENT, dtype=np.int64)
+    classes[pair_task, place] = pair_class
+    if "image_id" not in columns:
+        nothing = np.empty((shape[0], 0), dtype=np.int64)
+        return EpisodeBatch(nothing, nothing, nothing, nothing, classes, np.arange(shape[0]))
+    (support, support_labels), (query, query_labels) = (
+        _pack(task[chosen], place[pair[chosen]], pair[chosen], columns["image_id"][chosen], shape[0])
+        for chosen in (columns["support"], ~columns["support"])
+    )
+    return EpisodeBatch(support, support_labels, query, query_labels, classes, np.arange(shape[0]))
+
+
+def _pack(task: np.ndarray, label: np.ndarray, pair: np.ndarray, row: np.ndarray, tasks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels, int64 [E, S], shot-major and padded at the end, of the images of one role."""
+    by_pair = np.argsort(pair, kind="stable")
+    shot = np.empty(len(row), dtype=np.int64)
+    shot[by_pair] = _count_within(pair[by_pair])
+    order = np.lexsort((label, shot, task))
+    task, column = task[order], _count_within(task[order])
+    rows = np.zeros((tasks, column.max(initial=-1) + 1), dtype=np.int64)
+    labels = np.full_like(rows, ABSENT)
+    rows[task, column] = row[order]
+    labels[task, column] = label[order]
+    return rows, labels
+
+
+def _count_within(groups: np.ndarray) -> np.ndarray:
+    """For sorted group numbers, how many of the same group stand before each."""
+    first = np.flatnonzero(np.diff(groups, prepend=-1))
+    return np.arange(len(groups)) - np.repeat(first, np.diff(first, append=len(groups)))

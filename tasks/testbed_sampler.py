@@ -1,0 +1,47 @@
+"""Testbeds as samplers, so that whatever runs on drawn episodes runs on a fixed list of tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .episodes import EpisodeBatch
+from .errors import UsageError
+from .samplers import Sampler
+from .testbed import Testbed
+
+
+@dataclass(frozen=True)
+class TestbedSampler(Sampler):
+    """The tasks of a testbed, in its order. The seed is that of the methods' randomness alone.
+
+    Attributes:
+        testbed: tasks with images of this split.
+    """
+
+    name: ClassVar[str] = "testbed"
+    testbed: Testbed
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The testbed's hash and what it was drawn with."""
+        return {"testbed_sha256": self.testbed.sha256, "tasks": len(self.testbed), **self.testbed.parameters}
+
+    def check(self) -> None:
+        """Refuse a testbed without images or of another split."""
+        if self.testbed.classes_only:
+            raise UsageError("--testbed: this one lists classes only; make one with images to run on it")
+        self.testbed.check_fits(self.offsets)
+
+    def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
+        """The tasks `start` to `stop`."""
+        if stop > len(self.testbed):
+            raise UsageError(f"--episodes {stop}: the testbed has only {len(self.testbed)} tasks; ask for fewer episodes")
+        return self.testbed.episodes[start:stop]
+
+
+@dataclass(frozen=True)
+class SemanticSampler(TestbedSampler):
+    """The same for a testbed that was drawn for the run."""
+
+    name: ClassVar[str] = "semantic"

@@ -1,0 +1,91 @@
+import random
+
+import pytest
+from fewbench.benchmark.reporting.tables import backbone_label, method_label, tables_of
+
+
+def shown(records):
+    return [[(row.record.method_name, str(row.rank)) for row in table.rows] for table in tables_of(records)]
+
+
+def test_rows_are_sorted_by_mean_and_ties_share_ranks(make_record):
+    records = [
+        make_record([0.25, 0.5, 0.75], name="worst"),
+        make_record([0.5, 0.75, 1.0], name="tie-b"),
+        make_record([0.5, 0.75, 1.0], name="tie-a"),
+    ]
+    assert shown(records) == [[("tie-a", "1–2"), ("tie-b", "1–2"), ("worst", "3")]]
+
+
+def test_the_order_of_the_records_changes_nothing(make_record):
+    records = [make_record([0.1 * i, 0.5], name=f"m{i}", task={"seed": i % 3}) for i in range(9)]
+    expected = tables_of(records)
+    random.Random(0).shuffle(records)
+    assert tables_of(records) == expected
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"fingerprint": "0" * 64},
+        {"seed": 1},
+        {"sampler": "meta-dataset"},
+        {"sampler_parameters": {"alpha": 1}},
+        {"dataset_version": "2"},
+        {"dataset_parameters": {"size": 84}},
+        {"split": "val"},
+        {"ways": 20},
+        {"shots": None},
+        {"queries": 5},
+    ],
+)
+def test_different_tasks_never_share_a_table(make_record, task):
+    records = [make_record([0.5, 0.6], name="a"), make_record([0.5, 0.6], name="b", task=task)]
+    tables = tables_of(records)
+    assert sorted(len(table.rows) for table in tables) == [1, 1]
+    assert len({(table.title, table.data) for table in tables}) == 2
+
+
+def test_partial_records_have_no_row(make_record):
+    assert shown([make_record([0.5], status="partial"), make_record([0.5], name="a")]) == [[("a", "1")]]
+
+
+def test_runs_of_other_lengths_share_a_table(make_record):
+    longer = make_record([0.5, 0.6, 0.7], name="a", task={"episodes_sha256": "0" * 64})
+    assert len(tables_of([longer, make_record([0.5, 0.6], name="b")])) == 1
+
+
+def test_runs_that_drew_different_episodes_do_not_share_a_table(make_record):
+    other = make_record([0.5, 0.6], name="b", task={"episodes_sha256": "0" * 64})
+    tables = tables_of([make_record([0.5, 0.6], name="a"), other])
+    assert [table.data.rpartition(", ")[2] for table in tables] == ["episodes 000000000000", "episodes a8ace1a76c21"]
+
+
+def test_title_says_the_task_in_words(make_record):
+    def title(**task):
+        return tables_of([make_record([0.5], task=task)])[0].title
+
+    assert title() == "5-way 1-shot, 15 queries, uniform sampler, test split, seed 0"
+    assert title(queries=1, split="val", seed=7) == "5-way 1-shot, 1 query, uniform sampler, val split, seed 7"
+    varying = {"ways": None, "shots": None, "queries": None, "sampler": "meta-dataset", "sampler_parameters": {"max_ways": 50}}
+    assert title(**varying) == "meta-dataset sampler (max_ways=50), test split, seed 0"
+
+
+def test_data_line_names_version_parameters_and_twelve_digits_of_the_fingerprint(make_record):
+    table = tables_of([make_record([0.5], task={"fingerprint": "0123456789abcdef" * 4})])[0]
+    assert table.data == "Dataset version 1 (size=28), fingerprint 0123456789ab"
+
+
+def test_labels_show_the_parameters_that_were_changed(make_record):
+    method = {"parameters": {"distance": "cosine", "bias": True, "steps": 5}, "changed": ["distance", "bias"]}
+    backbone = {"parameters": {"width": 32}, "changed": ["width"], "tune": "norm"}
+    record = make_record([0.5], method=method, backbone=backbone)
+    assert method_label(record) == "protonet (bias=true, distance=cosine)"
+    assert backbone_label(record) == "conv4 (tune=norm, width=32)"
+    assert (method_label(make_record([0.5])), backbone_label(make_record([0.5]))) == ("protonet", "conv4")
+
+
+def test_labels_show_all_parameters_where_the_defaults_are_unknown(make_record):
+    record = make_record([0.5], method={"parameters": {"C": 0.5}})
+    del record.method["changed"]
+    assert method_label(record) == "protonet (C=0.5)"

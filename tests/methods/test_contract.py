@@ -1,0 +1,129 @@
+"""What every method keeps to: scores go with their episode and query, padding is not there, nothing overflows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from fewbench.methods.base import Method
+from fewbench.methods.baseline import Baseline
+from fewbench.methods.baseline_plus_plus import BaselinePlusPlus
+from fewbench.methods.chance import Chance
+from fewbench.methods.matching_net import MatchingNet
+from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.ridge import Ridge
+from fewbench.methods.simpleshot import SimpleShot
+from fewbench.tasks.episodes import Episodes
+
+METHODS: list[type[Method]] = [Baseline, BaselinePlusPlus, Chance, MatchingNet, ProtoNet, Ridge, SimpleShot]
+
+
+@pytest.fixture(params=METHODS, ids=lambda method: method.__name__)
+def method(request: pytest.FixtureRequest) -> Method:
+    return request.param()
+
+
+@pytest.fixture(params=["equal", "unequal"])
+def episodes(request: pytest.FixtureRequest, make_episodes, make_unequal_episodes) -> Episodes:
+    return make_episodes(count=6) if request.param == "equal" else make_unequal_episodes(count=6)
+
+
+def taken(episodes: Episodes, index: Tensor) -> Episodes:
+    """The episodes at `index`."""
+    columns = ("support", "support_labels", "query", "class_mask", "seeds")
+    return replace(episodes, **{name: getattr(episodes, name)[index] for name in columns})
+
+
+def padded(episodes: Episodes, support: int, queries: int, ways: int) -> Episodes:
+    """The same episodes with further places of padding, filled with features that would show if they were used."""
+
+    def longer(features: Tensor, places: int) -> Tensor:
+        return torch.cat([features, torch.full_like(features[:, :1], 77).repeat(1, places, 1)], dim=1)
+
+    return replace(
+        episodes,
+        support=longer(episodes.support, support),
+        support_labels=torch.nn.functional.pad(episodes.support_labels, (0, support), value=-1),
+        query=longer(episodes.query, queries),
+        class_mask=torch.nn.functional.pad(episodes.class_mask, (0, ways), value=False),
+        ways=episodes.ways + ways,
+    )
+
+
+def scores_of(method: Method, episodes: Episodes) -> Tensor:
+    """The scores, 0 where an episode has no such class."""
+    scores = method.classify(episodes)
+    assert scores.shape == (len(episodes), episodes.query.shape[1], episodes.ways)
+    return scores.masked_fill(~episodes.class_mask[:, None], 0)
+
+
+def assert_same(scores: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_permuted_episodes_permute_the_scores(method: Method, episodes: Episodes):
+    order = torch.tensor([4, 0, 5, 2, 1, 3])
+    assert_same(scores_of(method, taken(episodes, order)), scores_of(method, episodes)[order])
+
+
+def test_the_batch_size_changes_nothing(method: Method, episodes: Episodes):
+    parts = [scores_of(method, taken(episodes, index)) for index in torch.arange(len(episodes)).split(4)]
+    assert_same(torch.cat(parts), scores_of(method, episodes))
+
+
+def test_permuted_queries_permute_the_scores(method: Method, episodes: Episodes):
+    order = torch.tensor([6, 2, 0, 5, 1, 3, 4])
+    permuted = replace(episodes, query=episodes.query[:, order])
+    assert_same(scores_of(method, permuted), scores_of(method, episodes)[:, order])
+
+
+def test_a_score_of_an_inductive_method_depends_on_no_other_query(method: Method, episodes: Episodes):
+    if method.transductive:
+        pytest.skip("transductive")
+    others = replace(episodes, query=torch.cat([episodes.query[:, :2], 9 * episodes.query[:, 2:].flip(0)], dim=1))
+    assert_same(scores_of(method, others)[:, :2], scores_of(method, episodes)[:, :2])
+
+
+def test_further_padding_changes_nothing(method: Method, episodes: Episodes):
+    longer = padded(episodes, support=3, queries=2, ways=2)
+    queries, ways = episodes.query.shape[1], episodes.ways
+    assert_same(scores_of(method, longer)[:, :queries, :ways], scores_of(method, episodes))
+
+
+def test_an_instance_keeps_nothing_between_batches(method: Method, episodes: Episodes, make_episodes):
+    before = scores_of(method, episodes)
+    scores_of(method, make_episodes(count=2, ways=3, shots=1, width=5, seed=9))
+    assert torch.equal(scores_of(method, episodes), before)
+
+
+def test_the_episodes_are_left_as_they_were(method: Method, episodes: Episodes):
+    copies = {name: value.clone() for name, value in vars(episodes).items() if isinstance(value, Tensor)}
+    method.classify(episodes)
+    for name, value in copies.items():
+        assert torch.equal(getattr(episodes, name), value)
+
+
+@pytest.mark.parametrize("extreme", ["all zero", "all the same", "large", "large and the same", "tiny"])
+def test_extreme_features_give_finite_scores(method: Method, extreme: str, episodes: Episodes):
+    present = (episodes.support_labels >= 0)[..., None]
+    support, query = episodes.support * present, episodes.query
+    support, query = {
+        "all zero": (0 * support, 0 * query),
+        "all the same": (support[:, :1].expand_as(support), query),
+        "large": (1e4 * support, 1e4 * query),
+        "large and the same": (1e4 + 0 * support, 1e4 + 0 * query),
+        "tiny": (1e-20 * support, 1e-20 * query),
+    }[extreme]
+    scores = scores_of(method, replace(episodes, support=support, query=query))
+    assert scores.dtype == torch.float32
+    assert scores.isfinite().all()
+
+
+def test_a_method_beats_chance_on_classes_that_lie_apart(method: Method, make_episodes):
+    episodes: Episodes = make_episodes(count=20, shots=5, width=32)
+    own = episodes.support + 0.1  # as queries, so that the labels are known
+    hits = (method.classify(replace(episodes, query=own)).argmax(dim=-1) == episodes.support_labels).float().mean()
+    assert hits == pytest.approx(1 / episodes.ways) if method.__class__ is Chance else hits > 0.8
