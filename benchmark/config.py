@@ -26,7 +26,8 @@ class RunConfig:
         episodes: how many episodes.
         dataset: a registered name.
         split: class split the episodes come from: train, val or test.
-        sampler: uniform or meta-dataset (ways and shots vary; `ways`, `shots` and `queries` are then not used).
+        sampler: uniform, semantic, imbalanced or meta-dataset (varying ways and shots).
+        testbed: file with a fixed list of tasks, used instead of a sampler; it says ways, shots and queries.
         backbone: a registered name.
         weights: name of shipped weights or a file; None takes those pretrained on the dataset's train classes.
         seed: of the task; 0 ≤ seed < 2⁶⁴.
@@ -47,6 +48,7 @@ class RunConfig:
     dataset: str = "trifeature"
     split: str = "test"
     sampler: str = "uniform"
+    testbed: Path | None = None
     backbone: str = "conv4"
     weights: str | None = None
     seed: int = 0

@@ -8,19 +8,16 @@ from typing import Any
 
 from ..methods.base import Method
 from ..tasks.datasets.base import Dataset, Split, split_name
-from ..tasks.errors import UsageError, did_you_mean
-from ..tasks.parameters import build, parameters_of, typed_values
+from ..tasks.parameters import build, parameters_of
 from ..tasks.progress import Progress
-from ..tasks.samplers import MetaDatasetSampler, Sampler, UniformSampler
+from ..tasks.samplers import Sampler
 from . import registry
 from .backbones.loading import LoadedBackbone, find_weights, load_backbone
 from .config import RunConfig
 from .provenance import package_version
 from .records import config_digest, record_path, task_slug
+from .sampling import Sampling, sampling_of, with_sampling
 
-SAMPLERS: dict[str, type[Sampler]] = {"meta-dataset": MetaDatasetSampler, "uniform": UniformSampler}
-EPISODE_SHAPE = {"ways", "shots", "queries"}  # options of their own, not sampler parameters
-GIVEN_TO_SAMPLERS = {"offsets", "seed"}  # known once the split is open
 SKLEARN = "sklearn:"
 
 
@@ -34,8 +31,7 @@ class Plan:
         method_section: the record's `method` section.
         dataset: where images come from.
         backbone: the encoder, with weights.
-        sampler_class: how episodes are drawn.
-        sampler_settings: its parameters.
+        sampling: how episodes are drawn.
     """
 
     config: RunConfig
@@ -43,8 +39,7 @@ class Plan:
     method_section: dict[str, Any]
     dataset: Dataset
     backbone: LoadedBackbone
-    sampler_class: type[Sampler]
-    sampler_settings: dict[str, Any]
+    sampling: Sampling
 
     def open_split(self, split: str, progress: Progress) -> Split:
         """A split of the dataset, built or downloaded where it is not there yet."""
@@ -56,11 +51,7 @@ class Plan:
         Raises:
             UsageError: the split is too small for the episodes asked for.
         """
-        return self.sampler_class(offsets=split.offsets, seed=self.config.seed, **self.sampler_settings)
-
-    def shape(self) -> dict[str, int | None]:
-        """Ways, shots and queries; None where they vary."""
-        return {name: self.sampler_settings.get(name) for name in ("ways", "shots", "queries")}
+        return self.sampling.over(self.dataset, split)
 
     def identity(self) -> dict[str, Any]:
         """Everything the configuration says about the result; its hash names the record."""
@@ -74,7 +65,8 @@ class Plan:
                 "dataset_parameters": asdict(self.dataset),
                 "split": config.split,
                 "sampler": config.sampler,
-                "sampler_settings": self.sampler_settings,
+                "sampler_parameters": self.sampling.parameters,
+                **self.sampling.shape,
                 "seed": config.seed,
             },
             "episodes": config.episodes,
@@ -88,7 +80,7 @@ class Plan:
 
     def path(self) -> Path:
         """Where the record belongs."""
-        shape = self.shape()
+        shape = self.sampling.shape
         return record_path(
             self.config.output,
             dataset=self.config.dataset,
@@ -109,23 +101,13 @@ def make_plan(config: RunConfig) -> Plan:
     split_name(config.split)
     dataset_class = registry.load(registry.find("datasets", config.dataset))
     dataset = build(dataset_class, config.settings_of("dataset"), f"dataset {config.dataset}")
-    sampler_class, sampler_settings = _sampler(config)
+    sampling = sampling_of(config)
+    config = with_sampling(config, sampling)
     method, method_section = make_method(config.method, config.settings_of("method"))
     registry.find("backbones", config.backbone)
     weights = find_weights(config.backbone, config.weights, config.dataset)
     backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights)
-    return Plan(config, method, method_section, dataset, backbone, sampler_class, sampler_settings)
-
-
-def _sampler(config: RunConfig) -> tuple[type[Sampler], dict[str, Any]]:
-    if config.sampler not in SAMPLERS:
-        raise UsageError(f"unknown sampler '{config.sampler}'; {did_you_mean(config.sampler, SAMPLERS)}")
-    cls = SAMPLERS[config.sampler]
-    known = {parameter.name: parameter for parameter in parameters_of(cls) if parameter.name not in GIVEN_TO_SAMPLERS}
-    shape = {name: getattr(config, name) for name in EPISODE_SHAPE & known.keys()}
-    own = {name: parameter for name, parameter in known.items() if name not in EPISODE_SHAPE}
-    values = typed_values(own, config.settings_of("sampler"), f"sampler {config.sampler}")
-    return cls, shape | {name: parameter.default for name, parameter in own.items()} | values
+    return Plan(config, method, method_section, dataset, backbone, sampling)
 
 
 def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 ENCODING = "values+codes:zlib:base64"
+ROUGH = "float32:zlib:base64"
 DTYPES = {"uint8": "<u1", "uint16": "<u2", "uint32": "<u4"}  # little-endian on every machine
 
 
@@ -38,6 +39,27 @@ def encode(values: np.ndarray) -> dict[str, Any]:
         "dtype": dtype,
         "n": len(values),
     }
+
+
+def encode_rough(values: np.ndarray) -> dict[str, Any]:
+    """Write float values [n] that need no more than float32, such as coarsities, as JSON-ready content."""
+    packed = zlib.compress(np.ascontiguousarray(values, dtype="<f4").tobytes(), 9)
+    return {"encoding": ROUGH, "data": base64.b64encode(packed).decode("ascii")}
+
+
+def decode_rough(encoded: Mapping[str, Any]) -> np.ndarray:
+    """Read what `encode_rough` wrote: float64 [n].
+
+    Raises:
+        ValueError: the content is damaged or of another encoding.
+    """
+    try:
+        if encoded["encoding"] != ROUGH:
+            raise ValueError(f"unknown encoding '{encoded['encoding']}'")
+        content = zlib.decompress(base64.b64decode(encoded["data"], validate=True))
+        return np.frombuffer(content, dtype="<f4").astype(np.float64)
+    except (KeyError, TypeError, zlib.error) as error:
+        raise ValueError(f"its values do not decode ({type(error).__name__}: {error})") from error
 
 
 def decode(encoded: Mapping[str, Any]) -> np.ndarray:

@@ -29,7 +29,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "simpleshot": "fewbench.methods.simpleshot:SimpleShot",
     },
     "datasets": {
+        "cifar-fs": "fewbench.tasks.datasets.cifar_fs:CifarFs",
+        "cub-200": "fewbench.tasks.datasets.cub_200:Cub200",
+        "fc100": "fewbench.tasks.datasets.fc100:Fc100",
+        "folder": "fewbench.tasks.datasets.folder:Folder",
+        "mini-imagenet": "fewbench.tasks.datasets.mini_imagenet:MiniImageNet",
         "omniglot": "fewbench.tasks.datasets.omniglot:Omniglot",
+        "tiered-imagenet": "fewbench.tasks.datasets.tiered_imagenet:TieredImageNet",
         "trifeature": "fewbench.tasks.datasets.trifeature:Trifeature",
     },
     "backbones": {

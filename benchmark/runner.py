@@ -16,12 +16,14 @@ from ..tasks.errors import UserError
 from ..tasks.files import make_folder, os_errors_named
 from ..tasks.progress import Progress
 from ..tasks.samplers import Sampler
+from ..tasks.testbed import coarsity_summary
 from .config import RunConfig
 from .device import choose_device
 from .evaluation import Source, chunk_size, evaluate, evaluate_batch
 from .feature_table import feature_table
 from .plan import Plan, make_plan
 from .provenance import code_version, command_line, environment, utc_now
+from .record_codec import encode_rough
 from .records import RunRecord, accuracy_section, load_record, write_record
 
 FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill
@@ -61,8 +63,8 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
             return Outcome(record, path, reused=True)
     partial_path = path.with_suffix(PARTIAL)
     earlier = None if config.overwrite else _interrupted_earlier(partial_path, plan, progress)
-    wanted = min(config.episodes, config.limit or config.episodes)
-    if earlier is not None and wanted < config.episodes and earlier.n_episodes >= wanted:
+    wanted = min(plan.config.episodes, config.limit or config.episodes)
+    if earlier is not None and wanted < plan.config.episodes and earlier.n_episodes >= wanted:
         return Outcome(earlier, partial_path, reused=True)
     _check_writable(path)
     record = _Job(plan, partial_path, wanted, progress, started, _Done.of(earlier)).execute()
@@ -252,8 +254,9 @@ class _Job:
         )
 
     def _task(self, split: Split, sampler: Sampler) -> dict[str, Any]:
-        config = self.plan.config
+        config, coarsity = self.plan.config, sampler.coarsity(self.done.count)
         return {
+            "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode_rough(coarsity)},
             "dataset": config.dataset,
             "dataset_version": self.plan.dataset.version,
             "dataset_parameters": asdict(self.plan.dataset),
@@ -261,7 +264,7 @@ class _Job:
             "split": config.split,
             "sampler": config.sampler,
             "sampler_parameters": sampler.parameters,
-            **self.plan.shape(),
+            **self.plan.sampling.shape,
             "seed": config.seed,
             "episodes_sha256": self.done.sha.hexdigest(),
         }

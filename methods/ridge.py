@@ -8,8 +8,8 @@ and wide features the solution is cheap in its dual form (the Woodbury identity)
 system with one row a support image only. The class whose regressed value is highest wins.
 
 Differs from the paper: λ is not meta-learned but a fixed multiple of the mean squared norm of the centred support features,
-so that the scale of a backbone's features does not matter; features are centred on the support's mean, and the mean label is
-added back (an unpenalised intercept); the paper's learned scale and offset of the scores are left out, since they change no order.
+so that the scale of a backbone's features does not matter; features are centred on the support's mean and the mean label is
+added back (an unpenalised intercept); the paper's learned scale and offset of the scores, which change no order, are left out.
 """
 
 from __future__ import annotations

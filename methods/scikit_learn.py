@@ -40,24 +40,6 @@ class ScikitLearnMethod(Method):
     path: str
     values: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    @classmethod
-    def from_path(cls, path: str, values: Mapping[str, Any]) -> ScikitLearnMethod:
-        """Make the method of a classifier.
-
-        Args:
-            path: the class below `sklearn`, such as "linear_model.LogisticRegression".
-            values: constructor's arguments; text is read as a Python literal where it is one ("0.5", "None", "(50,)").
-
-        Raises:
-            UserError: scikit-learn is not installed.
-            UsageError: there is no such class, it is no classifier, or it has no such parameter.
-        """
-        known = _parameters(_classifier_class(path))
-        for name in values:
-            if name not in known:
-                raise UsageError(f"method sklearn:{path} has no parameter '{name}'; {did_you_mean(name, known)}")
-        return cls(path, {name: _literal(value) if isinstance(value, str) else value for name, value in values.items()})
-
     @property
     def name(self) -> str:
         """The method's name on the command line."""
@@ -87,6 +69,25 @@ class ScikitLearnMethod(Method):
                     reason = " ".join(str(error).split())
                     raise UserError(f"{self.name} failed on episode {i} of the batch: {reason}") from error
         return torch.from_numpy(scores).to(episodes.query.device)
+
+
+def from_path(path: str, values: Mapping[str, Any]) -> ScikitLearnMethod:
+    """Make the method of a classifier.
+
+    Args:
+        path: the class below `sklearn`, such as "linear_model.LogisticRegression".
+        values: constructor's arguments; text is read as a Python literal where it is one ("0.5", "None", "(50,)").
+
+    Raises:
+        UserError: scikit-learn is not installed.
+        UsageError: there is no such class, it is no classifier, or it has no such parameter.
+    """
+    known = _parameters(_classifier_class(path))
+    for name in values:
+        if name not in known:
+            raise UsageError(f"method sklearn:{path} has no parameter '{name}'; {did_you_mean(name, known)}")
+    read = {name: _literal(value) if isinstance(value, str) else value for name, value in values.items()}
+    return ScikitLearnMethod(path, read)
 
 
 def _scores(classifier: Any, query: np.ndarray) -> np.ndarray:
@@ -127,10 +128,14 @@ def _known_paths() -> list[str]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        classifiers = [(name, found) for name, found in all_estimators(type_filter="classifier") if not _required(found)]
-    # sklearn.linear_model._logistic is a private part of sklearn.linear_model.
-    folders = {name: takewhile(lambda part: not part.startswith("_"), found.__module__.split(".")) for name, found in classifiers}
-    return [".".join([*list(parts)[1:], name]) for name, parts in folders.items()]
+        classifiers = all_estimators(type_filter="classifier")
+    return [f"{_public_module(found)}.{name}" for name, found in classifiers if not _required(found)]
+
+
+def _public_module(classifier_class: Any) -> str:
+    """The module below sklearn where a class is offered: "linear_model" for one of sklearn.linear_model._logistic."""
+    _, *parts = classifier_class.__module__.split(".")
+    return ".".join(takewhile(lambda part: not part.startswith("_"), parts))
 
 
 def _parameters(classifier_class: Any) -> Mapping[str, inspect.Parameter]:

@@ -15,9 +15,9 @@ def dot_products(query: Tensor, points: Tensor) -> Tensor:
 def distance_scores(query: Tensor, points: Tensor, class_mask: Tensor) -> Tensor:
     """Minus the squared Euclidean distance of every query to one point a class, up to a number common to a query's N scores.
 
-    With c the mean of the points, ‖q − p‖² − ‖q − c‖² = (p + c − 2q)·(p − c). Leaving ‖q − c‖² out changes neither the order
-    of a query's scores nor their softmax, saves a pass over the queries, and keeps the digits that would cancel in float32
-    where features lie far from the origin.
+    With c the mean of the points and p = c + o, ‖q − c‖² − ‖q − p‖² = 2·q·o − ‖o‖² − 2·c·o. The part ‖q − c‖² is the same for
+    all classes of a query: with it or without, the order of the scores and their softmax are the same. Without it the queries
+    are read only once, and fewer digits cancel in float32 where features lie far from the origin.
 
     Args:
         query: [E, Q, D].
@@ -29,5 +29,7 @@ def distance_scores(query: Tensor, points: Tensor, class_mask: Tensor) -> Tensor
     """
     centre = points.sum(dim=1, keepdim=True) / class_mask.sum(dim=1)[:, None, None]  # [E, 1, D]
     offset = points - centre  # [E, N, D]
-    constant = ((points + centre) * offset).sum(dim=-1)  # [E, N]
-    return 2 * dot_products(query, offset) - constant[:, None]
+    squared_length = torch.linalg.vector_norm(offset, dim=-1, keepdim=True).square()  # [E, N, 1]
+    constant = squared_length + 2 * torch.bmm(offset, centre.transpose(1, 2))  # [E, N, 1]
+    # Few points times many queries, as in `dot_products`.
+    return torch.baddbmm(constant, offset, query.transpose(1, 2), beta=-1, alpha=2).transpose(1, 2)

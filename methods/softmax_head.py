@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..tasks.errors import UsageError
-from .base import Episodes, Method, one_hot, parameter
+from .base import Episodes, Method, parameter
 from .episode_noise import shuffled, uniform
 
 WEIGHTS, BIAS, FIRST_EPOCH = 0, 1, 2  # streams of an episode's random numbers
@@ -66,7 +66,7 @@ class SoftmaxHead(Method):
 
     def train(self, weights: Tensor, rows: Tensor, episodes: Episodes) -> Tensor:
         """Run SGD from `weights` [E, N, …] on the support as rows [E, S, R], and return the new weights."""
-        # The episodes with most support come first, so that those with a mini-batch left in an epoch are the first few: a slice.
+        # Episodes with most support come first, so that those with a mini-batch left in an epoch are the first few: a slice.
         sizes, by_size = (episodes.support_labels >= 0).sum(dim=1).sort(descending=True, stable=True)
         weights = weights[by_size]
         velocity = torch.zeros_like(weights)
@@ -83,29 +83,28 @@ class SoftmaxHead(Method):
         """The mini-batches of all epochs; in each epoch an episode's support is in a new random order."""
         count, places, width = rows.shape
         labels, seeds = episodes.support_labels[by_size], episodes.seeds[by_size]  # [E, S], [E]
-        shares = self._shares(sizes, places, rows.dtype)
         absent = torch.zeros_like(episodes.class_mask, dtype=rows.dtype).masked_fill(~episodes.class_mask, -torch.inf)
         absent = absent[by_size][..., None]  # [E, N, 1]
-        table, first_row = rows.reshape(-1, width), by_size[:, None] * places
+        classes = torch.arange(episodes.ways, device=rows.device)[:, None]  # [N, 1]
+        table, first_row = rows.reshape(count * places, width), by_size[:, None] * places
+        shares, size = self._shares(sizes, rows.dtype), self.batch_size
         for epoch in range(self.epochs):
-            order = shuffled(seeds, FIRST_EPOCH + epoch, labels >= 0)  # [E, S]
-            shuffled_rows = table.index_select(0, (first_row + order).view(-1)).view(count, places, width)
+            order = shuffled(seeds, FIRST_EPOCH + epoch, labels >= 0)[:, : int(sizes[0])]  # [E, largest support]
+            shuffled_rows = table.index_select(0, (first_row + order).view(-1)).view(*order.shape, width)
             columns = shuffled_rows.transpose(1, 2).contiguous()
-            targets = one_hot(labels.gather(1, order), episodes.ways, rows.dtype).transpose(1, 2)
-            parts = (shuffled_rows.split(self.batch_size, 1), *(x.split(self.batch_size, 2) for x in (columns, targets)))
-            for *batch, share in zip(*parts, shares, strict=True):
+            targets = (labels.gather(1, order)[:, None] == classes).to(rows.dtype)  # [E, N, largest support]
+            parts = zip(shuffled_rows.split(size, 1), columns.split(size, 2), targets.split(size, 2), shares, strict=True)
+            for batch_rows, batch_columns, batch_targets, share in parts:
                 live = len(share)
-                if live:
-                    yield MiniBatch(*(part[:live] for part in batch), share, absent[:live])
+                yield MiniBatch(batch_rows[:live], batch_columns[:live], batch_targets[:live], share, absent[:live])
 
-    def _shares(self, sizes: Tensor, places: int, dtype: torch.dtype) -> list[Tensor]:
-        """Shares [live, 1, B] of each mini-batch of an epoch, for the first episodes, those that have rows for it."""
-        place = torch.arange(places, device=sizes.device)
+    def _shares(self, sizes: Tensor, dtype: torch.dtype) -> list[Tensor]:
+        """Shares [live, 1, B] of each mini-batch of an epoch, given the support sizes of the episodes, largest first."""
         shares = []
-        for places_now in place.split(self.batch_size):
-            live_sizes = sizes[sizes > places_now[0]][:, None, None]
-            rows = (live_sizes - places_now[0]).clamp(max=self.batch_size)
-            shares.append((places_now < live_sizes).to(dtype) / rows)
+        for places in torch.arange(int(sizes[0]), device=sizes.device).split(self.batch_size):
+            live_sizes = sizes[sizes > places[0]][:, None, None]  # [live, 1, 1]
+            rows = (live_sizes - places[0]).clamp(max=self.batch_size)
+            shares.append((places < live_sizes).to(dtype) / rows)
         return shares
 
 

@@ -46,7 +46,7 @@ def jiang_conrath(taxonomy: Taxonomy, classes: Sequence[str], counts: np.ndarray
     for node in sorted(members, key=log_size.__getitem__, reverse=True):  # so that smaller nodes overwrite larger ones
         lowest[np.ix_(members[node], members[node])] = log_size[node]
     own = np.array([log_size[node] for node in classes])
-    distances = 2 * lowest - own[:, None] - own[None, :]
+    distances = 2 * lowest - (own[:, None] + own[None, :])  # summed first: exactly symmetric
     np.fill_diagonal(distances, 0.0)
     return np.maximum(distances, 0.0)
 

@@ -52,6 +52,10 @@ class ImbalancedSampler(UniformSampler):
         support, labels = (rows[kept].reshape(stop - start, -1) for rows in (batch.support, batch.support_labels))
         return replace(batch, support=support, support_labels=labels)
 
+    def disjoint_episodes(self) -> None:
+        """None are defined: the shots of a class differ from episode to episode."""
+        return None
+
     def draw_shots(self, start: int, stop: int) -> np.ndarray:
         """Support images of each class, int64 [E, N], each row adding up to K·N.
 

@@ -73,6 +73,10 @@ class Sampler(ABC):
         drawn = words(self.seed, EPISODE_SEEDS, 0, first, last + 1, 2).astype(np.int64)
         return ((drawn[:, 0] << 31) ^ drawn[:, 1])[index - first]
 
+    def coarsity(self, count: int) -> np.ndarray | None:
+        """float64 [count], how far apart the classes of the first episodes are, or None where no taxonomy is in play."""
+        return None
+
     def disjoint_episodes(self) -> EpisodeBatch | None:
         """As many episodes as the split holds with no image used twice, or None where the sampler defines none."""
         return None

@@ -17,7 +17,13 @@ LARGEST_WEIGHT = 1e9  # of distances and counts; the nearest or rarest class is 
 
 
 def generator(seed: int) -> np.random.Generator:
-    """The generator of everything that a testbed draws, from the task's seed (0 ≤ seed < 2⁶⁴)."""
+    """The generator of everything that a testbed draws.
+
+    Raises:
+        UsageError: not 0 ≤ seed < 2⁶⁴.
+    """
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"--seed {seed}: a seed is a whole number from 0 to 2^64 - 1")
     return np.random.Generator(np.random.Philox(seed))
 
 

@@ -175,3 +175,8 @@ def _assemble(classes: np.ndarray, rows: np.ndarray, shots: int) -> EpisodeBatch
         classes=classes,
         index=np.arange(tasks),
     )
+
+
+def coarsity_summary(coarsity: np.ndarray) -> dict[str, float | list[float]]:
+    """Mean and the three quartiles of per-task coarsities [E]."""
+    return {"mean": float(coarsity.mean()), "quartiles": [float(q) for q in np.quantile(coarsity, (0.25, 0.5, 0.75))]}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .episodes import EpisodeBatch
 from .errors import UsageError
 from .samplers import Sampler
@@ -32,6 +34,10 @@ class TestbedSampler(Sampler):
         if self.testbed.classes_only:
             raise UsageError("--testbed: this one lists classes only; make one with images to run on it")
         self.testbed.check_fits(self.offsets)
+
+    def coarsity(self, count: int) -> np.ndarray:
+        """float64 [count], of the first tasks."""
+        return self.testbed.coarsity[:count]
 
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
         """The tasks `start` to `stop`."""

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ...tasks.errors import UserError
-from . import compare, data, env, leaderboard, listing, pretrain, run, show
+from . import compare, data, env, leaderboard, listing, pretrain, run, show, testbed
 
 app = typer.Typer(
     name="bench",
@@ -25,6 +25,7 @@ app.command("show")(show.show)
 app.command("env")(env.env)
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(data.app, name="data")
+app.add_typer(testbed.app, name="testbed")
 
 
 def main() -> None:

@@ -23,7 +23,12 @@ def run(
     episodes: Annotated[int, typer.Option(help="Number of episodes.")] = 10_000,
     dataset: Annotated[str, typer.Option(help="Dataset (bench list datasets).")] = "trifeature",
     split: Annotated[str, typer.Option(help="Class split: train, val or test.")] = "test",
-    sampler: Annotated[str, typer.Option(help="uniform, or meta-dataset (ways and shots vary).")] = "uniform",
+    sampler: Annotated[
+        str, typer.Option(help="uniform, semantic, imbalanced or meta-dataset (varying ways and shots).")
+    ] = "uniform",
+    alpha: Annotated[float | None, typer.Option(help="Semantic sampler: how much nearness of classes counts.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Semantic sampler: how much often-drawn classes are avoided.")] = None,
+    testbed: Annotated[Path | None, typer.Option(help="File with a fixed list of tasks (bench testbed make).")] = None,
     backbone: Annotated[str, typer.Option(help="Backbone (bench list backbones).")] = "conv4",
     weights: Annotated[
         str | None, typer.Option(help="Shipped weights or a file; default: those pretrained on the dataset.")
@@ -83,6 +88,7 @@ def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
         typed_here = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
         options.update({name: value for name, value in from_file.items() if name not in typed_here})
     settings.update(parse_assignments(context.params["set_"] or []))
+    settings.update({f"sampler.{name}": value for name in ("alpha", "beta") if (value := options.pop(name)) is not None})
     options["settings"] = settings
     options["output"] = Path(options["output"])
     for name in ("ways", "shots"):
@@ -105,7 +111,7 @@ def _describe(configs: list[RunConfig]) -> None:
     for config in configs:
         choose_device(config.device)
         plan = make_plan(config)
-        shape = " ".join(f"{name}={value}" for name, value in plan.shape().items() if value is not None)
+        shape = " ".join(f"{name}={value}" for name, value in plan.sampling.shape.items() if value is not None)
         task = f"{config.dataset} {config.split}, {config.sampler} {shape}, seed {config.seed}"
         state = "finished" if plan.path().exists() else "to run"
         rows.append([plan.method_section["name"], plan.backbone.weights, task, str(config.episodes), state, str(plan.path())])

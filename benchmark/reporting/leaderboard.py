@@ -26,7 +26,7 @@ The part between the two markers is written by `bench leaderboard`; text outside
 NO_RECORDS = """There are no complete records yet. A run makes one, and the leaderboard is then written from it:
 
 ```
-bench run --method protonet --backbone conv4 --dataset trifeature
+bench run --method protonet --shots 1
 bench leaderboard
 ```
 """

@@ -1,7 +1,7 @@
 """Pretraining: a backbone learns from the train classes of a dataset; the val classes say which epoch to keep.
 
-The recipe `supervised` is cross-entropy over the train classes with a linear layer that is thrown away afterwards
-(Chen et al. 2019, arXiv:1904.04232, "Baseline"). Test classes are never opened.
+The recipe `supervised` is cross-entropy over the train classes with a linear layer that is thrown away
+afterwards (Chen et al. 2019, arXiv:1904.04232, "Baseline"). Test classes are never opened.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Generator, Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from ...methods.protonet import ProtoNet
 from ...tasks.datasets.base import Dataset, Split
@@ -45,7 +46,7 @@ class PretrainConfig:
         recipe: supervised.
         epochs: passes over the train images.
         batch_size: images a step.
-        learning_rate: the highest, after one epoch of warm-up; it falls to zero along a cosine.
+        learning_rate: the highest, after a quarter of an epoch of warm-up; it falls to zero along a cosine.
         weight_decay: of AdamW.
         crop: pixels by which images are shifted at random.
         flip: whether images are mirrored at random.
@@ -92,9 +93,7 @@ def pretrain(config: PretrainConfig, output: Path, progress: Progress) -> Path:
     generator = Generator(device).manual_seed(config.seed)
     module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(config.seed))
     module = module.to(device).to(memory_format=torch.channels_last)
-    head = nn.Linear(feature_width(module.eval(), preprocess), len(train.class_ids), device=device)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    head = _head(feature_width(module.eval(), preprocess), len(train.class_ids)).to(device)
     trainer = _Trainer(config, module, head, preprocess, device, generator)
     best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
     for epoch in range(1, config.epochs + 1):
@@ -108,6 +107,19 @@ def pretrain(config: PretrainConfig, output: Path, progress: Progress) -> Path:
     return output
 
 
+def _head(width: int, classes: int) -> nn.Module:
+    """A linear classifier behind a batch norm without parameters (the "BNNeck" of Luo et al. 2019, arXiv:1903.07071).
+
+    Without the batch norm the common mean of the rectified features hides their differences: on trifeature the loss after
+    200 steps was then 4.8 instead of 4.4.
+    """
+    linear = skip_init(nn.Linear, width, classes)
+    assert isinstance(linear, nn.Linear)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(nn.BatchNorm1d(width, affine=False), linear)
+
+
 class _Trainer:
     """AdamW with a cosine schedule over batches in a new random order each epoch."""
 
@@ -115,7 +127,7 @@ class _Trainer:
         self,
         config: PretrainConfig,
         module: nn.Module,
-        head: nn.Linear,
+        head: nn.Module,
         preprocess: Preprocess,
         device: torch.device,
         generator: Generator,
@@ -124,6 +136,7 @@ class _Trainer:
         self.device, self.generator = device, generator
         parameters = [*module.parameters(), *head.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        head.train()
         self.schedule: CosineLRScheduler | None = None
 
     def epoch(self, train: Split, epoch: int, progress: Progress) -> float:
@@ -132,7 +145,11 @@ class _Trainer:
         steps = len(train.images) // size
         if self.schedule is None:
             self.schedule = CosineLRScheduler(
-                self.optimizer, t_initial=self.config.epochs * steps, warmup_t=steps, warmup_lr_init=1e-5, warmup_prefix=False
+                self.optimizer,
+                t_initial=self.config.epochs * steps,
+                warmup_t=steps // 4,
+                warmup_lr_init=1e-5,
+                t_in_epochs=False,
             )
         labels = torch.from_numpy(train.labels).to(self.device)
         order = torch.randperm(len(train.images), generator=self.generator, device=self.device)

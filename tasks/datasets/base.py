@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,9 @@ import numpy as np
 from ..errors import UsageError, UserError, did_you_mean
 from ..files import cache_root
 from ..progress import SILENT, Progress
+from ..taxonomy import Taxonomy
 from . import store
+from .resumable import alone
 
 SPLITS = ("train", "val", "test")
 
@@ -48,7 +50,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Contents:
-    """What one split will hold, known before its images are made.
+    """What one split will hold, known before its images are made. They are made by `fill` or by `stream`.
 
     Attributes:
         class_ids: identifiers, one a class.
@@ -57,14 +59,19 @@ class Contents:
         shape: (H, W, C).
         fill: writes every image into a uint8 array [sum(counts), H, W, C], rows class by class, and reports progress.
         sources: one name a row (a file, or how the image was made), or empty.
+        stream: yields row numbers [k] and their images, uint8 [k, H, W, C], in an order that is always the same; its
+            argument says how many rows of that order are there already. For what takes long: it is resumed.
+        origin: where the images come from, for the manifest; empty means the source given, or the dataset's homepage.
     """
 
     class_ids: Sequence[str]
     class_names: Sequence[str]
     counts: Sequence[int]
     shape: tuple[int, int, int]
-    fill: Callable[[np.ndarray, Progress], None]
+    fill: Callable[[np.ndarray, Progress], None] | None = None
     sources: Sequence[str] = ()
+    stream: Callable[[int], Generator[tuple[np.ndarray, np.ndarray], None, None]] | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class Dataset(ABC):
         licence: of the images.
         homepage: where the original is.
         made_here: True when images are rendered by this package, so that a split can be built without a source.
+        source_parameter: the parameter that says where the images are, for a dataset that is nothing without it.
     """
 
     name: ClassVar[str]
@@ -86,10 +94,21 @@ class Dataset(ABC):
     licence: ClassVar[str]
     homepage: ClassVar[str]
     made_here: ClassVar[bool] = False
+    source_parameter: ClassVar[str | None] = None
 
     @abstractmethod
     def class_list(self, split: str) -> list[tuple[str, str]]:
         """(identifier, readable name) of each class of a split, in label order; works without images."""
+
+    def taxonomy(self, split: str) -> Taxonomy:
+        """What the classes of a split mean to each other; works without images.
+
+        Raises:
+            UserError: the dataset has none.
+        """
+        raise UserError(
+            f"{self.name} has no class taxonomy; bring class distances: --set sampler.distances=FILE.csv"
+        )
 
     @abstractmethod
     def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
@@ -117,15 +136,31 @@ class Dataset(ABC):
     def prepare(
         self, source: Path | None = None, splits: Sequence[str] = SPLITS, progress: Progress = SILENT, again: bool = False
     ) -> dict[str, Split]:
-        """Build the splits that are not there yet (or all of `splits`, with `again`) and open them."""
-        prepared = {}
-        for split in splits:
-            folder = self.folder() / split_name(split)
-            if again or store.check(folder) is not None:
-                contents = self.contents(split, source, progress)
-                store.build(folder, contents, self._about(split), progress)
-            prepared[split] = self._open(split)
-        return prepared
+        """Build the splits that are not there yet (or all of `splits`, with `again`) and open them.
+
+        Nothing is written before the sources of all of them were found. Another process that prepares the same split is
+        waited for; an interrupted preparation is gone on with.
+
+        Raises:
+            UserError: the source lacks something, holds damaged images, or the cache cannot be written.
+        """
+        needed = [split for split in splits if again or self.problem(split) is not None]
+        contents = {split: self.contents(split, source, progress) for split in needed}
+        for split, content in contents.items():
+            folder = self.folder() / split
+            with alone(folder, lambda split=split: progress.say(f"{self.name}, {split}: another process prepares it; waiting")):
+                if again or self.problem(split) is not None:  # it may have come while this waited
+                    store.build(folder, content, self._about(split, content, source), progress)
+        return {split: self._open(split) for split in splits}
+
+    def problem(self, split: str, thorough: bool = False) -> str | None:
+        """What is wrong with the prepared form of a split: None, `store.ABSENT`, or how it is damaged.
+
+        Args:
+            split: train, val or test.
+            thorough: hash the images even where nothing seems to have touched them.
+        """
+        return store.check(self.folder() / split_name(split), thorough)
 
     def split(self, split: str, progress: Progress = SILENT) -> Split:
         """Open a split; build it first when it is missing or damaged.
@@ -133,8 +168,7 @@ class Dataset(ABC):
         Raises:
             UserError: it is not there and cannot be made or downloaded.
         """
-        folder = self.folder() / split_name(split)
-        problem = store.check(folder)
+        problem = self.problem(split)
         if problem is None:
             return self._open(split)
         if problem != store.ABSENT:
@@ -153,7 +187,7 @@ class Dataset(ABC):
             fingerprint=manifest["fingerprint"],
         )
 
-    def _about(self, split: str) -> dict[str, Any]:
+    def _about(self, split: str, contents: Contents, source: Path | None) -> dict[str, Any]:
         return {
             "dataset": self.name,
             "version": self.version,
@@ -162,6 +196,7 @@ class Dataset(ABC):
             "citation": self.citation,
             "licence": self.licence,
             "homepage": self.homepage,
+            "source": contents.origin or (str(source.resolve()) if source else self.homepage),
         }
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..parameters import parameter
 from ..progress import Progress
+from ..taxonomy import Taxonomy
 from . import omniglot_sources
 from .base import Contents, Dataset, existing, split_name
 from .omniglot_sources import DRAWERS, Character
@@ -49,6 +50,10 @@ class Omniglot(Dataset):
             for character in characters(split)
             for degrees in self._degrees()
         ]
+
+    def taxonomy(self, split: str) -> Taxonomy:
+        """Alphabet, character, rotation."""
+        return Taxonomy.from_folder_tree([class_id for class_id, _ in self.class_list(split)])
 
     def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
         """Find the drawings of a split in the user's copy, or download the original."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..progress import Progress
+from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, split_name
 from .trifeature_rendering import IMAGES, SIZE, render
 
@@ -44,6 +45,10 @@ class Trifeature(Dataset):
         with LIST.open(encoding="utf-8", newline="") as file:
             identifiers = [row["class_id"] for row in csv.DictReader(file) if row["split"] == split]
         return [(identifier, identifier.replace("-", " ")) for identifier in identifiers]
+
+    def taxonomy(self, split: str) -> Taxonomy:
+        """Classes that share attributes are near."""
+        return Taxonomy.from_attributes([class_id for class_id, _ in self.class_list(split)], self.attributes(split))
 
     def attributes(self, split: str) -> list[tuple[str, str, str]]:
         """(shape, texture, colour) of each class of a split, in label order."""

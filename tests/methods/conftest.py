@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
-
 from fewbench.tasks.episodes import Episodes
 
 
@@ -29,7 +28,9 @@ def equal_episodes(count: int = 4, ways: int = 5, shots: int = 2, queries: int =
     )
 
 
-def unequal_episodes(count: int = 5, ways: int = 6, shots: int = 4, queries: int = 7, width: int = 8, seed: int = 0) -> Episodes:
+def unequal_episodes(
+    count: int = 5, ways: int = 6, shots: int = 4, queries: int = 7, width: int = 8, seed: int = 0
+) -> Episodes:
     """Episodes of 2 to `ways` ways and 1 to `shots` shots a class, padded with features that would show if they were used."""
     random = np.random.default_rng(seed)
     ways_of = random.integers(2, ways + 1, size=count)
@@ -61,3 +62,12 @@ def make_episodes() -> Callable[..., Episodes]:
 @pytest.fixture
 def make_unequal_episodes() -> Callable[..., Episodes]:
     return unequal_episodes
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads cost more than they bring on tensors as small as these."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
-
 from fewbench.methods.base import Method
 from fewbench.methods.baseline import Baseline
 from fewbench.methods.baseline_plus_plus import BaselinePlusPlus
@@ -17,6 +15,7 @@ from fewbench.methods.protonet import ProtoNet
 from fewbench.methods.ridge import Ridge
 from fewbench.methods.simpleshot import SimpleShot
 from fewbench.tasks.episodes import Episodes
+from torch import Tensor
 
 METHODS: list[type[Method]] = [Baseline, BaselinePlusPlus, Chance, MatchingNet, ProtoNet, Ridge, SimpleShot]
 

@@ -9,20 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
-from fewbench.methods.scikit_learn import ScikitLearnMethod
+from fewbench.methods.scikit_learn import from_path
 from fewbench.tasks.episodes import Episodes
 from fewbench.tasks.errors import UsageError, UserError
 
 sklearn = pytest.importorskip("sklearn")
-
-ONE_OF_EACH_KIND_OF_SCORE = [
-    "naive_bayes.GaussianNB",  # log-probabilities
-    "neighbors.RadiusNeighborsClassifier",  # probabilities
-    "linear_model.RidgeClassifier",  # decision values
-    "linear_model.Perceptron",  # decision values, with a random state
-]
-
+pytest.importorskip("sklearn.neighbors")
 
 def predictions(path: str, values: dict, episodes: Episodes, i: int) -> np.ndarray:
     """Labels that the classifier itself predicts for the queries of episode i."""
@@ -46,27 +38,27 @@ def predictions(path: str, values: dict, episodes: Episodes, i: int) -> np.ndarr
 )
 def test_the_best_score_is_the_class_that_the_classifier_predicts(path: str, values: dict, ways: int, make_episodes):
     episodes: Episodes = make_episodes(ways=ways, shots=4)
-    scores = ScikitLearnMethod.from_path(path, values).classify(episodes)
+    scores = from_path(path, values).classify(episodes)
     for i in range(len(episodes)):
         assert scores[i].argmax(dim=-1).tolist() == predictions(path, values, episodes, i).tolist()
 
 
 def test_a_classifier_with_nothing_but_predictions_scores_one_for_its_choice(make_episodes, monkeypatch: pytest.MonkeyPatch):
-    from sklearn.neighbors import NearestCentroid
+    class LastClass(sklearn.base.ClassifierMixin, sklearn.base.BaseEstimator):
+        def fit(self, features: np.ndarray, labels: np.ndarray) -> None:
+            self.classes_ = np.unique(labels)
 
-    for name in ("predict_log_proba", "predict_proba", "decision_function"):
-        monkeypatch.delattr(NearestCentroid, name, raising=False)
-        for base in NearestCentroid.__mro__:
-            monkeypatch.delattr(base, name, raising=False)
-    episodes: Episodes = make_episodes()
-    scores = ScikitLearnMethod.from_path("neighbors.NearestCentroid", {}).classify(episodes)
-    assert torch.equal(scores.sum(dim=-1), torch.ones_like(scores[..., 0]))
-    assert scores[1].argmax(dim=-1).tolist() == predictions("neighbors.NearestCentroid", {}, episodes, 1).tolist()
+        def predict(self, features: np.ndarray) -> np.ndarray:
+            return np.full(len(features), self.classes_[-1])
+
+    monkeypatch.setattr(sklearn.neighbors, "LastClass", LastClass, raising=False)
+    scores = from_path("neighbors.LastClass", {}).classify(make_episodes(ways=3))
+    assert torch.equal(scores, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(scores))
 
 
 def test_classes_that_an_episode_lacks_are_never_chosen(make_unequal_episodes):
     episodes: Episodes = make_unequal_episodes()
-    scores = ScikitLearnMethod.from_path("naive_bayes.GaussianNB", {}).classify(episodes)
+    scores = from_path("naive_bayes.GaussianNB", {}).classify(episodes)
     for i in range(len(episodes)):
         expected = predictions("naive_bayes.GaussianNB", {}, episodes, i)
         assert scores[i].argmax(dim=-1).tolist() == expected.tolist()
@@ -76,20 +68,20 @@ def test_classes_that_an_episode_lacks_are_never_chosen(make_unequal_episodes):
     ("text", "value"), [("0.5", 0.5), ("7", 7), ("None", None), ("balanced", "balanced"), ("(3, 2)", (3, 2)), ("True", True)]
 )
 def test_text_values_are_read_as_literals(text: str, value: object):
-    method = ScikitLearnMethod.from_path("linear_model.LogisticRegression", {"C": text})
+    method = from_path("linear_model.LogisticRegression", {"C": text})
     assert method.values == {"C": value}
 
 
 def test_parameters_reach_the_classifier(make_episodes):
     episodes: Episodes = make_episodes(count=1)
-    weak = ScikitLearnMethod.from_path("linear_model.LogisticRegression", {"C": "0.0001"}).classify(episodes)
-    strong = ScikitLearnMethod.from_path("linear_model.LogisticRegression", {"C": "100"}).classify(episodes)
+    weak = from_path("linear_model.LogisticRegression", {"C": "0.0001"}).classify(episodes)
+    strong = from_path("linear_model.LogisticRegression", {"C": "100"}).classify(episodes)
     assert weak.exp().max() < 0.25 < 0.9 < strong.exp().max()
 
 
 def test_a_random_classifier_follows_the_seed_of_the_episode(make_episodes):
     episodes: Episodes = make_episodes()
-    method = ScikitLearnMethod.from_path("tree.ExtraTreeClassifier", {})
+    method = from_path("tree.ExtraTreeClassifier", {})
     scores = method.classify(episodes)
     assert torch.equal(method.classify(episodes), scores)
     assert not torch.equal(method.classify(replace(episodes, seeds=episodes.seeds + 1)), scores)
@@ -97,7 +89,7 @@ def test_a_random_classifier_follows_the_seed_of_the_episode(make_episodes):
 
 def test_a_random_state_of_the_users_is_kept(make_episodes):
     episodes: Episodes = make_episodes()
-    method = ScikitLearnMethod.from_path("tree.ExtraTreeClassifier", {"random_state": "5"})
+    method = from_path("tree.ExtraTreeClassifier", {"random_state": "5"})
     assert torch.equal(method.classify(replace(episodes, seeds=episodes.seeds + 1)), method.classify(episodes))
 
 
@@ -118,7 +110,7 @@ def test_a_random_state_of_the_users_is_kept(make_episodes):
 )
 def test_a_wrong_name_is_one_line_that_helps(path: str, values: dict, message: str):
     with pytest.raises(UsageError, match=message) as caught:
-        ScikitLearnMethod.from_path(path, values)
+        from_path(path, values)
     assert "\n" not in str(caught.value)
 
 
@@ -128,18 +120,18 @@ def test_a_wrong_name_is_one_line_that_helps(path: str, values: dict, message: s
 def test_a_classifier_that_fails_is_named_with_the_episode_and_the_reason(path: str, values: dict, make_episodes):
     episodes: Episodes = make_episodes(count=2, ways=3, shots=1)
     with pytest.raises(UserError, match=rf"sklearn:{path} failed on episode 0 of the batch: .+") as caught:
-        ScikitLearnMethod.from_path(path, values).classify(episodes)
+        from_path(path, values).classify(episodes)
     assert "\n" not in str(caught.value)
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(UserError, match=r"pip install 'fewbench\[sklearn\]'"):
-        ScikitLearnMethod.from_path("linear_model.LogisticRegression", {})
+        from_path("linear_model.LogisticRegression", {})
 
 
 def test_warnings_of_single_fits_are_silenced(make_episodes):
-    method = ScikitLearnMethod.from_path("linear_model.LogisticRegression", {"max_iter": "1"})
+    method = from_path("linear_model.LogisticRegression", {"max_iter": "1"})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         method.classify(make_episodes())

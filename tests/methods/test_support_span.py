@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from fewbench.methods.support_span import SupportSpan
 
 SUPPORTS = {
@@ -20,7 +19,8 @@ def test_dot_products_with_the_support_and_lengths_stay_the_same(support: torch.
     weights = torch.randn(3, 2, support.shape[2], dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     span = SupportSpan.of(support, weights)
     assert span.support.shape[2] == min(support.shape[1:]) + 1
-    torch.testing.assert_close(torch.bmm(span.weights, span.support.transpose(1, 2)), torch.bmm(weights, support.transpose(1, 2)))
+    expected = torch.bmm(weights, support.transpose(1, 2))
+    torch.testing.assert_close(torch.bmm(span.weights, span.support.transpose(1, 2)), expected)
     torch.testing.assert_close(span.weights.norm(dim=-1), weights.norm(dim=-1))
 
 

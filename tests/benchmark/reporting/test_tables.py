@@ -9,12 +9,9 @@ def shown(records):
 
 
 def test_rows_are_sorted_by_mean_and_ties_share_ranks(make_record):
-    records = [
-        make_record([0.25, 0.5, 0.75], name="worst"),
-        make_record([0.5, 0.75, 1.0], name="tie-b"),
-        make_record([0.5, 0.75, 1.0], name="tie-a"),
-    ]
-    assert shown(records) == [[("tie-a", "1–2"), ("tie-b", "1–2"), ("worst", "3")]]
+    ties = [make_record([0.5, 0.75, 1.0], name=name) for name in "dbca"]
+    records = [make_record([0.25, 0.5, 0.75], name="worst"), *ties]
+    assert shown(records) == [[("a", "1–4"), ("b", "1–4"), ("c", "1–4"), ("d", "1–4"), ("worst", "5")]]
 
 
 def test_the_order_of_the_records_changes_nothing(make_record):

@@ -1,0 +1,129 @@
+"""What the datasets share whose class lists ship with the package and whose images the user brings."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ..class_lists import listed_classes
+from ..errors import UsageError, UserError
+from ..progress import Progress
+from .base import Contents, Dataset, existing, split_name
+from .decoding import decoded
+from .holders import Member
+
+
+def check_size(dataset: str, size: int) -> None:
+    """Refuse a size that no image has.
+
+    Raises:
+        UsageError: it is below 1.
+    """
+    if size < 1:
+        raise UsageError(f"dataset {dataset}: size={size}: height and width in pixels, at least 1")
+
+
+def image_contents(
+    classes: Sequence[tuple[str, str]], members: Sequence[Sequence[Member]], size: int, origin: str = ""
+) -> Contents:
+    """The contents of a split whose images are to be decoded.
+
+    Args:
+        classes: (identifier, readable name) of each class.
+        members: the images of each class.
+        size: height and width.
+        origin: where they come from, for the manifest.
+    """
+    identifiers, names = zip(*classes, strict=True)
+    rows = [member for group in members for member in group]
+    return Contents(
+        class_ids=identifiers,
+        class_names=names,
+        counts=[len(group) for group in members],
+        shape=(size, size, 3),
+        sources=[member.name for member in rows],
+        stream=lambda done: decoded(rows, size, done),
+        origin=origin,
+    )
+
+
+@dataclass(frozen=True)
+class ListedDataset(Dataset):
+    """A dataset with published class lists; its images come from a copy that the user has.
+
+    Attributes:
+        takes: the forms of a copy that `--from` takes, as a message lists them.
+        per_class: images that every class has as published, or None where classes differ.
+        totals: images that a split has as published, where classes differ.
+    """
+
+    takes: ClassVar[str]
+    per_class: ClassVar[int | None] = None
+    totals: ClassVar[Mapping[str, int]] = {}
+
+    @property
+    @abstractmethod
+    def side(self) -> int:
+        """Height and width of the images."""
+
+    @abstractmethod
+    def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
+        """The images of classes in a copy, in a fixed order; classes without any are left out.
+
+        Raises:
+            UserError: the copy contradicts itself, or cannot be read.
+        """
+
+    def class_list(self, split: str) -> list[tuple[str, str]]:
+        """(identifier, readable name) of each class, in the order of the published list."""
+        return [(listed.class_id, listed.name) for listed in listed_classes(self.name, split_name(split))]
+
+    def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
+        """Find the images of a split in the user's copy.
+
+        Raises:
+            UserError: no copy was given, or classes or images are missing in it.
+        """
+        if source is None:
+            raise UserError(
+                f"{self.name} is not prepared and cannot be downloaded; `bench data prepare {self.name} --from PATH` takes "
+                f"{self.takes} ({self.homepage})"
+            )
+        classes = self.class_list(split)
+        found = self.find(existing(source), [identifier for identifier, _ in classes])
+        self._check_classes(source, split, classes, found)
+        self._check_counts(source, split, classes, found)
+        return image_contents(classes, [found[identifier] for identifier, _ in classes], self.side)
+
+    def _check_classes(
+        self, source: Path, split: str, classes: Sequence[tuple[str, str]], found: Mapping[str, Sequence[Member]]
+    ) -> None:
+        missing = [f"{identifier} ({name})" for identifier, name in classes if not found.get(identifier)]
+        if len(missing) == len(classes):
+            raise UserError(f"--from {source}: none of the {split} classes of {self.name} is here; it takes {self.takes}")
+        if missing:
+            raise UserError(
+                f"--from {source}: {len(missing)} of the {len(classes)} {split} classes of {self.name} have no image here, "
+                f"the first is {missing[0]}"
+            )
+
+    def _check_counts(
+        self, source: Path, split: str, classes: Sequence[tuple[str, str]], found: Mapping[str, Sequence[Member]]
+    ) -> None:
+        counts = {f"{identifier} ({name})": len(found[identifier]) for identifier, name in classes}
+        wrong = [name for name, count in counts.items() if self.per_class not in (None, count)]
+        if wrong:
+            others = f", and {len(wrong) - 1} more classes differ" if len(wrong) > 1 else ""
+            raise UserError(
+                f"--from {source}: class {wrong[0]} has {counts[wrong[0]]} images here, {self.per_class} as published{others}"
+            )
+        total = sum(counts.values())
+        if total != self.totals.get(split, total):
+            smallest = min(counts, key=counts.__getitem__)
+            raise UserError(
+                f"--from {source}: the {split} classes have {total} images here, {self.totals[split]} as published; the "
+                f"smallest is {smallest} with {counts[smallest]}"
+            )

@@ -1,0 +1,58 @@
+"""What all tests share: one cache folder a session, and a dataset with weights that are made in milliseconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder for the whole session: what is rendered or encoded once is there for all, and the user's is left alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("FEWBENCH_CACHE")
+    os.environ["FEWBENCH_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["FEWBENCH_CACHE"]
+    else:
+        os.environ["FEWBENCH_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Path:
+    """The folder of the plug-in files."""
+    return PLUGINS
+
+
+@pytest.fixture(scope="session")
+def tiny() -> str:
+    """What `--dataset` takes for a dataset of 12 classes × 30 images of 16 × 16 pixels."""
+    return f"{PLUGINS / 'tiny.py'}:Tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a small Conv-4 for the images of `tiny`."""
+    import torch
+    from fewbench.benchmark.backbones.base import Preprocess
+    from fewbench.benchmark.backbones.conv4 import Conv4
+    from fewbench.benchmark.backbones.loading import save_weights
+
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    preprocess = Preprocess(channels=3, size=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    module = Conv4(width=8).build(preprocess.channels, preprocess.size, torch.Generator().manual_seed(1))
+    about = {
+        "backbone": "conv4",
+        "backbone_parameters": {"width": 8},
+        "preprocess": asdict(preprocess),
+        "pretraining": {"dataset": "nothing", "recipe": "random", "external": False},
+    }
+    save_weights(path, module, about)
+    return path

@@ -1,0 +1,148 @@
+"""How many episodes a second: the sampler, every method, and prototypical networks beside easyfsl's on the same table.
+
+Not part of the ordinary tests, since a busy machine slows it down. From the root of the repository:
+
+    pip install 'fewbench[test,peers]'
+    python -m pytest tests/speed --override-ini addopts=--import-mode=importlib
+
+The table is made up: 20 classes of 600 images with 640 float32 features. Tasks are 5-way 1-shot with 15 queries a class.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+import torch
+from fewbench.benchmark.evaluation import Source, evaluate
+from fewbench.benchmark.feature_table import FeatureTable
+from fewbench.benchmark.registry import BUILT_IN, find, load
+from fewbench.methods.base import Method
+from fewbench.methods.protonet import ProtoNet
+from fewbench.tasks.samplers import UniformSampler
+from torch.utils.data import DataLoader, Sampler
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+CLASSES, IMAGES, WIDTH = 20, 600, 640
+WAYS, SHOTS, QUERIES = 5, 1, 15
+THREADS = 2
+SAMPLER = UniformSampler(np.arange(CLASSES + 1) * IMAGES, seed=0, ways=WAYS, shots=SHOTS, queries=QUERIES)
+SAMPLER_AT_LEAST = 200_000  # episodes a second, one thread
+EASYFSL_AT_LEAST = 12  # times its speed
+ROUNDS = 5  # alternating, the best of each counts: a passing load on the machine then hits neither side alone
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def features() -> np.ndarray:
+    """float32 [classes × images, width], the rows of a class together. A tenth of the variance lies between the classes."""
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(CLASSES, 1, WIDTH)) / 3
+    return (centres + random.normal(size=(CLASSES, IMAGES, WIDTH))).reshape(-1, WIDTH).astype(np.float32)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a line that pytest does not capture."""
+
+    def write(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}\n")
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def source(features: np.ndarray) -> Source:
+    """The table as a run holds it."""
+    device = torch.device("cpu")
+    return Source(device, table=FeatureTable.of(features, device), train_mean=torch.from_numpy(features.mean(axis=0)))
+
+
+def evaluate_table(method: Method, source: Source, episodes: int) -> float:
+    """Mean accuracy over so many episodes, as a run finds it: draw, look up, classify, score."""
+    accuracies: list[np.ndarray] = []
+    evaluate(method, "timed", SAMPLER, source, 0, episodes, lambda batch, found: accuracies.append(found))
+    return float(np.concatenate(accuracies).mean())
+
+
+def best_time(benchmark: BenchmarkFixture) -> float:
+    """Seconds of the fastest round."""
+    return cast(Any, benchmark.stats)["min"]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of a call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def test_the_sampler(benchmark: BenchmarkFixture, say: Callable[[str], None]):
+    episodes = 50_000
+    benchmark.pedantic(SAMPLER.draw, args=(0, episodes), rounds=ROUNDS, warmup_rounds=1)
+    rate = episodes / best_time(benchmark)
+    say(f"sampler: {rate:,.0f} episodes/s on one core")
+    assert rate >= SAMPLER_AT_LEAST
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN["methods"]))
+def test_a_method(name: str, benchmark: BenchmarkFixture, source: Source, say: Callable[[str], None]):
+    method = load(find("methods", name))()
+    if method.inputs != "features":
+        pytest.skip("takes images: its speed is the backbone's")
+    episodes = 1024 if name.startswith("baseline") else 8192
+    benchmark.pedantic(evaluate_table, args=(method, source, episodes), rounds=3, warmup_rounds=1)
+    say(f"{name}: {episodes / best_time(benchmark):,.0f} episodes/s")
+
+
+def easyfsl_evaluation(features: np.ndarray, tasks: int) -> Callable[[], float]:
+    """Mean accuracy over so many tasks by easyfsl's own evaluation loop, its dataset of features and its sampler."""
+    datasets = pytest.importorskip("easyfsl.datasets")
+    from easyfsl.methods import PrototypicalNetworks
+    from easyfsl.samplers import TaskSampler
+    from easyfsl.utils import evaluate as evaluate_by_easyfsl
+
+    class AcceptsDataSource(Sampler):
+        """Takes the argument that easyfsl 1.5.0 hands to torch's Sampler, which takes none from torch 2.13 on."""
+
+        def __init__(self, data_source: object) -> None:
+            super().__init__()
+
+    class TaskSamplerOnAnyTorch(TaskSampler, AcceptsDataSource):
+        """easyfsl's sampler, with the class above between it and torch's."""
+
+    labels = np.repeat(np.arange(CLASSES), IMAGES).tolist()
+    dataset = datasets.FeaturesDataset(labels, torch.from_numpy(features), [str(c) for c in range(CLASSES)])
+    sampler = TaskSamplerOnAnyTorch(dataset, n_way=WAYS, n_shot=SHOTS, n_query=QUERIES, n_tasks=tasks)
+    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
+    model = PrototypicalNetworks(torch.nn.Identity())
+    return lambda: evaluate_by_easyfsl(model, loader, device="cpu", use_tqdm=False)
+
+
+def test_protonet_beside_easyfsl(features: np.ndarray, source: Source, say: Callable[[str], None]):
+    tasks, episodes = 300, 8192
+    theirs = easyfsl_evaluation(features, tasks)
+
+    def ours() -> float:
+        return evaluate_table(ProtoNet(), source, episodes)
+
+    assert theirs() == pytest.approx(ours(), abs=0.03)  # and both are warm now
+    times = [(seconds(theirs) / tasks, seconds(ours) / episodes) for _ in range(ROUNDS)]
+    their_time, our_time = np.min(times, axis=0)
+    ratio = their_time / our_time
+    say(f"ProtoNet: {1 / our_time:,.0f} episodes/s, easyfsl {1 / their_time:,.0f} tasks/s: {ratio:.1f} times as fast")
+    assert ratio >= EASYFSL_AT_LEAST
