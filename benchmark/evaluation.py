@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -75,19 +76,15 @@ def fill(batch: EpisodeBatch, seeds: np.ndarray, source: Source, method: Method)
     )
 
 
-def accuracies(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
-    """Accuracy of each episode of a batch.
-
-    A query whose highest score is shared by t classes counts 1/t when its own class is among them: the expected accuracy of
-    breaking the tie at random.
+def score(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> tuple[Tensor, Tensor]:
+    """Let a method score every query of a batch without columns that are padding throughout (`EpisodeBatch.trimmed`).
 
     Returns:
-        float64 [E], fractions.
+        Scores [E, Q, N], −∞ for the classes that an episode does not have; true labels, int64 [E, Q].
 
     Raises:
         UserError: the method failed, or its scores have the wrong shape or hold NaN; the line names method and episode.
     """
-    batch = batch.trimmed()
     episodes = fill(batch, seeds, source, method)
     first = int(batch.index[0])
     try:
@@ -102,13 +99,55 @@ def accuracies(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray
             f"method {name} failed in episodes {first} to {batch.index[-1]}: {type(error).__name__}: {reason}"
         ) from error
     labels = torch.tensor(batch.query_labels, device=source.device)  # [E, Q]
-    present = labels != ABSENT
-    _check(scores, name, batch, present, episodes.class_mask)
-    scores = scores.masked_fill(~episodes.class_mask[:, None], -torch.inf)  # [E, Q, N]
-    tied = scores == scores.amax(dim=2, keepdim=True)
-    right = tied.gather(2, labels.clamp(min=0)[..., None])[..., 0] & present  # [E, Q]
-    credit = right.double() / tied.sum(dim=2)
-    return (credit.sum(dim=1) / present.sum(dim=1)).cpu().numpy()
+    _check(scores, name, batch, labels != ABSENT, episodes.class_mask)
+    return scores.masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
+
+
+def credit(scores: Tensor, labels: Tensor) -> Tensor:
+    """What each query counts, float64 [E, Q]: 1 right, 0 wrong or padding.
+
+    A query whose highest score is shared by t classes counts 1/t when its own class is among them: the expected accuracy of
+    breaking the tie at random.
+    """
+    tied = scores == scores.amax(dim=2, keepdim=True)  # [E, Q, N]
+    right = tied.gather(2, labels.clamp(min=0)[..., None])[..., 0] & (labels != ABSENT)  # [E, Q]
+    return right.double() / tied.sum(dim=2).clamp(min=1)  # the scores of padding may be NaN, and then nothing is tied
+
+
+def accuracies(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
+    """Accuracy of each episode of a batch: the mean of its queries' `credit`.
+
+    Returns:
+        float64 [E], fractions.
+
+    Raises:
+        UserError: as `score` does.
+    """
+    scores, labels = score(method, name, batch.trimmed(), seeds, source)
+    return (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
+
+
+class Answers(NamedTuple):
+    """What a method says about the queries of a batch.
+
+    Attributes:
+        predicted: int64 [E, Q], the class with the highest score (the first of those tied), or −1 where there is no query.
+        credit: float64 [E, Q], as the function `credit` gives it.
+    """
+
+    predicted: np.ndarray
+    credit: np.ndarray
+
+
+def predictions(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> Answers:
+    """The answer to every query of a trimmed batch.
+
+    Raises:
+        UserError: as `score` does.
+    """
+    scores, labels = score(method, name, batch, seeds, source)
+    predicted = scores.argmax(dim=2).masked_fill(labels == ABSENT, ABSENT)
+    return Answers(predicted.cpu().numpy(), credit(scores, labels).cpu().numpy())
 
 
 def _check(scores: object, name: str, batch: EpisodeBatch, present: Tensor, class_mask: Tensor) -> None:

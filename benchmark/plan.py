@@ -29,6 +29,7 @@ class Plan:
         config: what was asked for.
         method: the classifier.
         method_section: the record's `method` section.
+        dataset_name: registered name, or `file.py:Class`.
         dataset: where images come from.
         backbone: the encoder, with weights.
         sampling: how episodes are drawn.
@@ -37,6 +38,7 @@ class Plan:
     config: RunConfig
     method: Method
     method_section: dict[str, Any]
+    dataset_name: str
     dataset: Dataset
     backbone: LoadedBackbone
     sampling: Sampling
@@ -60,7 +62,7 @@ class Plan:
             "method": {key: self.method_section[key] for key in ("name", "parameters")},
             "backbone": {key: self.backbone.describe()[key] for key in ("name", "parameters", "weights_sha256", "tune")},
             "task": {
-                "dataset": config.dataset,
+                "dataset": self.dataset_name,
                 "dataset_version": self.dataset.version,
                 "dataset_parameters": asdict(self.dataset),
                 "split": config.split,
@@ -83,7 +85,7 @@ class Plan:
         shape = self.sampling.shape
         return record_path(
             self.config.output,
-            dataset=self.config.dataset,
+            dataset=self.dataset_name,
             task_slug=task_slug(self.config.split, self.config.sampler, shape["ways"], shape["shots"], shape["queries"]),
             method=self.method_section["name"],
             backbone=self.backbone.name,
@@ -99,15 +101,15 @@ def make_plan(config: RunConfig) -> Plan:
         UserError: a plug-in does not import, or a weights file does not fit.
     """
     split_name(config.split)
-    dataset_class = registry.load(registry.find("datasets", config.dataset))
-    dataset = build(dataset_class, config.settings_of("dataset"), f"dataset {config.dataset}")
+    dataset_entry = registry.find("datasets", config.dataset)
+    dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
     sampling = sampling_of(config)
     config = with_sampling(config, sampling)
     method, method_section = make_method(config.method, config.settings_of("method"))
     registry.find("backbones", config.backbone)
     weights = find_weights(config.backbone, config.weights, config.dataset)
     backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights)
-    return Plan(config, method, method_section, dataset, backbone, sampling)
+    return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, sampling)
 
 
 def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, Any]]:

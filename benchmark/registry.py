@@ -92,6 +92,8 @@ def find(kind: str, name: str) -> Entry:
         if not Path(path).is_file():
             raise UsageError(f"{kind.removesuffix('s')} {name}: file {path} does not exist")
         return Entry(kind, f"{Path(path).name}:{class_name}", name, Path(path).name)
+    if name.endswith(".py"):
+        raise UsageError(f"{kind.removesuffix('s')} {name}: name the class in the file too, as {name}:Class")
     known = entries(kind)
     if name not in known:
         raise UsageError(f"unknown {kind.removesuffix('s')} '{name}'; {did_you_mean(name, known)} (bench list {kind})")
@@ -103,10 +105,11 @@ def load(entry: Entry) -> type:
 
     Raises:
         UserError: it does not import; the line names the distribution or file.
-        UsageError: it has no such class, or the class is not of the kind's base class.
+        UsageError: it has no such class, or the class is not of the kind's base class or leaves a part of it undefined.
     """
     module_name, _, class_name = entry.target.rpartition(":")
-    label = entry.name if entry.origin in ("fewbench", entry.name) else f"{entry.name} (from {entry.origin})"
+    told = entry.origin == "fewbench" or entry.name.startswith(f"{entry.origin}:")
+    label = entry.name if told else f"{entry.name} (from {entry.origin})"
     module = _import(entry, module_name, label)
     cls = getattr(module, class_name, None)
     if cls is None:
@@ -118,6 +121,8 @@ def load(entry: Entry) -> type:
     base = getattr(importlib.import_module(base_module), base_name)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UsageError(f"{entry.singular} {label}: {class_name} is not a subclass of {base_module}.{base_name}")
+    if inspect.isabstract(cls):
+        raise UsageError(f"{entry.singular} {label}: {class_name} does not define {', '.join(sorted(cls.__abstractmethods__))}")
     return cls
 
 
@@ -128,7 +133,7 @@ def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
         return importlib.import_module(module_name)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A plug-in is somebody else's code: whatever it raises while importing is told in one line.
         reason = " ".join(str(error).split())
         raise UserError(f"{entry.singular} {label} does not import: {type(error).__name__}: {reason}") from error
@@ -136,7 +141,9 @@ def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
-    name = f"fewbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    source = path.read_bytes()
+    # The source is in the name: a file that changed meanwhile (in a notebook) is another module.
+    name = f"fewbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode() + source).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -145,7 +152,7 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, path, "exec"), vars(module))  # the loader might take an older file's bytecode
     except BaseException:
         del sys.modules[name]
         raise

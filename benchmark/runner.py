@@ -183,9 +183,9 @@ class _Job:
         return record
 
     def _loop(self, sampler: Sampler, source: Source, split: Split) -> None:
-        config, clock = self.plan.config, _Clock()
+        clock = _Clock()
         name = self.plan.method_section["name"]
-        with self.progress.track(f"{name} on {config.dataset}", self.wanted) as advance:
+        with self.progress.track(f"{name} on {self.plan.dataset_name}", self.wanted) as advance:
             advance(self.done.count)
 
             def report(batch: EpisodeBatch, accuracies: np.ndarray) -> None:
@@ -257,7 +257,7 @@ class _Job:
         config, coarsity = self.plan.config, sampler.coarsity(self.done.count)
         return {
             "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode_rough(coarsity)},
-            "dataset": config.dataset,
+            "dataset": self.plan.dataset_name,
             "dataset_version": self.plan.dataset.version,
             "dataset_parameters": asdict(self.plan.dataset),
             "fingerprint": split.fingerprint,

@@ -10,6 +10,9 @@ system with one row a support image only. The class whose regressed value is hig
 Differs from the paper: λ is not meta-learned but a fixed multiple of the mean squared norm of the centred support features,
 so that the scale of a backbone's features does not matter; features are centred on the support's mean and the mean label is
 added back (an unpenalised intercept); the paper's learned scale and offset of the scores, which change no order, are left out.
+
+The default multiple, 1, was chosen on mini-ImageNet's validation classes with MobileNetV2 features; 1 to 10 differed by about
+a point at most.
 """
 
 from __future__ import annotations

@@ -8,6 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure, and a run tries the same examples as the one before it.
+settings.register_profile("fewbench", deadline=None, derandomize=True, database=None)
+settings.load_profile("fewbench")
 
 PLUGINS = Path(__file__).parent / "plugins"
 

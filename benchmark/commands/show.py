@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,6 +74,7 @@ def _show_record(path: Path) -> None:
             f"{task['dataset']} {task['split']}, {task['ways']}-way {task['shots']}-shot, {task['queries']} queries a class",
         ],
         ["sampler", f"{task['sampler']}, seed {task['seed']}"],
+        *_coarsity_row(task),
         ["episodes", str(record.n_episodes)],
         ["accuracy %", f"{percent(record.mean)} ± {percent(record.half_width)} ({100 * accuracy['level']:g} % t interval)"],
     ]
@@ -94,3 +95,11 @@ def _show_record(path: Path) -> None:
         ["episodes sha256", task["episodes_sha256"]],
     ]
     print_table(("", ""), rows)
+
+
+def _coarsity_row(task: dict[str, Any]) -> list[list[str]]:
+    coarsity = task.get("coarsity")
+    if coarsity is None:
+        return []
+    quartiles = ", ".join(f"{value:.2f}" for value in coarsity["quartiles"])
+    return [["coarsity", f"mean {coarsity['mean']:.2f}, quartiles {quartiles}"]]

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .tables import Row, Table, backbone_label, method_label
+from ..records import RunRecord
+from .canvas import COLOURS, figure_bytes, shortened
+from .tables import Table, backbone_label, method_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH, ROW_HEIGHT, PANEL_HEIGHT = 8.0, 0.25, 0.9  # inches; a panel's height is beside its rows' heights
 LONGEST_METHOD, LONGEST_BACKBONE, LONGEST_TITLE_LINE = 40, 24, 90  # characters that fit the width
-COLOUR = "#0b5394"
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "fewbench",  # otherwise the ids in the file are random
-    "svg.fonttype": "none",  # text stays text: smaller, and it can be searched
-    "font.size": 9,
-    "text.parse_math": False,  # a `$` in a name is a `$`
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-}
 
 
 def draw(tables: Sequence[Table]) -> bytes:
@@ -36,33 +28,25 @@ def draw(tables: Sequence[Table]) -> bytes:
     Returns:
         SVG; the same bytes for the same tables and version of matplotlib, whatever the user's settings.
     """
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     times_used = Counter(table.title for table in tables)
     heights = [PANEL_HEIGHT + ROW_HEIGHT * len(table.rows) for table in tables]
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-        FigureCanvasSVG(figure)
+
+    def paint(figure: Figure) -> None:
         panels = figure.subplots(len(tables), 1, squeeze=False, height_ratios=heights)[:, 0]
         for panel, table in zip(panels, tables, strict=True):
             # The same task on other data needs the data to tell its panel apart.
             title = table.title if times_used[table.title] == 1 else f"{table.title}, {table.data}"
             _draw_panel(panel, table, textwrap.fill(title, LONGEST_TITLE_LINE))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+
+    return figure_bytes((WIDTH, sum(heights)), paint)
 
 
 def _draw_panel(panel: Axes, table: Table, title: str) -> None:
     places = range(len(table.rows))
     means = [100 * row.record.mean for row in table.rows]
     half_widths = [100 * (row.record.half_width or 0.0) for row in table.rows]
-    panel.errorbar(means, places, xerr=half_widths, fmt="o", color=COLOUR, markersize=4, capsize=3)
-    panel.set_yticks(places, [_label(row) for row in table.rows])
+    panel.errorbar(means, places, xerr=half_widths, fmt="o", color=COLOURS[0], markersize=4, capsize=3)
+    panel.set_yticks(places, [run_label(row.record) for row in table.rows])
     panel.set_ylim(len(table.rows) - 0.5, -0.5)  # the best on top
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color="0.9")
@@ -72,11 +56,8 @@ def _draw_panel(panel: Axes, table: Table, title: str) -> None:
     panel.set_xlabel("accuracy (%)")
 
 
-def _label(row: Row) -> str:
-    setting = ", transductive" if row.record.method["transductive"] else ""
-    method, backbone = method_label(row.record), backbone_label(row.record)
-    return f"{_cut(method, LONGEST_METHOD)}, {_cut(backbone, LONGEST_BACKBONE)}{setting}"
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+def run_label(record: RunRecord) -> str:
+    """Method and backbone as a figure names them, cut to what fits, and whether the method is transductive."""
+    setting = ", transductive" if record.method["transductive"] else ""
+    method, backbone = method_label(record), backbone_label(record)
+    return f"{shortened(method, LONGEST_METHOD)}, {shortened(backbone, LONGEST_BACKBONE)}{setting}"

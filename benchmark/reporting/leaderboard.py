@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,12 @@ HOW_TO_READ = (
 )
 
 
+SEMANTIC_TASKS = (
+    "Classes that mean similar things are sampled together (Bennequin et al. 2022). Coarsity is the mean squared distance "
+    "between the classes of a task; Q1 to Q4 are the accuracies in its quartiles, from the finest-grained tasks to the coarsest."
+)
+
+
 class Column(NamedTuple):
     """A column: its header, the text of a row's cell, and whether it holds numbers (aligned to the right)."""
 
@@ -66,7 +73,7 @@ def render(records: Iterable[RunRecord], figures: Mapping[str, str] | None = Non
 
     Args:
         records: in any order; partial ones are counted but not shown.
-        figures: address of the figure of each dataset that has one.
+        figures: address of the figure of each section (`Table.section`) that has one.
 
     Returns:
         Markdown that depends on the records alone.
@@ -76,8 +83,7 @@ def render(records: Iterable[RunRecord], figures: Mapping[str, str] | None = Non
 
 
 def _render(tables: Sequence[Table], partial: int, figures: Mapping[str, str]) -> str:
-    by_dataset = groupby(tables, key=lambda table: table.key.dataset)
-    parts = [_section(dataset, list(group), figures) for dataset, group in by_dataset]
+    parts = [_section(name, list(group), figures) for name, group in groupby(tables, key=lambda table: table.section)]
     if not tables:
         parts.append(NO_RECORDS)
     if partial:
@@ -103,7 +109,7 @@ def update(file: Path, records_folder: Path, check: bool = False) -> Leaderboard
     complete = [record for _, record in found if record.complete]
     tables = tables_of(complete)
     folder = records_folder.parent / "figures"
-    figures = {table.key.dataset: folder / f"{file_safe(table.key.dataset)}.svg" for table in tables}
+    figures = {table.section: folder / f"{file_safe(table.section)}.svg" for table in tables}
     addresses = {name: quote(Path(os.path.relpath(path, file.parent)).as_posix()) for name, path in figures.items()}
     old = _read(file)
     new = _splice(old, _render(tables, len(found) - len(complete), addresses), file)
@@ -114,16 +120,18 @@ def update(file: Path, records_folder: Path, check: bool = False) -> Leaderboard
         for name, path in figures.items():
             from .figures import draw
 
-            svg = draw([table for table in tables if table.key.dataset == name])
+            svg = draw([table for table in tables if table.section == name])
             stale |= _write_if_changed(path, svg)
     return LeaderboardUpdate(stale, len(complete), tuple(problems))
 
 
-def _section(dataset: str, tables: Sequence[Table], figures: Mapping[str, str]) -> str:
-    lines = [f"## {escaped(dataset)}", ""]
-    if dataset in figures:
-        alt = f"Accuracy of each method on {dataset} with its interval, one panel a task; the tables give the same numbers."
-        lines += [f"![{escaped(alt)}]({figures[dataset]})", ""]
+def _section(name: str, tables: Sequence[Table], figures: Mapping[str, str]) -> str:
+    lines = [f"## {escaped(name)}", ""]
+    if tables[0].semantic:
+        lines += [SEMANTIC_TASKS, ""]
+    if name in figures:
+        alt = f"Accuracy of each method on {name} with its interval, one panel a task; the tables give the same numbers."
+        lines += [f"![{escaped(alt)}]({figures[name]})", ""]
     for table in tables:
         lines += [f"### {escaped(table.title)}", "", escaped(table.data), "", *_markdown(table), ""]
     return "\n".join(lines)
@@ -159,7 +167,13 @@ def _without_replacement(row: Row) -> str:
     return "" if found is None else f"{percent(found['mean'], found['half_width'])} ({found['episodes']} episodes)"
 
 
-# A column in which every cell of a table is empty is left out of that table.
+def _in_quartile(number: int, row: Row) -> str:
+    found = row.quartiles[number] if row.quartiles else None
+    return "" if found is None else percent(found.accuracy.mean, found.accuracy.half_width)
+
+
+QUARTILE_HEADERS = ("Q1, finest (%)", "Q2 (%)", "Q3 (%)", "Q4, coarsest (%)")
+# A column in which every cell of a table is empty is left out of that table: the quartiles are there for semantic tasks alone.
 COLUMNS = (
     Column("rank", lambda row: str(row.rank), numeric=True),
     Column("method", lambda row: method_label(row.record)),
@@ -167,6 +181,7 @@ COLUMNS = (
     Column("setting", _setting),
     Column("pretraining data", _pretraining),
     Column("accuracy (%)", _accuracy, numeric=True),
+    *(Column(header, partial(_in_quartile, number), numeric=True) for number, header in enumerate(QUARTILE_HEADERS)),
     Column("without replacement (%)", _without_replacement, numeric=True),
     Column("episodes", lambda row: str(row.record.n_episodes), numeric=True),
     Column("seconds", lambda row: f"{row.record.timing['total_seconds']:.1f}", numeric=True),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from ...tasks.testbed_sampler import SemanticSampler, TestbedSampler
 from ..records import RunRecord, TaskKey
+from .coarsity import Quartile, coarsities, quartiles
 from .ranking import RankRange, rank_ranges
 
-FINGERPRINT_DIGITS = 12
+FINGERPRINT_DIGITS = 12  # of any hash that people read
+SEMANTIC = (SemanticSampler.name, TestbedSampler.name)
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,11 @@ class Row:
 
     record: RunRecord
     rank: RankRange
+
+    @cached_property
+    def quartiles(self) -> tuple[Quartile | None, ...]:
+        """Coarsity and accuracy by quartile of coarsity, the finest first; empty where the record has no coarsity."""
+        return quartiles(self.record)
 
 
 @dataclass(frozen=True)
@@ -36,13 +45,20 @@ class Table:
     episodes: str | None = None
 
     @property
+    def section(self) -> str:
+        """Heading that the table stands under: the dataset's name, and whether the tasks are drawn by meaning."""
+        return f"{self.key.dataset}, semantic tasks" if self.semantic else self.key.dataset
+
+    @property
+    def semantic(self) -> bool:
+        """Whether the tasks are those of a testbed, from a file or drawn for the run."""
+        return self.key.sampler in SEMANTIC
+
+    @cached_property
     def title(self) -> str:
-        """The task in words, without the dataset: `5-way 1-shot, 15 queries, uniform sampler, test split, seed 0`."""
-        key = self.key
-        shape = " ".join(f"{n}-{word}" for n, word in ((key.ways, "way"), (key.shots, "shot")) if n is not None)
-        queries = "" if key.queries is None else "1 query" if key.queries == 1 else f"{key.queries} queries"
-        sampler = with_parameters(f"{key.sampler} sampler", json.loads(key.sampler_parameters))
-        return ", ".join(part for part in (shape, queries, sampler, f"{key.split} split", f"seed {key.seed}") if part)
+        """The task in words, without the dataset, and its mean coarsity: that of the longest run, where it has one."""
+        coarsity = coarsities(max((row.record for row in self.rows), key=lambda record: record.n_episodes))
+        return task_title(self.key) + ("" if coarsity is None else f", mean coarsity {coarsity.mean():.2f}")
 
     @property
     def data(self) -> str:
@@ -52,8 +68,20 @@ class Table:
         return f"{version}, fingerprint {self.key.fingerprint[:FINGERPRINT_DIGITS]}{episodes}"
 
 
+def task_title(task: TaskKey) -> str:
+    """A task in words, without the dataset: `5-way 1-shot, 15 queries, uniform sampler, test split, seed 0`."""
+    shape = " ".join(f"{n}-{word}" for n, word in ((task.ways, "way"), (task.shots, "shot")) if n is not None)
+    queries = "" if task.queries is None else "1 query" if task.queries == 1 else f"{task.queries} queries"
+    sampler = with_parameters(f"{task.sampler} sampler", _with_short_hashes(json.loads(task.sampler_parameters)))
+    return ", ".join(part for part in (shape, queries, sampler, f"{task.split} split", f"seed {task.seed}") if part)
+
+
+def _with_short_hashes(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value[:FINGERPRINT_DIGITS] if name.endswith("_sha256") else value for name, value in parameters.items()}
+
+
 def tables_of(records: Iterable[RunRecord]) -> list[Table]:
-    """Group the complete records by task and rank each group; sorted by dataset, then by task."""
+    """Group the complete records by task and rank each group; sorted by dataset, semantic tasks last, then by task."""
     groups: dict[TaskKey, list[RunRecord]] = {}
     for record in records:
         if record.complete:
@@ -62,7 +90,7 @@ def tables_of(records: Iterable[RunRecord]) -> list[Table]:
 
 
 def _order(key: TaskKey) -> list[tuple[bool, Any]]:
-    words_first = (key.dataset, key.split, key.sampler, key.sampler_parameters)
+    words_first = (key.dataset, key.sampler in SEMANTIC, key.split, key.sampler, key.sampler_parameters)
     numbers = (key.ways, key.shots, key.queries, key.seed)
     rest = (key.dataset_version, key.dataset_parameters, key.fingerprint)
     return [(value is None, value if value is not None else 0) for value in (*words_first, *numbers, *rest)]

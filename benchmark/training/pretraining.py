@@ -29,7 +29,7 @@ from ..backbones.loading import save_weights
 from ..device import choose_device
 from ..evaluation import Source, evaluate_batch
 from ..feature_table import FeatureTable
-from ..provenance import code_version, command_line, package_version
+from ..provenance import code_version, package_version
 from .augmentation import random_crop, random_flip
 
 RECIPES = ("supervised",)
@@ -52,7 +52,6 @@ class PretrainConfig:
         flip: whether images are mirrored at random.
         seed: of initial weights, order and augmentation.
         device: auto, cpu or cuda.
-        settings: parameters, as in `RunConfig.settings`.
     """
 
     dataset: str
@@ -205,6 +204,13 @@ def _validate(module: nn.Module, preprocess: Preprocess, val: Split, device: tor
     return float(evaluate_batch(ProtoNet(), "protonet", batch, sampler.episode_seeds(batch.index), source).mean())
 
 
+def command(config: PretrainConfig) -> str:
+    """The command that repeats a pretraining, every option written out, whatever defaults become later."""
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in asdict(config).items() if not isinstance(value, bool)]
+    flags = [f"--{'' if value else 'no-'}{name}" for name, value in asdict(config).items() if isinstance(value, bool)]
+    return " ".join(["bench pretrain", *options, *flags])
+
+
 def _about(
     config: PretrainConfig,
     backbone: Backbone,
@@ -229,7 +235,7 @@ def _about(
             "external": False,
         },
         "made_by": {
-            "command": " ".join(command_line()),
+            "command": command(config),
             "config": asdict(config),
             "git_commit": code["git_commit"],
             "fewbench": code["version"],

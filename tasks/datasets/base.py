@@ -123,6 +123,10 @@ class Dataset(ABC):
             UserError: the source is missing, incomplete or of an unknown layout, or there is no network.
         """
 
+    def own_splits(self) -> tuple[str, ...]:
+        """The class splits that this dataset has."""
+        return SPLITS
+
     def folder(self) -> Path:
         """Where this dataset, with these parameters, is prepared."""
         variant = "".join(f"-{key}={value}" for key, value in self.changed_parameters().items())
@@ -134,9 +138,9 @@ class Dataset(ABC):
         return {key: value for key, value in asdict(self).items() if value != defaults[key]}
 
     def prepare(
-        self, source: Path | None = None, splits: Sequence[str] = SPLITS, progress: Progress = SILENT, again: bool = False
+        self, source: Path | None = None, splits: Sequence[str] = (), progress: Progress = SILENT, again: bool = False
     ) -> dict[str, Split]:
-        """Build the splits that are not there yet (or all of `splits`, with `again`) and open them.
+        """Build the splits that are not there yet (or all of `splits`, with `again`) and open them; without `splits`, all.
 
         Nothing is written before the sources of all of them were found. Another process that prepares the same split is
         waited for; an interrupted preparation is gone on with.
@@ -144,8 +148,11 @@ class Dataset(ABC):
         Raises:
             UserError: the source lacks something, holds damaged images, or the cache cannot be written.
         """
+        splits = splits or self.own_splits()
         needed = [split for split in splits if again or self.problem(split) is not None]
         contents = {split: self.contents(split, source, progress) for split in needed}
+        if contents:
+            store.check_room({self.folder() / split: content for split, content in contents.items()})
         for split, content in contents.items():
             folder = self.folder() / split
             with alone(folder, lambda split=split: progress.say(f"{self.name}, {split}: another process prepares it; waiting")):

@@ -28,7 +28,9 @@ class Cifar100Subset(ListedDataset):
 
     licence: ClassVar[str] = "not stated; CIFAR-100 is part of the 80 million tiny images, collected from the web"
     homepage: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
-    takes: ClassVar[str] = "CIFAR-100's python archive (cifar-100-python.tar.gz, packed or unpacked), or a tree with a folder a class"
+    takes: ClassVar[str] = (
+        "CIFAR-100's python archive (cifar-100-python.tar.gz, packed or unpacked), or a tree with a folder a class"
+    )
     per_class: ClassVar[int] = 600
 
     @property
@@ -58,7 +60,7 @@ def _is_batch(name: str) -> bool:
     return name in ("train", "test") or name.endswith(("cifar-100-python/train", "cifar-100-python/test"))
 
 
-def _batch(file: Member, names: Sequence[str], class_ids: Collection[str]) -> list[tuple[str, str, Member]]:
+def _batch(file: Member, names: list[str], class_ids: Collection[str]) -> list[tuple[str, str, Member]]:
     """(class, stem of the file name, image) of each image of the wanted classes in one pickle.
 
     Raises:

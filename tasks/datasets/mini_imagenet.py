@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..parameters import parameter
 from .arrays import PickledImages, open_pickle
 from .holders import Member
-from .imagenet_files import WORDNET_ID, imagenet_holders, images_by_class, numbered
+from .imagenet_files import WORDNET_ID, imagenet_members, images_by_class, numbered
 from .listed import ListedDataset, check_size
 
 
@@ -145,7 +145,7 @@ def _as_named(
     if absent and len(absent) == len(names) and files:
         return by_class
     if absent:
-        raise UserError(f"--from {source}: the CSV files name {len(absent)} images that are not there, the first is {absent[0]}")
+        raise UserError(f"--from {source}: the CSV files name {len(absent)} images that are not here, first {absent[0]}")
     return {class_id: [files[name.rpartition("/")[2]] for name in images] for class_id, images in wanted.items()}
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ import numpy as np
 from ..errors import UserError
 from ..files import folder_at_once, make_folder, remove_folder, sha256_of, write_atomically
 from ..progress import Progress
-from .resumable import Unfinished, resumable_folder
+from .resumable import Unfinished, resumable_folder, unfinished_folder
 
 if TYPE_CHECKING:
     from .base import Contents
@@ -41,8 +42,6 @@ def build(folder: Path, contents: Contents, about: dict[str, Any], progress: Pro
     Raises:
         UserError: the folder cannot be written, the disk is full, or images of the source cannot be read.
     """
-    make_folder(folder.parent)
-    _check_room(folder, _shape(contents))
     if contents.stream is None:
         with folder_at_once(folder) as temporary:
             _fill(temporary / IMAGES, contents, progress)
@@ -58,14 +57,29 @@ def _shape(contents: Contents) -> tuple[int, ...]:
     return (int(sum(contents.counts)), *contents.shape)
 
 
-def _check_room(folder: Path, shape: tuple[int, ...]) -> None:
-    """Find out before the work, not after, that the disk is too small."""
-    needed, free = int(np.prod(shape, dtype=np.int64)), shutil.disk_usage(folder.parent).free
+def check_room(wanted: Mapping[Path, Contents]) -> None:
+    """Find out before the work, not after, that the disk is too small for all splits that are to be made.
+
+    Args:
+        wanted: the contents of each split's folder.
+
+    Raises:
+        UserError: it is.
+    """
+    needed = sum(int(np.prod(_shape(contents), dtype=np.int64)) - _already(folder) for folder, contents in wanted.items())
+    folder = next(iter(wanted)).parent
+    free = shutil.disk_usage(make_folder(folder.parent)).free
     if needed > free:
         raise UserError(
             f"cannot write {folder}: {needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free; make room, or set "
             "FEWBENCH_CACHE to a folder on another disk"
         )
+
+
+def _already(folder: Path) -> int:
+    """Bytes that an interrupted attempt has written."""
+    images = unfinished_folder(folder) / IMAGES
+    return images.stat().st_size if images.exists() else 0
 
 
 def _plan(contents: Contents, about: dict[str, Any]) -> str:
@@ -108,16 +122,25 @@ def _stream(unfinished: Unfinished, contents: Contents, description: str, progre
         start = _write_header(file, shape)
         advance(done)
         safe = time.monotonic()
-        with closing(contents.stream(done)) as pieces:
-            for rows, images in pieces:
-                _write_rows(file, start, row_bytes, rows, images)
-                done += len(rows)
-                advance(len(rows))
-                if time.monotonic() - safe > SAFE_SECONDS:
-                    os.fsync(file.fileno())
-                    unfinished.reached(done)
-                    safe = time.monotonic()
+        try:
+            with closing(contents.stream(done)) as pieces:
+                for rows, images in pieces:
+                    _write_rows(file, start, row_bytes, rows, images)
+                    done += len(rows)
+                    advance(len(rows))
+                    if time.monotonic() - safe > SAFE_SECONDS:
+                        _save(unfinished, file, done)
+                        safe = time.monotonic()
+        except KeyboardInterrupt:
+            _save(unfinished, file, done)
+            progress.say(f"interrupted after {done} of {shape[0]} images; the same command goes on from there")
+            raise
         os.fsync(file.fileno())
+
+
+def _save(unfinished: Unfinished, file: IO[bytes], done: int) -> None:
+    os.fsync(file.fileno())
+    unfinished.reached(done)
 
 
 def _write_rows(file: IO[bytes], start: int, row_bytes: int, rows: np.ndarray, images: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from ..parameters import parameter
 from .arrays import NpzImages, PickledImages, open_pickle
 from .base import SPLITS
 from .holders import FolderFiles, Member
-from .imagenet_files import imagenet_holders, images_by_class, numbered
+from .imagenet_files import imagenet_members, images_by_class, numbered
 from .listed import ListedDataset, check_size
 
 LABELS, PICKLED, NPZ = "_labels.pkl", "_images_png.pkl", "_images.npz"

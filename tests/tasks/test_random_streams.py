@@ -42,7 +42,7 @@ def test_words_are_those_of_numpys_philox_read_in_order():
 
 def test_words_are_frozen():
     digest = hashlib.sha256(words(2**64 - 1, 6, 9, 1000, 1100, 20).astype("<u4").tobytes()).hexdigest()
-    assert digest == "?"
+    assert digest == "930fd3560d1ac8a0d98694aae66347c78e071bc5a1449a95db02daa3fd4615e3"
 
 
 def test_seed_purpose_and_step_give_other_words():

@@ -1,0 +1,172 @@
+"""One episode of a task again: its images, and what the method of a record answers on it.
+
+A record holds accuracies, not answers. Episodes are a pure function of the task, so the answers can be had again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..tasks.datasets.base import Dataset, Split, split_name
+from ..tasks.episodes import EpisodeBatch, digest
+from ..tasks.errors import UsageError, UserError
+from ..tasks.parameters import build
+from ..tasks.progress import Progress
+from ..tasks.samplers import Sampler
+from ..tasks.testbed_sampler import TestbedSampler
+from . import registry
+from .backbones.encoding import encode
+from .config import RunConfig
+from .device import choose_device
+from .evaluation import Answers, Source, predictions
+from .feature_table import FeatureTable, feature_table
+from .plan import Plan
+from .records import RunRecord, TaskKey, canonical_json
+from .sampling import SHAPE, sampling_of, with_sampling
+
+DRAW = 1024  # episodes drawn at a time where only their digest is wanted
+OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with
+SAME = 1e-9  # accuracies that differ by less are the same
+
+
+@dataclass(frozen=True)
+class OpenTask:
+    """A task whose episodes can be drawn and looked at.
+
+    Attributes:
+        key: what decides its episodes.
+        split: where the images are.
+        sampler: draws the episodes.
+    """
+
+    key: TaskKey
+    split: Split
+    sampler: Sampler
+
+    def episode(self, index: int) -> EpisodeBatch:
+        """Episode `index`, as a batch of one without padding.
+
+        Raises:
+            UsageError: the task has no such episode.
+        """
+        if index < 0:
+            raise UsageError(f"--index {index}: at least 0")
+        if isinstance(self.sampler, TestbedSampler) and index >= len(self.sampler.testbed):
+            raise UsageError(f"--index {index}: the task has {len(self.sampler.testbed)} episodes, counted from 0")
+        return self.sampler.draw(index, index + 1).trimmed()
+
+
+def open_task(config: RunConfig, progress: Progress) -> OpenTask:
+    """Open what a config asks for; its method, backbone and weights are not looked at.
+
+    Raises:
+        UsageError: an unknown name or parameter, or the split is too small for the episodes.
+        UserError: the dataset is not there and cannot be made.
+    """
+    cls = registry.load(registry.find("datasets", config.dataset))
+    dataset: Dataset = build(cls, config.settings_of("dataset"), f"dataset {config.dataset}")
+    sampling = sampling_of(config)
+    config = with_sampling(config, sampling)
+    split = dataset.split(split_name(config.split), progress)
+    sampler = sampling.over(dataset, split)
+    key = TaskKey(
+        dataset=config.dataset,
+        dataset_version=dataset.version,
+        dataset_parameters=canonical_json(asdict(dataset)),
+        fingerprint=split.fingerprint,
+        split=config.split,
+        sampler=config.sampler,
+        sampler_parameters=canonical_json(sampler.parameters),
+        seed=config.seed,
+        **sampling.shape,
+    )
+    return OpenTask(key, split, sampler)
+
+
+def options_of(record: RunRecord) -> dict[str, Any]:
+    """The options of `RunConfig` that a record was made with, as far as they decide its episodes and answers.
+
+    Of a testbed the record knows the hash but not the file, and of weights from a file only the name.
+    """
+    task, backbone = record.task, record.backbone
+    drawn_with = {name: value for name, value in task["sampler_parameters"].items() if name not in OF_A_TESTBED}
+    settings = {
+        **{f"dataset.{name}": value for name, value in task["dataset_parameters"].items()},
+        **{f"sampler.{name}": value for name, value in drawn_with.items()},
+        **{f"backbone.{name}": value for name, value in backbone["parameters"].items()},
+        **record.method["parameters"],
+    }
+    return {
+        **{name: task[name] for name in SHAPE if task[name] is not None},
+        **{name: task[name] for name in ("dataset", "split", "sampler", "seed")},
+        "episodes": task["sampler_parameters"].get("tasks", record.n_episodes),
+        "method": record.method_name,
+        "backbone": record.backbone_name,
+        "weights": backbone["weights"],
+        "settings": settings,
+    }
+
+
+def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
+    """Make sure that a task's episodes are those of a record.
+
+    Raises:
+        UserError: they are not; the line says in what the tasks differ.
+    """
+    pairs = zip(TaskKey._fields, task.key, record.task_key(), strict=True)
+    different = [f"{name.replace('_', ' ')} {mine} and {other}" for name, mine, other in pairs if mine != other]
+    if different:
+        raise UserError(f"this task and that of the record differ: {'; '.join(different)}; leave out what the record says")
+    starts = range(0, record.n_episodes, DRAW)
+    if digest(task.sampler.draw(i, min(i + DRAW, record.n_episodes)) for i in starts) != record.task["episodes_sha256"]:
+        raise UserError("the record's episodes are no longer those of its task (episodes_sha256); repeat the run")
+
+
+def answer(plan: Plan, record: RunRecord, task: OpenTask, batch: EpisodeBatch, progress: Progress) -> Answers:
+    """What the method of a record answers on one episode.
+
+    Args:
+        plan: made from `options_of` the record.
+        record: whose accuracy the answers shall have; `progress` is told where they have not.
+        task: as `check_same_episodes` passed it.
+        batch: one episode of it.
+        progress: told of long work.
+
+    Returns:
+        Predictions and credit, [1, Q].
+
+    Raises:
+        UserError: the weights are not those of the record, or the method fails.
+    """
+    if plan.backbone.weights_sha256 != record.backbone["weights_sha256"]:
+        raise UserError(f"weights {plan.backbone.weights} are not those of the record (another SHA-256); name them with --weights")
+    seeds = task.sampler.episode_seeds(batch.index)
+    source, batch = _source(plan, task.split, batch, progress)
+    answers = predictions(plan.method, record.method_name, batch, seeds, source)
+    index, now = int(batch.index[0]), answers.credit.mean()
+    then = record.accuracies[index]
+    if abs(now - then) > SAME:
+        progress.say(f"warning: the record says {100 * then:.2f} % for episode {index}, its method answers {100 * now:.2f} % now")
+    return answers
+
+
+def _source(plan: Plan, split: Split, batch: EpisodeBatch, progress: Progress) -> tuple[Source, EpisodeBatch]:
+    """Where the rows of one episode are looked up, and the episode with these rows. No other image of the split is encoded."""
+    backbone, method, device = plan.backbone, plan.method, choose_device(plan.config.device)
+    train_mean = None
+    if method.uses_train_mean:
+        train_mean = feature_table(backbone, plan.open_split("train", progress), device, progress)[0].mean()
+    rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
+    images = np.array(split.images[rows])
+    batch = replace(batch, support=np.searchsorted(rows, batch.support), query=np.searchsorted(rows, batch.query))
+    if method.inputs == "images":
+        module = backbone.module.to(device)
+        source = Source(device, images=images, preprocess=backbone.preprocess, backbone=module)
+    else:
+        features = np.empty((len(rows), backbone.feature_dim), dtype=np.float32)
+        encode(backbone, images, features, device, progress, "encoding the episode")
+        source = Source(device, table=FeatureTable.of(features, device))
+    return replace(source, class_names=split.class_names, train_mean=train_mean), batch

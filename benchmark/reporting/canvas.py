@@ -1,0 +1,70 @@
+"""The common look of the figures, and their bytes: the same for the same content, whatever the user's settings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0b5394", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")  # told apart by the colour-blind too
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "fewbench",  # otherwise the ids in the file are random
+    "svg.fonttype": "none",  # text stays text: smaller, and it can be searched
+    "font.size": 9,
+    "savefig.dpi": 150,
+    "text.parse_math": False,  # a `$` in a name is a `$`
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+}
+UNDATED: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+
+
+def figure_bytes(size: tuple[float, float], paint: Callable[[Figure], None], form: str = "svg") -> bytes:
+    """Draw a figure.
+
+    Args:
+        size: width and height in inches.
+        paint: fills the figure.
+        form: "svg" or "png".
+
+    Returns:
+        The file's content; the same bytes for the same drawing and version of matplotlib.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = Figure(figsize=size, layout="constrained")
+        (FigureCanvasSVG if form == "svg" else FigureCanvasAgg)(figure)
+        paint(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=form, metadata=UNDATED[form])
+    return buffer.getvalue()
+
+
+def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED)) -> str:
+    """The form that a file's name asks for, such as "svg".
+
+    Raises:
+        UsageError: it is none of `forms`.
+    """
+    form = path.suffix.removeprefix(".").lower()
+    if form not in forms:
+        raise UsageError(f"--output {path}: end the name in {' or '.join(f'.{known}' for known in forms)}")
+    return form
+
+
+def shortened(text: str, longest: int) -> str:
+    """Text of at most `longest` characters, cut with an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

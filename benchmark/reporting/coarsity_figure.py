@@ -1,0 +1,99 @@
+"""Accuracy against coarsity: one line a run through its means in the four quartiles of coarsity."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..records import RunRecord
+from .canvas import COLOURS, figure_bytes
+from .coarsity import coarsities, quartiles
+from .figures import run_label
+from .tables import task_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT, LEGEND_LINE = 7.0, 4.0, 0.17  # inches
+MARKERS = "osD^v"  # as many as have no common divisor with the colours: 35 runs look different
+BINS, FEWEST_IN_BIN, MOST_WITH_BINS = 20, 30, 4
+LONGEST_LINE = 80  # characters that fit the width
+
+
+def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
+    """Draw runs on tasks with coarsity, in the order given.
+
+    A line joins the mean accuracies, with their t intervals, at the mean coarsities of the quartiles of each run's episodes. Where
+    four runs or fewer are drawn, of 600 episodes or more, faint dots behind it are the means of twenty equal groups of episodes.
+
+    Args:
+        records: at least one, each with coarsity.
+        form: "svg" or "png".
+
+    Returns:
+        The file's content; the same bytes for the same records and version of matplotlib.
+
+    Raises:
+        UserError: the coarsities of a record are damaged.
+    """
+    tasks = {_task(record) for record in records}
+    labels = [_label(record, several_tasks=len(tasks) > 1) for record in records]
+    looks = zip(itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False)
+    lines_of_text = sum(label.count("\n") + 1 for label in labels)
+    with_bins = len(records) <= MOST_WITH_BINS and min(record.n_episodes for record in records) >= BINS * FEWEST_IN_BIN
+    key = "Means and t intervals in the quartiles of coarsity" + (", faint: means of twentieths" if with_bins else "")
+
+    def paint(figure: Figure) -> None:
+        panel = figure.subplots()
+        for record, label, (marker, colour) in zip(records, labels, looks, strict=False):
+            if with_bins:
+                _draw_bins(panel, record, colour)
+            _draw_quartiles(panel, record, label, marker, colour)
+        panel.grid(color="0.9")
+        panel.set_axisbelow(True)
+        panel.tick_params(axis="y", length=0)
+        panel.set_xlabel("coarsity (mean squared distance between the classes; fine-grained on the left)")
+        panel.set_ylabel("accuracy (%)")
+        if len(tasks) == 1:
+            panel.set_title(textwrap.fill(tasks.pop(), LONGEST_LINE), fontsize=9, fontweight="bold")
+        figure.legend(loc="outside lower center", frameon=False, title=key)
+
+    return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
+
+
+def _draw_quartiles(panel: Axes, record: RunRecord, label: str, marker: str, colour: str) -> None:
+    found = [quartile for quartile in quartiles(record) if quartile is not None]
+    panel.errorbar(
+        [quartile.coarsity for quartile in found],
+        [100 * quartile.accuracy.mean for quartile in found],
+        yerr=[100 * (quartile.accuracy.half_width or 0.0) for quartile in found],
+        label=label,
+        color=colour,
+        marker=marker,
+        markersize=5,
+        capsize=3,
+        elinewidth=1,
+    )
+
+
+def _draw_bins(panel: Axes, record: RunRecord, colour: str) -> None:
+    """Means of groups of equal size."""
+    coarsity = coarsities(record)
+    assert coarsity is not None
+    groups = np.array_split(np.argsort(coarsity, kind="stable"), BINS)
+    means = [100 * record.accuracies[group].mean() for group in groups]
+    panel.plot([coarsity[group].mean() for group in groups], means, ".", color=colour, alpha=0.3, markeredgewidth=0)
+
+
+def _task(record: RunRecord) -> str:
+    return f"{record.task['dataset']}, {task_title(record.task_key())}"
+
+
+def _label(record: RunRecord, several_tasks: bool) -> str:
+    label = f"{run_label(record)}{'' if record.complete else ' (partial)'}"
+    return textwrap.fill(f"{label}; {_task(record)}", LONGEST_LINE) if several_tasks else label

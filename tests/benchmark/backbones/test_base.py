@@ -1,0 +1,64 @@
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from fewbench.benchmark.backbones.base import Preprocess, feature_width
+from torch.nn import functional
+
+COLOUR = Preprocess(channels=3, size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+GREY = Preprocess(channels=1, size=8, mean=(0.0,), std=(1.0,))
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 8, 8, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_images_are_scaled_and_normalised_channel_by_channel(images: torch.Tensor):
+    ready = Preprocess(3, 8, (0.1, 0.2, 0.3), (0.5, 0.25, 2.0))(images)
+    assert ready.shape == (2, 3, 8, 8) and ready.dtype == torch.float32
+    for channel, (mean, std) in enumerate(((0.1, 0.5), (0.2, 0.25), (0.3, 2.0))):
+        torch.testing.assert_close(ready[:, channel], (images[..., channel] / 255 - mean) / std)
+
+
+def test_colour_becomes_grey_by_luma(images: torch.Tensor):
+    red, green, blue = (images[..., channel] / 255 for channel in range(3))
+    grey = GREY(images)
+    assert grey.shape == (2, 1, 8, 8)
+    torch.testing.assert_close(grey[:, 0], 0.299 * red + 0.587 * green + 0.114 * blue)
+    white = torch.full((1, 8, 8, 3), 255, dtype=torch.uint8)
+    torch.testing.assert_close(GREY(white), torch.ones(1, 1, 8, 8))
+
+
+def test_grey_becomes_colour_by_repeating(images: torch.Tensor):
+    grey = images[..., :1]
+    ready = Preprocess(3, 8, (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))(grey)
+    for channel, mean in enumerate((0.1, 0.2, 0.3)):
+        torch.testing.assert_close(ready[:, channel], grey[..., 0] / 255 - mean)
+
+
+def test_other_sizes_are_resized_with_antialiasing():
+    stripes = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+    stripes[:, :, ::2] = 255  # finer than the small image can show: without antialiasing all or nothing would be left
+    torch.testing.assert_close(COLOUR(stripes)[..., 1:-1], torch.full((1, 3, 8, 6), 0.5), atol=0.02, rtol=0)
+    ramp = (torch.arange(4)[None, None, :, None] * 60).expand(1, 4, 4, 3).to(torch.uint8)
+    expected = functional.interpolate(ramp.permute(0, 3, 1, 2) / 255, (8, 8), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(COLOUR(ramp), expected)
+    assert COLOUR(torch.zeros(1, 5, 20, 3, dtype=torch.uint8)).shape == (1, 3, 8, 8)
+
+
+def test_the_images_given_are_not_changed(images: torch.Tensor):
+    before = images.clone()
+    GREY(images)
+    Preprocess(3, 8, (0.5,) * 3, (0.5,) * 3)(images)
+    assert torch.equal(images, before)
+
+
+def test_it_comes_back_from_json():
+    preprocess = Preprocess(3, 84, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert Preprocess.from_json(json.loads(json.dumps(asdict(preprocess)))) == preprocess
+
+
+def test_the_feature_width_is_found():
+    assert feature_width(torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten()), COLOUR) == 5 * 6 * 6

@@ -1,0 +1,143 @@
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from fewbench.benchmark import RunConfig
+from fewbench.benchmark.config import grid, read_toml, typed
+from fewbench.tasks.errors import UsageError
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_the_main_job():
+    config = RunConfig()
+    assert (config.method, config.ways, config.shots, config.queries, config.episodes) == ("protonet", 5, 1, 15, 10_000)
+    assert (config.dataset, config.backbone, config.split, config.sampler) == ("trifeature", "conv4", "test", "uniform")
+    assert (config.seed, config.level, config.output) == (0, 0.95, Path("results"))
+
+
+def test_a_config_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        RunConfig().shots = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"episodes": 0}, "--episodes 0: at least 1"),
+        ({"limit": 0}, "--limit 0: at least 1"),
+        ({"limit": -3}, "--limit -3: at least 1"),
+        ({"seed": -1}, r"--seed -1: a seed is a whole number from 0 to 2\^64 - 1"),
+        ({"seed": 2**64}, "--seed 18446744073709551616: a seed"),
+        ({"level": 0}, "--level 0: between 0 and 1"),
+        ({"level": 1.0}, "--level 1.0: between 0 and 1"),
+        ({"level": float("nan")}, "--level nan: between 0 and 1"),
+    ],
+)
+def test_impossible_values_are_refused_in_one_line(values: dict, message: str):
+    with pytest.raises(UsageError, match=message) as caught:
+        RunConfig(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_go_to_whom_their_scope_names():
+    config = RunConfig(settings={"power": 2, "dataset.rotations": "no", "sampler.max_ways": 9, "backbone.width": 4, "a.b": 1})
+    assert config.settings_of("method") == {"power": 2, "a.b": 1}
+    assert config.settings_of("dataset") == {"rotations": "no"}
+    assert config.settings_of("sampler") == {"max_ways": 9}
+    assert config.settings_of("backbone") == {"width": 4}
+
+
+def test_a_grid_is_every_combination_with_the_last_list_fastest():
+    configs = grid({"method": ["a", "b"], "ways": 5, "shots": [1, 5], "seed": 3})
+    assert [(c.method, c.shots) for c in configs] == [("a", 1), ("a", 5), ("b", 1), ("b", 5)]
+    assert {(c.ways, c.seed) for c in configs} == {(5, 3)}
+    assert grid({}) == [RunConfig()]
+
+
+def test_a_value_named_twice_runs_once():
+    assert [config.shots for config in grid({"shots": [5, 1, 5]})] == [5, 1]
+
+
+def test_a_toml_file_has_the_options_of_the_command(tmp_path: Path):
+    text = """
+        method = ["protonet", "ridge"]
+        shots = 5
+        limit = 100
+        output = "elsewhere"
+        [set]
+        shrinkage = 0.5
+        [set.dataset]
+        rotations = false
+        [set.sampler]
+        max-ways = 9
+    """
+    assert read_toml(toml(tmp_path, text)) == {
+        "method": ["protonet", "ridge"],
+        "shots": 5,
+        "limit": 100,
+        "output": "elsewhere",
+        "settings": {"shrinkage": 0.5, "dataset.rotations": False, "sampler.max-ways": 9},
+    }
+    assert read_toml(toml(tmp_path, "")) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shot = 5", "unknown key 'shot'; did you mean 'shots'"),
+        ("settings = 5", "unknown key 'settings'"),
+        ("dry-run = true", "unknown key 'dry-run'"),
+        ("shots = ", "is not TOML"),
+        ("= 3", "is not TOML"),
+    ],
+)
+def test_a_wrong_toml_file_is_one_line_that_names_it(tmp_path: Path, text: str, message: str):
+    with pytest.raises(UsageError, match=rf"--config .*run\.toml.*{message}") as caught:
+        read_toml(toml(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_toml_file_that_cannot_be_read_is_named(tmp_path: Path):
+    with pytest.raises(UsageError, match="--config .*nothing: No such file"):
+        read_toml(tmp_path / "nothing")
+    (tmp_path / "latin").write_bytes("method = 'größe'".encode("latin-1"))
+    with pytest.raises(UsageError, match="--config .*latin is not TOML"):
+        read_toml(tmp_path / "latin")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'episodes = "many"',
+        "episodes = 10.5",
+        "seed = 1.5",
+        "queries = true",
+        'level = "high"',
+        'overwrite = "no"',
+        "dataset = 5",
+        "method = [1, 2]",
+        'seed = [0, "one"]',
+        "set = 3",
+        'output = ["a"]',
+    ],
+)
+def test_a_value_of_the_wrong_type_in_a_toml_file_is_named(tmp_path: Path, text: str):
+    with pytest.raises(UsageError, match=text.split()[0]):
+        read_toml(toml(tmp_path, text))
+
+
+def test_numbers_are_read_from_lists_commas_and_single_values():
+    assert typed("shots", ["1,5", "10"]) == [1, 5, 10]
+    assert typed("shots", [1, 5]) == [1, 5]
+    assert typed("shots", [" 2 "]) == [2]
+
+
+@pytest.mark.parametrize("values", [["1,x"], ["1.5"], [""], ["1,,2"], [True]])
+def test_what_is_no_whole_number_is_named(values: list):
+    with pytest.raises(UsageError, match="--shots .*: not a whole number"):
+        typed("shots", values)
