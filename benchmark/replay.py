@@ -5,7 +5,9 @@ A record holds accuracies, not answers. Episodes are a pure function of the task
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.episodes import EpisodeBatch, digest
 from ..tasks.errors import UsageError, UserError
 from ..tasks.parameters import build
-from ..tasks.progress import Progress
+from ..tasks.progress import SILENT, Progress
 from ..tasks.samplers import Sampler
 from ..tasks.testbed_sampler import TestbedSampler
 from . import registry
@@ -23,7 +25,7 @@ from .config import RunConfig
 from .device import choose_device
 from .evaluation import Answers, Source, predictions
 from .feature_table import FeatureTable, feature_table
-from .plan import Plan
+from .plan import Plan, make_plan
 from .records import RunRecord, TaskKey, canonical_json
 from .sampling import SHAPE, sampling_of, with_sampling
 
@@ -59,6 +61,21 @@ class OpenTask:
         return self.sampler.draw(index, index + 1).trimmed()
 
 
+@dataclass(frozen=True)
+class Replay:
+    """One episode of a task.
+
+    Attributes:
+        task: the task.
+        episode: a batch of one without padding.
+        answers: of a record's method, [1, Q].
+    """
+
+    task: OpenTask
+    episode: EpisodeBatch
+    answers: Answers | None = None
+
+
 def open_task(config: RunConfig, progress: Progress) -> OpenTask:
     """Open what a config asks for; its method, backbone and weights are not looked at.
 
@@ -66,14 +83,14 @@ def open_task(config: RunConfig, progress: Progress) -> OpenTask:
         UsageError: an unknown name or parameter, or the split is too small for the episodes.
         UserError: the dataset is not there and cannot be made.
     """
-    cls = registry.load(registry.find("datasets", config.dataset))
-    dataset: Dataset = build(cls, config.settings_of("dataset"), f"dataset {config.dataset}")
+    entry = registry.find("datasets", config.dataset)
+    dataset: Dataset = build(registry.load(entry), config.settings_of("dataset"), f"dataset {config.dataset}")
     sampling = sampling_of(config)
     config = with_sampling(config, sampling)
     split = dataset.split(split_name(config.split), progress)
     sampler = sampling.over(dataset, split)
     key = TaskKey(
-        dataset=config.dataset,
+        dataset=entry.name,
         dataset_version=dataset.version,
         dataset_parameters=canonical_json(asdict(dataset)),
         fingerprint=split.fingerprint,
@@ -86,10 +103,40 @@ def open_task(config: RunConfig, progress: Progress) -> OpenTask:
     return OpenTask(key, split, sampler)
 
 
-def options_of(record: RunRecord) -> dict[str, Any]:
-    """The options of `RunConfig` that a record was made with, as far as they decide its episodes and answers.
+def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: RunRecord | None = None) -> RunConfig:
+    """The config of a task, with the method, backbone and weights where there is a record.
 
-    Of a testbed the record knows the hash but not the file, and of weights from a file only the name.
+    Args:
+        options: what the user names of the options of `RunConfig`. With a record, weights, testbed, and the file of a plug-in
+            method or dataset say where those of the record are.
+        settings: parameters of the dataset and sampler, as `dataset.name` or `sampler.name`.
+        record: says the rest.
+
+    Raises:
+        UsageError: an option contradicts the record, or the record ran on a testbed and no file is named.
+    """
+    for name in settings:
+        if not name.startswith(("dataset.", "sampler.")):
+            raise UsageError(f"--set {name}: an episode takes parameters of dataset. and sampler. alone")
+    if record is None:
+        return RunConfig(**options, settings=settings)
+    recorded = _options_of(record)
+    for name, value in options.items():
+        # A plug-in's file is recorded without its folder, and of weights and testbeds there is a hash to be checked.
+        named = Path(value).name if name in ("dataset", "method") else value
+        if name not in ("weights", "testbed") and named != recorded.get(name):
+            raise UsageError(f"--{name} {value}: the record has {recorded.get(name, 'varying ' + name)}; leave the option out")
+    for name in settings.keys() & recorded["settings"].keys():
+        raise UsageError(f"--set {name}: the record has {recorded['settings'][name]}; leave it out")
+    if recorded["sampler"] == TestbedSampler.name and "testbed" not in options:
+        raise UsageError("the record was made on a testbed; name its file with --testbed")
+    return RunConfig(**{**recorded, **options, "settings": {**recorded["settings"], **settings}})
+
+
+def _options_of(record: RunRecord) -> dict[str, Any]:
+    """The options that a record was made with, as far as they decide its episodes and answers.
+
+    Where files were, it does not say: those of a testbed, of weights and of a plug-in.
     """
     task, backbone = record.task, record.backbone
     drawn_with = {name: value for name, value in task["sampler_parameters"].items() if name not in OF_A_TESTBED}
@@ -110,6 +157,30 @@ def options_of(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def replay(config: RunConfig, index: int, record: RunRecord | None, progress: Progress) -> Replay:
+    """Draw one episode, and answer it where there is a record.
+
+    Args:
+        config: made by `config_of`, with the same record.
+        index: the episode's number in the task.
+        record: whose method answers; `progress` is told where the answers do not have the accuracy that it holds.
+        progress: told of long work.
+
+    Raises:
+        UsageError: an unknown name, or no such episode.
+        UserError: the weights or the dataset are not there, the episodes are not those of the record, or the method fails.
+    """
+    if record is not None and index >= record.n_episodes:
+        raise UsageError(f"--index {index}: the record has {record.n_episodes} episodes, counted from 0")
+    plan = None if record is None else make_plan(config)  # finds the weights before anything is prepared
+    task = open_task(config, progress)
+    episode = task.episode(index)
+    if plan is None or record is None:
+        return Replay(task, episode)
+    check_same_episodes(task, record)
+    return Replay(task, episode, _answer(plan, record, task, episode, progress))
+
+
 def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
     """Make sure that a task's episodes are those of a record.
 
@@ -119,37 +190,26 @@ def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
     pairs = zip(TaskKey._fields, task.key, record.task_key(), strict=True)
     different = [f"{name.replace('_', ' ')} {mine} and {other}" for name, mine, other in pairs if mine != other]
     if different:
-        raise UserError(f"this task and that of the record differ: {'; '.join(different)}; leave out what the record says")
+        raise UserError(f"this task is not that of the record: {'; '.join(different)}")
     starts = range(0, record.n_episodes, DRAW)
     if digest(task.sampler.draw(i, min(i + DRAW, record.n_episodes)) for i in starts) != record.task["episodes_sha256"]:
         raise UserError("the record's episodes are no longer those of its task (episodes_sha256); repeat the run")
 
 
-def answer(plan: Plan, record: RunRecord, task: OpenTask, batch: EpisodeBatch, progress: Progress) -> Answers:
-    """What the method of a record answers on one episode.
-
-    Args:
-        plan: made from `options_of` the record.
-        record: whose accuracy the answers shall have; `progress` is told where they have not.
-        task: as `check_same_episodes` passed it.
-        batch: one episode of it.
-        progress: told of long work.
-
-    Returns:
-        Predictions and credit, [1, Q].
-
-    Raises:
-        UserError: the weights are not those of the record, or the method fails.
-    """
+def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch, progress: Progress) -> Answers:
     if plan.backbone.weights_sha256 != record.backbone["weights_sha256"]:
-        raise UserError(f"weights {plan.backbone.weights} are not those of the record (another SHA-256); name them with --weights")
-    seeds = task.sampler.episode_seeds(batch.index)
-    source, batch = _source(plan, task.split, batch, progress)
-    answers = predictions(plan.method, record.method_name, batch, seeds, source)
-    index, now = int(batch.index[0]), answers.credit.mean()
+        raise UserError(
+            f"weights {plan.backbone.weights} are not those of the record (other SHA-256); name them with --weights"
+        )
+    seeds = task.sampler.episode_seeds(episode.index)
+    source, renumbered = _source(plan, task.split, episode, progress)
+    answers = predictions(plan.method, record.method_name, renumbered, seeds, source)
+    index, now = int(episode.index[0]), answers.credit.mean()
     then = record.accuracies[index]
     if abs(now - then) > SAME:
-        progress.say(f"warning: the record says {100 * then:.2f} % for episode {index}, its method answers {100 * now:.2f} % now")
+        progress.say(
+            f"warning: the record says {100 * then:.2f} % for episode {index}, its method answers {100 * now:.2f} % now"
+        )
     return answers
 
 
@@ -167,6 +227,6 @@ def _source(plan: Plan, split: Split, batch: EpisodeBatch, progress: Progress) -
         source = Source(device, images=images, preprocess=backbone.preprocess, backbone=module)
     else:
         features = np.empty((len(rows), backbone.feature_dim), dtype=np.float32)
-        encode(backbone, images, features, device, progress, "encoding the episode")
+        encode(backbone, images, features, device, SILENT, "encoding the episode")
         source = Source(device, table=FeatureTable.of(features, device))
     return replace(source, class_names=split.class_names, train_mean=train_mean), batch

@@ -172,7 +172,8 @@ class _Job:
             if self.done.count > kept:
                 write_record(self._record(split, sampler), self.path)
             message = f"interrupted after {self.done.count} of {config.episodes} episodes"
-            raise Interrupted(f"{message}; the same command goes on from there" if self.done.count else message) from None
+            again = "; the same command " + ("starts anew" if config.overwrite else "goes on from there")
+            raise Interrupted(message + again if self.done.count else message) from None
         except UserError:
             if not self.found:
                 self.path.unlink(missing_ok=True)

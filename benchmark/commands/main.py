@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ...tasks.errors import UserError
-from . import compare, data, env, leaderboard, listing, pretrain, run, show, testbed
+from . import compare, data, env, leaderboard, listing, plot, pretrain, run, show, testbed
 
 app = typer.Typer(
     name="bench",
@@ -25,6 +25,7 @@ app.command("show")(show.show)
 app.command("env")(env.env)
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(data.app, name="data")
+app.add_typer(plot.app, name="plot")
 app.add_typer(testbed.app, name="testbed")
 
 
@@ -47,5 +48,6 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    if message:  # a bare `bench` or `bench data` has printed its help and has nothing to add
+        sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.exit(code)

@@ -112,7 +112,7 @@ def _describe(configs: list[RunConfig]) -> None:
         choose_device(config.device)
         plan = make_plan(config)
         shape = " ".join(f"{name}={value}" for name, value in plan.sampling.shape.items() if value is not None)
-        task = f"{config.dataset} {config.split}, {config.sampler} {shape}, seed {config.seed}"
+        task = f"{plan.dataset_name} {config.split}, {config.sampler} {shape}, seed {config.seed}"
         state = "finished" if plan.path().exists() else "to run"
         rows.append([plan.method_section["name"], plan.backbone.weights, task, str(config.episodes), state, str(plan.path())])
     print_table(("method", "weights", "task", "episodes", "state", "record"), rows, right=(3,))

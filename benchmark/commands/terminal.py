@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ...tasks.progress import Advance
 
-WIDEST = 200  # columns of a table that goes to a file or pipe, so that no cell is cut
+WIDEST = 10_000  # columns of a table that goes to a file or pipe, so that no cell is cut
 
 
 def out() -> Console:
@@ -47,7 +48,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     for number, header in enumerate(headers):
         table.add_column(header, justify="right" if number in right else "left", no_wrap=number in right)
     for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+        table.add_row(*(Text(cell) for cell in row))  # as plain text: square brackets are no markup
     out().print(table)
 
 

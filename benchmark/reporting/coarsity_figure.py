@@ -28,8 +28,8 @@ LONGEST_LINE = 80  # characters that fit the width
 def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """Draw runs on tasks with coarsity, in the order given.
 
-    A line joins the mean accuracies, with their t intervals, at the mean coarsities of the quartiles of each run's episodes. Where
-    four runs or fewer are drawn, of 600 episodes or more, faint dots behind it are the means of twenty equal groups of episodes.
+    A line joins the mean accuracies, with their t intervals, at the mean coarsities of the quartiles of each run's episodes.
+    Where four runs or fewer are drawn, of 600 episodes or more, faint dots show the means of twenty equal groups of episodes.
 
     Args:
         records: at least one, each with coarsity.

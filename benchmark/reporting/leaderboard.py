@@ -41,7 +41,7 @@ HOW_TO_READ = (
 
 SEMANTIC_TASKS = (
     "Classes that mean similar things are sampled together (Bennequin et al. 2022). Coarsity is the mean squared distance "
-    "between the classes of a task; Q1 to Q4 are the accuracies in its quartiles, from the finest-grained tasks to the coarsest."
+    "between the classes of a task; Q1 to Q4 are the accuracies in its quartiles, from the most fine-grained tasks on."
 )
 
 

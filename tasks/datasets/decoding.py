@@ -66,10 +66,15 @@ def decoded(members: Sequence[Member], size: int, done: int = 0) -> Generator[tu
         raise UserError(f"cannot read {', '.join(problems[:SHOWN])}{more}")
 
 
+def thread_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _in_parallel(
     members: Sequence[Member], order: np.ndarray, readers: dict[Holder, Read], size: int
 ) -> Iterator[tuple[np.ndarray, _Chunk]]:
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = thread_count()
     pool = ThreadPoolExecutor(threads)
     waiting: deque[tuple[np.ndarray, Future[_Chunk]]] = deque()
     try:

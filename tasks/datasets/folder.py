@@ -143,8 +143,9 @@ class Folder(Dataset):
             progress.say(f"{self.root}: folder '{self._layout.empty[0]}'{more} without an image is left out")
         few = [class_id for class_id, count in counts.items() if count < ENOUGH]
         if few:
-            more = f", and {len(few) - 1} more classes have fewer than {ENOUGH}" if len(few) > 1 else ""
-            progress.say(f"{self.root}: class '{few[0]}' has {counts[few[0]]} images{more}; shots and queries cannot be more")
+            more = f", {len(few) - 1} more have fewer than {ENOUGH}" if len(few) > 1 else ""
+            images = f"class '{few[0]}' has {counts[few[0]]} images{more}"
+            progress.say(f"{self.root}: {images}; shots and queries together cannot be more")
 
     def _about(self, split: str, contents: Contents, source: Path | None) -> dict[str, Any]:
         return {**super()._about(split, contents, source), "parameters": {**asdict(self), "root": str(self._path)}}

@@ -37,7 +37,8 @@ def imagenet_members(source: Path, class_ids: Collection[str], also: Keep) -> li
     holders = find_holders(source)
     # A folder of 1,000 tar files, one a class, is common: those of other classes are not even opened.
     unwanted = [holder for holder in holders if WORDNET_ID.fullmatch(holder.path.stem) and holder.path.stem not in class_ids]
-    return [member for holder in holders if holder not in unwanted for member in holder.members(keep)]
+    found = [member for holder in holders if holder not in unwanted for member in holder.members(keep)]
+    return [member for member in found if not member.name.endswith(".tar")]
 
 
 def images_by_class(members: Iterable[Member], class_ids: Collection[str]) -> dict[str, list[Member]]:

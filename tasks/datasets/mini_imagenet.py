@@ -59,8 +59,8 @@ class MiniImageNet(ListedDataset):
         named = _named_in_csv_files(members)
         if not by_class and not named:
             return _in_caches(members, class_ids)
-        if named:
-            by_class = _as_named(source, named, by_class, class_ids)
+        if named and (as_named := _as_named(source, named, by_class, class_ids)):
+            return as_named
         positions = published_positions()
         return {class_id: _chosen(class_id, images, positions[class_id]) for class_id, images in by_class.items()}
 
@@ -129,8 +129,8 @@ def _csv_rows(member: Member) -> list[tuple[str, str]]:
 
 def _as_named(
     source: Path, named: Mapping[str, Sequence[str]], by_class: Mapping[str, Sequence[Member]], class_ids: Sequence[str]
-) -> Mapping[str, Sequence[Member]]:
-    """The images that the CSV files name. Beside a copy of ILSVRC-2012, which has none of these names, they are left aside.
+) -> dict[str, list[Member]]:
+    """The images that the CSV files name; none beside a copy of ILSVRC-2012, where files have other names.
 
     Raises:
         UserError: an image is not there, or a class is none of ImageNet's.
@@ -143,7 +143,7 @@ def _as_named(
     names = [name for images in wanted.values() for name in images]
     absent = [name for name in names if name.rpartition("/")[2] not in files]
     if absent and len(absent) == len(names) and files:
-        return by_class
+        return {}
     if absent:
         raise UserError(f"--from {source}: the CSV files name {len(absent)} images that are not here, first {absent[0]}")
     return {class_id: [files[name.rpartition("/")[2]] for name in images] for class_id, images in wanted.items()}

@@ -164,7 +164,9 @@ def plugin(site: Path) -> Callable[[str, str], None]:
         for folder in ("methods", "tasks"):
             source(site / folder / "__init__.py", f"{folder}_of_somebody_else = True")
         source(site / "methods" / "base.py", "secret = 42")
-        source(site / "methods" / "guess.py", f"from .base import secret\nfrom tasks import tasks_of_somebody_else\n{dedent(GOOD)}")
+        source(
+            site / "methods" / "guess.py", f"from .base import secret\nfrom tasks import tasks_of_somebody_else\n{dedent(GOOD)}"
+        )
         source(site / "methods" / "broken.py", "import a_package_that_is_not_installed")
         distribution(site, name, entry_points)
 
@@ -184,10 +186,15 @@ def test_a_distribution_with_its_own_methods_and_tasks_folders_works(plugin):
 
 
 def test_a_broken_distribution_is_named_and_stops_nothing_else(plugin):
-    plugin("guess-work", "[fewbench.methods]\nguess = methods.guess:Guess\nbroken = methods.broken:Guess\nlost = methods.guess:Gess\n")
+    plugin(
+        "guess-work",
+        "[fewbench.methods]\nguess = methods.guess:Guess\nbroken = methods.broken:Guess\nlost = methods.guess:Gess\n",
+    )
     assert {"broken", "guess", "lost", "protonet"} <= set(registry.entries("methods"))
     assert registry.summary(registry.entries("methods")["broken"]) == ""
-    with pytest.raises(UserError, match=r"method broken \(from guess-work\) does not import: ModuleNotFoundError: No mod") as caught:
+    with pytest.raises(
+        UserError, match=r"method broken \(from guess-work\) does not import: ModuleNotFoundError: No mod"
+    ) as caught:
         load("methods", "broken")
     one_line(caught)
     with pytest.raises(UsageError, match=r"method lost \(from guess-work\): no class 'Gess' in it; did you mean 'Guess'"):

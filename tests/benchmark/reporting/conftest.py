@@ -3,7 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fewbench.benchmark.record_codec import encode_rough
 from fewbench.benchmark.records import RunRecord, accuracy_section, config_digest, load_record
+from fewbench.tasks.testbed import coarsity_summary
 
 FROZEN = Path(__file__).parent.parent / "data" / "record-schema-1.json"
 
@@ -21,3 +23,16 @@ def make_record():
         return replace(frozen, status=status, n_episodes=len(accuracies), config_sha256=digest, **changed)
 
     return make
+
+
+@pytest.fixture
+def coarse():
+    """A function that makes a change to the section `task`: a semantic task with a coarsity for each episode."""
+
+    def change(coarsities, **task) -> dict:
+        values = np.array(coarsities, dtype=float)
+        parameters = {"alpha": 0.5, "beta": 10.0, "tasks": len(values), "testbed_sha256": "0123456789abcdef" * 4}
+        section = {**coarsity_summary(values), "per_episode": encode_rough(values)}
+        return {"sampler": "semantic", "sampler_parameters": parameters, "coarsity": section, **task}
+
+    return change

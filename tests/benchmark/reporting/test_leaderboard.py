@@ -225,3 +225,50 @@ def test_an_absent_folder_of_records_is_an_empty_board(tmp_path):
     assert (found.stale, found.shown) == (True, 0)
     assert "There are no complete records yet." in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_semantic_task_worked_by_hand(make_record, coarse):
+    # Pairs of episodes by coarsity (10, 20), (30, 40), (50, 60), (70, 80) with accuracies 0.5 ± 0.1, 0.6 ± 0, 0.7 ± 0.02 and
+    # 0.9 ± 0: half-widths t(0.975, 1) · d = 12.70620 · d.
+    accuracies = [0.4, 0.9, 0.6, 0.6, 0.9, 0.6, 0.72, 0.68]
+    record = make_record(accuracies, task=coarse([20, 70, 10, 30, 80, 40, 60, 50]))
+    markdown = render([record])
+    assert "semantic sampler (alpha=0.5, beta=10.0, tasks=8, testbed_sha256=0123456789ab)" in markdown
+    assert ", mean coarsity 45.00\n" in markdown
+    (row,) = rows(markdown)
+    assert list(row)[5:11] == ["accuracy (%)", "Q1, finest (%)", "Q2 (%)", "Q3 (%)", "Q4, coarsest (%)", "episodes"]
+    assert list(row.values())[6:10] == ["50.00 ± 127.06", "60.00 ± 0.00", "70.00 ± 25.41", "90.00 ± 0.00"]
+
+
+def test_semantic_tasks_have_a_section_of_their_own_below_the_others(make_record, coarse):
+    records = [
+        make_record([0.5, 0.75], task=coarse([1.0, 2.0])),
+        make_record([0.5, 0.75]),
+        make_record([0.5, 0.75], task={"dataset": "tiered-imagenet"}),
+    ]
+    markdown = render(records)
+    headings = re.findall(r"^## (.*)$", markdown, re.MULTILINE)
+    assert headings == ["omniglot", "omniglot, semantic tasks", "tiered-imagenet"]
+    assert ["Q1, finest (%)" in row for row in rows(markdown)] == [False, True, False]
+    assert markdown.count("Coarsity is the mean squared distance") == 1
+
+
+def test_an_empty_quartile_is_a_dash_beside_a_run_that_has_one(make_record, coarse):
+    tied = make_record([0.5, 0.25], name="tied", task=coarse([3.0, 3.0]))
+    apart = make_record([0.5, 0.75], name="apart", task=coarse([3.0, 4.0]))
+    found = {row["method"]: row for row in rows(render([tied, apart]))}
+    assert (found["tied"]["Q1, finest (%)"], found["tied"]["Q4, coarsest (%)"]) == ("37.50 ± 158.83", "–")
+    assert (found["apart"]["Q1, finest (%)"], found["apart"]["Q4, coarsest (%)"]) == ("50.00", "75.00")
+    assert "Q2 (%)" not in found["apart"]
+
+
+def test_update_twice_gives_the_same_bytes_with_a_figure_for_semantic_tasks(board, make_record, coarse):
+    file, records = board
+    write_record(make_record([0.5, 0.75], task=coarse([1.0, 2.0])), records / "semantic.json")
+    update(file, records)
+    figures = [records.parent / "figures" / f"{name}.svg" for name in ("omniglot", "omniglot-semantic-tasks")]
+    assert "](results/figures/omniglot-semantic-tasks.svg)" in file.read_text(encoding="utf-8")
+    before = [path.read_bytes() for path in (file, *figures)]
+    assert update(file, records).stale is False
+    assert [path.read_bytes() for path in (file, *figures)] == before
+    assert update(file, records, check=True).stale is False

@@ -86,3 +86,34 @@ def test_labels_show_all_parameters_where_the_defaults_are_unknown(make_record):
     record = make_record([0.5], method={"parameters": {"C": 0.5}})
     del record.method["changed"]
     assert method_label(record) == "protonet (C=0.5)"
+
+
+def test_semantic_tasks_come_after_the_others_of_their_dataset(make_record, coarse):
+    tasks = [coarse([1.0]), coarse([1.0], sampler="testbed"), {"sampler": "uniform"}, {"sampler": "meta-dataset"}]
+    records = [make_record([0.5], task={**task, "dataset": name}) for task in tasks for name in ("omniglot", "cub-200")]
+    assert [(table.section, table.key.sampler) for table in tables_of(records)] == [
+        ("cub-200", "meta-dataset"),
+        ("cub-200", "uniform"),
+        ("cub-200, semantic tasks", "semantic"),
+        ("cub-200, semantic tasks", "testbed"),
+        ("omniglot", "meta-dataset"),
+        ("omniglot", "uniform"),
+        ("omniglot, semantic tasks", "semantic"),
+        ("omniglot, semantic tasks", "testbed"),
+    ]
+
+
+def test_the_title_of_a_semantic_task_gives_the_mean_coarsity_of_its_longest_run(make_record, coarse):
+    parameters = {"sampler_parameters": {"testbed_sha256": "0123456789abcdef" * 4}}
+    shorter = make_record([0.5, 0.6], task=coarse([10.0, 20.0], **parameters))
+    longer = make_record([0.3, 0.2, 0.1], name="b", task=coarse([10.0, 20.0, 30.5], episodes_sha256="0" * 64, **parameters))
+    (table,) = tables_of([shorter, longer])
+    assert table.title == (
+        "5-way 1-shot, 15 queries, semantic sampler (testbed_sha256=0123456789ab), test split, seed 0, mean coarsity 20.17"
+    )
+
+
+def test_a_semantic_task_of_older_records_has_no_coarsity(make_record):
+    (table,) = tables_of([make_record([0.5], task={"sampler": "testbed"})])
+    assert table.semantic and "coarsity" not in table.title
+    assert table.rows[0].quartiles == ()

@@ -1,0 +1,90 @@
+"""`bench plot`: figures of records and of episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...tasks.errors import UserError
+
+app = typer.Typer(help="Draw figures of records and episodes.", no_args_is_help=True)
+OF_RECORD = "the record's, or else"
+
+
+@app.callback()
+def plot() -> None:
+    """Draw figures of records and episodes."""
+
+
+@app.command()
+def coarsity(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records of semantic tasks.")],
+    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/coarsity.svg"),
+) -> None:
+    """Draw accuracy against coarsity: each run's mean, with its interval, in the four quartiles of its episodes' coarsity.
+
+    Example: bench plot coarsity results/records/mini-imagenet/test-5way-1shot-15query-semantic/*.json
+    """
+    from ...tasks.files import write_atomically
+    from ..records import load_record
+    from ..reporting.canvas import form_of
+    from ..reporting.coarsity import coarsities
+    from ..reporting.coarsity_figure import draw_coarsity
+
+    form = form_of(output)
+    loaded = [(path, load_record(path)) for path in records]
+    for path, record in loaded:
+        if coarsities(record) is None:
+            raise UserError(f"{path} has no coarsity; take records of --sampler semantic or --testbed, or repeat the run")
+    write_atomically(output, draw_coarsity([record for _, record in loaded], form))
+    typer.echo(output)
+
+
+@app.command()
+def episode(
+    index: Annotated[int, typer.Option(help="Number of the episode in its task, from 0.")],
+    output: Annotated[Path, typer.Option(help="File to write: .png.")],
+    record: Annotated[Path | None, typer.Option(help="Record of the task; adds what its method answers.")] = None,
+    dataset: Annotated[str | None, typer.Option(help=f"Dataset: {OF_RECORD} trifeature.")] = None,
+    split: Annotated[str | None, typer.Option(help=f"Class split: {OF_RECORD} test.")] = None,
+    sampler: Annotated[str | None, typer.Option(help=f"Sampler: {OF_RECORD} uniform.")] = None,
+    testbed: Annotated[Path | None, typer.Option(help="File with a fixed list of tasks, instead of a sampler.")] = None,
+    ways: Annotated[int | None, typer.Option(help=f"Classes an episode: {OF_RECORD} 5.")] = None,
+    shots: Annotated[int | None, typer.Option(help=f"Support images a class: {OF_RECORD} 1.")] = None,
+    queries: Annotated[int | None, typer.Option(help=f"Query images a class: {OF_RECORD} 15.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(help="Length of a semantic task (its episodes depend on it): the record's, or else 10000.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help=f"Seed of the episodes: {OF_RECORD} 0.")] = None,
+    method: Annotated[str | None, typer.Option(help="Where the record's method is, if it is one of a file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Where the record's weights are, if not with the package.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="dataset.NAME=VALUE or sampler.NAME=VALUE.")] = None,
+) -> None:
+    """Draw the support and query images of an episode with their classes, and what a record's method answered.
+
+    Frames are green where the answer is right, red where it is wrong (the predicted class stands below), orange at a tie.
+
+    Example: bench plot episode --dataset omniglot --ways 5 --index 0 --output episode.png
+    """
+    from ...tasks.files import write_atomically
+    from ...tasks.parameters import parse_assignments
+    from ..records import load_record
+    from ..replay import config_of, replay
+    from ..reporting.canvas import form_of
+    from ..reporting.episode_figure import draw_episode, title_of
+    from .terminal import TerminalProgress
+
+    form_of(output, ("png",))
+    named: dict[str, Any] = {
+        "dataset": dataset, "split": split, "sampler": sampler, "testbed": testbed, "ways": ways, "shots": shots,
+        "queries": queries, "episodes": episodes, "seed": seed, "method": method, "weights": weights,
+    }  # fmt: skip
+    options = {name: value for name, value in named.items() if value is not None}
+    loaded = None if record is None else load_record(record)
+    config = config_of(options, parse_assignments(set_ or []), loaded)
+    replayed = replay(config, index, loaded, TerminalProgress())
+    png = draw_episode(replayed.task.split, replayed.episode, title_of(replayed, loaded), replayed.answers)
+    write_atomically(output, png)
+    typer.echo(output)

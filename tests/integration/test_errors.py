@@ -1,0 +1,184 @@
+"""What a user can do wrong, through the real command: one line that names the cure, the right exit code, no partial record."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Mistake(NamedTuple):
+    """Arguments, how the command ends, and what its line says. PLUGINS stands for the folder of plug-ins."""
+
+    arguments: list[str]
+    code: int
+    says: str
+    late: bool = False  # found only after progress was shown
+
+
+def run(*arguments: str, code: int = 2, says: str, late: bool = False) -> Mistake:
+    """A mistake in a run that would else be a quick one."""
+    tiny = ["run", "--dataset", "PLUGINS/tiny.py:Tiny", "--weights", "WEIGHTS", "--queries", "5", "--episodes", "200"]
+    return Mistake([*tiny, *arguments], code, says, late)
+
+
+MISTAKES = {
+    "unknown method": run("--method", "protnet", says=r"unknown method 'protnet'; did you mean 'protonet'\?"),
+    "unknown dataset": run("--dataset", "trifeatures", says=r"unknown dataset 'trifeatures'; did you mean 'trifeature'\?"),
+    "unknown backbone": run("--backbone", "conv-4", says=r"unknown backbone 'conv-4'; did you mean 'conv4'\?"),
+    "unknown split": run("--split", "tests", says=r"unknown split 'tests'; did you mean 'test'\?"),
+    "unknown sampler": run("--sampler", "unifrom", says=r"unknown sampler 'unifrom'; did you mean 'uniform'\?"),
+    "unknown parameter": run(
+        "--method", "PLUGINS/methods.py:NearestMean", "--set", "powr=2", says=r"has no parameter 'powr'; it has power \(float"
+    ),
+    "parameter of the wrong type": run(
+        "--method", "PLUGINS/methods.py:NearestMean", "--set", "power=two", says=r"power=two is not of type float"
+    ),
+    "parameter without a value": run("--set", "power", says=r"'power' is not of the form name=value"),
+    "unknown option": run("--way", "5", says=r"[Nn]o such option: --way.*--ways"),
+    "unknown command": Mistake(["rnu"], 2, r"[Nn]o such command 'rnu'"),
+    "no number": run("--episodes", "many", says=r"--episodes"),
+    "no number in a list": run("--shots", "1,five", says=r"--shots five: not a whole number"),
+    "too many ways": run("--ways", "13", says=r"--ways 13: this split has only 12 classes; take fewer ways"),
+    "too many shots and queries": run(
+        "--shots", "26", says=r"--shots 26 and --queries 5 need 31 images a class, but the smallest class .* has 30; take fewer"
+    ),
+    "no episodes": run("--episodes", "0", says=r"--episodes 0: at least 1"),
+    "negative seed": run("--seed", "-1", says=r"--seed -1: a seed is a whole number from 0"),
+    "plug-in file that is not there": run(
+        "--method", "gone.py:Guess", says=r"method gone\.py:Guess: file gone\.py does not exist"
+    ),
+    "plug-in file that does not import": run(
+        "--method", "broken.py:Guess", code=1, says=r"method broken\.py:Guess does not import: ModuleNotFoundError: .*nowhere"
+    ),
+    "plug-in file that is not Python": run(
+        "--method", "prose.py:Guess", code=1, says=r"method prose\.py:Guess does not import: SyntaxError: "
+    ),
+    "plug-in file without the class": run(
+        "--method", "PLUGINS/methods.py:NearestMeen", says=r"no class 'NearestMeen' in it; did you mean 'NearestMean'\?"
+    ),
+    "plug-in file without a class named": run("--method", "PLUGINS/methods.py", says=r"name the class in the file too, as "),
+    "class that is no method": run(
+        "--method", "PLUGINS/methods.py:NoMethod", says=r"NoMethod is not a subclass of fewbench\.methods\.base\.Method"
+    ),
+    "class without classify": run("--method", "PLUGINS/methods.py:Unfinished", says=r"Unfinished does not define classify"),
+    "scores of the wrong shape": run(
+        "--method",
+        "PLUGINS/methods.py:WrongShape",
+        code=1,
+        says=r"method methods\.py:WrongShape returned scores of shape \[.*\] for episode 0 .*; expected \[episodes, queries, ways\]",
+        late=True,
+    ),
+    "NaN in the scores": run(
+        "--method",
+        "PLUGINS/methods.py:NotANumber",
+        code=1,
+        says=r"method methods\.py:NotANumber returned NaN scores in episode 2$",
+        late=True,
+    ),
+    "method that fails": run(
+        "--method",
+        "PLUGINS/methods.py:Fails",
+        code=1,
+        says=r"method methods\.py:Fails failed in episodes 0 to \d+: RuntimeError: no such luck today",
+        late=True,
+    ),
+    "output folder that cannot be written": run("--output", "prose.py", code=1, says=r"cannot create folder .*prose\.py"),
+    "cuda where there is none": run("--device", "cuda", says=r"--device cuda: no such CUDA device .*; take --device cpu"),
+    "omniglot without network": run(
+        "--dataset",
+        "omniglot",
+        code=1,
+        says=r"omniglot is not prepared and could not be downloaded .*bench data prepare omniglot --from PATH",
+        late=True,
+    ),
+    "weights that are not there": run("--weights", "gone.safetensors", says=r"--weights gone\.safetensors: no such file"),
+    "weights that are none": run("--weights", "none.safetensors", code=1, says=r"none\.safetensors is not a whole safetensors"),
+    "weights without description": run("--weights", "prose.py", code=1, says=r"needs its description prose\.json beside it"),
+    "dataset without weights": Mistake(
+        ["run", "--dataset", "PLUGINS/tiny.py:Tiny"], 2, r"no conv4 weights pretrained on .*bench pretrain --dataset"
+    ),
+    "config that is not there": run("--config", "gone.toml", says=r"--config gone\.toml: No such file"),
+    "config with an unknown key": run("--config", "wrong.toml", says=r"wrong\.toml: unknown key 'shot'; did you mean 'shots'\?"),
+    "unknown thing to show": Mistake(["show", "protnet"], 2, r"nothing is called 'protnet'; did you mean 'protonet'\?"),
+    "unknown thing to list": Mistake(["list", "method"], 2, r"cannot list 'method'; did you mean 'methods'\?"),
+    "record that is not there": Mistake(["show", "gone.json"], 1, r"cannot read record gone\.json: No such file"),
+    "record that is damaged": Mistake(["show", "corrupt.json"], 1, r"corrupt\.json is a damaged record: .*; remove it"),
+    "comparison with nothing": Mistake(["compare", "corrupt.json"], 2, r"[Mm]issing argument"),
+}
+
+
+@pytest.fixture(scope="module")
+def results(bench_many, plugins: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory):
+    """How each mistake ended, and the folder that it was made in."""
+    cases, folders = [], {}
+    for number, (name, mistake) in enumerate(MISTAKES.items()):
+        folder = folders[name] = tmp_path_factory.mktemp(f"mistake{number}")
+        (folder / "broken.py").write_text("import nowhere\n")
+        (folder / "prose.py").write_text("This is no Python.\n")
+        (folder / "wrong.toml").write_text("shot = 5\n")
+        (folder / "corrupt.json").write_text("{}")
+        (folder / "none.safetensors").write_text("none")
+        shutil.copy(tiny_weights.with_suffix(".json"), folder / "none.json")
+        arguments = [text.replace("PLUGINS", str(plugins)).replace("WEIGHTS", str(tiny_weights)) for text in mistake.arguments]
+        cases.append((arguments, folder))
+    closed = "http://127.0.0.1:9"  # the port "discard", where nothing listens
+    environment = {"CUDA_VISIBLE_DEVICES": "", "HTTP_PROXY": closed, "HTTPS_PROXY": closed, "https_proxy": closed, "NO_PROXY": ""}
+    done = bench_many(cases, **environment)
+    return {name: (one, folders[name]) for name, one in zip(MISTAKES, done, strict=True)}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_cure(results, name: str):
+    mistake, (done, folder) = MISTAKES[name], results[name]
+    assert re.search(mistake.says, done.error), done.err
+    assert done.code == mistake.code
+    assert done.out == ""
+    if not mistake.late:
+        assert done.err == f"error: {done.error}\n"
+    assert not [path for path in folder.rglob("*") if path.is_file() and "results" in path.parts]
+
+
+def test_the_real_command_ends_the_same_way(bench, tiny_run: list[str], tmp_path: Path):
+    done = bench(*tiny_run, "--ways", "13", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: --ways 13: this split has only 12 classes; take fewer ways\n"
+
+
+def test_a_corrupt_record_is_named_and_skipped(bench, tmp_path: Path):
+    records = tmp_path / "results" / "records" / "birds"
+    records.mkdir(parents=True)
+    (records / "corrupt.json").write_text("{")
+    done = bench("leaderboard", cwd=tmp_path)
+    assert (done.code, done.out) == (0, "leaderboard.md\n")
+    assert re.fullmatch(r"warning: .*corrupt\.json is a damaged record: .*; skipped\n", done.err)
+    assert "There are no complete records yet" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    checked = bench("leaderboard", "--check", cwd=tmp_path)
+    assert (checked.code, checked.out, checked.err) == (1, "", done.err)
+    listed = bench("list", "results", cwd=tmp_path)
+    assert listed.code == 0 and "corrupt.json is a damaged record" in listed.err
+
+
+def test_a_stale_leaderboard_is_told_and_left(bench, tmp_path: Path):
+    (tmp_path / "leaderboard.md").write_text("# Mine\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n")
+    before = (tmp_path / "leaderboard.md").read_text()
+    done = bench("leaderboard", "--check", cwd=tmp_path)
+    assert (done.code, done.err) == (1, "leaderboard.md is stale; run 'bench leaderboard'\n")
+    assert (tmp_path / "leaderboard.md").read_text() == before
+    assert bench("leaderboard", cwd=tmp_path).code == 0
+    assert bench("leaderboard", "--check", cwd=tmp_path).code == 0
+
+
+def test_a_record_spoilt_by_hand_is_named(bench_many, tiny_run: list[str], tmp_path: Path):
+    (done,) = bench_many([(tiny_run, tmp_path)])
+    path = tmp_path / done.out.splitlines()[-1]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["accuracy"]["mean"] += 0.01
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (shown,) = bench_many([(["show", path], tmp_path)])
+    assert shown.code == 1
+    assert re.search(r"damaged record: its mean .* is not that of its per-episode accuracies", shown.error)

@@ -1,0 +1,128 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fewbench.tasks.datasets import store
+from fewbench.tasks.datasets.folder import Folder
+from fewbench.tasks.errors import UsageError, UserError
+from fewbench.tasks.progress import SILENT
+from fewbench.tasks.taxonomy import Taxonomy
+
+
+@pytest.fixture
+def root(tmp_path, png) -> Path:
+    """Ten classes of two images."""
+    for number in range(10):
+        folder = tmp_path / "my photos" / ("animals" if number % 2 else "things") / f"class_{number}"
+        folder.mkdir(parents=True)
+        for image in range(2):
+            (folder / f"{image}.png").write_bytes(png(number, image))
+    return tmp_path / "my photos"
+
+
+def test_all_classes_are_test_classes_by_default(root, pixels):
+    dataset = Folder(root=str(root), size=8)
+    assert dataset.own_splits() == ("test",)
+    split = dataset.split("test")
+    assert split.class_ids[:2] == ("animals/class_1", "animals/class_3") and split.class_names[:2] == ("class 1", "class 3")
+    expected = [pixels(number, image) for number in (1, 3, 5, 7, 9, 0, 2, 4, 6, 8) for image in range(2)]
+    np.testing.assert_array_equal(split.images, expected)
+    with pytest.raises(UserError, match=r"no class is in the split train \(0 in val, 10 in test\); parameters train and val"):
+        dataset.split("train")
+
+
+def test_class_identifiers_give_a_taxonomy(root):
+    ids = [class_id for class_id, _ in Folder(root=str(root)).class_list("test")]
+    assert set(Taxonomy.from_folder_tree(ids).members(ids)) >= {"animals", "things"}
+
+
+def test_fractions_divide_the_classes(root):
+    dataset = Folder(root=str(root), size=8, train=0.5, val=0.2)
+    prepared = dataset.prepare()
+    assert [len(split.class_ids) for split in prepared.values()] == [5, 2, 3]
+    assert len({class_id for split in prepared.values() for class_id in split.class_ids}) == 10
+    with pytest.raises(UsageError, match=r"train=0.9, val=0.2: fractions of the classes"):
+        Folder(root=str(root), train=0.9, val=0.2)
+    with pytest.raises(UsageError, match="fractions"):
+        Folder(root=str(root), train=-0.1)
+
+
+def test_a_split_that_is_given_is_kept_and_fractions_beside_it_refused(root):
+    (root / "animals").rename(root / "train")
+    (root / "things").rename(root / "test")
+    dataset = Folder(root=str(root), size=8)
+    assert dataset.own_splits() == ("train", "test")
+    assert dataset.class_list("train")[0] == ("class_1", "class 1")
+    with pytest.raises(UsageError, match="gives the class split itself; leave train and val out"):
+        Folder(root=str(root), train=0.5).own_splits()
+
+
+def test_every_root_and_choice_of_parameters_has_its_own_folder(root, tmp_path):
+    choices = [(place, size, train) for place in (root, tmp_path) for size in (8, 84) for train in (0, 0.5)]
+    assert len({Folder(root=str(place), size=size, train=train).folder() for place, size, train in choices}) == 8
+    assert Folder(root=str(root)).folder().name.startswith("folder-1-my_photos-")
+    assert Folder(root=os.path.relpath(root)).folder() == Folder(root=str(root)).folder()
+
+
+def test_changed_images_are_prepared_again(root, png, listener):
+    Folder(root=str(root), size=8).split("test")
+    assert Folder(root=str(root), size=8).problem("test") is None
+    (root / "things" / "class_0" / "2.png").write_bytes(png(5))
+    dataset = Folder(root=str(root), size=8)
+    assert len(dataset.split("test", listener).images) == 21
+    assert listener.said[0].endswith("have changed since it was prepared; building it again")
+    status = (root / "things" / "class_0" / "2.png").stat()
+    (root / "things" / "class_0" / "2.png").write_bytes(png(6))
+    os.utime(root / "things" / "class_0" / "2.png", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert "have changed" in str(Folder(root=str(root), size=8).problem("test"))
+
+
+def test_a_prepared_folder_outlives_its_images(root):
+    before = Folder(root=str(root), size=8).split("test")
+    classes = Folder(root=str(root), size=8).class_list("test")
+    shutil.rmtree(root)
+    after = Folder(root=str(root), size=8)
+    assert after.split("test").fingerprint == before.fingerprint
+    assert after.class_list("test") == classes
+    with pytest.raises(UserError, match="no such file or folder"):
+        after.class_list("val")
+
+
+def test_classes_with_few_images_and_folders_without_are_reported(root, listener):
+    (root / "empty").mkdir()
+    Folder(root=str(root), size=8).split("test", listener)
+    assert listener.said == [
+        f"{root}: folder 'empty' without an image is left out",
+        f"{root}: class 'animals/class_1' has 2 images, 9 more have fewer than 16; shots and queries together cannot be more",
+    ]
+
+
+def test_damaged_images_are_named_and_nothing_is_left(root):
+    (root / "things" / "class_0" / "1.png").write_bytes(b"\x89PNG")
+    dataset = Folder(root=str(root), size=8)
+    with pytest.raises(UserError, match=r"cannot read .*things/class_0/1\.png \(not an image of a known format\)"):
+        dataset.split("test")
+    assert dataset.problem("test") == store.ABSENT and not list(dataset.folder().iterdir())
+
+
+def test_names_that_are_not_unique_stay_whole(tmp_path, png):
+    for name in ("cars/jaguar", "cats/jaguar"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.png").write_bytes(png(1))
+    assert Folder(root=str(tmp_path)).class_list("test") == [("cars/jaguar",) * 2, ("cats/jaguar",) * 2]
+
+
+def test_the_manifest_names_the_place_in_full(root):
+    Folder(root=os.path.relpath(root), size=8).split("test")
+    manifest = store.read_manifest(Folder(root=str(root), size=8).folder() / "test")
+    assert manifest["parameters"] == {"root": str(root), "size": 8, "train": 0.0, "val": 0.0}
+    assert manifest["source"].startswith(f"{root} (")
+
+
+def test_a_root_is_needed_and_a_source_is_not():
+    with pytest.raises(UsageError, match=r"dataset folder needs its images: --set dataset\.root=PATH"):
+        Folder().split("test")
+    with pytest.raises(UsageError, match="root=photos"):
+        Folder(root="x").contents("test", Path("photos"), SILENT)
