@@ -84,7 +84,7 @@ def pretrain(config: PretrainConfig, output: Path, progress: Progress) -> Path:
     Raises:
         UserError: a name is unknown, the loss is no longer finite, or the file cannot be written.
     """
-    device = choose_device(config.device)
+    device, code = choose_device(config.device), code_version()
     dataset: Dataset = build(registry.load(registry.find("datasets", config.dataset)), {}, config.dataset)
     backbone: Backbone = build(registry.load(registry.find("backbones", config.backbone)), {}, config.backbone)
     train, val = dataset.split("train", progress), dataset.split("val", progress)
@@ -102,7 +102,7 @@ def pretrain(config: PretrainConfig, output: Path, progress: Progress) -> Path:
         if accuracy > best[0]:
             best = (accuracy, epoch, {name: value.detach().clone() for name, value in module.state_dict().items()})
     module.load_state_dict(best[2])
-    save_weights(output, module, _about(config, backbone, preprocess, dataset, train, best[0], best[1]))
+    save_weights(output, module, _about(config, backbone, preprocess, dataset, train, best[0], best[1], code))
     return output
 
 
@@ -219,8 +219,8 @@ def _about(
     train: Split,
     accuracy: float,
     epoch: int,
+    code: dict[str, Any],
 ) -> dict[str, Any]:
-    code = code_version()
     return {
         "backbone": config.backbone,
         "backbone_parameters": asdict(backbone),
