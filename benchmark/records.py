@@ -16,7 +16,7 @@ import numpy as np
 from ..tasks.errors import UserError
 from ..tasks.files import os_errors_named, write_atomically
 from . import record_schema
-from .record_codec import decode, encode
+from .record_codec import decode, decode_rough, encode
 from .statistics import bootstrap_interval, t_interval
 
 STATUSES = ("complete", "partial")
@@ -63,7 +63,8 @@ class RunRecord:
         config_sha256: `config_digest` of the configuration.
 
     Raises:
-        ValueError: a key is missing or of the wrong type, or the accuracies do not decode, are not n or not of that mean.
+        ValueError: a key is missing or of the wrong type, or the accuracies do not decode, are not n or not of that mean;
+            likewise the coarsities.
     """
 
     status: str
@@ -89,6 +90,8 @@ class RunRecord:
             raise ValueError(f"it has {len(self.accuracies)} per-episode accuracies for {self.n_episodes} episodes")
         if not ((self.accuracies >= 0) & (self.accuracies <= 1)).all():
             raise ValueError("an accuracy is not a fraction from 0 to 1")
+        if self.coarsities is not None and (len(self.coarsities) != self.n_episodes or not np.isfinite(self.coarsities).all()):
+            raise ValueError(f"it does not have a finite coarsity for each of its {self.n_episodes} episodes")
         if not abs(self.mean - self.accuracies.mean()) <= MEAN_TOLERANCE:
             raise ValueError(f"its mean {self.mean} is not that of its per-episode accuracies, {self.accuracies.mean()}")
 
@@ -98,6 +101,16 @@ class RunRecord:
         accuracies = decode(self.accuracy["per_episode"])
         accuracies.flags.writeable = False
         return accuracies
+
+    @cached_property
+    def coarsities(self) -> np.ndarray | None:
+        """float64 [n_episodes], how far apart the classes of each episode are; None where the task has no coarsity."""
+        section = self.task.get("coarsity")  # records older than coarsity lack the key
+        if section is None:
+            return None
+        if not isinstance(section, dict) or "per_episode" not in section:
+            raise ValueError("task.coarsity is not a section with per_episode")
+        return decode_rough(section["per_episode"])
 
     @property
     def complete(self) -> bool:

@@ -46,6 +46,7 @@ def tiny() -> str:
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of a small Conv-4 for the images of `tiny`."""
     import torch
+
     from fewbench.benchmark.backbones.base import Preprocess
     from fewbench.benchmark.backbones.conv4 import Conv4
     from fewbench.benchmark.backbones.loading import save_weights

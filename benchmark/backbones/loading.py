@@ -15,7 +15,7 @@ from torch import Generator, nn
 
 from ...tasks.errors import UsageError, UserError, did_you_mean
 from ...tasks.files import sha256_of, write_atomically
-from ...tasks.parameters import build
+from ...tasks.parameters import build, parameters_of
 from .. import registry
 from .base import Backbone, Preprocess, feature_width
 
@@ -29,6 +29,7 @@ class LoadedBackbone:
     Attributes:
         name: registered name.
         parameters: of the architecture.
+        defaults: what the parameters are when nothing is said.
         module: float [B, C, H, W] → features [B, D].
         preprocess: makes stored images ready for it.
         feature_dim: D.
@@ -40,6 +41,7 @@ class LoadedBackbone:
 
     name: str
     parameters: dict[str, Any]
+    defaults: dict[str, Any]
     module: nn.Module
     preprocess: Preprocess
     feature_dim: int
@@ -53,6 +55,7 @@ class LoadedBackbone:
         return {
             "name": self.name,
             "parameters": self.parameters,
+            "changed": [name for name, default in self.defaults.items() if self.parameters[name] != default],
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,
             "pretraining": self.pretraining,
@@ -128,6 +131,7 @@ def load_backbone(name: str, settings: dict[str, Any], weights: Path) -> LoadedB
     return LoadedBackbone(
         name=name,
         parameters=asdict(backbone),
+        defaults={parameter.name: parameter.default for parameter in parameters_of(cls)},
         module=module.eval().requires_grad_(False),
         preprocess=preprocess,
         feature_dim=feature_width(module, preprocess),

@@ -52,8 +52,6 @@ def prepare(
 
     Example: bench data prepare mini-imagenet --from mini-imagenet.zip
     """
-    import click
-
     from .terminal import TerminalProgress, print_table
 
     progress = TerminalProgress()
@@ -62,7 +60,7 @@ def prepare(
         progress.say(f"{name} is prepared already; --overwrite prepares it again")
     dataset.prepare(source, progress=progress, again=overwrite)
     print_table(HEADERS, _prepared_rows(dataset.folder().parent, [dataset.folder()]), right=RIGHT)
-    click.echo(dataset.folder())
+    typer.echo(dataset.folder())
 
 
 @app.command()
@@ -91,14 +89,12 @@ def path(name: Name, set_: Set = None) -> None:
 
     Example: bench data path mini-imagenet
     """
-    import click
-
     from ...tasks.errors import UserError
 
     dataset, _ = _dataset(name, set_)
     if not any((dataset.folder() / split).is_dir() for split in dataset.own_splits()):
         raise UserError(f"{name} is not prepared; bench data prepare {name} does that")
-    click.echo(dataset.folder())
+    typer.echo(dataset.folder())
 
 
 def _dataset(

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ...tasks.errors import UserError
-from . import compare, data, env, leaderboard, listing, plot, pretrain, run, show, testbed
+from . import compare, data, distances, env, leaderboard, listing, plot, pretrain, run, show, testbed
 
 app = typer.Typer(
     name="bench",
@@ -24,6 +24,7 @@ app.command("list")(listing.list_)
 app.command("show")(show.show)
 app.command("env")(env.env)
 app.command("pretrain")(pretrain.pretrain)
+data.app.command("distances")(distances.distances)
 app.add_typer(data.app, name="data")
 app.add_typer(plot.app, name="plot")
 app.add_typer(testbed.app, name="testbed")

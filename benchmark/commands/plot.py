@@ -30,13 +30,12 @@ def coarsity(
     from ...tasks.files import write_atomically
     from ..records import load_record
     from ..reporting.canvas import form_of
-    from ..reporting.coarsity import coarsities
     from ..reporting.coarsity_figure import draw_coarsity
 
     form = form_of(output)
     loaded = [(path, load_record(path)) for path in records]
     for path, record in loaded:
-        if coarsities(record) is None:
+        if record.coarsities is None:
             raise UserError(f"{path} has no coarsity; take records of --sampler semantic or --testbed, or repeat the run")
     write_atomically(output, draw_coarsity([record for _, record in loaded], form))
     typer.echo(output)

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...tasks.errors import UserError
-from ..record_codec import decode_rough
 from ..records import RunRecord
 from ..statistics import Interval, t_interval
 
@@ -29,25 +27,6 @@ class Quartile(NamedTuple):
     accuracy: Interval
 
 
-def coarsities(record: RunRecord) -> np.ndarray | None:
-    """float64 [n_episodes], the coarsity of each episode; None where the task has none or the record is older than that.
-
-    Raises:
-        UserError: they are damaged.
-    """
-    section = record.task.get("coarsity")
-    if section is None:
-        return None
-    try:
-        found = decode_rough(section["per_episode"])
-        if len(found) != record.n_episodes or not np.isfinite(found).all():
-            raise ValueError(f"it does not have a finite coarsity for each of its {record.n_episodes} episodes")
-    except (KeyError, TypeError, ValueError) as error:
-        run = f"{record.method_name} on {record.task['dataset']}, configuration {record.config_sha256[:8]}"
-        raise UserError(f"the coarsities in the record of {run} are damaged: {error}; repeat the run") from error
-    return found
-
-
 def quartiles(record: RunRecord) -> tuple[Quartile | None, ...]:
     """The record's episodes by quartile of coarsity, the finest first.
 
@@ -55,11 +34,8 @@ def quartiles(record: RunRecord) -> tuple[Quartile | None, ...]:
 
     Returns:
         Four groups, None in the place of one that ties or few episodes leave empty; nothing where the record has no coarsity.
-
-    Raises:
-        UserError: the coarsities are damaged.
     """
-    coarsity = coarsities(record)
+    coarsity = record.coarsities
     if coarsity is None:
         return ()
     limits = np.quantile(coarsity, np.arange(1, QUARTILES) / QUARTILES)

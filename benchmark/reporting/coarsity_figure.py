@@ -11,7 +11,7 @@ import numpy as np
 
 from ..records import RunRecord
 from .canvas import COLOURS, figure_bytes
-from .coarsity import coarsities, quartiles
+from .coarsity import quartiles
 from .figures import run_label
 from .tables import task_title
 
@@ -83,7 +83,7 @@ def _draw_quartiles(panel: Axes, record: RunRecord, label: str, marker: str, col
 
 def _draw_bins(panel: Axes, record: RunRecord, colour: str) -> None:
     """Means of groups of equal size."""
-    coarsity = coarsities(record)
+    coarsity = record.coarsities
     assert coarsity is not None
     groups = np.array_split(np.argsort(coarsity, kind="stable"), BINS)
     means = [100 * record.accuracies[group].mean() for group in groups]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...tasks.testbed_sampler import SemanticSampler, TestbedSampler
 from ..records import RunRecord, TaskKey
-from .coarsity import Quartile, coarsities, quartiles
+from .coarsity import Quartile, quartiles
 from .ranking import RankRange, rank_ranges
 
 FINGERPRINT_DIGITS = 12  # of any hash that people read
@@ -57,7 +57,7 @@ class Table:
     @cached_property
     def title(self) -> str:
         """The task in words, without the dataset, and its mean coarsity: that of the longest run, where it has one."""
-        coarsity = coarsities(max((row.record for row in self.rows), key=lambda record: record.n_episodes))
+        coarsity = max((row.record for row in self.rows), key=lambda record: record.n_episodes).coarsities
         return task_title(self.key) + ("" if coarsity is None else f", mean coarsity {coarsity.mean():.2f}")
 
     @property

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from .holders import DAMAGE, Holder, Keep, Member, Read
+from .archives import DAMAGE
+from .holders import Holder, Keep, Member, Read
 from .restricted_pickle import load_pickle
 
 DROP_AFTER = 64 * 2**20  # bytes read of a mapped file before its pages are given back

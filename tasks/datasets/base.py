@@ -106,9 +106,7 @@ class Dataset(ABC):
         Raises:
             UserError: the dataset has none.
         """
-        raise UserError(
-            f"{self.name} has no class taxonomy; bring class distances: --set sampler.distances=FILE.csv"
-        )
+        raise UserError(f"{self.name} has no class taxonomy; bring class distances: --set sampler.distances=FILE.csv")
 
     @abstractmethod
     def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:

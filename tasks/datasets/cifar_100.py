@@ -14,9 +14,10 @@ import numpy as np
 
 from ..class_lists import listed_classes
 from ..errors import UserError
+from .archives import find_holders
 from .arrays import PickledImages, open_pickle
 from .base import SPLITS
-from .holders import Member, find_holders
+from .holders import Member
 from .image_files import is_image
 from .listed import ListedDataset
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..parameters import parameter
-from .holders import Member, find_holders
+from .archives import find_holders
+from .holders import Member
 from .image_files import is_image
 from .listed import ListedDataset, check_size
 

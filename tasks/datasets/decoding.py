@@ -102,9 +102,7 @@ def _content(member: Member, readers: dict[Holder, Read]) -> bytes | np.ndarray 
         return error
 
 
-def _decode(
-    work: list[tuple[Member, bytes | np.ndarray | Exception | None]], readers: dict[Holder, Read], size: int
-) -> _Chunk:
+def _decode(work: list[tuple[Member, bytes | np.ndarray | Exception | None]], readers: dict[Holder, Read], size: int) -> _Chunk:
     images = np.zeros((len(work), size, size, 3), dtype=np.uint8)
     problems = []
     for image, (member, content) in zip(images, work, strict=True):

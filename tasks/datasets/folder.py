@@ -13,6 +13,7 @@ from ..errors import UsageError, UserError
 from ..files import cache_root
 from ..parameters import parameter
 from ..progress import Progress
+from ..taxonomy import Taxonomy
 from . import store
 from .base import SPLITS, Contents, Dataset, split_name
 from .folder_layout import Layout, read_layout, split_by_fraction
@@ -25,7 +26,7 @@ ENOUGH = 16  # images a class for one shot and the usual 15 queries
 class Folder(Dataset):
     """Your own images: root/class/image.jpg, root/train/class/image.jpg and so on, or a CSV file with columns file and label.
 
-    A class is a folder that images lie directly in; folders above it (animals/dogs/husky) give a taxonomy. The class split is
+    A class is a folder that images lie directly in; folders above it (animals/dogs/husky) are a taxonomy. The class split is
     the one that root/train, root/val and root/test or the column split of the CSV file give; else it is made from the
     parameters train and val, and all other classes are test classes. It never depends on the order of anything.
     """
@@ -41,6 +42,7 @@ class Folder(Dataset):
     size: int = parameter(84, "height and width in pixels; images are resized as a whole")
     train: float = parameter(0.0, "fraction of the classes for the split train, where the images give no class split")
     val: float = parameter(0.0, "fraction of the classes for the split val, where the images give no class split")
+    parents: str = parameter("", "CSV file with columns class and parent: the taxonomy, instead of the folders above classes")
 
     def __post_init__(self) -> None:
         """Refuse an impossible size or fraction."""
@@ -57,6 +59,19 @@ class Folder(Dataset):
         names = {class_id: class_id.rpartition("/")[2].replace("_", " ") for class_id in self._layout.classes}
         unique = len(set(names.values())) == len(names)
         return [(class_id, names[class_id] if unique else class_id) for class_id in names if self._splits[class_id] == split]
+
+    def taxonomy(self, split: str) -> Taxonomy:
+        """The table `parents`, or the tree of the folders above the classes.
+
+        Raises:
+            UserError: there is neither, or the table lacks a class.
+        """
+        class_ids = [class_id for class_id, _ in self.class_list(split)]
+        if self.parents:
+            return Taxonomy.from_parent_table(Path(self.parents).expanduser(), class_ids)
+        if not any("/" in class_id for class_id in class_ids):
+            return super().taxonomy(split)
+        return Taxonomy.from_folder_tree(class_ids)
 
     def own_splits(self) -> tuple[str, ...]:
         """The splits that have classes."""
@@ -94,7 +109,7 @@ class Folder(Dataset):
 
     def folder(self) -> Path:
         """Where this dataset is prepared: a folder for each root and choice of parameters."""
-        changed = {key: value for key, value in self.changed_parameters().items() if key != "root"}
+        changed = {key: value for key, value in self.changed_parameters().items() if key not in ("root", "parents")}
         variant = "".join(f"-{key}={value}" for key, value in changed.items())
         label = re.sub(r"[^\w.-]+", "_", self._path.name)
         digest = hashlib.sha256(str(self._path).encode(errors="surrogateescape")).hexdigest()[:8]
@@ -103,7 +118,10 @@ class Folder(Dataset):
     @property
     def _path(self) -> Path:
         if not self.root:
-            raise UsageError("dataset folder needs its images: --set dataset.root=PATH (a folder, an archive or a CSV file)")
+            raise UsageError(
+                "dataset folder needs its images: parameter root=PATH, a folder, archive or CSV file (`bench run "
+                "--dataset folder --set dataset.root=PATH`, `bench data prepare folder --from PATH`)"
+            )
         return Path(self.root).expanduser().resolve()
 
     @cached_property
@@ -148,4 +166,7 @@ class Folder(Dataset):
             progress.say(f"{self.root}: {images}; shots and queries together cannot be more")
 
     def _about(self, split: str, contents: Contents, source: Path | None) -> dict[str, Any]:
-        return {**super()._about(split, contents, source), "parameters": {**asdict(self), "root": str(self._path)}}
+        about = super()._about(split, contents, source)
+        parameters = {**asdict(self), "root": str(self._path)}
+        del parameters["parents"]  # the images do not depend on it
+        return {**about, "parameters": parameters}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..tables import csv_rows
+from .archives import archive, is_archive
 from .base import SPLITS
-from .holders import FolderFiles, Member, archive, is_archive
+from .holders import FolderFiles, Member
 from .image_files import is_image
 
 FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMN = ("file", "filename", "path", "image"), ("label", "class"), "split"

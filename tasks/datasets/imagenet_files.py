@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from .holders import Keep, Member, find_holders
+from .archives import find_holders
+from .holders import Keep, Member
 from .image_files import is_image
 
 WORDNET_ID = re.compile(r"n\d{8}")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ..class_lists import listed_classes
+from ..class_lists import listed_classes, listed_taxonomy
 from ..errors import UsageError, UserError
 from ..progress import Progress
+from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, existing, split_name
 from .decoding import decoded
 from .holders import Member
@@ -80,6 +81,14 @@ class ListedDataset(Dataset):
     def class_list(self, split: str) -> list[tuple[str, str]]:
         """(identifier, readable name) of each class, in the order of the published list."""
         return [(listed.class_id, listed.name) for listed in listed_classes(self.name, split_name(split))]
+
+    def taxonomy(self, split: str) -> Taxonomy:
+        """WordNet for ImageNet's subsets, CIFAR-100's superclasses for its own; CUB-200 has none.
+
+        Raises:
+            UserError: the dataset has none.
+        """
+        return listed_taxonomy(self.name, split_name(split))
 
     def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
         """Find the images of a split in the user's copy.

@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import ast
 import mmap
-import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..errors import UserError
+from .pickled_values import CALLS, CLASSES, Array, DType, Name, Raw, Refused, array, settled
 
 ADMITTED = "only numpy arrays, lists, tuples, dictionaries, strings and numbers are read"
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, struct.error, RecursionError, SyntaxError)
-DTYPE_CODE = re.compile(r"[biufcSU]\d{1,9}")
 
 
 def load_pickle(content: bytes | mmap.mmap, name: str, start: int = 0, stop: int | None = None) -> Any:
@@ -41,43 +37,10 @@ def load_pickle(content: bytes | mmap.mmap, name: str, start: int = 0, stop: int
     """
     try:
         return _Machine(content, start, len(content) if stop is None else stop).run()
-    except _Refused as refused:
+    except Refused as refused:
         raise UserError(f"{name}: this pickle holds {refused}; {ADMITTED}") from None
     except DAMAGE as error:
         raise UserError(f"{name}: not a pickle, or a damaged one") from error
-
-
-class _Refused(Exception):
-    """Something that is not admitted."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    """A function or class that the pickle names; never looked up."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """Bytes that may be array data, an old string, or bytes: that shows when they are used."""
-
-    view: memoryview
-    is_text: bool
-
-
-@dataclass(slots=True)
-class _DType:
-    """A dtype, whose byte order comes after its creation."""
-
-    dtype: np.dtype
-
-
-@dataclass(slots=True)
-class _Array:
-    """An array, whose data come after its creation."""
-
-    array: np.ndarray | None = None
 
 
 class _Machine:
@@ -92,7 +55,7 @@ class _Machine:
         while (code := self.take(1)[0]) != ord("."):
             action = ACTIONS.get(code)
             if action is None:
-                raise _Refused(f"an object of a class (code {code:#x})" if code in OBJECTS else f"the unknown code {code:#x}")
+                raise Refused(f"an object of a class (code {code:#x})" if code in OBJECTS else f"the unknown code {code:#x}")
             action(self)
         return settled(self.stack.pop())
 
@@ -150,93 +113,27 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         full = f"{settled(module)}.{settled(name)}"
         if full not in CALLS and full not in CLASSES:
-            raise _Refused(f"a call of {full}")
-        self.push(_Name(full))
+            raise Refused(f"a call of {full}")
+        self.push(Name(full))
 
     def reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, _Name) or function.name not in CALLS:
-            raise _Refused("a call of something that is no function of numpy")
+        if not isinstance(function, Name) or function.name not in CALLS:
+            raise Refused("a call of something that is no function of numpy")
         self.push(CALLS[function.name](*arguments))
 
     def build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if isinstance(target, _Array):
+        if isinstance(target, Array):
             _, shape, dtype, fortran, data = state
             target.array = array(data, dtype, shape, "F" if fortran else "C")
-        elif isinstance(target, _DType):
+        elif isinstance(target, DType):
             if any(part is not None for part in state[2:5]):
-                raise _Refused("an array with named fields")
+                raise Refused("an array with named fields")
             order = settled(state[1])
             target.dtype = target.dtype if order == "|" else target.dtype.newbyteorder(order)
         else:
-            raise _Refused("an object of a class")
-
-
-def settled(value: Any) -> Any:
-    """A value as it goes into a list or dictionary, when it is known how its raw bytes are meant."""
-    kind = type(value)
-    if kind is _Raw:
-        return str(value.view, "latin-1") if value.is_text else bytes(value.view)
-    if kind is _Array:
-        if value.array is None:
-            raise ValueError("an array without data")
-        return value.array
-    if kind is tuple:
-        return tuple(map(settled, value))
-    if kind is _DType:
-        return value.dtype
-    if kind is _Name:
-        raise _Refused(f"the class {value.name}")
-    return value
-
-
-def array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """A view of raw bytes as an array."""
-    if not isinstance(dtype, _DType) or not isinstance(data, _Raw | bytes | str):
-        raise _Refused("an array of objects")
-    raw = data.view if isinstance(data, _Raw) else data.encode("latin-1") if isinstance(data, str) else data
-    shape = tuple(int(length) for length in settled(shape)) if isinstance(shape, tuple) else (int(shape),)
-    flat = np.frombuffer(raw, dtype.dtype) if len(raw) else np.empty(0, dtype.dtype)
-    return flat.reshape(shape, order="F" if settled(order) == "F" else "C")
-
-
-def make_dtype(code: Any, *_: Any) -> _DType:
-    """The dtype of a code such as u1 or f8."""
-    code = settled(code)
-    if not isinstance(code, str) or not DTYPE_CODE.fullmatch(code):
-        raise _Refused(f"an array of type {code!r}")
-    return _DType(np.dtype(code))
-
-
-def make_scalar(dtype: Any, data: Any) -> Any:
-    """A number of numpy's, as Python's."""
-    return array(data, dtype, (), "C").item()
-
-
-def encode(text: Any, encoding: Any = "latin1") -> _Raw:
-    """How Python 3 writes bytes in the protocols of Python 2."""
-    if settled(encoding) not in ("latin1", "latin-1"):
-        raise ValueError(encoding)
-    return _Raw(memoryview(settled(text).encode("latin-1")), is_text=False)
-
-
-def no_bytes() -> bytes:
-    """How Python 3 writes empty bytes in the protocols of Python 2."""
-    return b""
-
-
-CLASSES = {"numpy.ndarray"}
-CALLS: dict[str, Callable[..., Any]] = {
-    "numpy.dtype": make_dtype,
-    "_codecs.encode": encode,
-    "__builtin__.bytes": no_bytes,
-    "builtins.bytes": no_bytes,
-}
-for _core in ("numpy.core", "numpy._core"):  # before and since numpy 2
-    CALLS[f"{_core}.multiarray._reconstruct"] = lambda *_: _Array()
-    CALLS[f"{_core}.multiarray.scalar"] = make_scalar
-    CALLS[f"{_core}.numeric._frombuffer"] = lambda data, dtype, shape, order: _Array(array(data, dtype, shape, order))
+            raise Refused("an object of a class")
 
 
 def _integer(machine: _Machine) -> None:
@@ -245,7 +142,7 @@ def _integer(machine: _Machine) -> None:
 
 
 def _raw(form: str, is_text: bool) -> Callable[[_Machine], None]:
-    return lambda machine: machine.push(_Raw(machine.take(machine.number(form)), is_text))
+    return lambda machine: machine.push(Raw(machine.take(machine.number(form)), is_text))
 
 
 def _unicode(form: str) -> Callable[[_Machine], None]:
@@ -257,7 +154,7 @@ def _long(form: str) -> Callable[[_Machine], None]:
 
 
 def _old_string(machine: _Machine) -> None:
-    machine.push(_Raw(memoryview(ast.literal_eval(f"b{machine.line()}")), is_text=True))
+    machine.push(Raw(memoryview(ast.literal_eval(f"b{machine.line()}")), is_text=True))
 
 
 def _stack_name(machine: _Machine) -> None:

@@ -2,6 +2,7 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.config import grid, read_toml, typed
 from fewbench.tasks.errors import UsageError

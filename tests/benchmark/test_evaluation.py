@@ -5,6 +5,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.evaluation import CHUNK, Source, accuracies, chunk_size, evaluate, evaluate_batch, fill
 from fewbench.benchmark.feature_table import FeatureTable
@@ -13,7 +15,6 @@ from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.episodes import EpisodeBatch, Episodes
 from fewbench.tasks.errors import UserError
 from fewbench.tasks.samplers import MetaDatasetSampler, UniformSampler
-from torch import Tensor
 
 CPU = torch.device("cpu")
 ROWS = 400  # of the table below, ten classes of 40

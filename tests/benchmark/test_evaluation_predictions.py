@@ -3,13 +3,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from fewbench.benchmark.evaluation import Source, accuracies, credit, predictions
 from fewbench.benchmark.feature_table import FeatureTable
 from fewbench.methods.base import Episodes, Method
 from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.episodes import EpisodeBatch
 from fewbench.tasks.samplers import MetaDatasetSampler
-from torch import Tensor
 
 CPU = torch.device("cpu")
 FEATURES = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from fewbench.benchmark import feature_table as module
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones import encoding

@@ -4,9 +4,10 @@ import zlib
 
 import numpy as np
 import pytest
-from fewbench.benchmark.record_codec import decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fewbench.benchmark.record_codec import decode, encode
 
 
 def through_json(values):

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from fewbench.benchmark import record_schema
 from fewbench.benchmark.record_schema import migrate, problem
 

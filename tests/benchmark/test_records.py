@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.benchmark.record_codec import encode
 from fewbench.benchmark.records import (
     RunRecord,

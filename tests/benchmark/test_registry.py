@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
 from fewbench.benchmark import registry
 from fewbench.methods.base import Method
 from fewbench.methods.protonet import ProtoNet

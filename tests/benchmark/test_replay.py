@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.backbones.loading import load_backbone, save_weights
 from fewbench.benchmark.records import RunRecord, accuracy_section

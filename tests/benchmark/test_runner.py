@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from fewbench.benchmark import RunConfig, registry, run, runner
 from fewbench.benchmark.config import grid
 from fewbench.benchmark.evaluation import CHUNK
@@ -150,8 +151,12 @@ def test_overwrite_repeats_it_with_the_same_result(config: RunConfig):
     assert content(again.path) == expected
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["flushed", "not flushed"])
 @pytest.mark.parametrize("episode", [CHUNK, 4 * CHUNK + 3])
-def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(config: RunConfig, stopped_at, episode: int):
+def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
+    config: RunConfig, stopped_at, episode: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
     undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
     stopped_at(episode, KeyboardInterrupt())
     done = episode // CHUNK * CHUNK
@@ -249,11 +254,14 @@ def test_a_limited_run_is_partial_and_goes_on_to_the_full_one(config: RunConfig)
     assert limited.path.name.endswith(".partial.json") and limited.path.exists()
     assert runner.run(replace(config, limit=100), SILENT).reused
     assert runner.run(replace(config, limit=50), SILENT).reused
-    more = runner.run(replace(config, limit=200), SILENT)
+    messages = Messages()
+    more = runner.run(replace(config, limit=200), messages)
     assert (more.reused, more.record.n_episodes, more.path) == (False, 200, limited.path)
-    outcome = runner.run(config, SILENT)
+    outcome = runner.run(config, messages)
     assert outcome.record.complete and not limited.path.exists()
     assert content(outcome.path) == full
+    # Chunks lie on a fixed grid, so that a method sees the same batches as in an undisturbed run.
+    assert messages.said == [f"resuming after {whole} of {EPISODES} episodes" for whole in (64, 192)]
 
 
 def test_the_first_episodes_of_many_are_the_few(config: RunConfig):

@@ -2,9 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from fewbench.benchmark.statistics import bootstrap_interval, holm, paired_difference, paired_p_values, t_interval
 from fewbench.tasks.errors import UsageError
-from scipy import stats
 
 
 def ends(interval):

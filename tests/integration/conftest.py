@@ -7,28 +7,32 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-MAIN = "from fewbench.benchmark.commands.main import main; main()"
+MAIN = "import sys; sys.argv[0] = 'bench'; from fewbench.benchmark.commands.main import main; main()"
 INSTALLED = shutil.which("bench", path=str(Path(sys.executable).parent))
 BENCH = [INSTALLED] if INSTALLED else [sys.executable, "-c", MAIN]
 LIMIT = 300  # seconds; nothing here takes a tenth of that on an idle machine
 
-# Importing torch takes seconds, so commands whose only interest is their message share it: one process imports what `bench
-# run` imports, and a copy of it (a fork) runs `main` for each command, with its own arguments, folder and outputs.
-MANY = """
+# Importing torch takes seconds, so most commands of these tests share it: a server imports what `bench run` imports, and a
+# copy of it (a fork) runs `main` for each command, with its own arguments, folder, environment and outputs.
+SERVER = """
 import gc, json, os, sys, traceback
-import fewbench.benchmark.backbones.conv4, fewbench.benchmark.runner, fewbench.methods.protonet, safetensors.torch
+import fewbench.benchmark.runner, fewbench.methods.protonet, safetensors.torch, torch
+from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.commands.main import main
 
-def alone(arguments, folder, out, err):
-    for path, handle in ((out, 1), (err, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), handle)
+Conv4().build(3, 32, torch.Generator())  # what torch imports with the first network, a part of a second, is shared too
+
+def alone(arguments, folder, environment, out, err):
+    for path, flags, handle in ((os.devnull, os.O_RDONLY, 0), (out, os.O_WRONLY, 1), (err, os.O_WRONLY, 2)):
+        os.dup2(os.open(path, flags | os.O_CREAT), handle)
     os.chdir(folder)
+    os.environ.update(environment)
     sys.argv = ["bench", *arguments]
     code = 0
     try:
@@ -43,13 +47,11 @@ def alone(arguments, folder, out, err):
     os._exit(code)
 
 gc.freeze()  # a collection in a copy would copy every page
-codes = []
-for case in json.load(sys.stdin):
+for line in sys.stdin:
     child = os.fork()
     if child == 0:
-        alone(**case)
-    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-print(json.dumps(codes))
+        alone(**json.loads(line))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -97,33 +99,36 @@ def bench() -> Callable[..., Done]:
 
 
 @pytest.fixture(scope="session")
-def bench_many(bench: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Done]]:
-    """A function that runs several commands, each in a process of its own, one after the other."""
+def server() -> Iterator[subprocess.Popen[str] | None]:
+    """The process that runs commands in copies of itself; None where the system has no fork."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", SERVER], encoding="utf-8", **pipes) as process:
+        yield process
+        process.communicate()  # the end of its input is the end of its work
+
+
+@pytest.fixture(scope="session")
+def bench_many(
+    bench: Callable[..., Done], server: subprocess.Popen[str] | None, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., list[Done]]:
+    """A function that runs commands one after the other, each in a process of its own."""
 
     def run(cases: Sequence[Case], **environment: str) -> list[Done]:
-        if not hasattr(os, "fork"):
+        if server is None:
             return [bench(*arguments, cwd=folder, **environment) for arguments, folder in cases]
-        outputs = tmp_path_factory.mktemp("outputs")
-        content = [
-            {
-                "arguments": [*map(str, arguments)],
-                "folder": str(folder),
-                "out": str(outputs / f"{number}.out"),
-                "err": str(outputs / f"{number}.err"),
-            }
-            for number, (arguments, folder) in enumerate(cases)
-        ]
-        done = subprocess.run(
-            [sys.executable, "-c", MANY],
-            input=json.dumps(content),
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=LIMIT,
-            check=True,
-        )
-        texts = [[Path(case[stream]).read_text(encoding="utf-8") for stream in ("out", "err")] for case in content]
-        return [Done(code, *both) for code, both in zip(json.loads(done.stdout), texts, strict=True)]
+        assert server.stdin is not None and server.stdout is not None
+        outputs, results = tmp_path_factory.mktemp("outputs"), []
+        for number, (arguments, folder) in enumerate(cases):
+            out, err = (outputs / f"{number}.{stream}" for stream in ("out", "err"))
+            case = {"arguments": [*map(str, arguments)], "folder": str(folder), "environment": environment}
+            server.stdin.write(json.dumps({**case, "out": str(out), "err": str(err)}) + "\n")
+            server.stdin.flush()
+            code = int(server.stdout.readline())
+            results.append(Done(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")))
+        return results
 
     return run
 

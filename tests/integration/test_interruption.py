@@ -33,11 +33,9 @@ def start(arguments: list[str]):
     running: list[subprocess.Popen[str]] = []
 
     def start(folder: Path, command: list[str]) -> subprocess.Popen[str]:
-        slow = {"SLOW_SECONDS": "0.25", "SLOW_FILE": str(folder / "at-work")}
+        slow = {"SLOW_SECONDS": "0.25", "SLOW_FILE": str(folder / "batches")}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(
-            [*command, *arguments], cwd=folder, env={**os.environ, **slow}, encoding="utf-8", **pipes
-        )
+        process = subprocess.Popen([*command, *arguments], cwd=folder, env={**os.environ, **slow}, encoding="utf-8", **pipes)
         running.append(process)
         return process
 
@@ -60,33 +58,39 @@ def partial(folder: Path) -> Path | None:
     return next(folder.glob("results/records/*/*/*.partial.json"), None)
 
 
+def begun(folder: Path) -> int:
+    """Batches that a slow run has begun."""
+    return (folder / "batches").stat().st_size if (folder / "batches").exists() else 0
+
+
 def done(path: Path) -> int:
     return json.loads(path.read_text(encoding="utf-8"))["n_episodes"]
 
 
 def without_times(path: Path) -> bytes:
-    """A record's bytes without the section `timing`. (The checkout may be edited while the tests run.)"""
+    """A record's bytes without the section `timing`. The checkout may be edited while the tests run."""
     lines = path.read_bytes().splitlines(keepends=True)
     first = lines.index(b' "timing": {\n')
     last = lines.index(b" }\n", first) if b" }\n" in lines[first:] else lines.index(b" },\n", first)
     return b"".join(line for line in lines[:first] + lines[last + 1 :] if b'"git_dirty"' not in line)
 
 
-def test_ctrl_c_then_a_kill_then_the_record_of_an_undisturbed_run(bench, bench_command, start, arguments, tmp_path: Path):
+def test_ctrl_c_then_a_kill_then_the_record_of_an_undisturbed_run(bench_many, bench_command, start, arguments, tmp_path: Path):
     folder = tmp_path / "disturbed"
     folder.mkdir()
 
     process = start(folder, bench_command)
-    wait_for((folder / "at-work").exists, process)
-    time.sleep(0.6)  # until two more batches are done
+    wait_for(lambda: begun(folder) >= 3, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, out) == (130, "")
     interrupted = partial(folder)
     assert interrupted is not None
     count = done(interrupted)
-    assert 0 < count < EPISODES and count % 64 == 0
-    assert err.splitlines()[-1] == f"error: interrupted after {count} of {EPISODES} episodes; the same command goes on from there"
+    assert 2 * 64 <= count < EPISODES and count % 64 == 0
+    assert (
+        err.splitlines()[-1] == f"error: interrupted after {count} of {EPISODES} episodes; the same command goes on from there"
+    )
     assert "Traceback" not in err
 
     process = start(folder, bench_command)
@@ -98,13 +102,11 @@ def test_ctrl_c_then_a_kill_then_the_record_of_an_undisturbed_run(bench, bench_c
     count = done(interrupted)
     assert count < EPISODES
 
-    resumed = bench(*arguments, cwd=folder)
-    assert resumed.code == 0
+    (tmp_path / "undisturbed").mkdir()
+    resumed, undisturbed = bench_many([(arguments, folder), (arguments, tmp_path / "undisturbed")])
+    assert resumed.code == undisturbed.code == 0
     assert f"resuming after {count} of {EPISODES} episodes" in resumed.err
     assert partial(folder) is None
-    (tmp_path / "undisturbed").mkdir()
-    undisturbed = bench(*arguments, cwd=tmp_path / "undisturbed")
-    assert undisturbed.code == 0
     path, expected = folder / resumed.out.splitlines()[-1], tmp_path / "undisturbed" / undisturbed.out.splitlines()[-1]
     assert path.relative_to(folder) == expected.relative_to(tmp_path / "undisturbed")
     assert done(path) == EPISODES

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+
 from fewbench.tasks.episodes import Episodes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from fewbench.methods.episode_noise import random_words, shuffled, uniform
 
 WORD = 2**64 - 1

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from fewbench.methods.baseline import Baseline
 from fewbench.methods.baseline_plus_plus import BaselinePlusPlus
 from fewbench.methods.chance import Chance
@@ -17,7 +19,6 @@ from fewbench.methods.ridge import Ridge
 from fewbench.methods.simpleshot import SimpleShot
 from fewbench.tasks.episodes import Episodes
 from fewbench.tasks.errors import UsageError, UserError
-from torch import nn
 
 
 @pytest.fixture(params=["equal", "unequal"])

@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from fewbench.methods.scikit_learn import from_path
 from fewbench.tasks.episodes import Episodes
 from fewbench.tasks.errors import UsageError, UserError
 
 sklearn = pytest.importorskip("sklearn")
 pytest.importorskip("sklearn.neighbors")
+
 
 def predictions(path: str, values: dict, episodes: Episodes, i: int) -> np.ndarray:
     """Labels that the classifier itself predicts for the queries of episode i."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from fewbench.methods.similarity import distance_scores, dot_products
 
 

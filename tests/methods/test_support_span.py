@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from fewbench.methods.support_span import SupportSpan
 
 SUPPORTS = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+
 from fewbench.tasks.datasets.base import SPLITS, Contents, Dataset
 from fewbench.tasks.parameters import parameter
 from fewbench.tasks.progress import Progress

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from fewbench.tasks.class_lists import listed_classes, listed_taxonomy
 from fewbench.tasks.errors import UserError
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.class_lists import listed_classes, listed_taxonomy
 from fewbench.tasks.distances import coarsity, jiang_conrath, read_matrix, write_matrix
 from fewbench.tasks.errors import UserError

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from fewbench.tasks import files
 from fewbench.tasks.errors import UserError
 from fewbench.tasks.files import (

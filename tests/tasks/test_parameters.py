@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Optional
 
 import pytest
+
 from fewbench.tasks.errors import UsageError
 from fewbench.tasks.parameters import (
     Parameter,

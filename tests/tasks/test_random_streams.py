@@ -2,6 +2,10 @@ import hashlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
 from fewbench.tasks.random_streams import (
     _shuffle_by_remembering_swaps,
     _shuffle_whole,
@@ -10,9 +14,6 @@ from fewbench.tasks.random_streams import (
     uniform,
     words,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 HIGHEST = 2**32 - 1
 

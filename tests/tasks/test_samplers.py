@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
 from fewbench.tasks.episodes import ABSENT, EpisodeBatch, digest
 from fewbench.tasks.errors import UsageError
 from fewbench.tasks.random_streams import distinct, words
 from fewbench.tasks.samplers import CHUNK, CLASSES, SHAPE, SHARES, MetaDatasetSampler, Sampler, UniformSampler
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
 SEEDS = st.integers(0, 2**64 - 1)
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from fewbench.tasks.class_lists import listed_classes, listed_taxonomy
 from fewbench.tasks.distances import coarsity, jiang_conrath
 from fewbench.tasks.errors import UsageError, UserError

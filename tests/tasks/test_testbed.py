@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fewbench.tasks import testbed as testbeds
 from fewbench.tasks.distances import coarsity
 from fewbench.tasks.episodes import digest

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from fewbench.tasks import testbed as testbeds
 from fewbench.tasks.episodes import EpisodeBatch
 from fewbench.tasks.errors import UsageError, UserError

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from fewbench.tasks import testbed as testbeds
 from fewbench.tasks import testbed_sampler as samplers
 from fewbench.tasks.errors import UsageError, UserError

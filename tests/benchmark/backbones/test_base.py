@@ -3,8 +3,9 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from fewbench.benchmark.backbones.base import Preprocess, feature_width
 from torch.nn import functional
+
+from fewbench.benchmark.backbones.base import Preprocess, feature_width
 
 COLOUR = Preprocess(channels=3, size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 GREY = Preprocess(channels=1, size=8, mean=(0.0,), std=(1.0,))
@@ -40,7 +41,7 @@ def test_grey_becomes_colour_by_repeating(images: torch.Tensor):
 
 def test_other_sizes_are_resized_with_antialiasing():
     stripes = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
-    stripes[:, :, ::2] = 255  # finer than the small image can show: without antialiasing all or nothing would be left
+    stripes[:, :, 1::4] = stripes[:, :, 2::4] = 255  # where the small pixels' centres lie: all white without antialiasing
     torch.testing.assert_close(COLOUR(stripes)[..., 1:-1], torch.full((1, 3, 8, 6), 0.5), atol=0.02, rtol=0)
     ramp = (torch.arange(4)[None, None, :, None] * 60).expand(1, 4, 4, 3).to(torch.uint8)
     expected = functional.interpolate(ramp.permute(0, 3, 1, 2) / 255, (8, 8), mode="bilinear", align_corners=False)

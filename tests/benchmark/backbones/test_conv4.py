@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.tasks.errors import UsageError
 

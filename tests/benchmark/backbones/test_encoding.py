@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from fewbench.benchmark.backbones import encoding
 from fewbench.benchmark.backbones.loading import load_backbone
 from fewbench.tasks.progress import SILENT, SilentProgress

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from fewbench.benchmark.backbones import loading
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4

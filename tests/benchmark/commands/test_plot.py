@@ -1,30 +1,55 @@
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.commands import plot
+from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.commands.show import show
 from fewbench.benchmark.records import load_record
 from fewbench.benchmark.runner import run
 from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
-from PIL import Image
+from fewbench.tasks.testbed import make_testbed
+from fewbench.tasks.testbed_files import write_testbed
 
 
 @pytest.fixture(scope="module")
-def record(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The record of a run on forty semantic tasks of trifeature's validation classes."""
-    output = tmp_path_factory.mktemp("results")
-    common = {"weights": str(tiny_weights), "split": "val", "queries": 5, "episodes": 40, "device": "cpu"}
-    return run(RunConfig(sampler="semantic", output=output, **common), SILENT).path
+def testbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty tasks on the test classes of `tiny`, of which those with near numbers are near."""
+    path = tmp_path_factory.mktemp("testbed") / "tiny.parquet"
+    distances = np.abs(np.arange(12.0)[:, None] - np.arange(12))
+    drawn = make_testbed(np.arange(13) * 30, distances, ways=3, shots=1, queries=5, tasks=40, alpha=0.1, beta=1.0, seed=5)
+    write_testbed(path, drawn)
+    return path
 
 
 @pytest.fixture(scope="module")
-def without_coarsity(tiny: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The record of a run on a uniform task of `tiny`."""
+def recorded(tiny: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that runs 40 episodes on `tiny` and gives the path of the record."""
     output = tmp_path_factory.mktemp("results")
-    common = {"weights": str(tiny_weights), "queries": 5, "episodes": 40, "device": "cpu"}
-    return run(RunConfig(dataset=tiny, output=output, **common), SILENT).path
+
+    def make(**options) -> Path:
+        common = {"weights": str(tiny_weights), "queries": 5, "episodes": 40, "device": "cpu"}
+        return run(RunConfig(dataset=tiny, output=output, **{**common, **options}), SILENT).path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def record(recorded: Callable[..., Path], testbed: Path) -> Path:
+    """The record of a run on the testbed."""
+    return recorded(testbed=testbed)
+
+
+@pytest.fixture(scope="module")
+def without_coarsity(recorded: Callable[..., Path]) -> Path:
+    """The record of a run on a uniform task."""
+    return recorded()
 
 
 @pytest.mark.parametrize(("name", "start"), [("coarsity.svg", b"<?xml"), ("a/b/coarsity.png", b"\x89PNG")])
@@ -49,13 +74,13 @@ def test_a_file_of_another_form_is_refused_before_anything_is_read(tmp_path):
         plot.episode(index=0, output=tmp_path / "episode.svg", record=tmp_path / "absent.json")
 
 
-def test_an_episode_of_a_record_is_drawn_with_answers(record, tiny_weights, tmp_path, capsys):
+def test_an_episode_of_a_record_is_drawn_with_answers(record, tiny, testbed, tiny_weights, tmp_path, capsys):
     drawn = [tmp_path / name for name in ("answers.png", "again.png", "images.png")]
     for path in drawn[:2]:
-        plot.episode(index=3, output=path, record=record, weights=str(tiny_weights))
+        plot.episode(index=3, output=path, record=record, dataset=tiny, testbed=testbed, weights=str(tiny_weights))
     assert capsys.readouterr() == (f"{drawn[0]}\n{drawn[1]}\n", "")  # no warning: the accuracy agrees
     assert drawn[0].read_bytes() == drawn[1].read_bytes()
-    plot.episode(index=3, output=drawn[2], split="val", sampler="semantic", queries=5, episodes=40)
+    plot.episode(index=3, output=drawn[2], dataset=tiny, testbed=testbed)
     colours = [
         {colour for _, colour in Image.open(path).convert("RGB").getcolors(2**24) or []} for path in (drawn[0], drawn[2])
     ]
@@ -82,14 +107,6 @@ def test_show_gives_the_coarsity_of_a_semantic_record_alone(record, without_coar
     assert "coarsity" not in capsys.readouterr().out
 
 
-def test_the_commands_are_there(bench_help):
-    assert "coarsity" in bench_help and "episode" in bench_help
-
-
-@pytest.fixture
-def bench_help() -> str:
-    """What `bench plot --help` prints, without a process of its own."""
-    from fewbench.benchmark.commands.main import app
-    from typer.testing import CliRunner
-
-    return CliRunner().invoke(app, ["plot", "--help"]).output
+def test_the_commands_are_part_of_bench():
+    listed = CliRunner().invoke(app, ["plot", "--help"]).output
+    assert "coarsity" in listed and "episode" in listed

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.benchmark.record_codec import encode_rough
 from fewbench.benchmark.records import RunRecord, accuracy_section, config_digest, load_record
 from fewbench.tasks.testbed import coarsity_summary

@@ -2,6 +2,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+
 from fewbench.benchmark.reporting.coarsity_figure import draw_coarsity
 
 SVG = "{http://www.w3.org/2000/svg}"

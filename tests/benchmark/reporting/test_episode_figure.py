@@ -3,11 +3,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
+
 from fewbench.benchmark.evaluation import Answers
-from fewbench.benchmark.reporting.episode_figure import RIGHT, TIED, WRONG, draw_episode, wrapped
+from fewbench.benchmark.records import TaskKey
+from fewbench.benchmark.replay import OpenTask, Replay
+from fewbench.benchmark.reporting.episode_figure import RIGHT, TIED, WRONG, draw_episode, title_of, wrapped
+from fewbench.tasks import testbed_sampler
 from fewbench.tasks.datasets.base import Split
 from fewbench.tasks.episodes import EpisodeBatch
-from PIL import Image, ImageColor
+from fewbench.tasks.samplers import Sampler, UniformSampler
+from fewbench.tasks.testbed import make_testbed
 
 SIDE, CLASSES, IMAGES = 28, 6, 40
 
@@ -108,7 +114,8 @@ def test_many_images_of_a_class_go_on_below():
 def test_large_images_are_not_enlarged():
     images = np.random.default_rng(0).integers(0, 256, (4, 90, 100, 3), dtype=np.uint8)
     split = Split("made", "test", images, np.array([0, 2, 4]), ("a", "b"), ("a", "b"), "0" * 64)
-    episode = EpisodeBatch(*(np.array([values]) for values in ([0, 2], [0, 1], [1, 3], [0, 1], [0, 1])), np.array([0]))
+    both = np.array([[0, 1]])
+    episode = EpisodeBatch(np.array([[0, 2]]), both, np.array([[1, 3]]), both, both, np.array([0]))
     pixels = np.asarray(Image.open(io.BytesIO(draw_episode(split, episode, ["title"]))))
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (1, 100, 3))[:, :, 0, 0]  # [H, W', 100, 3]
     assert (windows == images[3][0]).all(axis=(2, 3)).sum() == 1
@@ -118,6 +125,35 @@ def test_a_long_title_widens_the_figure():
     split, episode = split_of(1), episode_of([0, 3], [1, 1], 1)
     widths = [Image.open(io.BytesIO(draw_episode(split, episode, ["x" * n]))).width for n in (5, 200)]
     assert widths[1] > widths[0]
+
+
+def task_of(split: Split, sampler: Sampler) -> OpenTask:
+    key = TaskKey("made", "1", "{}", split.fingerprint, "test", sampler.name, "{}", 2, 1, 3, 7)
+    return OpenTask(key, split, sampler)
+
+
+def test_the_title_names_task_and_episode():
+    split = split_of(1)
+    task = task_of(split, UniformSampler(split.offsets, 7, 2, 1, 3))
+    title = title_of(Replay(task, task.episode(4)))
+    assert title == ["made, episode 4", "2-way 1-shot, 3 queries, uniform sampler, test split, seed 7"]
+
+
+def test_the_title_gives_the_coarsity_of_an_episode_of_a_testbed():
+    split, distances = split_of(1), np.abs(np.arange(CLASSES) - np.arange(CLASSES)[:, None]).astype(float)
+    testbed = make_testbed(split.offsets, distances, ways=2, shots=1, queries=3, tasks=9, alpha=0.0, beta=1.0, seed=0)
+    task = task_of(split, testbed_sampler.TestbedSampler(split.offsets, 7, testbed))
+    a, b = testbed.episodes.classes[5]
+    assert title_of(Replay(task, task.episode(5)))[0] == f"made, episode 5, coarsity {(a - b) ** 2:.2f}"
+
+
+@pytest.mark.parametrize(("recorded", "told"), [(0.75, ""), (0.25, " (the record says 25.00 %)")])
+def test_the_title_gives_the_accuracy_and_where_the_record_has_another(make_record, recorded, told):
+    split = split_of(1)
+    task = task_of(split, UniformSampler(split.offsets, 7, 2, 1, 2))
+    answers = Answers(np.zeros((1, 4), dtype=np.int64), np.array([[1.0, 1.0, 0.5, 0.5]]))
+    title = title_of(Replay(task, task.episode(1), answers), make_record([0.1, recorded]))
+    assert title[2] == f"protonet, conv4: accuracy 75.00 %{told}"
 
 
 class Monospaced:

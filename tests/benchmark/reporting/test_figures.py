@@ -2,6 +2,7 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import numpy as np
+
 from fewbench.benchmark.reporting.figures import draw
 from fewbench.benchmark.reporting.tables import tables_of
 

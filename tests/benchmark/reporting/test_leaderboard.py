@@ -1,6 +1,7 @@
 import re
 
 import pytest
+
 from fewbench.benchmark.records import write_record
 from fewbench.benchmark.reporting.leaderboard import BEGIN, END, render, update
 from fewbench.tasks.errors import UserError

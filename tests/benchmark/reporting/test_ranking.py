@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
+
 from fewbench.benchmark.reporting.ranking import compare_records, rank_ranges
 from fewbench.tasks.errors import UserError
-from scipy import stats
 
 # A difference of m ± 0.1 by turns over n episodes has s = 0.1·√(n/(n − 1)), so that t = m·√(n − 1)/0.1.
 N = 100

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+
 from fewbench.benchmark.reporting.tables import backbone_label, method_label, tables_of
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from fewbench.benchmark.backbones.loading import load_backbone
 from fewbench.benchmark.training.augmentation import random_crop, random_flip
 from fewbench.benchmark.training.pretraining import PretrainConfig, command, pretrain

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.datasets import arrays
+from fewbench.tasks.datasets.archives import ZipFiles
 from fewbench.tasks.datasets.arrays import NpzImages, PickledImages, open_pickle
-from fewbench.tasks.datasets.holders import FolderFiles, Member, ZipFiles
+from fewbench.tasks.datasets.holders import FolderFiles, Member
 from fewbench.tasks.errors import UserError
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.datasets import base, store
 from fewbench.tasks.datasets.base import Contents, Dataset, existing, split_name
 from fewbench.tasks.datasets.resumable import alone, unfinished_folder

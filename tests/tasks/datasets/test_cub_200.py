@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.class_lists import ListedClass
 from fewbench.tasks.datasets import listed
 from fewbench.tasks.datasets.cub_200 import Cub200

@@ -4,9 +4,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.datasets import decoding
+from fewbench.tasks.datasets.archives import ZipFiles
 from fewbench.tasks.datasets.decoding import decoded
-from fewbench.tasks.datasets.holders import FolderFiles, Holder, Member, ZipFiles
+from fewbench.tasks.datasets.holders import FolderFiles, Holder, Member
 from fewbench.tasks.errors import UserError
 
 

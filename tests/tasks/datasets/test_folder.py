@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.folder import Folder
 from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
-from fewbench.tasks.taxonomy import Taxonomy
 
 
 @pytest.fixture
@@ -33,9 +33,27 @@ def test_all_classes_are_test_classes_by_default(root, pixels):
         dataset.split("train")
 
 
-def test_class_identifiers_give_a_taxonomy(root):
+def test_folders_above_the_classes_are_a_taxonomy(root):
     ids = [class_id for class_id, _ in Folder(root=str(root)).class_list("test")]
-    assert set(Taxonomy.from_folder_tree(ids).members(ids)) >= {"animals", "things"}
+    members = Folder(root=str(root)).taxonomy("test").members(ids)
+    assert members["animals"].tolist() == [0, 1, 2, 3, 4] and members["things"].tolist() == [5, 6, 7, 8, 9]
+
+
+def test_a_table_of_parents_may_be_the_taxonomy(root, tmp_path):
+    ids = [class_id for class_id, _ in Folder(root=str(root)).class_list("test")]
+    rows = [f"{class_id},{'even' if int(class_id[-1]) % 4 == 0 else 'other'}\n" for class_id in ids]
+    (tmp_path / "parents.csv").write_text("class,parent\n" + "".join(rows))
+    dataset = Folder(root=str(root), parents=str(tmp_path / "parents.csv"))
+    assert dataset.taxonomy("test").members(ids)["even"].tolist() == [5, 7, 9]
+    assert dataset.folder() == Folder(root=str(root)).folder()
+    (tmp_path / "parents.csv").write_text("class,parent\n" + "".join(rows[1:]))
+    with pytest.raises(UserError, match=r"animals/class_1"):
+        dataset.taxonomy("test")
+
+
+def test_classes_side_by_side_have_no_taxonomy(root):
+    with pytest.raises(UserError, match="folder has no class taxonomy"):
+        Folder(root=str(root / "animals")).taxonomy("test")
 
 
 def test_fractions_divide_the_classes(root):
@@ -122,7 +140,7 @@ def test_the_manifest_names_the_place_in_full(root):
 
 
 def test_a_root_is_needed_and_a_source_is_not():
-    with pytest.raises(UsageError, match=r"dataset folder needs its images: --set dataset\.root=PATH"):
+    with pytest.raises(UsageError, match="dataset folder needs its images: parameter root=PATH"):
         Folder().split("test")
     with pytest.raises(UsageError, match="root=photos"):
         Folder(root="x").contents("test", Path("photos"), SILENT)

@@ -2,6 +2,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from fewbench.tasks.datasets.folder_layout import Layout, read_layout, split_by_fraction
 from fewbench.tasks.errors import UserError
 

@@ -2,8 +2,9 @@ import io
 
 import numpy as np
 import pytest
-from fewbench.tasks.datasets.image_files import UnreadableImage, decode, is_image
 from PIL import Image
+
+from fewbench.tasks.datasets.image_files import UnreadableImage, decode, is_image
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:

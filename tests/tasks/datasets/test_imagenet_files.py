@@ -1,7 +1,8 @@
 import tarfile
 from pathlib import Path
 
-from fewbench.tasks.datasets.holders import FolderFiles, Member, TarFiles
+from fewbench.tasks.datasets.archives import TarFiles
+from fewbench.tasks.datasets.holders import FolderFiles, Member
 from fewbench.tasks.datasets.imagenet_files import class_of, imagenet_members, images_by_class, numbered
 
 IDS = ["n01532829", "n01558993"]

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fewbench.tasks.class_lists import ListedClass
+
+from fewbench.tasks.class_lists import ListedClass, listed_classes
 from fewbench.tasks.datasets import listed
+from fewbench.tasks.datasets.cifar_fs import CifarFs
+from fewbench.tasks.datasets.cub_200 import Cub200
 from fewbench.tasks.datasets.holders import FolderFiles, Member
 from fewbench.tasks.datasets.listed import ListedDataset, check_size, image_contents
 from fewbench.tasks.errors import UsageError, UserError
@@ -39,7 +42,7 @@ class Birds(ListedDataset):
 @pytest.fixture(autouse=True)
 def birds(monkeypatch):
     lists = [ListedClass("test", class_id, name) for class_id, name in CLASSES]
-    monkeypatch.setattr(listed, "listed_classes", lambda dataset, split: lists if split == "test" else [])
+    monkeypatch.setattr(listed, "listed_classes", lambda name, split: lists if name == "birds" else listed_classes(name, split))
 
 
 @pytest.fixture
@@ -71,6 +74,14 @@ def test_rows_are_in_the_order_of_the_list(copy, pixels):
 
 def test_the_class_list_works_without_images():
     assert Birds().class_list("test") == CLASSES
+
+
+def test_the_taxonomy_works_without_images():
+    taxonomy = CifarFs().taxonomy("test")
+    ids = [class_id for class_id, _ in CifarFs().class_list("test")]
+    assert len(taxonomy.members(ids)[taxonomy.root]) == 20
+    with pytest.raises(UserError, match="cub-200 has no taxonomy"):
+        Cub200().taxonomy("test")
 
 
 def test_without_a_source_the_message_says_what_to_bring():

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fewbench.tasks.datasets.restricted_pickle import load_pickle
-from fewbench.tasks.errors import UserError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fewbench.tasks.datasets.restricted_pickle import load_pickle
+from fewbench.tasks.errors import UserError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 plain = st.recursive(

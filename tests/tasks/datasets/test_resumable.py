@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from fewbench.tasks.datasets.resumable import STATE, alone, resumable_folder, unfinished_folder
 from fewbench.tasks.errors import UserError
 

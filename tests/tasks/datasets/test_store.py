@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.base import Contents
 from fewbench.tasks.progress import SILENT, Progress

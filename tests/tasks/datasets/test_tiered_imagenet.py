@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from fewbench.tasks.class_lists import ListedClass
 from fewbench.tasks.datasets import listed
 from fewbench.tasks.datasets.tiered_imagenet import TieredImageNet
 from fewbench.tasks.errors import UserError
-from PIL import Image
 
 # Class, its name in the list, the words by which the pickles name it, and how many images it has.
 CLASSES = {

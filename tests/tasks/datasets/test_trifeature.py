@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fewbench.tasks.datasets.base import SPLITS, Split
 from fewbench.tasks.datasets.store import IMAGES, MANIFEST
 from fewbench.tasks.datasets.trifeature import Trifeature

@@ -1,0 +1,140 @@
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewbench.benchmark.commands.main import main
+from fewbench.tasks.datasets import store
+from fewbench.tasks.datasets.folder import Folder
+from fewbench.tasks.datasets.resumable import unfinished_folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    for name in ("cat", "dog"):
+        for number in range(16):
+            pixels = np.full((30, 40, 3), number, np.uint8)
+            (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number:02}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Run `bench data …` as typed: exit code, lines of standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, list[str], str]:
+        monkeypatch.setattr(sys, "argv", ["bench", "data", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(caught.value.code or 0), [line.rstrip() for line in out.splitlines()], err
+
+    return run
+
+
+def cells(lines: list[str]) -> list[list[str]]:
+    return [line.split() for line in lines]
+
+
+def test_a_folder_is_prepared_from_a_path(bench, photos):
+    code, lines, err = bench("prepare", "folder", "--from", "photos", "--size", "8")
+    dataset = Folder(root="photos", size=8)
+    assert code == 0 and lines[-1] == str(dataset.folder())
+    fingerprint = dataset.split("test").fingerprint
+    assert lines[1].split()[-6:] == ["test", "2", "32", "8×8×3", "0", fingerprint[:12]]
+    assert f"root={photos} size=8" in lines[1]
+    assert "reading folder, test: images" in err
+
+
+def test_preparing_again_needs_overwrite(bench, photos):
+    bench("prepare", "folder", "--set", "root=photos")
+    inode = Folder(root="photos").folder().joinpath("test").stat().st_ino
+    code, _, err = bench("prepare", "folder", "--from", "photos")
+    assert code == 0 and "reading" not in err
+    assert Folder(root="photos").folder().joinpath("test").stat().st_ino == inode
+    assert "reading" in bench("prepare", "folder", "--from", "photos", "--overwrite")[2]
+
+
+def test_list_shows_every_dataset_and_what_is_prepared(bench, photos):
+    bench("prepare", "folder", "--from", "photos", "--size", "8")
+    bench("prepare", "folder", "--from", "photos", "--size", "16", "--set", "train=0.5")
+    code, lines, _ = bench("list")
+    table = cells(lines)
+    assert code == 0 and table[0] == [
+        *("dataset", "parameters", "split", "classes", "images", "height×width×channels", "MB", "fingerprint")
+    ]
+    names = ["cifar-fs", "cub-200", "fc100", *["folder"] * 3, "mini-imagenet", "omniglot", "tiered-imagenet", "trifeature"]
+    assert [row[0] for row in table[1:]] == names
+    assert table[1] == ["cifar-fs", "not", "prepared"]
+    splits = [row[row.index("size=16") + 3] for row in table if "size=16" in row]
+    assert sorted(splits) == ["test", "train"]
+    expected = Folder(root="photos", size=8).split("test").fingerprint[:12]
+    assert [row[-1] for row in table if "size=8" in row] == [expected]
+
+
+def test_list_shows_what_was_interrupted_and_what_is_damaged(bench, photos):
+    bench("prepare", "folder", "--from", "photos")
+    folder = Folder(root="photos").folder()
+    (folder / "test" / store.MANIFEST).write_text("{}")
+    unfinished_folder(folder / "val").mkdir()
+    rows = [row for row in cells(bench("list")[1]) if row[0] == "folder"]
+    assert rows == [["folder", "val:", "interrupted"], ["folder", "test:", "the", "prepared", "folder", "is", "damaged"]]
+
+
+def test_verify_finds_what_a_quick_look_does_not(bench, photos):
+    bench("prepare", "folder", "--from", "photos")
+    code, lines, _ = bench("verify", "folder", "--set", "root=photos")
+    assert code == 0 and cells(lines)[1] == ["folder", "test", "sound"]
+    images = Folder(root="photos").folder() / "test" / store.IMAGES
+    manifest = store.read_manifest(images.parent)
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 1
+    images.write_bytes(content)
+    os.utime(images, ns=(manifest["stamp"][1],) * 2)
+    assert store.check(images.parent) is None
+    code, lines, err = bench("verify", "folder", "--set", "root=photos")
+    assert code == 1 and cells(lines)[1][2:] == ["the", "prepared", "images", "are", "damaged"]
+    assert err == "error: folder: test must be prepared again (bench data prepare folder)\n"
+
+
+def test_path_prints_the_folder_of_what_is_prepared(bench, photos):
+    assert bench("path", "folder", "--set", "root=photos")[0::2] == (
+        1,
+        "error: folder is not prepared; bench data prepare folder does that\n",
+    )
+    bench("prepare", "folder", "--from", "photos")
+    assert bench("path", "folder", "--set", "root=photos") == (0, [str(Folder(root="photos").folder())], "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["prepare", "mini-imagent", "--from", "photos"], 2, "unknown dataset 'mini-imagent'; did you mean 'mini-imagenet'?"),
+        (["prepare", "mini-imagenet"], 1, "mini-imagenet is not prepared and cannot be downloaded"),
+        (["prepare", "mini-imagenet", "--from", "nowhere"], 1, "--from nowhere: no such file or folder"),
+        (["prepare", "mini-imagenet", "--from", "photos"], 1, "none of the train classes of mini-imagenet is here"),
+        (["prepare", "mini-imagenet", "--from", "photos", "--size", "0"], 2, "size=0: height and width"),
+        (["prepare", "cifar-fs", "--from", "photos", "--size", "84"], 2, "cifar-fs has no parameter 'size'; it has none"),
+        (["prepare", "trifeature", "--from", "photos"], 2, "trifeature is rendered, not imported"),
+        (["prepare", "folder"], 2, "dataset folder needs its images: parameter root=PATH"),
+        (["prepare", "folder", "--from", "nowhere"], 1, "no such file or folder"),
+        (["verify", "cub-200"], 1, "cub-200 is not prepared"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(bench, photos, own_cache, arguments, code, message):
+    returned, _, err = bench(*arguments)
+    assert returned == code and message in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert not own_cache.exists()

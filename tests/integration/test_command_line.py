@@ -1,0 +1,240 @@
+"""What the commands print and write, and that they answer at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fewbench.benchmark import registry
+from fewbench.benchmark.records import load_record
+
+AT_ONCE = 0.5  # seconds
+LIGHT = {
+    "help": ["--help"],
+    "help of a command": ["run", "--help"],
+    "list": ["list", "methods"],
+    "list results": ["list", "results"],
+    "leaderboard": ["leaderboard"],
+}
+WITHOUT_TORCH = """
+import sys
+from fewbench.benchmark.commands.main import main
+sys.argv = ["bench", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as left:
+    assert left.code == 0, left.code
+heavy = {"torch", "torchvision", "timm", "sklearn"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_computes_nothing_imports_no_torch(tmp_path: Path, name: str):
+    command = [sys.executable, "-c", WITHOUT_TORCH, *LIGHT[name]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the processor time of child processes is not told there")
+@pytest.mark.parametrize("name", ["help", "list"])
+def test_the_answer_comes_at_once(bench, tmp_path: Path, name: str):
+    """Processor time of the child, best of five: what it takes on an idle machine, however busy this one is."""
+    seconds = []
+    for _ in range(5):
+        before = os.times()
+        assert bench(*LIGHT[name], cwd=tmp_path).code == 0
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        if seconds[-1] < AT_ONCE:
+            break
+    assert min(seconds) < AT_ONCE
+
+
+def test_help_names_every_command(bench_many, tmp_path: Path):
+    commands = ["run", "leaderboard", "compare", "list", "show", "env", "pretrain", "data"]
+    general, *of_commands = bench_many([(["--help"], tmp_path), *(([command, "--help"], tmp_path) for command in commands)])
+    for command, done in zip(commands, of_commands, strict=True):
+        assert re.search(rf"^\W+{command}\s", general.out, re.MULTILINE), command
+        assert done.code == 0 and f"bench {command}" in done.out
+    (bare,) = bench_many([([], tmp_path)])
+    assert bare.code in (0, 2) and "Usage: bench" in bare.out + bare.err and "error:" not in bare.err
+
+
+def test_lists(bench_many, tmp_path: Path):
+    for kind, done in zip(
+        registry.BUILT_IN, bench_many([(["list", kind], tmp_path) for kind in registry.BUILT_IN]), strict=True
+    ):
+        assert done.code == 0 and done.err == ""
+        for name in registry.BUILT_IN[kind]:
+            summary = registry.summary(registry.find(kind, name))
+            assert re.search(rf"^{re.escape(name)} +fewbench +{re.escape(summary)}\s*$", done.out, re.MULTILINE), name
+
+
+@pytest.fixture(scope="module")
+def grid(bench, tmp_path_factory: pytest.TempPathFactory, tiny: str, tiny_weights: Path):
+    """One real run of two methods and two shots, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("grid")
+    task = ["--dataset", tiny, "--weights", tiny_weights, "--queries", "5", "--episodes", "200", "--device", "cpu"]
+    return folder, bench("run", "--method", "protonet,chance", "--shots", "1,5", *task, cwd=folder)
+
+
+def test_a_run_ends_with_a_table_and_the_paths_of_its_records(grid):
+    folder, done = grid
+    assert done.code == 0
+    header, *lines = done.out.splitlines()
+    assert re.split(r"  +", header.strip()) == [
+        "method", "backbone", "dataset", "ways", "shots", "episodes", "accuracy % ± 95 % interval", "seconds",
+    ]  # fmt: skip
+    table, paths = lines[:4], lines[4:]
+    records = [load_record(folder / path) for path in paths]
+    assert len({*paths}) == 4
+    assert all(re.fullmatch(r"results/records/tiny\.py-Tiny/test-5way-\dshot-5query-uniform/.*\.json", path) for path in paths)
+    for line, record in zip(table, records, strict=True):
+        assert record.complete
+        name, backbone, dataset, ways, shots, episodes, accuracy, seconds = re.split(r"  +", line.strip())
+        assert (name, backbone, dataset, ways, episodes) == (record.method_name, "conv4", "tiny.py:Tiny", "5", "200")
+        assert int(shots) == record.task["shots"]
+        assert accuracy == f"{100 * record.mean:.2f} ± {100 * record.half_width:.2f}"
+        assert float(seconds) == round(record.timing["total_seconds"], 1)
+    assert [(record.method_name, record.task["shots"]) for record in records] == [
+        ("protonet", 1),
+        ("protonet", 5),
+        ("chance", 1),
+        ("chance", 5),
+    ]
+    assert "encoding tiny test" in done.err and "Traceback" not in done.err
+
+
+def test_a_finished_run_is_told_and_its_record_printed_as_json(bench_many, grid, tiny_run: list[str]):
+    folder, done = grid
+    (again,) = bench_many([([*tiny_run, "--shots", "1,5", "--json"], folder)])
+    assert again.code == 0
+    paths = done.out.splitlines()[5:7]
+    assert [json.loads(line) for line in again.out.splitlines()] == [json.loads((folder / path).read_text()) for path in paths]
+    assert [line for line in again.err.splitlines() if line] == [
+        f"{path} is there already, nothing was run; --overwrite repeats it" for path in paths
+    ]
+
+
+def test_commands_on_records(bench_many, grid):
+    folder, done = grid
+    one, five, chance, _ = done.out.splitlines()[5:]
+    shown, compared, apart, listed, board = bench_many(
+        [
+            (["show", one], folder),
+            (["compare", one, chance], folder),
+            (["compare", one, five], folder),
+            (["list", "results"], folder),
+            (["leaderboard"], folder),
+        ]
+    )
+    record, other = load_record(folder / one), load_record(folder / chance)
+    assert shown.code == 0
+    assert f"{100 * record.mean:.2f} ± {100 * record.half_width:.2f} (95 % t interval)" in shown.out
+    assert record.task["episodes_sha256"] in shown.out and "5-way 1-shot, 5 queries a class" in shown.out
+
+    difference = record.accuracies - other.accuracies
+    assert compared.code == 0
+    assert f"{100 * difference.mean():+.2f} ± " in compared.out and " 200" in compared.out
+    assert (apart.code, apart.error) == (1, "these records are of different tasks: shots 1 and 5; compare runs of one task")
+
+    assert listed.code == 0
+    assert [line.split()[-1] for line in listed.out.splitlines()[1:]] == sorted(done.out.splitlines()[5:])
+
+    assert (board.code, board.out) == (0, "leaderboard.md\n")
+    text = (folder / "leaderboard.md").read_text(encoding="utf-8")
+    for figure in (f"{100 * record.mean:.2f} ± {100 * record.half_width:.2f}", "20.00 ± 0.00", "1-shot", "5-shot"):
+        assert figure in text
+    assert (folder / "results" / "figures" / "tiny.py-Tiny.svg").is_file()
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(bench_many, grid, tiny_run: list[str], tmp_path: Path):
+    folder, done = grid
+    here, there = bench_many([([*tiny_run, "--shots", "1,10", "--dry-run"], place) for place in (folder, tmp_path)])
+    assert (here.code, there.code) == (0, 0)
+    finished, open_ = here.out.splitlines()[1:]
+    assert " finished " in finished and finished.rstrip().endswith(done.out.splitlines()[5])
+    assert " to run " in open_ and "shots=10" in open_
+    assert len(there.out.splitlines()) == 3 and list(tmp_path.iterdir()) == []
+
+
+def test_a_toml_file_gives_the_options_and_the_command_line_comes_first(
+    bench_many, tiny, tiny_weights, plugins, tmp_path: Path
+):
+    (tmp_path / "run.toml").write_text(
+        f"""
+        method = ["{(plugins / "methods.py").as_posix()}:NearestMean"]
+        dataset = "{Path(tiny).as_posix()}"
+        weights = "{tiny_weights.as_posix()}"
+        queries = 5
+        episodes = 200
+        seed = 3
+        bootstrap = true
+        [set]
+        power = 2
+        [set.dataset]
+        noise = 40
+        """
+    )
+    (done,) = bench_many([(["run", "--config", "run.toml", "--episodes", "70", "--set", "power=3"], tmp_path)])
+    assert done.code == 0, done.err
+    record = load_record(tmp_path / done.out.splitlines()[-1])
+    assert (record.n_episodes, record.task["queries"], record.task["seed"]) == (70, 5, 3)
+    assert record.method["parameters"] == {"power": 3.0}
+    assert record.task["dataset_parameters"] == {"noise": 40.0}
+    assert record.accuracy["bootstrap"] is not None
+
+
+def test_a_limited_run_is_marked_and_goes_on(bench_many, tiny_run: list[str], tmp_path: Path):
+    limited, full = bench_many([([*tiny_run, "--limit", "70"], tmp_path), (tiny_run, tmp_path)])
+    assert "70 (partial)" in limited.out and limited.out.splitlines()[-1].endswith(".partial.json")
+    assert "resuming after 64 of 200 episodes" in full.err
+    assert [path.name for path in tmp_path.rglob("*.json")] == [Path(full.out.splitlines()[-1]).name]
+
+
+def test_show_and_env(bench_many, plugins: Path, tmp_path: Path):
+    protonet, dataset, plugin, env = bench_many(
+        [
+            (["show", "protonet"], tmp_path),
+            (["show", "dataset", "omniglot"], tmp_path),
+            (["show", f"{plugins / 'methods.py'}:NearestMean"], tmp_path),
+            (["env"], tmp_path),
+        ]
+    )
+    assert protonet.code == dataset.code == plugin.code == env.code == 0
+    assert protonet.out.startswith("method protonet (from fewbench)") and "arXiv:1703.05175" in protonet.out
+    assert "citation: " in dataset.out and "licence: " in dataset.out and re.search(r"rotations +bool +True", dataset.out)
+    assert re.search(r"power +float +1\.0 +exponent of the distance", plugin.out)
+    assert os.environ["FEWBENCH_CACHE"] in env.out and sys.version.split()[0] in env.out and "torch" in env.out
+
+
+def test_an_installed_plugin_with_folders_named_like_ours(bench, tiny_run: list[str], plugins: Path, tmp_path: Path):
+    """As after `pip install`: a distribution on the path, with its own top-level `methods` and `tasks`."""
+    site = tmp_path / "site"
+    for folder in ("methods", "tasks"):
+        (site / folder).mkdir(parents=True)
+        (site / folder / "__init__.py").touch()
+    (site / "methods" / "base.py").write_text("raise ImportError('the wrong base')\n")
+    (site / "methods" / "nearest.py").write_text((plugins / "methods.py").read_text())
+    (site / "tasks" / "errors.py").write_text("raise ImportError('the wrong errors')\n")
+    information = site / "nearby-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: nearby\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        "[fewbench.methods]\nnear = methods.nearest:NearestMean\nbad = methods.base:X\n"
+    )
+    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+    listed = bench("list", "methods", cwd=tmp_path, PYTHONPATH=path)
+    done = bench(*tiny_run, "--method", "near,protonet,bad", cwd=tmp_path, PYTHONPATH=path)
+    assert re.search(r"^near +nearby", listed.out, re.MULTILINE) and re.search(r"^bad +nearby", listed.out, re.MULTILINE)
+    near, protonet = sorted(map(load_record, tmp_path.rglob("*.json")), key=lambda record: record.method_name)
+    assert near.method["distribution"] == "nearby 1.0"
+    assert near.accuracies.tolist() == pytest.approx(protonet.accuracies.tolist(), abs=0.05)
+    assert (done.code, done.error) == (1, "method bad (from nearby) does not import: ImportError: the wrong base")
