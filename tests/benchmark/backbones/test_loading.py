@@ -38,6 +38,7 @@ def test_what_was_saved_is_loaded(weights: Path):
     assert backbone.preprocess == Preprocess(3, 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     assert backbone.weights == "tiny" and backbone.weights_sha256 == sha256_of(weights)
     assert backbone.describe()["pretraining"] == {"dataset": "nothing", "recipe": "random", "external": False}
+    assert backbone.describe()["changed"] == ["width"]
 
 
 def test_the_sidecar_knows_its_weights(weights: Path):
