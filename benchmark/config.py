@@ -66,6 +66,7 @@ class RunConfig:
         Raises:
             UsageError: one line that names the option.
         """
+        object.__setattr__(self, "output", Path(self.output))  # a script may give text
         for option in ("episodes", "limit"):
             value = getattr(self, option)
             if value is not None and value < 1:

@@ -26,6 +26,10 @@ def test_a_config_is_frozen():
         RunConfig().shots = 5  # type: ignore[misc]
 
 
+def test_the_output_folder_may_be_text():
+    assert RunConfig(output="elsewhere").output == Path("elsewhere")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

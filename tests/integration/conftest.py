@@ -104,8 +104,8 @@ def server() -> Iterator[subprocess.Popen[str] | None]:
     if not hasattr(os, "fork"):
         yield None
         return
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", SERVER], encoding="utf-8", **pipes) as process:
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield process
         process.communicate()  # the end of its input is the end of its work
 

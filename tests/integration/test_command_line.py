@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.records import load_record
+from fewbench.benchmark.records import RunRecord, load_record
 
 AT_ONCE = 0.5  # seconds
 LIGHT = {
@@ -58,12 +58,10 @@ def test_the_answer_comes_at_once(bench, tmp_path: Path, name: str):
 
 
 def test_help_names_every_command(bench_many, tmp_path: Path):
-    commands = ["run", "leaderboard", "compare", "list", "show", "env", "pretrain", "data"]
-    general, *of_commands = bench_many([(["--help"], tmp_path), *(([command, "--help"], tmp_path) for command in commands)])
-    for command, done in zip(commands, of_commands, strict=True):
+    general, of_run, bare = bench_many([(["--help"], tmp_path), (["run", "-h"], tmp_path), ([], tmp_path)])
+    for command in ("run", "leaderboard", "compare", "list", "show", "env", "pretrain", "data"):
         assert re.search(rf"^\W+{command}\s", general.out, re.MULTILINE), command
-        assert done.code == 0 and f"bench {command}" in done.out
-    (bare,) = bench_many([([], tmp_path)])
+    assert of_run.code == 0 and "Usage: bench run" in of_run.out and "Example: bench run --method" in of_run.out
     assert bare.code in (0, 2) and "Usage: bench" in bare.out + bare.err and "error:" not in bare.err
 
 
@@ -85,6 +83,11 @@ def grid(bench, tmp_path_factory: pytest.TempPathFactory, tiny: str, tiny_weight
     return folder, bench("run", "--method", "protonet,chance", "--shots", "1,5", *task, cwd=folder)
 
 
+def figure(record: RunRecord) -> str:
+    assert record.half_width is not None
+    return f"{100 * record.mean:.2f} ± {100 * record.half_width:.2f}"
+
+
 def test_a_run_ends_with_a_table_and_the_paths_of_its_records(grid):
     folder, done = grid
     assert done.code == 0
@@ -101,7 +104,7 @@ def test_a_run_ends_with_a_table_and_the_paths_of_its_records(grid):
         name, backbone, dataset, ways, shots, episodes, accuracy, seconds = re.split(r"  +", line.strip())
         assert (name, backbone, dataset, ways, episodes) == (record.method_name, "conv4", "tiny.py:Tiny", "5", "200")
         assert int(shots) == record.task["shots"]
-        assert accuracy == f"{100 * record.mean:.2f} ± {100 * record.half_width:.2f}"
+        assert accuracy == figure(record)
         assert float(seconds) == round(record.timing["total_seconds"], 1)
     assert [(record.method_name, record.task["shots"]) for record in records] == [
         ("protonet", 1),
@@ -137,7 +140,7 @@ def test_commands_on_records(bench_many, grid):
     )
     record, other = load_record(folder / one), load_record(folder / chance)
     assert shown.code == 0
-    assert f"{100 * record.mean:.2f} ± {100 * record.half_width:.2f} (95 % t interval)" in shown.out
+    assert f"{figure(record)} (95 % t interval)" in shown.out
     assert record.task["episodes_sha256"] in shown.out and "5-way 1-shot, 5 queries a class" in shown.out
 
     difference = record.accuracies - other.accuracies
@@ -150,8 +153,8 @@ def test_commands_on_records(bench_many, grid):
 
     assert (board.code, board.out) == (0, "leaderboard.md\n")
     text = (folder / "leaderboard.md").read_text(encoding="utf-8")
-    for figure in (f"{100 * record.mean:.2f} ± {100 * record.half_width:.2f}", "20.00 ± 0.00", "1-shot", "5-shot"):
-        assert figure in text
+    for part in (figure(record), "20.00 ± 0.00", "1-shot", "5-shot"):
+        assert part in text
     assert (folder / "results" / "figures" / "tiny.py-Tiny.svg").is_file()
 
 

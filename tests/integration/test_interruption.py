@@ -34,8 +34,14 @@ def start(arguments: list[str]):
 
     def start(folder: Path, command: list[str]) -> subprocess.Popen[str]:
         slow = {"SLOW_SECONDS": "0.25", "SLOW_FILE": str(folder / "batches")}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen([*command, *arguments], cwd=folder, env={**os.environ, **slow}, encoding="utf-8", **pipes)
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=folder,
+            env={**os.environ, **slow},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
         running.append(process)
         return process
 

@@ -10,7 +10,6 @@ The table is made up: 20 classes of 600 images with 640 float32 features. Tasks 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
@@ -53,17 +52,6 @@ def features() -> np.ndarray:
     random = np.random.default_rng(0)
     centres = random.normal(size=(CLASSES, 1, WIDTH)) / 3
     return (centres + random.normal(size=(CLASSES, IMAGES, WIDTH))).reshape(-1, WIDTH).astype(np.float32)
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a line that pytest does not capture."""
-
-    def write(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}\n")
-
-    return write
 
 
 @pytest.fixture(scope="module")
