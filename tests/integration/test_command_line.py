@@ -43,17 +43,14 @@ def test_what_computes_nothing_imports_no_torch(tmp_path: Path, name: str):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the processor time of child processes is not told there")
-@pytest.mark.parametrize("name", ["help", "list"])
-def test_the_answer_comes_at_once(bench, tmp_path: Path, name: str):
-    """Processor time of the child, best of five: what it takes on an idle machine, however busy this one is."""
+def test_help_comes_at_once(bench, tmp_path: Path):
+    """Processor time of the child, the best of ten: near to what it takes on an idle machine, however busy this one is."""
     seconds = []
-    for _ in range(5):
+    while len(seconds) < 10 and min(seconds, default=AT_ONCE) >= AT_ONCE:
         before = os.times()
-        assert bench(*LIGHT[name], cwd=tmp_path).code == 0
+        assert bench("--help", cwd=tmp_path).code == 0
         after = os.times()
         seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        if seconds[-1] < AT_ONCE:
-            break
     assert min(seconds) < AT_ONCE
 
 
