@@ -37,7 +37,7 @@ def test_a_row_worked_by_hand(make_record):
     record = make_record(
         [0.5, 0.75, 1.0],
         accuracy={"without_replacement": {"mean": 0.71234, "half_width": 0.05678, "episodes": 40}},
-        timing={"total_seconds": 12.34},
+        timing={"classify_seconds": 12.34},
     )
     assert rows(render([record])) == [
         {
