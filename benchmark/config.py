@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import tomllib
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..tasks.errors import UsageError, did_you_mean
+from ..tasks.parameters import convert
 
+GRID = {"method", "ways", "shots", "queries", "dataset", "split", "sampler", "backbone", "weights", "seed"}
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 
 
@@ -111,15 +114,36 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
-    settings = _flatten(content.pop("set", {}))
+    table = content.pop("set", {})
+    if not isinstance(table, Mapping):
+        raise UsageError(f"--config {path}: set is a table of parameters, [set]")
+    settings, hints = _flatten(table), typing.get_type_hints(RunConfig)
     known = {f.name for f in fields(RunConfig)} - {"settings"}
     options = {}
     for key, value in content.items():
         name = key.replace("-", "_")
         if name not in known:
             raise UsageError(f"--config {path}: unknown key '{key}'; {did_you_mean(name, [*known, 'set'])}")
-        options[name] = value
+        try:
+            options[name] = _of_type(value, hints[name], several=name in GRID)
+        except ValueError:
+            raise UsageError(f"--config {path}: {key} = {value!r} is of the wrong type") from None
     return options | ({"settings": settings} if settings else {})
+
+
+def _of_type(value: Any, kind: Any, several: bool) -> Any:
+    """Check a value from a TOML file; a list of values makes a grid where that is possible.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    if several and isinstance(value, list):
+        return [_of_type(one, kind, several=False) for one in value]
+    if kind is bool and not isinstance(value, bool):  # TOML has words of its own for these
+        raise ValueError(value)
+    if kind in (Path, Path | None):
+        return Path(convert(value, str))
+    return convert(value, kind)
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -92,7 +92,7 @@ def score(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, sou
             scores = method.classify(episodes)
     except (UserError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A plug-in is somebody else's code: whatever it raises is told in one line.
         reason = " ".join(str(error).split())
         raise UserError(
@@ -100,7 +100,9 @@ def score(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, sou
         ) from error
     labels = torch.tensor(batch.query_labels, device=source.device)  # [E, Q]
     _check(scores, name, batch, labels != ABSENT, episodes.class_mask)
-    return scores.masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
+    scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too
+    lowest = torch.finfo(scores.dtype).min  # so that a score of −∞ still beats a class that is not there
+    return scores.clamp(min=lowest).masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
 
 
 def credit(scores: Tensor, labels: Tensor) -> Tensor:

@@ -104,5 +104,5 @@ def _sound(folder: Path) -> bool:
     """Whether a cached table is whole and untouched since it was written; one that was touched is made again."""
     try:
         return json.loads((folder / ABOUT).read_text(encoding="utf-8"))["stamp"] == stamp(folder / FEATURES)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -98,8 +98,9 @@ def folder_at_once(final: Path) -> Iterator[Path]:
 def _sweep(final: Path) -> None:
     """Remove what killed writers of `final` left behind. A day old is left behind: no writer here takes that long."""
     for leftover in final.parent.glob(f".{final.name}.*"):
-        if time.time() - leftover.stat().st_mtime > 86_400:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another writer may be sweeping too
+            if time.time() - leftover.stat().st_mtime > 86_400:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove_folder(folder: Path) -> None:

@@ -73,7 +73,12 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
     Raises:
         UsageError: an unknown parameter or a value of the wrong type; the line lists the right ones.
     """
-    return cls(**typed_values({p.name: p for p in parameters_of(cls)}, values, owner))
+    known = {parameter.name: parameter for parameter in parameters_of(cls)}
+    typed = typed_values(known, values, owner)
+    missing = [name for name, parameter in known.items() if parameter.default is dataclasses.MISSING and name not in typed]
+    if missing:
+        raise UsageError(f"{owner} needs a value: --set {missing[0]}=... ({known[missing[0]].type_name})")
+    return cls(**typed)
 
 
 def typed_values(known: Mapping[str, Parameter], values: Mapping[str, Any], owner: str) -> dict[str, Any]:
@@ -120,6 +125,8 @@ def convert(value: Any, kind: Any) -> Any:
         return WORDS_FOR_BOOL[word]
     if kind in (int, float) and not isinstance(value, bool):
         if kind is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError(value)
+        if not isinstance(value, int | float | str):
             raise ValueError(value)
         return kind(value)
     if kind is str and isinstance(value, str):

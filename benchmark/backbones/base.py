@@ -6,13 +6,18 @@ Letters in shape comments: B images, C channels, H and W pixels, D feature width
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...tasks.errors import UserError
+from ...tasks.parameters import build, parameters_of
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, as torchvision has them
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights that PIL uses for grey
 
 
@@ -54,6 +59,51 @@ class Backbone(ABC):
     """An image encoder. Subclasses are frozen dataclasses whose fields are the backbone's parameters."""
 
     citation: ClassVar[str] = ""
+    open_parameters: ClassVar[str] = ""  # for `bench show`, where the parameters are not fields
+
+    @classmethod
+    def from_name(cls, name: str, settings: Mapping[str, Any]) -> Self:
+        """Make the backbone that the user calls `name`, with parameters, text or typed.
+
+        Raises:
+            UsageError: an unknown parameter or a value of the wrong type.
+        """
+        return build(cls, settings, f"backbone {name}")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter, as JSON can hold it."""
+        return asdict(self)
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the parameters that differ from their defaults."""
+        return [p.name for p in parameters_of(type(self)) if getattr(self, p.name) != p.default]
+
+    @property
+    def hub_weights(self) -> str | None:
+        """Name of the pretrained weights that are fetched where none are given, None where there are none."""
+        return None
+
+    def code_version(self) -> str:
+        """Version of code outside this package that the features depend on."""
+        return ""
+
+    def preprocess(self) -> Preprocess:
+        """How images are made ready where nothing is known about the weights.
+
+        This one is for networks that take images of any size: the 84 pixels of mini-ImageNet and the statistics of ImageNet,
+        which most few-shot code uses.
+        """
+        return Preprocess(channels=3, size=84, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+    def build_from_hub(self, channels: int) -> tuple[nn.Module, str]:
+        """Make the network with `hub_weights`.
+
+        Returns:
+            The network and the SHA-256 of its weights file.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def build(self, channels: int, size: int, generator: torch.Generator) -> nn.Module:
@@ -65,7 +115,19 @@ class Backbone(ABC):
 
 
 def feature_width(module: nn.Module, preprocess: Preprocess) -> int:
-    """D, found by encoding one blank image."""
-    device = next(module.parameters()).device
+    """D, found by encoding one blank image.
+
+    Raises:
+        UserError: the network does not take such images, or does not give one vector an image.
+    """
+    device, size = next(module.parameters()).device, preprocess.size
     with torch.no_grad():
-        return int(module(torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size, device=device)).shape[1])
+        try:
+            features = module(torch.zeros(1, preprocess.channels, size, size, device=device))
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"the backbone takes no images of {size}×{size} pixels ({reason}); set backbone.size") from error
+    if not isinstance(features, Tensor) or features.dim() != 2:
+        shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise UserError(f"the backbone gives {shape} for one image, not features [1, D]")
+    return int(features.shape[1])

@@ -16,7 +16,6 @@ from fewbench.tasks.datasets.base import Split
 from fewbench.tasks.progress import SILENT
 
 CPU = torch.device("cpu")
-TYPE_ERROR = pytest.mark.xfail(strict=True, reason="TypeError is not caught")
 
 
 @pytest.fixture(autouse=True)
@@ -128,9 +127,7 @@ def test_a_damaged_cache_is_made_again(backbone, split, encoded: list[str], own_
     assert len(list(own_cache.iterdir())) == 1
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "{}", '{"stamp": null}', *(pytest.param(text, marks=TYPE_ERROR) for text in ("[]", "null"))]
-)
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"stamp": null}', "[]", "null"])
 def test_a_damaged_description_is_noticed(backbone, split, own_cache: Path, text: str):
     feature_table(backbone, split, CPU, SILENT)
     (folder,) = own_cache.iterdir()

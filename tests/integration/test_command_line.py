@@ -109,7 +109,7 @@ def test_a_run_ends_with_a_table_and_the_paths_of_its_records(grid):
         ("chance", 1),
         ("chance", 5),
     ]
-    assert "encoding tiny test" in done.err and "Traceback" not in done.err
+    assert "protonet on tiny.py:Tiny" in done.err and "200/200" in done.err and "error" not in done.err
 
 
 def test_a_finished_run_is_told_and_its_record_printed_as_json(bench_many, grid, tiny_run: list[str]):

@@ -153,7 +153,6 @@ def test_what_killed_writers_left_is_swept_when_old(tmp_path: Path):
     assert names(tmp_path) == {"folder", ".folder.new", ".others.old"}
 
 
-@pytest.mark.xfail(strict=True, reason="stat of a vanished leftover raises")
 def test_a_leftover_that_another_writer_removes_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self / ".folder.gone"]))
     with folder_at_once(tmp_path / "folder"):

@@ -1,0 +1,76 @@
+"""WRN-28-10: a residual network of 28 layers, ten times as wide as a ResNet for small images.
+
+Zagoruyko and Komodakis 2016, "Wide residual networks", arXiv:1605.07146. A 3×3 convolution with 16 filters, then three groups
+of four blocks with 160, 320 and 640 filters, the second and third halving the map; batch norm and ReLU come before each
+convolution. The mean over the last map is the feature. Layers are named as in the PyTorch code that few-shot papers trained
+(Mangla et al. 2020, S2M2, arXiv:1907.12087). No dropout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Generator, Tensor, nn
+from torch.nn.functional import relu
+
+from ...tasks.errors import UsageError
+from .base import Backbone
+from .layers import convolution
+
+STEM = 16
+WIDTHS = (160, 320, 640)
+BLOCKS = 4  # a group: 28 layers are 4 + 6 · 4
+SMALLEST = 4  # pixels; the map is a quarter as wide as the image
+
+
+@dataclass(frozen=True)
+class WideResNet(Backbone):
+    """WRN-28-10, the wide residual network: 36.5 million parameters, 640 features."""
+
+    citation: ClassVar[str] = "Zagoruyko and Komodakis 2016, Wide residual networks, arXiv:1605.07146"
+
+    def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
+        """Make the network; images need at least 4 pixels a side."""
+        if size < SMALLEST:
+            raise UsageError(f"backbone wrn-28-10: images of {size} pixels are too small, it needs {SMALLEST}")
+        network = nn.Sequential()
+        network.add_module("conv1", convolution(channels, STEM, 3, generator))
+        inputs = STEM
+        for number, width in enumerate(WIDTHS, start=1):
+            network.add_module(f"block{number}", _Group(inputs, width, 1 if number == 1 else 2, generator))
+            inputs = width
+        network.add_module("bn1", nn.BatchNorm2d(inputs))
+        network.add_module("relu", nn.ReLU())
+        network.add_module("pool", nn.AdaptiveAvgPool2d(1))
+        network.add_module("flatten", nn.Flatten())
+        return network
+
+
+class _Group(nn.Module):
+    """Four blocks; the first one changes the width and the size of the map."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, generator: Generator) -> None:
+        super().__init__()
+        rest = [_Block(outputs, outputs, 1, generator) for _ in range(BLOCKS - 1)]
+        self.layer = nn.Sequential(_Block(inputs, outputs, stride, generator), *rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        return self.layer(x)
+
+
+class _Block(nn.Module):
+    """Batch norm, ReLU and convolution, twice, added to the input; where the width changes, to its 1×1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, generator: Generator) -> None:
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), convolution(inputs, outputs, 3, generator, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), convolution(outputs, outputs, 3, generator)
+        self.convShortcut = None if inputs == outputs else convolution(inputs, outputs, 1, generator, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        ready = relu(self.bn1(x))
+        out = self.conv2(relu(self.bn2(self.conv1(ready))))
+        return out + (x if self.convShortcut is None else self.convShortcut(ready))
