@@ -70,10 +70,14 @@ class RunConfig:
             UsageError: one line that names the option.
         """
         object.__setattr__(self, "output", Path(self.output))  # a script may give text
-        for option in ("episodes", "limit"):
+        for option, least in (("ways", 2), ("shots", 1), ("queries", 1), ("episodes", 1), ("limit", 1)):
             value = getattr(self, option)
-            if value is not None and value < 1:
-                raise UsageError(f"--{option} {value}: at least 1")
+            if value is None and option == "limit":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise UsageError(f"--{option} {value}: not a whole number")
+            if value < least:
+                raise UsageError(f"--{option} {value}: at least {least}")
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
         if not 0 < self.level < 1:

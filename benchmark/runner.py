@@ -55,6 +55,7 @@ class Outcome:
 def run(config: RunConfig, progress: Progress) -> Outcome:
     """Evaluate one method on one task; see `fewbench.benchmark.run`."""
     started = time.perf_counter()
+    choose_device(config.device)  # refused even where the record is there already
     plan = make_plan(config)
     path = plan.path()
     if path.exists() and not config.overwrite:
@@ -66,7 +67,6 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     wanted = min(plan.config.episodes, config.limit or config.episodes)
     if earlier is not None and wanted < plan.config.episodes and earlier.n_episodes >= wanted:
         return Outcome(earlier, partial_path, reused=True)
-    _check_writable(path)
     record = _Job(plan, partial_path, wanted, progress, started, _Done.of(earlier)).execute()
     if not record.complete:
         return Outcome(record, partial_path, reused=False)
@@ -158,6 +158,7 @@ class _Job:
         config = self.plan.config
         split = self.plan.open_split(config.split, self.progress)
         sampler = self.plan.sampler(split)
+        _check_writable(self.path)
         # The fixed grid of chunks: a chunk that was cut short by --limit is scored again as a whole.
         chunk = chunk_size(self.plan.method)
         self.done.cut(self.done.count // chunk * chunk, sampler)

@@ -82,6 +82,12 @@ class Sampler(ABC):
         return None
 
 
+def check_ways(ways: int | None, classes: int) -> None:
+    """Raise a `UsageError` where an episode wants more classes than there are."""
+    if ways is not None and ways > classes:
+        raise UsageError(f"--ways {ways}: this split has only {classes} classes; take fewer ways")
+
+
 @dataclass(frozen=True)
 class UniformSampler(Sampler):
     """N-way K-shot episodes: classes uniformly without replacement, then images uniformly without replacement.
@@ -110,8 +116,7 @@ class UniformSampler(Sampler):
         for option, value, least in (("ways", self.ways, 2), ("shots", self.shots, 1), ("queries", self.queries, 1)):
             if value < least:
                 raise UsageError(f"--{option} {value}: at least {least}")
-        if self.ways > len(self.sizes):
-            raise UsageError(f"--ways {self.ways}: this split has only {len(self.sizes)} classes; take fewer ways")
+        check_ways(self.ways, len(self.sizes))
         smallest = int(self.sizes.min())
         if self.shots + self.queries > smallest:
             raise UsageError(

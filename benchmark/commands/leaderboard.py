@@ -22,7 +22,7 @@ def leaderboard(
     from ..reporting.leaderboard import update
 
     done = update(output, results / "records", check)
-    for problem in done.problems:
+    for _, problem in done.problems:
         typer.echo(f"warning: {problem}; skipped", err=True)
     if check and done.stale:
         typer.echo(f"{output} is stale; run 'bench leaderboard'", err=True)

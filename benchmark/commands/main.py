@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -32,6 +33,9 @@ app.add_typer(testbed.app, name="testbed")
 
 def main() -> None:
     """Run `bench`. Exit codes: 0 done, 1 a failed run, 2 bad usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "±" loses that sign, not the run's table
     try:
         code = app(standalone_mode=False)
     except UserError as error:

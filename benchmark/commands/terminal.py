@@ -44,7 +44,7 @@ class TerminalProgress:
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Print rows under headers; the columns numbered in `right` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headers))
     for number, header in enumerate(headers):
         table.add_column(header, justify="right" if number in right else "left", no_wrap=number in right)
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
@@ -128,6 +129,7 @@ class Dataset(ABC):
     def folder(self) -> Path:
         """Where this dataset, with these parameters, is prepared."""
         variant = "".join(f"-{key}={value}" for key, value in self.changed_parameters().items())
+        variant = re.sub(r"[^\w.=+-]|\.\.", "_", variant)  # a text parameter cannot lead out of the cache
         return cache_root() / "datasets" / f"{self.name}-{self.version}{variant}"
 
     def changed_parameters(self) -> dict[str, Any]:

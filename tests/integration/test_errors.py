@@ -98,7 +98,7 @@ MISTAKES = {
     ),
     "weights that are not there": run("--weights", "gone.safetensors", says=r"--weights gone\.safetensors: no such file"),
     "weights that are none": run("--weights", "none.safetensors", code=1, says=r"none\.safetensors is not a whole safetensors"),
-    "weights without description": run("--weights", "prose.py", code=1, says=r"needs its description prose\.json beside it"),
+    "weights with a damaged description": run("--weights", "half.safetensors", code=1, says=r"its description half\.json"),
     "dataset without weights": Mistake(
         ["run", "--dataset", "PLUGINS/tiny.py:Tiny"], 2, r"no conv4 weights pretrained on .*bench pretrain --dataset"
     ),
@@ -126,6 +126,8 @@ def results(bench_many, plugins: Path, tiny_weights: Path, tmp_path_factory: pyt
         (folder / "corrupt.json").write_text("{}")
         (folder / "none.safetensors").write_text("none")
         shutil.copy(tiny_weights.with_suffix(".json"), folder / "none.json")
+        shutil.copy(tiny_weights, folder / "half.safetensors")
+        (folder / "half.json").write_text("{")
         arguments = [text.replace("PLUGINS", str(plugins)).replace("WEIGHTS", str(tiny_weights)) for text in mistake.arguments]
         cases.append((arguments, folder))
     closed = "http://127.0.0.1:9"  # the port "discard", where nothing listens
