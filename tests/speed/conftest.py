@@ -24,8 +24,8 @@ turn in one process; the best round of each counts.
 ```
 
 What a ProtoNet episode must at least cost here: reading 80 rows of 640 float32 (205 kB) from the table and writing them to the
-batch, and 0.48 million floating-point operations for the scores. The first is by far the larger part: gathering, not
-arithmetic, is the limit.
+batch, and 0.48 million floating-point operations for the scores. `chance` gathers and computes nothing: what it takes is what
+gathering takes, and it is the larger part of ProtoNet's time.
 """
 
 
