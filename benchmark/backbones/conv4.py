@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
 from ...tasks.errors import UsageError
 from ...tasks.parameters import parameter
@@ -41,9 +40,11 @@ class Conv4(Backbone):
 
 
 def _block(inputs: int, outputs: int, generator: torch.Generator) -> nn.Module:
-    # skip_init: torch's own initialisation would draw from the global generator.
-    convolution = skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1)
-    assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+    # fork_rng puts the global generator back, from which torch's own initialisation draws. (skip_init would not draw, but costs
+    # most of a second at the first call, when it imports sympy.)
+    with torch.random.fork_rng(devices=[]):
+        convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+    assert convolution.bias is not None
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
     nn.init.zeros_(convolution.bias)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
