@@ -21,6 +21,7 @@ from ..tasks.files import cache_root, folder_at_once, remove_folder
 from ..tasks.progress import Progress
 from .backbones import encoding
 from .backbones.loading import LoadedBackbone
+from .records import file_safe
 
 FEATURES, ABOUT = "features.npy", "features.json"
 IN_MEMORY = 2**30  # bytes; a larger table is read from the disk, episode by episode
@@ -85,7 +86,7 @@ def feature_table(
     """
     content = key(backbone, split)
     name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{backbone.name}-{name}"
+    folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{name}"
     cached = _sound(folder)
     if not cached:
         remove_folder(folder)

@@ -9,8 +9,8 @@ from typing import Any
 from ..methods.base import Method
 from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.parameters import build, parameters_of
-from ..tasks.progress import Progress
-from ..tasks.samplers import Sampler
+from ..tasks.progress import SILENT, Progress
+from ..tasks.samplers import Sampler, check_ways
 from . import registry
 from .backbones.loading import LoadedBackbone, find_weights, load_backbone
 from .config import RunConfig
@@ -93,8 +93,12 @@ class Plan:
         )
 
 
-def make_plan(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     """Look up every name of a config.
+
+    Args:
+        config: what is asked for.
+        progress: told which of a weights file's tensors the backbone took.
 
     Raises:
         UsageError: an unknown name or parameter, or a value of the wrong type; one line with the nearest right one.
@@ -105,10 +109,10 @@ def make_plan(config: RunConfig) -> Plan:
     dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
     sampling = sampling_of(config)
     config = with_sampling(config, sampling)
+    check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
     method, method_section = make_method(config.method, config.settings_of("method"))
-    registry.find("backbones", config.backbone)
     weights = find_weights(config.backbone, config.weights, config.dataset)
-    backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights)
+    backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress)
     return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, sampling)
 
 

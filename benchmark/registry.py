@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +40,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "backbones": {
         "conv4": "fewbench.benchmark.backbones.conv4:Conv4",
+        "resnet12": "fewbench.benchmark.backbones.resnet12:ResNet12",
+        "timm:NAME": "fewbench.benchmark.backbones.timm_backbone:TimmBackbone",  # whatever NAME is
+        "wrn-28-10": "fewbench.benchmark.backbones.wide_resnet:WideResNet",
     },
 }
 BASES = {
@@ -82,7 +85,7 @@ def entries(kind: str) -> dict[str, Entry]:
 
 
 def find(kind: str, name: str) -> Entry:
-    """The entry of a name or of a `file.py:Class`.
+    """The entry of a name, of one of a family (`timm:NAME`), or of a `file.py:Class`.
 
     Raises:
         UsageError: nothing is registered under that name, or the file does not exist.
@@ -95,9 +98,22 @@ def find(kind: str, name: str) -> Entry:
     if name.endswith(".py"):
         raise UsageError(f"{kind.removesuffix('s')} {name}: name the class in the file too, as {name}:Class")
     known = entries(kind)
+    if _family(name) in known:
+        return replace(known[_family(name)], name=name)
     if name not in known:
         raise UsageError(f"unknown {kind.removesuffix('s')} '{name}'; {did_you_mean(name, known)} (bench list {kind})")
     return known[name]
+
+
+def knows(kind: str, name: str) -> bool:
+    """Whether a name is registered, or belongs to a registered family."""
+    return name in entries(kind) or _family(name) in entries(kind)
+
+
+def _family(name: str) -> str:
+    """What a family that takes `name` is registered as; "" for a name without a colon."""
+    family, colon, _ = name.partition(":")
+    return f"{family}:NAME" if colon else ""
 
 
 def load(entry: Entry) -> type:

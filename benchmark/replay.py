@@ -108,7 +108,7 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
 
     Args:
         options: what the user names of the options of `RunConfig`. With a record, weights, testbed, and the file of a plug-in
-            method or dataset say where those of the record are.
+            method, backbone or dataset say where those of the record are.
         settings: parameters of the dataset and sampler, as `dataset.name` or `sampler.name`.
         record: says the rest.
 
@@ -123,7 +123,7 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
     recorded = _options_of(record)
     for name, value in options.items():
         # A plug-in's file is recorded without its folder, and of weights and testbeds there is a hash to be checked.
-        named = Path(value).name if name in ("dataset", "method") else value
+        named = Path(value).name if name in ("backbone", "dataset", "method") else value
         if name not in ("weights", "testbed") and named != recorded.get(name):
             raise UsageError(f"--{name} {value}: the record has {recorded.get(name, 'varying ' + name)}; leave the option out")
     for name in settings.keys() & recorded["settings"].keys():
@@ -172,7 +172,7 @@ def replay(config: RunConfig, index: int, record: RunRecord | None, progress: Pr
     """
     if record is not None and index >= record.n_episodes:
         raise UsageError(f"--index {index}: the record has {record.n_episodes} episodes, counted from 0")
-    plan = None if record is None else make_plan(config)  # finds the weights before anything is prepared
+    plan = None if record is None else make_plan(config, progress)  # finds the weights before anything is prepared
     task = open_task(config, progress)
     episode = task.episode(index)
     if plan is None or record is None:

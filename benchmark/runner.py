@@ -56,7 +56,7 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     """Evaluate one method on one task; see `fewbench.benchmark.run`."""
     started = time.perf_counter()
     choose_device(config.device)  # refused even where the record is there already
-    plan = make_plan(config)
+    plan = make_plan(config, progress)
     path = plan.path()
     if path.exists() and not config.overwrite:
         record = _finished(path, plan, progress)

@@ -80,9 +80,9 @@ class Backbone(ABC):
         """Names of the parameters that differ from their defaults."""
         return [p.name for p in parameters_of(type(self)) if getattr(self, p.name) != p.default]
 
-    @property
-    def hub_weights(self) -> str | None:
-        """Name of the pretrained weights that are fetched where none are given, None where there are none."""
+    @classmethod
+    def hub_weights(cls, name: str) -> str | None:
+        """What the pretrained weights of `name` are called that are fetched where none are given; None: there are none."""
         return None
 
     def code_version(self) -> str:

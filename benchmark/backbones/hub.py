@@ -52,5 +52,5 @@ def _check_reachable(repository: str, owner: str) -> None:
 
 
 def _message(repository: str, owner: str, what: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [""])[0][:120]
+    reason = (str(error).splitlines() or [""])[0].partition(". ")[0]
     return f"{owner}: the weights {repository} {what} ({type(error).__name__}: {reason}); pass a file with --weights FILE"

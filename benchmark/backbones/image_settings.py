@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -33,25 +33,29 @@ def changed_by(preprocess: Preprocess, settings: Mapping[str, Any], owner: str) 
     Raises:
         UsageError: a value is out of range.
     """
-    typed = {name: _number(name, value, owner) if name in ("channels", "size") else _numbers(name, value, owner)
-             for name, value in settings.items()}
-    channels = typed.get("channels", preprocess.channels)
+    whole = {name: _whole(name, settings[name], owner) for name in ("channels", "size") if name in settings}
+    lists = {name: _numbers(name, settings[name], owner) for name in ("mean", "std") if name in settings}
+    channels, size = whole.get("channels", preprocess.channels), whole.get("size", preprocess.size)
     if channels not in (1, 3):
         raise UsageError(f"{owner}: channels={channels}: 1 or 3")
-    statistics = {}
-    for name, default in (("mean", preprocess.mean), ("std", preprocess.std)):
-        values = typed.get(name, list(default))
-        if name not in typed and len(values) != channels:
-            values = [sum(values) / len(values)]  # of colours for grey
+    for name, values in lists.items():
         if len(values) not in (1, channels):
             raise UsageError(f"{owner}: {name}={settings[name]}: one number or {channels}, one a channel")
-        statistics[name] = tuple(values * (channels // len(values)))
-    if min(statistics["std"]) <= 0:
+    if min(lists.get("std", [1.0])) <= 0:
         raise UsageError(f"{owner}: std={settings['std']}: above 0")
-    return Preprocess(channels, typed.get("size", preprocess.size), statistics["mean"], statistics["std"]), typed
+    mean, std = (
+        _a_channel(lists.get(name, default), channels) for name, default in (("mean", preprocess.mean), ("std", preprocess.std))
+    )
+    recorded = {**whole, **{name: values[0] if len(values) == 1 else values for name, values in lists.items()}}
+    return Preprocess(channels, size, mean, std), recorded
 
 
-def _number(name: str, value: Any, owner: str) -> int:
+def _a_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """As many numbers as channels; grey gets the mean of the colours'."""
+    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def _whole(name: str, value: Any, owner: str) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):

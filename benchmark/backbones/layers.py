@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from torch import Generator, nn
-from torch.nn.utils import skip_init
+
+
+class _Convolution(nn.Conv2d):
+    """A convolution whose weights are left to its maker."""
+
+    def reset_parameters(self) -> None:
+        """Do nothing: torch's initialisation would draw from the global generator."""
 
 
 def convolution(inputs: int, outputs: int, kernel: int, generator: Generator, stride: int = 1, slope: float = 0.0) -> nn.Conv2d:
@@ -20,8 +26,6 @@ def convolution(inputs: int, outputs: int, kernel: int, generator: Generator, st
         stride: of the convolution.
         slope: of the leaky rectifier that follows, for the gain √(2 / (1 + slope²)); 0 for ReLU.
     """
-    # skip_init: torch's own initialisation would draw from the global generator.
-    layer = skip_init(nn.Conv2d, inputs, outputs, kernel_size=kernel, stride=stride, padding=kernel // 2, bias=False)
-    assert isinstance(layer, nn.Conv2d)
+    layer = _Convolution(inputs, outputs, kernel_size=kernel, stride=stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, a=slope, mode="fan_out", nonlinearity="leaky_relu", generator=generator)
     return layer

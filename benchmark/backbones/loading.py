@@ -1,12 +1,15 @@
 """Weights: finding them, loading them, and what is known about how they were made.
 
-Weights are a safetensors file with a JSON file of the same name beside it (the sidecar): which backbone with which
-parameters, how images are made ready for it, what it was pretrained on, and the command that made it.
+Weights of our own are a safetensors file with a JSON file of the same name beside it (the sidecar): which backbone with which
+parameters, how images are made ready for it, what it was pretrained on, and the command that made it. Of weights without a
+sidecar nothing is known: they count as external.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,23 @@ from torch import Generator, nn
 
 from ...tasks.errors import UsageError, UserError, did_you_mean
 from ...tasks.files import sha256_of, write_atomically
-from ...tasks.parameters import build, parameters_of
+from ...tasks.parameters import parameters_of
+from ...tasks.progress import SILENT, Progress
 from .. import registry
+from ..record_schema import problem
+from . import image_settings
 from .base import Backbone, Preprocess, feature_width
+from .matching import NEEDED, fill
+from .weights_file import read_tensors
 
 SHIPPED = Path(__file__).parent / "weights"
+UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # pretraining of weights without a sidecar
+SIDECAR = {
+    "backbone": str,
+    "backbone_parameters": dict,
+    "preprocess": {"channels": int, "size": int, "mean": list, "std": list},
+    "pretraining": {"dataset": str, "recipe": str, "external": bool},
+}
 
 
 @dataclass(frozen=True)
@@ -27,21 +42,21 @@ class LoadedBackbone:
     """A network with its weights, in evaluation mode, on its device.
 
     Attributes:
-        name: registered name.
-        parameters: of the architecture.
-        defaults: what the parameters are when nothing is said.
+        name: registered name, or `file.py:Class`.
+        parameters: of the architecture, and what was set of the preprocessing.
+        changed: names of the parameters that differ from their defaults.
         module: float [B, C, H, W] → features [B, D].
         preprocess: makes stored images ready for it.
         feature_dim: D.
-        weights: name of the weights.
-        weights_sha256: of the safetensors file.
+        weights: name of the weights; those of a hub have the name of their repository.
+        weights_sha256: of the weights file.
         pretraining: what the weights have seen, from the sidecar.
-        source_sha256: of the code that defines the network.
+        source_sha256: of the code that defines the network, with the version of the package that it comes from.
     """
 
     name: str
     parameters: dict[str, Any]
-    defaults: dict[str, Any]
+    changed: list[str]
     module: nn.Module
     preprocess: Preprocess
     feature_dim: int
@@ -55,22 +70,39 @@ class LoadedBackbone:
         return {
             "name": self.name,
             "parameters": self.parameters,
-            "changed": [name for name, default in self.defaults.items() if self.parameters[name] != default],
+            "changed": self.changed,
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,
             "pretraining": self.pretraining,
+            "preprocess": {**asdict(self.preprocess), "mean": [*self.preprocess.mean], "std": [*self.preprocess.std]},
             "tune": "none",
             "feature_dim": self.feature_dim,
         }
 
 
-def find_weights(backbone: str, weights: str | None, dataset: str) -> Path:
-    """The safetensors file that `--weights` means; without it, the shipped weights pretrained on the dataset.
+def make_backbone(name: str, settings: Mapping[str, Any]) -> Backbone:
+    """The backbone that the user calls `name`, without a network.
+
+    Raises:
+        UsageError: an unknown name or parameter.
+        UserError: a plug-in does not import.
+    """
+    return registry.load(registry.find("backbones", name)).from_name(name, settings)
+
+
+def find_weights(backbone: str, weights: str | None, dataset: str) -> Path | None:
+    """The file that `--weights` means; without it, the shipped weights pretrained on the dataset.
+
+    Returns:
+        The file, or None for the pretrained weights of the backbone's hub.
 
     Raises:
         UsageError: there is no such file, or none is shipped for this backbone and dataset.
     """
-    shipped = shipped_weights()
+    cls: type[Backbone] = registry.load(registry.find("backbones", backbone))
+    shipped, hub = shipped_weights(), cls.hub_weights(backbone)
+    if hub is not None and weights in (None, hub):
+        return None
     if weights is None:
         weights = f"{backbone}-{dataset}"
         if weights not in shipped:
@@ -96,50 +128,75 @@ def sidecar(weights: Path) -> dict[str, Any]:
     """What is known about a weights file.
 
     Raises:
-        UserError: there is no readable JSON file beside it.
+        UserError: the JSON file beside it is not there, not readable, or lacks something.
     """
     path = weights.with_suffix(".json")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"--weights {weights}: needs its description {path.name} beside it ({error})") from error
+        raise UserError(f"--weights {weights}: its description {path.name} cannot be read ({error})") from error
+    found = problem(content, SIDECAR, path.name)
+    if found:
+        raise UserError(f"--weights {weights}: its description is not complete: {found}")
+    return content
 
 
-def load_backbone(name: str, settings: dict[str, Any], weights: Path) -> LoadedBackbone:
+def load_backbone(name: str, settings: dict[str, Any], weights: Path | None, progress: Progress = SILENT) -> LoadedBackbone:
     """Build a network and fill in weights.
 
-    Raises:
-        UserError: the file is no safetensors file, is truncated, or belongs to another architecture.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    Args:
+        name: registered name, `timm:MODEL` or `file.py:Class`.
+        settings: parameters of the network; for weights without a sidecar also size, channels, mean and std of the images.
+        weights: a safetensors or PyTorch file; None takes the pretrained weights of the backbone's hub.
+        progress: told what matched, where that is not everything or nothing is known about the file.
 
-    about = sidecar(weights)
-    if about["backbone"] != name:
-        raise UsageError(f"--weights {weights.name} belong to backbone {about['backbone']}, not {name}")
-    cls = registry.load(registry.find("backbones", name))
-    backbone: Backbone = build(cls, {**about["backbone_parameters"], **settings}, f"backbone {name}")
-    preprocess = Preprocess.from_json(about["preprocess"])
-    module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(0))
-    try:
-        module.load_state_dict(load_file(weights))
-    except SafetensorError as error:
-        raise UserError(f"--weights {weights.name} is not a whole safetensors file: {error}") from error
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--weights {weights.name} do not fit backbone {name}: {reason}") from error
+    Raises:
+        UserError: the file is no weights file, is truncated, or belongs to another architecture; the hub cannot be reached.
+    """
+    entry = registry.find("backbones", name)
+    cls: type[Backbone] = registry.load(entry)
+    owner = f"backbone {name}"
+    of_images, of_network = image_settings.apart(settings, {parameter.name for parameter in parameters_of(cls)})
+    if weights is not None and weights.with_suffix(".json").is_file():
+        about = sidecar(weights)
+        if Path(about["backbone"]).name != entry.name:
+            raise UsageError(f"--weights {weights.name} belong to backbone {about['backbone']}, not {name}")
+        for setting in of_images:
+            raise UsageError(f"{owner}: backbone.{setting} cannot be set, the description of {weights.name} says it")
+        backbone = cls.from_name(name, {**about["backbone_parameters"], **of_network})
+        preprocess, pretraining, needed = Preprocess.from_json(about["preprocess"]), about["pretraining"], 1.0
+    else:
+        backbone = cls.from_name(name, of_network)
+        preprocess, of_images = image_settings.changed_by(backbone.preprocess(), of_images, owner)
+        pretraining, needed = UNKNOWN, NEEDED
+    if weights is None:
+        module, sha256 = backbone.build_from_hub(preprocess.channels)
+        progress.say(f"{owner}: pretrained weights {cls.hub_weights(name)}")
+    else:
+        module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(0))
+        said = fill(module, read_tensors(weights), weights.name, name, needed)
+        sha256 = sha256_of(weights)
+        if needed < 1:
+            progress.say(said)
+    module = module.eval().requires_grad_(False)
     return LoadedBackbone(
-        name=name,
-        parameters=asdict(backbone),
-        defaults={parameter.name: parameter.default for parameter in parameters_of(cls)},
-        module=module.eval().requires_grad_(False),
+        name=entry.name,
+        parameters={**backbone.parameters, **of_images},
+        changed=[*backbone.changed, *of_images],
+        module=module,
         preprocess=preprocess,
         feature_dim=feature_width(module, preprocess),
-        weights=weights.stem,
-        weights_sha256=sha256_of(weights),
-        pretraining=about["pretraining"],
-        source_sha256=registry.source_sha256(cls),
+        weights=cls.hub_weights(name) or "" if weights is None else weights.stem,
+        weights_sha256=sha256,
+        pretraining=pretraining,
+        source_sha256=_source_sha256(backbone),
     )
+
+
+def _source_sha256(backbone: Backbone) -> str:
+    """Of the backbone's code; a package whose code is not read counts with its version."""
+    source, version = registry.source_sha256(type(backbone)), backbone.code_version()
+    return hashlib.sha256(f"{source} {version}".encode()).hexdigest() if version else source
 
 
 def save_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:

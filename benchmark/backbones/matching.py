@@ -14,7 +14,7 @@ SHOWN = 3  # names listed in a line
 COUNTER = "num_batches_tracked"  # batch norm's step counter changes no feature and is often left out
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbone: str) -> str:
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbone: str, needed: float = NEEDED) -> str:
     """Copy tensors into a network where name and shape match.
 
     Matched are parameters and batch-norm statistics. A name that the network lacks is tried without its prefixes. Tensors of
@@ -26,12 +26,13 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbon
         tensors: by name.
         weights: the file, for the message.
         backbone: the network, for the message.
+        needed: share of tensors that have to match.
 
     Returns:
         One line that says what matched and what did not.
 
     Raises:
-        UserError: fewer than 90 % match; the line lists the first misses.
+        UserError: fewer match; the line lists the first misses.
     """
     own = {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTER)}
     given = _renamed(tensors, own, weights)
@@ -41,10 +42,10 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbon
     foreign = [name for name in unused if _part(name) in parts]
     misses = [_miss(name, value, given.get(name)) for name, value in own.items() if name not in fitting]
     misses += [f"{name} is in the file alone" for name in foreign]
-    if len(fitting) < NEEDED * (len(own) + len(foreign)):
+    if len(fitting) < needed * (len(own) + len(foreign)):
         raise UserError(
             f"--weights {weights} do not fit backbone {backbone}: {len(fitting)} of {len(own) + len(foreign)} tensors match, "
-            f"{100 * NEEDED:.0f} % are needed; {_listed(misses)}"
+            f"{100 * needed:.0f} % are needed; {_listed(misses)}"
         )
     module.load_state_dict(fitting, strict=False)
     said = f"weights {weights}: {len(fitting)} of {len(own)} tensors of {backbone} match"

@@ -7,6 +7,8 @@ configuration. Images are resized to that size as a whole (bilinear), not croppe
 
 from __future__ import annotations
 
+import ast
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,6 +16,7 @@ from typing import Any, ClassVar
 import timm
 import torch
 from timm.data.config import resolve_data_config
+from timm.models import PretrainedCfg
 from torch import Generator, nn
 
 from ...tasks.errors import UsageError, did_you_mean
@@ -46,11 +49,16 @@ class TimmBackbone(Backbone):
         Raises:
             UsageError: timm has no such model, or an argument is one that fewbench gives.
         """
-        if not timm.is_model(model):
+        architecture, dot, _ = model.partition(".")
+        if not timm.is_model(architecture):
             near = did_you_mean(model, timm.list_models())
             # timm has more than a thousand models: too many for a line
             hint = near if near.startswith("did") else "python -c 'import timm; print(*timm.list_models())' lists them"
             raise UsageError(f"backbone timm:{model}: timm {timm.__version__} has no such model; {hint}")
+        if dot and model not in (tagged := timm.list_pretrained(f"{architecture}.*")):
+            raise UsageError(
+                f"backbone timm:{model}: timm has no such weights of {architecture}; {did_you_mean(model, tagged)}"
+            )
         for name in arguments or {}:
             if name in RESERVED:
                 raise UsageError(f"backbone timm:{model}: backbone.{name} cannot be set, fewbench gives timm its value")
@@ -72,10 +80,10 @@ class TimmBackbone(Backbone):
         """All of them."""
         return list(self.arguments)
 
-    @property
-    def hub_weights(self) -> str | None:
+    @classmethod
+    def hub_weights(cls, name: str) -> str | None:
         """The repository of the model's pretrained weights, None where timm knows none."""
-        about = timm.get_pretrained_cfg(self.model, allow_unregistered=True)
+        about = cls.from_name(name, {})._about()
         return about.hf_hub_id if about else None
 
     def code_version(self) -> str:
@@ -88,7 +96,7 @@ class TimmBackbone(Backbone):
         Raises:
             UsageError: the model's images are not square.
         """
-        about = timm.get_pretrained_cfg(self.model, allow_unregistered=True)
+        about = self._about()
         data = resolve_data_config({}, pretrained_cfg=about.to_dict() if about else {})
         channels, height, width = data["input_size"]
         if height != width:
@@ -110,7 +118,7 @@ class TimmBackbone(Backbone):
         Raises:
             UserError: the hub cannot be reached or has no weights.
         """
-        about = timm.get_pretrained_cfg(self.model, allow_unregistered=True)
+        about = self._about()
         assert about is not None and about.hf_hub_id
         repository, _, revision = about.hf_hub_id.partition("@")
         files = (about.hf_hub_filename,) if about.hf_hub_filename else FILES
@@ -121,14 +129,18 @@ class TimmBackbone(Backbone):
             module = self._create(channels, pretrained=True, pretrained_cfg_overlay=overlay)
         return module, sha256_of(path)
 
+    def _about(self) -> PretrainedCfg | None:
+        return timm.get_pretrained_cfg(self.model, allow_unregistered=True)
+
     def _create(self, channels: int, **given: Any) -> nn.Module:
         try:
             module = timm.create_model(self.model, num_classes=0, in_chans=channels, **self.arguments, **given)
         except (AssertionError, AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"backbone timm:{self.model} is not made by timm: {type(error).__name__}: {reason}") from error
-        if isinstance(getattr(module, "pretrained_cfg", None), dict):
-            module.pretrained_cfg.pop("state_dict", None)  # a second copy of the weights
+        about = getattr(module, "pretrained_cfg", None)
+        if isinstance(about, dict):
+            about.pop("state_dict", None)  # a second copy of the weights
         return module
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pytorch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a damaged file torch warns before it fails
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except pickle.UnpicklingError as error:
@@ -64,5 +67,5 @@ def _read_pytorch(path: Path) -> Any:
             "save its state dict alone: torch.save(model.state_dict(), FILE)"
         ) from error
     except Exception as error:  # a damaged file: what torch's reader stumbles over is anything from EOFError to KeyError
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"--weights {path.name} is not a whole PyTorch file: {type(error).__name__}: {reason}") from error
+        reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
+        raise UserError(f"--weights {path.name} is not a whole PyTorch file: {reason}") from error

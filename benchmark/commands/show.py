@@ -36,7 +36,7 @@ def _show_entry(name: str, kinds: list[str]) -> None:
     from .terminal import print_table
 
     is_file = ".py:" in name
-    found = [kind for kind in kinds if is_file or name in registry.entries(kind)]
+    found = [kind for kind in kinds if is_file or registry.knows(kind, name)]
     if not found:
         known = [known for kind in kinds for known in registry.entries(kind)]
         raise UsageError(f"nothing is called '{name}'; {did_you_mean(name, known)}")
@@ -48,12 +48,36 @@ def _show_entry(name: str, kinds: list[str]) -> None:
         value = getattr(cls, label, "")
         if value != "":
             typer.echo(f"{label}: {value}")
+    if entry.kind == "backbones":
+        typer.echo(_network(name))
     rows = [[p.name, p.type_name, str(p.default), p.help] for p in parameters_of(cls)]
     typer.echo("")
     if rows:
         print_table(("parameter", "type", "default", "meaning"), rows)
     else:
-        typer.echo("no parameters")
+        typer.echo(getattr(cls, "open_parameters", "") or "no parameters")
+
+
+def _network(name: str) -> str:
+    """The size of a backbone with its defaults, and what it makes of an image."""
+    from torch import Generator
+
+    from ..backbones.base import feature_width
+    from ..backbones.loading import make_backbone
+
+    backbone = make_backbone(name, {})
+    preprocess = backbone.preprocess()
+    module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(0)).eval()
+    count = sum(parameter.numel() for parameter in module.parameters())
+    statistics = "; ".join(
+        f"{label} {', '.join(f'{value:g}' for value in values)}"
+        for label, values in (("mean", preprocess.mean), ("std", preprocess.std))
+    )
+    return (
+        f"network parameters: {count:,}\n"
+        f"features: {feature_width(module, preprocess)} of an image of {preprocess.size}×{preprocess.size} pixels\n"
+        f"images without a description of the weights: {preprocess.channels} channels; {statistics}"
+    )
 
 
 def _show_record(path: Path) -> None:
@@ -63,12 +87,13 @@ def _show_record(path: Path) -> None:
     record = load_record(path)
     task, accuracy, timing = record.task, record.accuracy, record.timing
     apart, bootstrap = accuracy["without_replacement"], accuracy["bootstrap"]
-    pretraining = record.backbone["pretraining"]
+    pretraining, commit = record.backbone["pretraining"], record.fewbench["git_commit"] or "unknown"
+    external = ", external" if pretraining and pretraining["external"] else ""
     rows = [
         ["status", record.status],
         ["method", f"{record.method_name} {record.method['parameters'] or ''}"],
         ["backbone", f"{record.backbone_name}, weights {record.backbone['weights']}"],
-        ["pretraining", f"{pretraining['recipe']} on {pretraining['dataset']}" if pretraining else "none"],
+        ["pretraining", f"{pretraining['recipe']} on {pretraining['dataset']}{external}" if pretraining else "none"],
         [
             "task",
             f"{task['dataset']} {task['split']}, {task['ways']}-way {task['shots']}-shot, {task['queries']} queries a class",
@@ -90,7 +115,7 @@ def _show_record(path: Path) -> None:
             "seconds",
             f"{timing['total_seconds']} (encoding {timing['encode_seconds']}, classifying {timing['classify_seconds']})",
         ],
-        ["made", f"{timing['started_utc']} by fewbench {record.fewbench['version']}, commit {record.fewbench['git_commit']}"],
+        ["made", f"{timing['started_utc']} by fewbench {record.fewbench['version']}, commit {commit}"],
         ["command", " ".join(record.argv)],
         ["episodes sha256", task["episodes_sha256"]],
     ]

@@ -25,7 +25,7 @@ from ...tasks.progress import Progress
 from ...tasks.samplers import UniformSampler
 from .. import registry
 from ..backbones.base import Backbone, Preprocess, feature_width
-from ..backbones.loading import save_weights
+from ..backbones.loading import make_backbone, save_weights
 from ..device import choose_device
 from ..evaluation import Source, evaluate_batch
 from ..feature_table import FeatureTable
@@ -86,7 +86,7 @@ def pretrain(config: PretrainConfig, output: Path, progress: Progress) -> Path:
     """
     device, code = choose_device(config.device), code_version()
     dataset: Dataset = build(registry.load(registry.find("datasets", config.dataset)), {}, config.dataset)
-    backbone: Backbone = build(registry.load(registry.find("backbones", config.backbone)), {}, config.backbone)
+    backbone = make_backbone(config.backbone, {})
     train, val = dataset.split("train", progress), dataset.split("val", progress)
     preprocess = _preprocess(train)
     generator = Generator(device).manual_seed(config.seed)
@@ -223,7 +223,7 @@ def _about(
 ) -> dict[str, Any]:
     return {
         "backbone": config.backbone,
-        "backbone_parameters": asdict(backbone),
+        "backbone_parameters": backbone.parameters,
         "preprocess": asdict(preprocess),
         "pretraining": {
             "dataset": config.dataset,

@@ -6,6 +6,8 @@ import torch
 from torch.nn import functional
 
 from fewbench.benchmark.backbones.base import Preprocess, feature_width
+from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.tasks.errors import UsageError, UserError
 
 COLOUR = Preprocess(channels=3, size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 GREY = Preprocess(channels=1, size=8, mean=(0.0,), std=(1.0,))
@@ -63,3 +65,25 @@ def test_it_comes_back_from_json():
 
 def test_the_feature_width_is_found():
     assert feature_width(torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten()), COLOUR) == 5 * 6 * 6
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (torch.nn.Conv2d(1, 2, 3), r"^the backbone takes no images of 8×8 pixels \(.*channels.*\); set backbone\.size$"),
+        (torch.nn.Conv2d(3, 2, 3), r"^the backbone gives \[1, 2, 6, 6\] for one image, not features \[1, D\]$"),
+    ],
+)
+def test_a_network_without_features_is_told(module: torch.nn.Module, message: str):
+    with pytest.raises(UserError, match=message) as caught:
+        feature_width(module, COLOUR)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_backbone_says_its_parameters_and_which_were_changed():
+    assert Conv4.from_name("conv4", {}).parameters == {"width": 64} and Conv4.from_name("conv4", {}).changed == []
+    changed = Conv4.from_name("conv4", {"width": "32"})
+    assert changed.parameters == {"width": 32} and changed.changed == ["width"]
+    assert Conv4.hub_weights("conv4") is None
+    with pytest.raises(UsageError, match="backbone conv4 has no parameter 'depth'"):
+        Conv4.from_name("conv4", {"depth": "3"})

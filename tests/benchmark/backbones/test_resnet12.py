@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from fewbench.benchmark.backbones.resnet12 import ResNet12
+from fewbench.tasks.errors import UsageError
+
+
+def build(channels: int = 3, size: int = 84, seed: int = 0) -> torch.nn.Module:
+    return ResNet12().build(channels, size, torch.Generator().manual_seed(seed)).eval()
+
+
+def test_84_pixels_give_640_features():
+    module = build()
+    with torch.no_grad():
+        features = module(torch.rand(1, 3, 84, 84))
+        assert features.shape == (1, 640) and features.std() > 0
+        assert module[:4](torch.rand(1, 3, 84, 84)).shape == (1, 640, 5, 5)  # type: ignore[index]
+
+
+def test_it_has_the_parameters_of_the_paper():
+    expected, inputs = 0, 1
+    for width in (64, 160, 320, 640):
+        # three 3 × 3 convolutions and a 1 × 1 beside them, each with scale and shift
+        expected += 9 * inputs * width + 2 * 9 * width * width + inputs * width + 4 * 2 * width
+        inputs = width
+    assert sum(parameter.numel() for parameter in build(channels=1).parameters()) == expected
+
+
+def test_layers_are_named_as_in_published_weights():
+    names = build().state_dict()
+    assert {"layer1.0.conv1.weight", "layer4.0.bn3.running_var", "layer2.0.downsample.0.weight"} <= names.keys()
+    assert len([name for name in names if not name.endswith("num_batches_tracked")]) == 4 * (3 * 5 + 5)
+
+
+def test_a_block_adds_its_shortcut():
+    module = build(size=16)
+    with torch.no_grad():
+        block = module[0][0]  # type: ignore[index]
+        block.bn3.weight.zero_()
+        x = torch.rand(1, 3, 16, 16)
+        expected = torch.nn.functional.max_pool2d(torch.nn.functional.leaky_relu(block.downsample(x), 0.1), 2)
+        torch.testing.assert_close(block(x), expected)
+    assert expected.min() < 0
+
+
+def test_initial_weights_depend_on_the_generator_alone():
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = build(seed=3).state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    again, other = build(seed=3).state_dict(), build(seed=4).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["layer1.0.conv1.weight"], other["layer1.0.conv1.weight"])
+    deviation = first["layer4.0.conv2.weight"].std().item()
+    assert deviation == pytest.approx((2 / 1.01 / (9 * 640)) ** 0.5, rel=0.01)  # He et al., fan-out, slope 0.1
+
+
+def test_images_that_are_too_small_are_told():
+    with pytest.raises(UsageError, match=r"^backbone resnet12: images of 15 pixels are too small, it needs 16$"):
+        build(size=15)

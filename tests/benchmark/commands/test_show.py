@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fewbench.benchmark import RunConfig
+from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.benchmark.commands.main import app
+from fewbench.benchmark.runner import run
+from fewbench.tasks.errors import UsageError
+from fewbench.tasks.progress import SILENT
+
+
+def printed(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "features"),
+    [
+        ("conv4", "113,088", "1600 of an image of 84×84 pixels"),
+        ("resnet12", "12,424,320", "640 of an image of 84×84 pixels"),
+        ("timm:test_efficientnet", "99,196", "256 of an image of 160×160 pixels"),
+    ],
+)
+def test_a_backbone_is_shown_with_its_size_and_features(name: str, parameters: str, features: str):
+    shown = printed("show", "backbone", name)
+    assert shown.startswith(f"backbone {name} (from fewbench)\n")
+    assert f"network parameters: {parameters}\n" in shown and f"features: {features}\n" in shown
+
+
+def test_a_name_of_a_family_is_known_without_its_kind():
+    assert "any keyword argument of timm.create_model is a parameter" in printed("show", "timm:test_efficientnet")
+    with pytest.raises(UsageError, match=r"did you mean 'test_efficientnet'\?$"):
+        printed("show", "timm:test_eficientnet")
+    with pytest.raises(UsageError, match="nothing is called 'tim:resnet18'"):
+        printed("show", "tim:resnet18")
+
+
+def test_backbones_are_listed_with_the_family_of_timm():
+    listed = printed("list", "backbones")
+    assert "timm:NAME" in listed and "Any model of timm" in listed
+
+
+def test_a_record_of_foreign_weights_says_so(tiny: str, tmp_path: Path):
+    torch.save(Conv4(width=4).build(3, 16, torch.Generator()).state_dict(), tmp_path / "w.pt")
+    settings = {"backbone.width": 4, "backbone.size": 16}
+    config = RunConfig(dataset=tiny, weights=str(tmp_path / "w.pt"), settings=settings, episodes=5, output=tmp_path, queries=5)
+    shown = printed("show", str(run(config, SILENT).path))
+    assert "unknown on unknown, external" in shown
