@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,13 @@ def test_the_order_of_the_records_changes_nothing(make_record):
     expected = tables_of(records)
     random.Random(0).shuffle(records)
     assert tables_of(records) == expected
+
+
+def test_a_run_repeated_with_another_interval_has_one_row(make_record):
+    once = make_record([0.5, 0.6], name="a")
+    again, other = replace(once, config_sha256="0" * 64), make_record([0.5, 0.7], name="a")
+    assert shown([once, again]) == [[("a", "1")]]
+    assert len(shown([once, again, other])[0]) == 2
 
 
 @pytest.mark.parametrize(
