@@ -29,7 +29,7 @@ class SemanticParameters:
 
     alpha: float = parameter(0.3830, "how much nearness of classes counts; 0 is uniform")
     beta: float = parameter(100.0, "how much a class that was drawn often is avoided")
-    distances: str | None = parameter(None, "CSV matrix of class distances instead of the dataset's taxonomy")
+    distances: str | None = parameter(None, "CSV matrix, or open_clip:ARCH/TAG, instead of the dataset's taxonomy")
 
 
 # What the parameters of each sampler are read from.

@@ -13,6 +13,7 @@ from ..tasks.distances import jiang_conrath, read_matrix
 from ..tasks.parameters import build, parse_assignments
 from ..tasks.progress import SILENT, Progress
 from . import registry
+from .text_distances import SCHEME, text_distances
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,20 @@ def classes_of(name: str, assignments: list[str], split: str, with_images: bool,
 def class_distances(
     dataset: Dataset, split: str, class_ids: tuple[str, ...], counts: np.ndarray, matrix: str | None
 ) -> np.ndarray:
-    """Distances between the classes of a split, float64 [C, C]: from a CSV matrix, or Jiang-Conrath over the taxonomy.
+    """Distances between the classes of a split, float64 [C, C]: from a CSV matrix, a text tower, or the taxonomy.
 
     Args:
         dataset: whose taxonomy counts where `matrix` is None.
         split: train, val or test.
         class_ids: the split's classes.
         counts: images a class.
-        matrix: path of a CSV file.
+        matrix: path of a CSV file, or `open_clip:ARCH/TAG`: distances of the class names by its text tower.
 
     Raises:
         UserError: the matrix does not fit, or the dataset has no taxonomy.
     """
+    if matrix is not None and matrix.startswith(SCHEME):
+        return text_distances(matrix.removeprefix(SCHEME), [name for _, name in dataset.class_list(split)])
     if matrix is not None:
         return read_matrix(Path(matrix), class_ids)
     return jiang_conrath(dataset.taxonomy(split), class_ids, counts)

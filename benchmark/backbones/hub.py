@@ -10,7 +10,10 @@ from ...tasks.errors import UserError
 SECONDS = 5.0  # for the one question whether the hub is there
 
 
-def fetch(repository: str, revision: str | None, filenames: Sequence[str], owner: str) -> Path:
+CURE = "pass a file with --weights FILE"
+
+
+def fetch(repository: str, revision: str | None, filenames: Sequence[str], owner: str, cure: str = CURE) -> Path:
     """The first of several files that a repository has, from the cache where it is there.
 
     Args:
@@ -18,6 +21,7 @@ def fetch(repository: str, revision: str | None, filenames: Sequence[str], owner
         revision: a commit, tag or branch; None takes the newest, or the newest in the cache.
         filenames: in the order of preference.
         owner: who asks, for the message ("backbone timm:resnet18").
+        cure: how to do without, for the message.
 
     Raises:
         UserError: the hub cannot be reached, or has no such file; the line says how to do without.
@@ -29,18 +33,18 @@ def fetch(repository: str, revision: str | None, filenames: Sequence[str], owner
         cached = try_to_load_from_cache(repository, filename, revision=revision)
         if isinstance(cached, str):
             return Path(cached)
-    _check_reachable(repository, owner)
+    _check_reachable(repository, owner, cure)
     for filename in filenames:
         try:
             return Path(hf_hub_download(repository, filename, revision=revision))
         except EntryNotFoundError:
             continue
         except Exception as error:  # whatever the hub's client, its network library or the disk has to say
-            raise UserError(_message(repository, owner, "did not come from the hub", error)) from error
-    raise UserError(f"{owner}: the hub's {repository} has none of {', '.join(filenames)}; pass them with --weights FILE")
+            raise UserError(_message(repository, owner, "did not come from the hub", error, cure)) from error
+    raise UserError(f"{owner}: the hub's {repository} has none of {', '.join(filenames)}; {cure}")
 
 
-def _check_reachable(repository: str, owner: str) -> None:
+def _check_reachable(repository: str, owner: str, cure: str) -> None:
     """Ask once: the hub's own client asks again and again, for three quarters of a minute."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
@@ -48,9 +52,10 @@ def _check_reachable(repository: str, owner: str) -> None:
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS)
     except Exception as error:  # the client's network library differs between its versions, and so do its errors
-        raise UserError(_message(repository, owner, "are not in the cache, and the hub cannot be reached", error)) from error
+        what = "are not in the cache, and the hub cannot be reached"
+        raise UserError(_message(repository, owner, what, error, cure)) from error
 
 
-def _message(repository: str, owner: str, what: str, error: Exception) -> str:
+def _message(repository: str, owner: str, what: str, error: Exception, cure: str) -> str:
     reason = (str(error).splitlines() or [""])[0].partition(". ")[0]
-    return f"{owner}: the weights {repository} {what} ({type(error).__name__}: {reason}); pass a file with --weights FILE"
+    return f"{owner}: the weights {repository} {what} ({type(error).__name__}: {reason}); {cure}"

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 
-def distances(
+def write(
     name: Annotated[str, typer.Argument(help="Dataset (bench data list).")],
     output: Annotated[Path, typer.Option(help="CSV file: class ids as header row and first column.")],
     split: Annotated[str, typer.Option(help="Class split: train, val or test.")] = "test",
+    distances: Annotated[str | None, typer.Option(help="open_clip:ARCH/TAG instead of the taxonomy.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter of the dataset, name=value.")] = None,
 ) -> None:
-    """Write the Jiang-Conrath distances between the classes of a split; needs the class list alone, not the images.
+    """Write the distances between the classes of a split; needs the class list alone, not the images.
 
     Example: bench data distances mini-imagenet --split test --output distances.csv
     """
@@ -22,5 +23,5 @@ def distances(
     from ..split_classes import class_distances, classes_of
 
     chosen = classes_of(name, set_ or [], split, with_images=False)
-    write_matrix(output, chosen.class_ids, class_distances(chosen.dataset, split, chosen.class_ids, chosen.counts, None))
+    write_matrix(output, chosen.class_ids, class_distances(chosen.dataset, split, chosen.class_ids, chosen.counts, distances))
     typer.echo(output)

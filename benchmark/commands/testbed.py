@@ -29,7 +29,7 @@ def make(
     alpha: Annotated[float, typer.Option(help="How much nearness of classes counts; 0 is uniform.")] = 0.3830,
     beta: Annotated[float, typer.Option(help="How much a class that was drawn often is avoided.")] = 100.0,
     seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
-    distances: Annotated[str | None, typer.Option(help="CSV matrix of class distances instead of the taxonomy.")] = None,
+    distances: Annotated[str | None, typer.Option(help="CSV matrix, or open_clip:ARCH/TAG, instead of the taxonomy.")] = None,
     classes_only: Annotated[bool, typer.Option("--classes-only", help="Draw classes without images.")] = False,
     set_: Annotated[list[str] | None, SET] = None,
 ) -> None:
