@@ -8,12 +8,13 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..tasks.errors import UsageError, did_you_mean
 from ..tasks.parameters import convert
 
-GRID = {"method", "ways", "shots", "queries", "dataset", "split", "sampler", "backbone", "weights", "seed"}
+# Options of which several values make a grid.
+GRID = frozenset("method ways shots queries dataset split sampler backbone weights checkpoint tune seed".split())
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 
 
@@ -33,6 +34,12 @@ class RunConfig:
         testbed: file with a fixed list of tasks, used instead of a sampler; it says ways, shots and queries.
         backbone: a registered name.
         weights: name of shipped weights or a file; None takes those pretrained on the dataset's train classes.
+        checkpoint: file of `bench train`, with backbone and all that the method learned; says the backbone and weights.
+        tune: what an adapting method may move: none, norm, head, last-block, lora or full; None: head for
+            those, none for others.
+        batch_size: images encoded at once; None finds a number that fits.
+        precision: of encoding: fp32, tf32, bf16 or fp16.
+        compile: encode through torch.compile.
         seed: of the task; 0 ≤ seed < 2⁶⁴.
         settings: parameters as name → value; `dataset.`, `backbone.` or `sampler.` before a name says whose, else the method's.
         device: auto, cpu or cuda (or cuda:1, …).
@@ -54,6 +61,11 @@ class RunConfig:
     testbed: Path | None = None
     backbone: str = "conv4"
     weights: str | None = None
+    checkpoint: str | None = None
+    tune: str | None = None
+    batch_size: int | None = None
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"

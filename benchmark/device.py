@@ -1,10 +1,11 @@
-"""Which device a run uses."""
+"""Which device a run uses, and what it is called."""
 
 from __future__ import annotations
 
 import torch
 
 from ..tasks.errors import UsageError
+from .provenance import processor
 
 
 def choose_device(name: str) -> torch.device:
@@ -24,3 +25,8 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name}: only cpu and cuda are supported; take --device auto")
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a GPU, or of the processor as far as the system tells."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()

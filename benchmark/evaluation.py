@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .feature_table import FeatureTable
 # grid makes an interrupted run end in the same bits as an undisturbed one.
 CHUNK = 64
 IMAGE_CHUNK = 4
+Inputs = Literal["features", "images"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Source:
         backbone: for methods on images.
         class_names: of the split.
         train_mean: float [D], for methods that use it.
+        tune: what an adapting method may move.
+        learned: what the method learned beside the backbone, for methods that have such a part.
     """
 
     device: torch.device
@@ -47,6 +50,13 @@ class Source:
     backbone: nn.Module | None = None
     class_names: tuple[str, ...] = ()
     train_mean: Tensor | None = None
+    tune: str = "none"
+    learned: nn.Module | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What its rows hold."""
+        return "images" if self.table is None else "features"
 
     def rows(self, index: np.ndarray) -> Tensor:
         """What rows [E, R] hold: features [E, R, D] or images [E, R, C, H, W]."""
@@ -73,6 +83,8 @@ def fill(batch: EpisodeBatch, seeds: np.ndarray, source: Source, method: Method)
         class_names=names,
         train_mean=source.train_mean if method.uses_train_mean else None,
         backbone=source.backbone,
+        tune=source.tune,
+        learned=source.learned,
     )
 
 
@@ -186,7 +198,7 @@ def evaluate(
         stop: one past the last.
         report: called after each chunk with its episodes and their accuracies [E].
     """
-    chunk = chunk_size(method)
+    chunk = chunk_size(source.inputs)
     per_draw = max(1, 1024 // chunk)  # drawing is cheaper many chunks at a time
     for begin in range(start, stop, per_draw * chunk):
         drawn = sampler.draw(begin, min(begin + per_draw * chunk, stop))
@@ -196,14 +208,14 @@ def evaluate(
             report(batch, accuracies(method, name, batch, seeds[i : i + chunk], source))
 
 
-def chunk_size(method: Method) -> int:
+def chunk_size(inputs: Inputs) -> int:
     """Episodes that a method sees at once."""
-    return CHUNK if method.inputs == "features" else IMAGE_CHUNK
+    return CHUNK if inputs == "features" else IMAGE_CHUNK
 
 
 def evaluate_batch(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
     """Accuracies [E] of a given batch, chunk by chunk."""
-    chunk = chunk_size(method)
+    chunk = chunk_size(source.inputs)
     return np.concatenate(
         [accuracies(method, name, batch[i : i + chunk], seeds[i : i + chunk], source) for i in range(0, len(batch), chunk)]
     )

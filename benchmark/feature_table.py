@@ -16,14 +16,18 @@ import torch
 from torch import Tensor
 
 from ..tasks.datasets.base import Split
+from ..tasks.datasets.resumable import alone, resumable_folder
 from ..tasks.datasets.store import stamp
-from ..tasks.files import cache_root, folder_at_once, remove_folder
+from ..tasks.files import cache_root
 from ..tasks.progress import Progress
-from .backbones import encoding
+from .backbones.encoding import DEFAULT, VERSION, Encoding
 from .backbones.loading import LoadedBackbone
+from .device import device_name
+from .feature_file import FEATURES, write_features
+from .mapped_rows import RowFile, chunks
 from .records import file_safe
 
-FEATURES, ABOUT = "features.npy", "features.json"
+ABOUT = "features.json"
 IN_MEMORY = 2**30  # bytes; a larger table is read from the disk, episode by episode
 
 
@@ -32,78 +36,135 @@ class FeatureTable:
     """Features of one split.
 
     Attributes:
-        features: float32 [n, D], memory-mapped.
+        features: float32 or float16 [n, D], memory-mapped.
         device: where episodes are wanted.
         resident: the same on `device`, when it is small enough to be held there.
+        encoded: how they were made: `images`, `seconds`, `device`, `device_name` and `precision`; None where nobody noted it.
+        file: where rows are looked up that are not resident; None takes them from `features`.
     """
 
     features: np.ndarray
     device: torch.device
     resident: Tensor | None
+    encoded: dict[str, Any] | None = None
+    file: RowFile | None = None
 
     @classmethod
-    def of(cls, features: np.ndarray, device: torch.device) -> FeatureTable:
+    def of(cls, features: np.ndarray, device: torch.device, encoded: dict[str, Any] | None = None) -> FeatureTable:
         """A table of features [n, D], held on the device where it is small enough."""
-        resident = torch.from_numpy(np.array(features)).to(device) if features.nbytes <= IN_MEMORY else None
-        return cls(features, device, resident)
+        if features.nbytes > IN_MEMORY:
+            return cls(features, device, None, encoded, RowFile.of(features))
+        copy = np.empty(features.shape, features.dtype)
+        for start, rows in chunks(features):
+            copy[start : start + len(rows)] = rows
+        return cls(features, device, torch.from_numpy(copy).to(device), encoded)
 
     def gather(self, rows: np.ndarray) -> Tensor:
         """The features of rows [E, R], as float32 [E, R, D] on the device."""
         if self.resident is None:
-            return torch.from_numpy(self.features[rows.reshape(-1)]).to(self.device).view(*rows.shape, -1)
+            flat = rows.reshape(-1)
+            found = self.features[flat] if self.file is None else self.file.read(flat)
+            return torch.from_numpy(found).to(self.device).float().view(*rows.shape, -1)
         index = torch.from_numpy(rows.reshape(-1)).to(self.device)
-        return self.resident.index_select(0, index).view(*rows.shape, -1)
+        return self.resident.index_select(0, index).float().view(*rows.shape, -1)
 
     def mean(self) -> Tensor:
         """float32 [D], the mean feature."""
         total = np.zeros(self.features.shape[1])
-        for start in range(0, len(self.features), 65_536):
-            total += self.features[start : start + 65_536].sum(axis=0, dtype=np.float64)
+        for _, rows in chunks(self.features):
+            total += rows.sum(axis=0, dtype=np.float64)
         return torch.from_numpy((total / len(self.features)).astype(np.float32)).to(self.device)
 
 
-def key(backbone: LoadedBackbone, split: Split) -> dict[str, Any]:
+def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT) -> dict[str, Any]:
     """Everything that changes a feature."""
-    return {
+    content = {
         "fingerprint": split.fingerprint,
         "split": split.name,
         "backbone": backbone.name,
         "parameters": backbone.parameters,
         "weights": backbone.weights_sha256,
         "preprocess": asdict(backbone.preprocess),
-        "precision": "fp32",
-        "code": [encoding.VERSION, backbone.source_sha256],
+        "precision": encoding.precision,
+        "code": [VERSION, backbone.source_sha256],
     }
+    return {**content, "compile": True} if encoding.compile else content
 
 
 def feature_table(
-    backbone: LoadedBackbone, split: Split, device: torch.device, progress: Progress
+    backbone: LoadedBackbone, split: Split, device: torch.device, progress: Progress, encoding: Encoding = DEFAULT
 ) -> tuple[FeatureTable, bool]:
-    """Open the table of a split, or encode it first. Two runs that encode the same table at once do not disturb each other.
+    """Open the table of a split, or encode it first. Of two processes that want the same table one encodes, the other waits.
+
+    Args:
+        backbone: moved to `device` where it encodes.
+        split: whose images are encoded.
+        device: where the network runs and episodes are wanted.
+        progress: shows the encoding in images per second, and compares it with what the device can do where it is verbose.
+        encoding: precision, batch size, whether to compile.
 
     Returns:
         The table, and whether it was in the cache.
+
+    Raises:
+        UserError: it cannot be encoded (`encode`), or written.
     """
-    content = key(backbone, split)
-    name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{name}"
-    cached = _sound(folder)
-    if not cached:
-        remove_folder(folder)
-        with folder_at_once(folder) as temporary:
-            shape = (len(split.images), backbone.feature_dim)
-            out = np.lib.format.open_memmap(temporary / FEATURES, mode="w+", dtype=np.float32, shape=shape)
-            encoding.encode(backbone, split.images, out, device, progress, f"encoding {split.dataset} {split.name}")
-            out.flush()
-            del out
-            about = {**content, "stamp": stamp(temporary / FEATURES)}
-            (temporary / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True), encoding="utf-8")
-    return FeatureTable.of(np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False), device), cached
+    encoding.check(device)
+    content = key(backbone, split, encoding)
+    folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
+    about = _sound(folder)
+    cached = about is not None
+    if about is None:
+        what = f"encoding {split.dataset} {split.name}"
+        with alone(folder, lambda: progress.say(f"{what}: another process is at it; waiting")):
+            about = _sound(folder)  # it may have come while this waited
+            cached = about is not None
+            if about is None:
+                about = _encode(folder, content, backbone, split, device, progress, encoding, what)
+    features = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
+    return FeatureTable.of(features, device, about.get("encoded")), cached
 
 
-def _sound(folder: Path) -> bool:
-    """Whether a cached table is whole and untouched since it was written; one that was touched is made again."""
+def _encode(
+    folder: Path,
+    content: dict[str, Any],
+    backbone: LoadedBackbone,
+    split: Split,
+    device: torch.device,
+    progress: Progress,
+    encoding: Encoding,
+    what: str,
+) -> dict[str, Any]:
+    """Make the folder of a table, or go on with what an interrupted attempt left. Returns what its description holds."""
+    images = split.images
+    # Batches of another size and other devices round otherwise: one table holds features of one kind.
+    plan = _hash({**content, "device": device.type, "batch_size": encoding.batch_size})
+    with resumable_folder(folder, plan) as unfinished:
+        seconds = write_features(unfinished, backbone, images, device, encoding, progress, what)
+        encoded = {
+            "images": len(images),
+            "seconds": round(seconds, 3),
+            "device": device.type,
+            "device_name": device_name(device),
+            "precision": encoding.precision,
+        }
+        about = {**content, "encoded": encoded, "stamp": stamp(unfinished.folder / FEATURES)}
+        (unfinished.folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True), encoding="utf-8")
+    if progress.verbose:
+        from .backbones.throughput import closing_line
+
+        progress.say(closing_line(backbone, device, encoding.precision, len(images), seconds))
+    return about
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sound(folder: Path) -> dict[str, Any] | None:
+    """The description of a table that is whole and untouched since it was written; one that was touched is made again."""
     try:
-        return json.loads((folder / ABOUT).read_text(encoding="utf-8"))["stamp"] == stamp(folder / FEATURES)
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return about if about["stamp"] == stamp(folder / FEATURES) else None
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return None

@@ -6,14 +6,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..methods.base import Method
 from ..tasks.datasets.base import Dataset, Split, split_name
+from ..tasks.errors import UsageError
 from ..tasks.parameters import build, parameters_of
 from ..tasks.progress import SILENT, Progress
 from ..tasks.samplers import Sampler, check_ways
 from . import registry
+from .backbones.encoding import Encoding
 from .backbones.loading import LoadedBackbone, find_weights, load_backbone
 from .config import RunConfig
+from .evaluation import Inputs
+from .meta_checkpoint import learned_part, with_checkpoint
 from .provenance import package_version
 from .records import config_digest, record_path, task_slug
 from .sampling import Sampling, sampling_of, with_sampling
@@ -32,6 +38,8 @@ class Plan:
         dataset_name: registered name, or `file.py:Class`.
         dataset: where images come from.
         backbone: the encoder, with weights.
+        encoding: how its features are made.
+        learned: what the method learned beside the backbone; None where it has no such part.
         sampling: how episodes are drawn.
     """
 
@@ -41,7 +49,14 @@ class Plan:
     dataset_name: str
     dataset: Dataset
     backbone: LoadedBackbone
+    encoding: Encoding
+    learned: nn.Module | None
     sampling: Sampling
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the method is given."""
+        return self.method.inputs_with(self.backbone.tune)
 
     def open_split(self, split: str, progress: Progress) -> Split:
         """A split of the dataset, built or downloaded where it is not there yet."""
@@ -55,12 +70,22 @@ class Plan:
         """
         return self.sampling.over(self.dataset, split)
 
+    def backbone_section(self) -> dict[str, Any]:
+        """The record's `backbone` section."""
+        return {**self.backbone.describe(), "precision": self.encoding.precision, "compile": self.encoding.compile}
+
     def identity(self) -> dict[str, Any]:
-        """Everything the configuration says about the result; its hash names the record."""
-        config = self.config
+        """Everything the configuration says about the result; its hash names the record.
+
+        Precision and compilation are in it where they are not the defaults: older records, which do not say, keep their names.
+        """
+        config, default = self.config, asdict(Encoding())
+        encoding = {key: value for key in ("precision", "compile") if (value := getattr(self.encoding, key)) != default[key]}
+        method, backbone = self.method_section, self.backbone.describe()
+        learned = {"learned_sha256": method["learned_sha256"]} if "learned_sha256" in method else {}
         return {
-            "method": {key: self.method_section[key] for key in ("name", "parameters")},
-            "backbone": {key: self.backbone.describe()[key] for key in ("name", "parameters", "weights_sha256", "tune")},
+            "method": {key: method[key] for key in ("name", "parameters")} | learned,
+            "backbone": {key: backbone[key] for key in ("name", "parameters", "weights_sha256", "tune")} | encoding,
             "task": {
                 "dataset": self.dataset_name,
                 "dataset_version": self.dataset.version,
@@ -105,15 +130,35 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
         UserError: a plug-in does not import, or a weights file does not fit.
     """
     split_name(config.split)
+    config = with_checkpoint(config)
     dataset_entry = registry.find("datasets", config.dataset)
     dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
     sampling = sampling_of(config)
     config = with_sampling(config, sampling)
     check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
     method, method_section = make_method(config.method, config.settings_of("method"))
+    tune, encoding = _tune(config, method), Encoding(config.batch_size, config.precision, config.compile)
     weights = find_weights(config.backbone, config.weights, config.dataset)
-    backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress)
-    return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, sampling)
+    backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
+    checkpoint = None if config.checkpoint is None else Path(config.checkpoint)
+    learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
+    if learned is not None:
+        method_section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
+    return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, encoding, learned, sampling)
+
+
+def _tune(config: RunConfig, method: Method) -> str:
+    """What the method may move.
+
+    Raises:
+        UsageError: something was named, and the method moves nothing.
+    """
+    if config.tune not in (None, "none") and not method.adapts:
+        adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
+        raise UsageError(
+            f"--tune {config.tune}: method {config.method} trains nothing on the support ({', '.join(adapting)} do)"
+        )
+    return config.tune or ("head" if method.adapts else "none")
 
 
 def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, Any]]:
@@ -131,7 +176,11 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
     else:
         entry = registry.find("methods", name)
         method = build(registry.load(entry), settings, f"method {name}")
-        parameters = {parameter.name: getattr(method, parameter.name) for parameter in parameters_of(type(method))}
+        parameters = {
+            parameter.name: value
+            for parameter in parameters_of(type(method))
+            if (value := getattr(method, parameter.name)) != parameter.default or parameter.name not in method.later_parameters
+        }
         name, version = entry.name, package_version(entry.origin)
         distribution = f"{entry.origin} {version}" if version else entry.origin
     section = {

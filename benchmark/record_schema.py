@@ -19,6 +19,13 @@ class OrNull:
     shape: Any
 
 
+@dataclass(frozen=True)
+class MayLack:
+    """A key that may be absent, since records of this schema version were made before it came."""
+
+    shape: Any
+
+
 NUMBER = (int, float)
 NAMES = {str: "text", int: "a whole number", NUMBER: "a number", bool: "true or false", dict: "a section", list: "a list"}
 
@@ -41,6 +48,7 @@ SHAPE: dict[str, Any] = {
         "pretraining": OrNull({"dataset": str, "recipe": str, "external": bool}),
         "tune": str,
         "feature_dim": OrNull(int),
+        "network_parameters": MayLack(int),  # without adapters
     },
     "task": {
         "dataset": str,
@@ -66,7 +74,16 @@ SHAPE: dict[str, Any] = {
         "without_replacement": OrNull({"mean": NUMBER, "half_width": OrNull(NUMBER), "episodes": int}),
         "per_episode": dict,
     },
-    "timing": {"encode_seconds": NUMBER, "classify_seconds": NUMBER, "total_seconds": NUMBER, "started_utc": str},
+    "timing": {
+        "encode_seconds": NUMBER,
+        "classify_seconds": NUMBER,
+        "total_seconds": NUMBER,
+        "started_utc": str,
+        # how the features were made, in this run or an earlier one; null for a method that works on images
+        "encoding": MayLack(
+            OrNull({"images": int, "seconds": NUMBER, "device": str, "device_name": OrNull(str), "precision": str})
+        ),
+    },
     "environment": dict,
     "fewbench": {"version": str, "git_commit": OrNull(str), "git_dirty": OrNull(bool)},
     "argv": list,
@@ -86,7 +103,10 @@ def problem(value: Any, shape: Any = SHAPE, where: str = "") -> str | None:
         return f"{where} is not a section"
     for key, inner in shape.items():
         place = f"{where}.{key}" if where else key
-        found = problem(value[key], inner, place) if key in value else f"{place} is missing"
+        optional = isinstance(inner, MayLack)
+        if key not in value and not optional:
+            return f"{place} is missing"
+        found = problem(value[key], inner.shape if optional else inner, place) if key in value else None
         if found:
             return found
     return None

@@ -20,11 +20,24 @@ from ..tasks.errors import UsageError, UserError, did_you_mean
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
+        "anil": "fewbench.methods.anil:ANIL",
         "baseline": "fewbench.methods.baseline:Baseline",
         "baseline++": "fewbench.methods.baseline_plus_plus:BaselinePlusPlus",
         "chance": "fewbench.methods.chance:Chance",
+        "feat": "fewbench.methods.feat:Feat",
+        "finetune": "fewbench.methods.finetune:Finetune",
+        "fomaml": "fewbench.methods.fomaml:FirstOrderMAML",
+        "learn2learn:MAML": "fewbench.methods.learn2learn_adapter:Learn2LearnMAML",
+        "learn2learn:MetaSGD": "fewbench.methods.learn2learn_adapter:Learn2LearnMetaSGD",
+        "maml": "fewbench.methods.maml:MAML",
         "matching-net": "fewbench.methods.matching_net:MatchingNet",
+        "meta-baseline": "fewbench.methods.meta_baseline:MetaBaseline",
+        "meta-opt-net": "fewbench.methods.meta_opt_net:MetaOptNet",
+        "meta-sgd": "fewbench.methods.meta_sgd:MetaSGD",
         "protonet": "fewbench.methods.protonet:ProtoNet",
+        "r2d2": "fewbench.methods.r2d2:R2D2",
+        "relation-net": "fewbench.methods.relation_net:RelationNet",
+        "reptile": "fewbench.methods.reptile:Reptile",
         "ridge": "fewbench.methods.ridge:Ridge",
         "simpleshot": "fewbench.methods.simpleshot:SimpleShot",
     },
@@ -40,6 +53,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "backbones": {
         "conv4": "fewbench.benchmark.backbones.conv4:Conv4",
+        "open_clip:NAME": "fewbench.benchmark.backbones.open_clip_backbone:OpenClipBackbone",
+        "relation-encoder": "fewbench.benchmark.backbones.relation_encoder:RelationEncoder",
         "resnet12": "fewbench.benchmark.backbones.resnet12:ResNet12",
         "timm:NAME": "fewbench.benchmark.backbones.timm_backbone:TimmBackbone",  # whatever NAME is
         "wrn-28-10": "fewbench.benchmark.backbones.wide_resnet:WideResNet",

@@ -16,7 +16,7 @@ from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.episodes import EpisodeBatch, digest
 from ..tasks.errors import UsageError, UserError
 from ..tasks.parameters import build
-from ..tasks.progress import SILENT, Progress
+from ..tasks.progress import Progress
 from ..tasks.samplers import Sampler
 from ..tasks.testbed_sampler import TestbedSampler
 from . import registry
@@ -153,6 +153,8 @@ def _options_of(record: RunRecord) -> dict[str, Any]:
         "method": record.method_name,
         "backbone": record.backbone_name,
         "weights": backbone["weights"],
+        "tune": backbone["tune"],
+        **{name: backbone[name] for name in ("precision", "compile") if name in backbone},
         "settings": settings,
     }
 
@@ -218,15 +220,16 @@ def _source(plan: Plan, split: Split, batch: EpisodeBatch, progress: Progress) -
     backbone, method, device = plan.backbone, plan.method, choose_device(plan.config.device)
     train_mean = None
     if method.uses_train_mean:
-        train_mean = feature_table(backbone, plan.open_split("train", progress), device, progress)[0].mean()
+        train_mean = feature_table(backbone, plan.open_split("train", progress), device, progress, plan.encoding)[0].mean()
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     images = np.array(split.images[rows])
     batch = replace(batch, support=np.searchsorted(rows, batch.support), query=np.searchsorted(rows, batch.query))
-    if method.inputs == "images":
+    if plan.inputs == "images":
         module = backbone.module.to(device)
         source = Source(device, images=images, preprocess=backbone.preprocess, backbone=module)
     else:
-        features = np.empty((len(rows), backbone.feature_dim), dtype=np.float32)
-        encode(backbone, images, features, device, SILENT, "encoding the episode")
+        features = np.concatenate([encoded.features for encoded in encode(backbone, images, device, plan.encoding)])
         source = Source(device, table=FeatureTable.of(features, device))
-    return replace(source, class_names=split.class_names, train_mean=train_mean), batch
+    learned = None if plan.learned is None else plan.learned.to(device)
+    names = split.class_names
+    return replace(source, class_names=names, train_mean=train_mean, tune=backbone.tune, learned=learned), batch

@@ -151,7 +151,9 @@ class _Job:
         self.started_utc = utc_now()
         self.environment, self.code = environment(self.device), code_version()
         self.found = path.exists()  # an earlier run's partial record outlives a failure of this one
+        self.learned = None if plan.learned is None else plan.learned.to(self.device)
         self.disjoint: np.ndarray | None = None
+        self.encoded: dict[str, Any] | None = None  # when and how the features were made that this run used
 
     def execute(self) -> RunRecord:
         """Evaluate what is missing; the record, saved where it is not complete."""
@@ -160,7 +162,7 @@ class _Job:
         sampler = self.plan.sampler(split)
         _check_writable(self.path)
         # The fixed grid of chunks: a chunk that was cut short by --limit is scored again as a whole.
-        chunk = chunk_size(self.plan.method)
+        chunk = chunk_size(self.plan.inputs)
         self.done.cut(self.done.count // chunk * chunk, sampler)
         kept = self.done.count
         if kept:
@@ -204,20 +206,30 @@ class _Job:
         train_mean = None
         if method.uses_train_mean:
             train = self.plan.open_split("train", self.progress)
-            table, _ = feature_table(backbone, train, self.device, self.progress)
+            table, _ = feature_table(backbone, train, self.device, self.progress, self.plan.encoding)
             train_mean = table.mean()
-        if method.inputs == "images":
+        if self.plan.inputs == "images":
             source = Source(
                 self.device,
                 images=split.images,
                 preprocess=backbone.preprocess,
                 backbone=backbone.module.to(self.device),
+                tune=backbone.tune,
+                learned=self.learned,
                 class_names=split.class_names,
                 train_mean=train_mean,
             )
         else:
-            table, _ = feature_table(backbone, split, self.device, self.progress)
-            source = Source(self.device, table=table, class_names=split.class_names, train_mean=train_mean)
+            table, _ = feature_table(backbone, split, self.device, self.progress, self.plan.encoding)
+            self.encoded = table.encoded
+            source = Source(
+                self.device,
+                table=table,
+                tune=backbone.tune,
+                learned=self.learned,
+                class_names=split.class_names,
+                train_mean=train_mean,
+            )
         self.done.encode_seconds += clock.lap()
         return source
 
@@ -234,7 +246,7 @@ class _Job:
         return RunRecord(
             status="complete" if self.done.count >= config.episodes else "partial",
             method=self.plan.method_section,
-            backbone=self.plan.backbone.describe(),
+            backbone=self.plan.backbone_section(),
             task=self._task(split, sampler),
             n_episodes=self.done.count,
             accuracy=accuracy_section(
@@ -248,6 +260,7 @@ class _Job:
                 "classify_seconds": round(self.done.classify_seconds, 3),
                 "total_seconds": round(self.done.total_seconds + time.perf_counter() - self.started, 3),
                 "started_utc": self.started_utc,
+                "encoding": self.encoded,
             },
             environment=self.environment,
             fewbench=self.code,

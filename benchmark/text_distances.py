@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..tasks.errors import UsageError, UserError, did_you_mean
+from ..tasks.errors import UserError
+from .backbones.open_clip_models import SCHEME, OpenClipModel, find_model, open_clip_package
 
-SCHEME = "open_clip:"
 PROMPT = "a photo of a {}."  # Radford et al. 2021, arXiv:2103.00020
-FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def text_distances(model: str, names: Sequence[str]) -> np.ndarray:
@@ -31,44 +30,31 @@ def text_distances(model: str, names: Sequence[str]) -> np.ndarray:
         UsageError: an unknown architecture or tag.
         UserError: open_clip is not installed, the hub cannot be reached, the file does not fit, or all names read the same.
     """
-    try:
-        import open_clip
-    except ImportError as error:
-        raise UserError(f"distances {SCHEME}{model} need open_clip: pip install 'fewbench[clip]'") from error
+    owner = f"distances {SCHEME}{model}"
+    open_clip = open_clip_package(owner)
     import torch
 
-    architecture, _, tag = model.partition("/")
-    if architecture not in open_clip.list_models():
-        known = did_you_mean(architecture, open_clip.list_models())
-        raise UsageError(f"distances {SCHEME}{model}: unknown architecture '{architecture}'; {known}")
-    weights, quick_gelu = _weights(architecture, tag)
+    found, weights = _weights(model, owner)
+    architecture, quick = found.architecture, found.quick_gelu
     try:
         with torch.random.fork_rng(devices=[]):  # open_clip draws initial weights from the global generator
-            network: Any = open_clip.create_model(architecture, pretrained=str(weights), force_quick_gelu=quick_gelu).eval()
+            network: Any = open_clip.create_model(architecture, pretrained=str(weights), force_quick_gelu=quick).eval()
     except Exception as error:  # open_clip raises what its parts raise
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"distances {SCHEME}{model}: {weights.name} does not fit {architecture}: {reason}") from error
+        raise UserError(f"{owner}: {weights.name} does not fit {architecture}: {reason}") from error
     tokens = open_clip.get_tokenizer(architecture)([PROMPT.format(name) for name in names])
     with torch.inference_mode():
         features = torch.nn.functional.normalize(network.encode_text(tokens).double(), dim=1).numpy()  # [C, D]
     return _distances(features)
 
 
-def _weights(architecture: str, tag: str) -> tuple[Path, bool]:
-    """The weights file, and whether its network uses the quick approximation of GELU."""
-    import open_clip
-
-    from .backbones.hub import fetch
-
+def _weights(model: str, owner: str) -> tuple[OpenClipModel, Path]:
+    """The network that is meant, and the file of its weights."""
+    architecture, _, tag = model.partition("/")
     if Path(tag).is_file():
-        return Path(tag), False
-    about = open_clip.get_pretrained_cfg(architecture, tag)
-    if not about:
-        known = did_you_mean(tag, open_clip.list_pretrained_tags_by_model(architecture))
-        raise UsageError(f"distances {SCHEME}{architecture}/{tag}: no such tag or file; {known}")
-    repository = about.get("hf_hub", "").strip("/")
-    cure = f"name a file: {SCHEME}{architecture}/FILE"
-    return fetch(repository, None, FILES, f"distances {SCHEME}{architecture}/{tag}", cure), about.get("quick_gelu", False)
+        return find_model(architecture, owner), Path(tag)
+    found = find_model(f"{architecture}/{tag}", owner)  # with the slash: a tag or a file has to be named
+    return found, found.fetch(owner, cure=f"name a file: {SCHEME}{architecture}/FILE")
 
 
 def _distances(features: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from ..tasks.episodes import Episodes
 from ..tasks.parameters import parameter
@@ -43,6 +44,11 @@ class Method(ABC):
         transductive: whether the score of a query may depend on the episode's other queries.
         uses_class_names: whether `Episodes.class_names` is wanted.
         uses_train_mean: whether `Episodes.train_mean` is wanted (the train split is then encoded too).
+        meta_trained: whether `bench train` takes the method: `loss` is then defined.
+        needs_training: whether the method is nothing without a part that was learned (`--checkpoint`).
+        adapts: whether the method trains on the support, so that `--tune` says what may move: `Episodes.tune`.
+        later_parameters: parameters that came when records existed already. Records leave them out while they are at their
+            default, so that older records are still those of the same run.
         version: changes when the scores do; part of every record.
         citation: paper, in one line.
     """
@@ -51,8 +57,16 @@ class Method(ABC):
     transductive: ClassVar[bool] = False
     uses_class_names: ClassVar[bool] = False
     uses_train_mean: ClassVar[bool] = False
+    meta_trained: ClassVar[bool] = False
+    needs_training: ClassVar[bool] = False
+    adapts: ClassVar[bool] = False
+    later_parameters: ClassVar[frozenset[str]] = frozenset()
     version: ClassVar[str] = "1"
     citation: ClassVar[str] = ""
+
+    def inputs_with(self, tune: str) -> Literal["features", "images"]:
+        """What the method is given under a tuning scope; one that moves no part of the backbone can do with features."""
+        return self.inputs
 
     @abstractmethod
     def classify(self, episodes: Episodes) -> Tensor:
@@ -64,6 +78,30 @@ class Method(ABC):
         Returns:
             float [E, Q, N], higher is better; only the order within a query's N scores counts.
         """
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module | None:
+        """Make what is meta-trained beside the backbone, with initial values; None where there is nothing.
+
+        Args:
+            backbone: the encoder that it goes with.
+            width: D of the features.
+            ways: classes of a training episode.
+            generator: draws the initial values.
+        """
+        return None
+
+    def loss(self, episodes: Episodes) -> Tensor:
+        """What meta-training minimises: the mean over all queries of the cross-entropy of `classify`'s scores.
+
+        Args:
+            episodes: with `query_labels`; features through which gradients reach the backbone, or images and the backbone.
+
+        Returns:
+            A scalar.
+        """
+        assert episodes.query_labels is not None
+        scores = self.classify(episodes).masked_fill(~episodes.class_mask[:, None], -torch.inf)
+        return cross_entropy(scores.flatten(0, 1), episodes.query_labels.flatten(), ignore_index=-1)
 
 
 def one_hot(labels: Tensor, ways: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,11 +1,22 @@
-"""Matching networks, without full-context embeddings.
+"""Matching networks.
 
 Vinyals, Blundell, Lillicrap, Kavukcuoglu and Wierstra 2016, "Matching networks for one shot learning", arXiv:1606.04080.
 
 A query attends to the support images: the softmax of its cosine similarities to all of them (equations 1 and 2 of the paper).
-The score of a class is the attention that its support images get together, which is a probability.
+The score of a class is the attention that its support images get together, which is a probability; meta-training minimises
+minus its logarithm for the true class.
 
-Differs from the paper: no full-context embeddings; the features are taken as the backbone gives them.
+With `full_context` the features are first put in the context of the episode (section 2.1.2 and appendix A). A bidirectional
+LSTM reads the support: a support feature g is the sum of its two outputs and of the backbone's feature. A query reads the
+support g with attention in K steps of an LSTM cell: with backbone feature f', h₀ = f' and c₀ = 0,
+
+    r = Σ softmax(h·gᵢ)·gᵢ,    ĥ, c ← LSTM([f', r], h, c),    h ← ĥ + f'
+
+and the last h takes the place of the query's feature.
+
+Differs from the paper: without full-context embeddings where `full_context` is off, which is the default. What an LSTM reads
+depends on the order of the support, which the paper leaves open: here it is class after class, and within a class as drawn. The
+paper puts r beside h and not beside f'; the weights of the cell act on either alike. It does not say how K is chosen.
 """
 
 from __future__ import annotations
@@ -14,26 +25,95 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+from torch import Generator, Tensor, nn
+from torch.nn.functional import nll_loss, normalize
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .base import Episodes, Method, one_hot
+from ..tasks.errors import UsageError
+from .base import Episodes, Method, one_hot, parameter
+from .initial_values import drawn
 from .similarity import dot_products
 
 SMALLEST_NORM = 1e-12  # keeps an all-zero feature from a division by zero; its similarities are 0
 
 
+class FullContext(nn.Module):
+    """The two LSTMs of full-context embeddings; features keep their width D."""
+
+    def __init__(self, width: int) -> None:
+        """Make them for features of a width."""
+        super().__init__()
+        self.support_lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
+        self.query_cell = nn.LSTMCell(2 * width, width)
+
+    def embed_support(self, support: Tensor, labels: Tensor) -> Tensor:
+        """Support [E, S, D] in context, read in the given order; padding, with label −1, must come last."""
+        lengths = (labels >= 0).sum(dim=1).cpu()
+        packed = pack_padded_sequence(support, lengths, batch_first=True, enforce_sorted=False)
+        read, _ = pad_packed_sequence(self.support_lstm(packed)[0], batch_first=True, total_length=support.shape[1])
+        forward, backward = read.chunk(2, dim=-1)  # [E, S, D] each, 0 where a place is padding
+        return support + forward + backward
+
+    def embed_query(self, query: Tensor, support: Tensor, labels: Tensor, steps: int) -> Tensor:
+        """Queries [E, Q, D] after so many steps of attention to the support in context."""
+        padding = (labels < 0)[:, None]  # [E, 1, S]
+        inputs = query.flatten(0, 1)  # [E·Q, D]
+        hidden, cell = inputs, torch.zeros_like(inputs)
+        for _ in range(steps):
+            match = dot_products(hidden.view_as(query), support).masked_fill(padding, -torch.inf)  # [E, Q, S]
+            reading = torch.bmm(match.softmax(dim=-1), support.masked_fill(padding.transpose(1, 2), 0))  # [E, Q, D]
+            hidden, cell = self.query_cell(torch.cat([inputs, reading.flatten(0, 1)], dim=-1), (hidden, cell))
+            hidden = hidden + inputs
+        return hidden.view_as(query)
+
+
 @dataclass(frozen=True)
 class MatchingNet(Method):
-    """Matching networks: cosine attention over the support, no full-context embeddings (Vinyals et al. 2016)."""
+    """Matching networks: cosine attention over the support, full-context embeddings on request (Vinyals et al. 2016)."""
 
+    meta_trained: ClassVar[bool] = True
+    later_parameters: ClassVar[frozenset[str]] = frozenset({"full_context", "steps"})
     citation: ClassVar[str] = "Vinyals et al. 2016, arXiv:1606.04080"
+
+    full_context: bool = parameter(False, "put the features in the context of the episode with LSTMs, which must be trained")
+    steps: int = parameter(5, "K, how often a query reads the support; with full_context only")
+
+    def __post_init__(self) -> None:
+        """Refuse a query that reads nothing; full-context embeddings must be trained."""
+        if self.steps < 1:
+            raise UsageError(f"method matching-net: steps={self.steps}: at least 1")
+        # The class says what holds by default, for listings; the instance says what holds.
+        object.__setattr__(self, "needs_training", self.full_context)
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> FullContext | None:
+        """The LSTMs, where the embeddings are full-context."""
+        return drawn(lambda: FullContext(width), generator) if self.full_context else None
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the attention that falls on the class, from 0 to 1."""
-        support = normalize(episodes.support, dim=-1, eps=SMALLEST_NORM)  # [E, S, D]
-        query_norm = torch.linalg.vector_norm(episodes.query, dim=-1, keepdim=True).clamp(min=SMALLEST_NORM)  # [E, Q, 1]
-        cosine = dot_products(episodes.query, support) / query_norm  # [E, Q, S]
-        padding = (episodes.support_labels < 0)[:, None]  # [E, 1, S]
+        support, query, labels = episodes.support, episodes.query, episodes.support_labels
+        if self.full_context:
+            support, query, labels = self._in_context(episodes)
+        support = normalize(support, dim=-1, eps=SMALLEST_NORM)  # [E, S, D]
+        query_norm = torch.linalg.vector_norm(query, dim=-1, keepdim=True).clamp(min=SMALLEST_NORM)  # [E, Q, 1]
+        cosine = dot_products(query, support) / query_norm  # [E, Q, S]
+        padding = (labels < 0)[:, None]  # [E, 1, S]
         attention = cosine.masked_fill(padding, -torch.inf).softmax(dim=-1)  # [E, Q, S]
-        return torch.bmm(attention, one_hot(episodes.support_labels, episodes.ways, attention.dtype))  # [E, Q, N]
+        return torch.bmm(attention, one_hot(labels, episodes.ways, attention.dtype))  # [E, Q, N]
+
+    def _in_context(self, episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:
+        """Support, queries and support labels; the support class after class, its padding last."""
+        lstms = episodes.learned
+        assert isinstance(lstms, FullContext)
+        labels = episodes.support_labels
+        order = labels.masked_fill(labels < 0, episodes.ways).argsort(dim=1, stable=True)  # [E, S]
+        labels, support = labels.gather(1, order), episodes.support.take_along_dim(order[..., None], dim=1)
+        support = lstms.embed_support(support, labels)
+        return support, lstms.embed_query(episodes.query, support, labels, self.steps), labels
+
+    def loss(self, episodes: Episodes) -> Tensor:
+        """Mean over all queries of minus the logarithm of the attention that falls on the true class."""
+        assert episodes.query_labels is not None
+        attention = self.classify(episodes)  # at least e⁻² / S for a class of the episode
+        log_probability = attention.clamp(min=torch.finfo(attention.dtype).tiny).log()
+        return nll_loss(log_probability.flatten(0, 1), episodes.query_labels.flatten(), ignore_index=-1)

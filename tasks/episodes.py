@@ -93,7 +93,11 @@ class Episodes:
         seeds: int64 [E], one number an episode for methods that need randomness; a function of task seed and episode index.
         class_names: names [E][N], for methods that set `uses_class_names`.
         train_mean: float [D], mean feature of the train split, for methods that set `uses_train_mean`.
-        backbone: the encoder, for methods whose `inputs` are images; left unchanged by them.
+        backbone: the encoder, for methods whose `inputs` are images; left unchanged by them. Where the method adapts it, the
+            parameters that may move are those that require grad.
+        tune: what an adapting method may move: none, norm, head, last-block, lora or full; `none` is no adaptation at all, and
+            `head` leaves the backbone as it is.
+        learned: what the method learns beside the backbone (`Method.learned_part`), for methods that have such a part.
         query_labels: int64 [E, Q], only in meta-training, never when a method is evaluated.
     """
 
@@ -106,6 +110,8 @@ class Episodes:
     class_names: tuple[tuple[str, ...], ...] | None = None
     train_mean: Tensor | None = None
     backbone: nn.Module | None = None
+    tune: str = "none"
+    learned: nn.Module | None = None
     query_labels: Tensor | None = None
 
     def __len__(self) -> int:

@@ -10,10 +10,22 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """A listener for long work."""
+    """A listener for long work.
 
-    def track(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """Open a bar over `total` steps; the value yielded is called with each number of steps done."""
+    Attributes:
+        verbose: whether the user wants to know how fast things went.
+    """
+
+    verbose: bool
+
+    def track(self, description: str, total: int, unit: str = "") -> AbstractContextManager[Advance]:
+        """Open a bar over `total` steps; the value yielded is called with each number of steps done.
+
+        Args:
+            description: what is done.
+            total: steps there are.
+            unit: what a step is ("images"), where its number per second is worth showing.
+        """
         ...
 
     def say(self, message: str) -> None:
@@ -24,8 +36,10 @@ class Progress(Protocol):
 class SilentProgress:
     """The listener that shows nothing."""
 
+    verbose = False
+
     @contextmanager
-    def track(self, description: str, total: int) -> Iterator[Advance]:
+    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
         """Yield a function that does nothing."""
         yield lambda steps: None
 

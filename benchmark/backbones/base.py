@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _NormBase  # what every batch and instance norm is
 
 from ...tasks.errors import UserError
 from ...tasks.parameters import build, parameters_of
@@ -60,6 +61,13 @@ class Backbone(ABC):
 
     citation: ClassVar[str] = ""
     open_parameters: ClassVar[str] = ""  # for `bench show`, where the parameters are not fields
+    # Parameters that came when records of the backbone existed: `parameters` leaves them out at their default, so that those
+    # records keep their names. The default of such a parameter must never change.
+    later_parameters: ClassVar[tuple[str, ...]] = ()
+    # What `--tune` works on: layers that count as normalisation, and layers that can take low-rank adapters, namely those with
+    # the very `forward` of one of these (a subclass may use its weight in another way).
+    norm_layers: ClassVar[tuple[type[nn.Module], ...]] = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+    low_rank_layers: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Conv2d)
 
     @classmethod
     def from_name(cls, name: str, settings: Mapping[str, Any]) -> Self:
@@ -72,8 +80,9 @@ class Backbone(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter, as JSON can hold it."""
-        return asdict(self)
+        """Every parameter, as JSON can hold it, but for `later_parameters` at their default."""
+        left_out = set(self.later_parameters).difference(self.changed)
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
     def changed(self) -> list[str]:
@@ -112,6 +121,25 @@ class Backbone(ABC):
         Returns:
             A module from float [B, channels, size, size] to features [B, D].
         """
+
+    def last_block(self, module: nn.Module) -> set[str]:
+        """Names of the parameters of the last block and of whatever comes after it, for `--tune last-block`.
+
+        This one takes the last child that has parameters, of the first part of the network that has several such children.
+
+        Args:
+            module: a network that `build` made.
+        """
+        prefix, children = "", _children(module)
+        while len(children) == 1 and _children(children[-1][1]):
+            prefix, children = f"{prefix}{children[0][0]}.", _children(children[0][1])
+        inside = f"{prefix}{children[-1][0]}." if children else ""
+        return {name for name, _ in module.named_parameters() if name.startswith(inside)}
+
+
+def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children that have parameters, by name."""
+    return [(name, child) for name, child in module.named_children() if next(child.parameters(), None) is not None]
 
 
 def feature_width(module: nn.Module, preprocess: Preprocess) -> int:

@@ -6,7 +6,7 @@ Vinyals et al. 2016, "Matching networks for one shot learning", arXiv:1606.04080
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from ...tasks.errors import UsageError
 from ...tasks.parameters import parameter
 from .base import Backbone
+from .layers import NORM_HELP, Norm, normalisation
 
 BLOCKS = 4
 
@@ -23,8 +24,10 @@ class Conv4(Backbone):
     """Conv-4 of the few-shot papers: four 3×3 convolution blocks; the flattened last map is the feature."""
 
     width: int = parameter(64, "filters of each block")
+    norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
 
     citation: ClassVar[str] = "Vinyals et al. 2016, Matching networks for one shot learning, arXiv:1606.04080"
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm",)
 
     def __post_init__(self) -> None:
         """Refuse an empty network."""
@@ -35,11 +38,11 @@ class Conv4(Backbone):
         """Make the network; images need at least 16 pixels a side, since every block halves them."""
         if size < 2**BLOCKS:
             raise UsageError(f"backbone conv4: images of {size} pixels are too small, it needs {2**BLOCKS}")
-        blocks = [_block(channels if i == 0 else self.width, self.width, generator) for i in range(BLOCKS)]
+        blocks = [_block(channels if i == 0 else self.width, self.width, self.norm, generator) for i in range(BLOCKS)]
         return nn.Sequential(*blocks, nn.Flatten())
 
 
-def _block(inputs: int, outputs: int, generator: torch.Generator) -> nn.Module:
+def _block(inputs: int, outputs: int, norm: Norm, generator: torch.Generator) -> nn.Module:
     # fork_rng puts the global generator back, from which torch's own initialisation draws. (skip_init would not draw, but costs
     # most of a second at the first call, when it imports sympy.)
     with torch.random.fork_rng(devices=[]):
@@ -47,4 +50,4 @@ def _block(inputs: int, outputs: int, generator: torch.Generator) -> nn.Module:
     assert convolution.bias is not None
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
     nn.init.zeros_(convolution.bias)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2))
+    return nn.Sequential(convolution, normalisation(norm, outputs), nn.ReLU(), nn.MaxPool2d(2))

@@ -22,7 +22,7 @@ from ...tasks.parameters import parameters_of
 from ...tasks.progress import SILENT, Progress
 from .. import registry
 from ..record_schema import problem
-from . import image_settings
+from . import image_settings, tuning
 from .base import Backbone, Preprocess, feature_width
 from .matching import NEEDED, fill
 from .weights_file import read_tensors
@@ -52,6 +52,8 @@ class LoadedBackbone:
         weights_sha256: of the weights file.
         pretraining: what the weights have seen, from the sidecar.
         source_sha256: of the code that defines the network, with the version of the package that it comes from.
+        network_parameters: how many numbers the network has, without adapters.
+        tune: which of them a method may move (tuning.py); those alone have `requires_grad`.
     """
 
     name: str
@@ -64,6 +66,8 @@ class LoadedBackbone:
     weights_sha256: str
     pretraining: dict[str, Any]
     source_sha256: str
+    network_parameters: int
+    tune: str = "none"
 
     def describe(self) -> dict[str, Any]:
         """The record's `backbone` section."""
@@ -75,7 +79,8 @@ class LoadedBackbone:
             "weights_sha256": self.weights_sha256,
             "pretraining": self.pretraining,
             "preprocess": {**asdict(self.preprocess), "mean": [*self.preprocess.mean], "std": [*self.preprocess.std]},
-            "tune": "none",
+            "tune": self.tune,
+            "network_parameters": self.network_parameters,
             "feature_dim": self.feature_dim,
         }
 
@@ -141,7 +146,9 @@ def sidecar(weights: Path) -> dict[str, Any]:
     return content
 
 
-def load_backbone(name: str, settings: dict[str, Any], weights: Path | None, progress: Progress = SILENT) -> LoadedBackbone:
+def load_backbone(
+    name: str, settings: dict[str, Any], weights: Path | None, progress: Progress = SILENT, tune: str = "none"
+) -> LoadedBackbone:
     """Build a network and fill in weights.
 
     Args:
@@ -149,10 +156,14 @@ def load_backbone(name: str, settings: dict[str, Any], weights: Path | None, pro
         settings: parameters of the network; for weights without a sidecar also size, channels, mean and std of the images.
         weights: a safetensors or PyTorch file; None takes the pretrained weights of the backbone's hub.
         progress: told what matched, where that is not everything or nothing is known about the file.
+        tune: which parameters a method may move, one of `tuning.SCOPES`.
 
     Raises:
-        UserError: the file is no weights file, is truncated, or belongs to another architecture; the hub cannot be reached.
+        UsageError: an unknown name, parameter or scope.
+        UserError: the file is no weights file, is truncated, or belongs to another architecture; the hub cannot be reached;
+            the network has nothing of the scope.
     """
+    tuning.check_scope(tune)
     entry = registry.find("backbones", name)
     cls: type[Backbone] = registry.load(entry)
     owner = f"backbone {name}"
@@ -178,7 +189,8 @@ def load_backbone(name: str, settings: dict[str, Any], weights: Path | None, pro
         sha256 = sha256_of(weights)
         if needed < 1:
             progress.say(said)
-    module = module.eval().requires_grad_(False)
+    network_parameters = sum(parameter.numel() for parameter in module.parameters())
+    module = tuning.free(module.eval(), tune, backbone)
     return LoadedBackbone(
         name=entry.name,
         parameters={**backbone.parameters, **of_images},
@@ -190,6 +202,8 @@ def load_backbone(name: str, settings: dict[str, Any], weights: Path | None, pro
         weights_sha256=sha256,
         pretraining=pretraining,
         source_sha256=_source_sha256(backbone),
+        network_parameters=network_parameters,
+        tune=tune,
     )
 
 

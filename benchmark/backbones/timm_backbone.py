@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 import timm
 import torch
 from timm.data.config import resolve_data_config
-from timm.models import PretrainedCfg
+from timm.layers import evo_norm, filter_response_norm, norm, norm_act
+from timm.layers.conv2d_same import Conv2dSame
+from timm.models import PretrainedCfg, group_parameters
 from torch import Generator, nn
 
 from ...tasks.errors import UsageError, did_you_mean
@@ -28,6 +30,13 @@ from .weights_file import read_tensors
 RESERVED = ("checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
 FILES = ("model.safetensors", "pytorch_model.bin")  # how the hub's timm repositories name their weights
 
+NORM_LAYERS = tuple(  # every layer of timm's files of norms
+    member
+    for file in (norm, norm_act, evo_norm, filter_response_norm)
+    for member in vars(file).values()
+    if isinstance(member, type) and issubclass(member, nn.Module) and member.__module__ == file.__name__
+)
+
 
 @dataclass(frozen=True, init=False)
 class TimmBackbone(Backbone):
@@ -38,6 +47,8 @@ class TimmBackbone(Backbone):
 
     citation: ClassVar[str] = "Wightman 2019, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models"
     open_parameters: ClassVar[str] = "any keyword argument of timm.create_model is a parameter"
+    norm_layers: ClassVar[tuple[type[nn.Module], ...]] = (*Backbone.norm_layers, *NORM_LAYERS)
+    low_rank_layers: ClassVar[tuple[type[nn.Module], ...]] = (*Backbone.low_rank_layers, Conv2dSame)
 
     def __init__(self, model: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Check the names.
@@ -128,6 +139,21 @@ class TimmBackbone(Backbone):
             overlay = {"state_dict": read_tensors(path), "source": "", "custom_load": False}
             module = self._create(channels, pretrained=True, pretrained_cfg_overlay=overlay)
         return module, sha256_of(path)
+
+    def last_block(self, module: nn.Module) -> set[str]:
+        """The last group of timm's layer-wise learning rates, which are blocks; norms alone join the one before.
+
+        ViT: the last transformer block and the final norm. ResNet: the last residual block.
+        """
+        matcher = getattr(module, "group_matcher", None)
+        if matcher is None:
+            return super().last_block(module)
+        names: set[str] = set()
+        for _, group in sorted(group_parameters(module, matcher(coarse=False)).items(), reverse=True):
+            names.update(group)
+            if any(module.get_parameter(name).dim() > 1 for name in group):
+                break
+        return names
 
     def _about(self) -> PretrainedCfg | None:
         return timm.get_pretrained_cfg(self.model, allow_unregistered=True)

@@ -9,51 +9,61 @@ convolution. The mean over the last map is the feature. Layers are named as in t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
 from ...tasks.errors import UsageError
+from ...tasks.parameters import parameter
 from .base import Backbone
-from .layers import convolution
+from .layers import NORM_HELP, Norm, convolution, normalisation
 
 STEM = 16
 WIDTHS = (160, 320, 640)
 BLOCKS = 4  # a group: 28 layers are 4 + 6 · 4
 SMALLEST = 4  # pixels; the map is a quarter as wide as the image
+SMALLEST_INSTANCE = 5  # instance norm needs a last map of more than one pixel
 
 
 @dataclass(frozen=True)
 class WideResNet(Backbone):
     """WRN-28-10, the wide residual network: 36.5 million parameters, 640 features."""
 
+    norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
+
     citation: ClassVar[str] = "Zagoruyko and Komodakis 2016, Wide residual networks, arXiv:1605.07146"
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm",)
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
-        """Make the network; images need at least 4 pixels a side."""
-        if size < SMALLEST:
-            raise UsageError(f"backbone wrn-28-10: images of {size} pixels are too small, it needs {SMALLEST}")
+        """Make the network; images need at least 4 pixels a side, 5 with instance norm."""
+        smallest = SMALLEST_INSTANCE if self.norm == "instance" else SMALLEST
+        if size < smallest:
+            raise UsageError(f"backbone wrn-28-10: images of {size} pixels are too small, it needs {smallest}")
         network = nn.Sequential()
         network.add_module("conv1", convolution(channels, STEM, 3, generator))
         inputs = STEM
         for number, width in enumerate(WIDTHS, start=1):
-            network.add_module(f"block{number}", _Group(inputs, width, 1 if number == 1 else 2, generator))
+            network.add_module(f"block{number}", _Group(inputs, width, 1 if number == 1 else 2, self.norm, generator))
             inputs = width
-        network.add_module("bn1", nn.BatchNorm2d(inputs))
+        network.add_module("bn1", normalisation(self.norm, inputs))
         network.add_module("relu", nn.ReLU())
         network.add_module("pool", nn.AdaptiveAvgPool2d(1))
         network.add_module("flatten", nn.Flatten())
         return network
 
+    def last_block(self, module: nn.Module) -> set[str]:
+        """The third group of blocks, and the norm after it."""
+        return {name for name, _ in module.named_parameters() if name.startswith((f"block{len(WIDTHS)}.", "bn1."))}
+
 
 class _Group(nn.Module):
     """Four blocks; the first one changes the width and the size of the map."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, generator: Generator) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, generator: Generator) -> None:
         super().__init__()
-        rest = [_Block(outputs, outputs, 1, generator) for _ in range(BLOCKS - 1)]
-        self.layer = nn.Sequential(_Block(inputs, outputs, stride, generator), *rest)
+        rest = [_Block(outputs, outputs, 1, norm, generator) for _ in range(BLOCKS - 1)]
+        self.layer = nn.Sequential(_Block(inputs, outputs, stride, norm, generator), *rest)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
@@ -63,10 +73,10 @@ class _Group(nn.Module):
 class _Block(nn.Module):
     """Batch norm, ReLU and convolution, twice, added to the input; where the width changes, to its 1×1 convolution."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, generator: Generator) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, generator: Generator) -> None:
         super().__init__()
-        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), convolution(inputs, outputs, 3, generator, stride)
-        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), convolution(outputs, outputs, 3, generator)
+        self.bn1, self.conv1 = normalisation(norm, inputs), convolution(inputs, outputs, 3, generator, stride)
+        self.bn2, self.conv2 = normalisation(norm, outputs), convolution(outputs, outputs, 3, generator)
         self.convShortcut = None if inputs == outputs else convolution(inputs, outputs, 1, generator, stride)
 
     def forward(self, x: Tensor) -> Tensor:

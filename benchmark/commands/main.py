@@ -8,7 +8,7 @@ import sys
 import typer
 
 from ...tasks.errors import UserError
-from . import compare, data, distances, env, leaderboard, listing, plot, pretrain, run, show, testbed
+from . import compare, data, distances, env, leaderboard, listing, plot, pretrain, run, show, table, testbed, train
 
 app = typer.Typer(
     name="bench",
@@ -20,11 +20,13 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("table")(table.table)
 app.command("compare")(compare.compare)
 app.command("list")(listing.list_)
 app.command("show")(show.show)
 app.command("env")(env.env)
 app.command("pretrain")(pretrain.pretrain)
+app.command("train")(train.train)
 data.app.command("distances")(distances.write)
 app.add_typer(data.app, name="data")
 app.add_typer(plot.app, name="plot")

@@ -42,6 +42,41 @@ def coarsity(
 
 
 @app.command()
+def scaling(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records of one task.")],
+    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/scaling.svg"),
+) -> None:
+    """Draw accuracy against the parameters of the backbone, and against the time that it takes to encode an image.
+
+    Example: bench plot scaling results/records/mini-imagenet/test-5way-1shot-15query-uniform/protonet-*.json
+    """
+    from ...tasks.files import write_atomically
+    from ..records import load_record
+    from ..reporting.canvas import form_of
+    from ..reporting.scaling_figure import draw_scaling, milliseconds_an_image, parameters_of_network
+
+    form = form_of(output)
+    loaded = [(path, load_record(path)) for path in records]
+    known = [record for _, record in loaded if parameters_of_network(record) is not None]
+    older = ", ".join(str(path) for path, record in loaded if parameters_of_network(record) is None)
+    cure = "which records of earlier releases lack; repeat the run with --overwrite"
+    if not known:
+        raise UserError(f"no record has the number of the network's parameters, {cure}: {older}")
+    drawn = draw_scaling(known, form)
+    if older:
+        typer.echo(f"warning: left out for want of the number of the network's parameters, {cure}: {older}", err=True)
+    untimed = [
+        str(path)
+        for path, record in loaded
+        if parameters_of_network(record) is not None and milliseconds_an_image(record) is None
+    ]
+    if untimed:
+        typer.echo(f"warning: no time of encoding, so in the panel of parameters alone: {', '.join(untimed)}", err=True)
+    write_atomically(output, drawn)
+    typer.echo(output)
+
+
+@app.command()
 def episode(
     index: Annotated[int, typer.Option(help="Number of the episode in its task, from 0.")],
     output: Annotated[Path, typer.Option(help="File to write: .png.")],

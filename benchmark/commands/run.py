@@ -33,6 +33,19 @@ def run(
     weights: Annotated[
         str | None, typer.Option(help="Shipped weights or a file; default: those pretrained on the dataset.")
     ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="File of bench train: backbone and what the method learned; --method may be left out.")
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="Normalisation of a built-in backbone: batch, group, layer or instance.")
+    ] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option(help="What an adapting method may move: none, norm, head, last-block, lora or full."),
+    ] = None,
+    batch_size: Annotated[str, typer.Option(help="Images encoded at once; auto finds a number that fits.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of encoding: fp32, tf32, bf16 or fp16.")] = "fp32",
+    compile: Annotated[bool, typer.Option("--compile", help="Encode through torch.compile.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the episodes.")] = 0,
     set_: Annotated[
         list[str] | None,
@@ -50,6 +63,7 @@ def run(
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Also give the percentile bootstrap interval.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat a finished run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would run.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how fast images were encoded.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record instead of the table, one line a record.")] = False,
 ) -> None:
     """Evaluate methods on N-way K-shot episodes and print accuracy with its confidence interval.
@@ -63,7 +77,7 @@ def run(
     from ..runner import run as run_one
     from .terminal import TerminalProgress
 
-    progress = TerminalProgress()
+    progress = TerminalProgress(verbose=verbose)
     outcomes = []
     for one in configs:
         outcome = run_one(one, progress)
@@ -79,18 +93,29 @@ def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
     from ..config import grid, read_toml, typed
 
     options: dict[str, Any] = {
-        name: value for name, value in context.params.items() if name not in ("config", "dry_run", "json", "set_")
+        name: value for name, value in context.params.items() if name not in ("config", "dry_run", "json", "set_", "verbose")
     }
     settings: dict[str, Any] = {}
+    chosen = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
     if config is not None:
         from_file = read_toml(config)
         settings.update(from_file.pop("settings", {}))
-        typed_here = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
-        options.update({name: value for name, value in from_file.items() if name not in typed_here})
+        options.update({name: value for name, value in from_file.items() if name not in chosen})
+        chosen |= from_file.keys()
     settings.update(parse_assignments(context.params["set_"] or []))
-    settings.update({f"sampler.{name}": value for name in ("alpha", "beta") if (value := options.pop(name)) is not None})
+    for name, owner in (("alpha", "sampler"), ("beta", "sampler"), ("norm", "backbone")):
+        if (value := options.pop(name)) is not None:
+            settings[f"{owner}.{name}"] = value
     options["settings"] = settings
+    if isinstance(options.get("batch_size"), str):
+        size = options["batch_size"]
+        options["batch_size"] = None if size == "auto" else typed("batch-size", [size])[0]
+    options["tune"] = [name for text in _several(options["tune"]) if text for name in text.split(",")] or None
     options["output"] = Path(options["output"])
+    if isinstance(options["checkpoint"], str) and "method" not in chosen:
+        from ..meta_checkpoint import method_of
+
+        options["method"] = method_of(Path(options["checkpoint"]))["name"]
     for name in ("ways", "shots"):
         options[name] = typed(name, _several(options[name]))
     options["method"] = [name for text in _several(options["method"]) for name in text.split(",")]
@@ -126,6 +151,7 @@ def _print_json(outcomes: list[Outcome]) -> None:
 
 
 def _print_table(outcomes: list[Outcome]) -> None:
+    from ..reporting.tables import backbone_label
     from .terminal import percent, print_table
 
     rows = []
@@ -135,7 +161,7 @@ def _print_table(outcomes: list[Outcome]) -> None:
         episodes = f"{record.n_episodes}{'' if record.complete else ' (partial)'}"
         accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
         seconds = f"{record.timing['total_seconds']:.1f}"
-        rows.append([record.method_name, record.backbone_name, task["dataset"], *shape, episodes, accuracy, seconds])
+        rows.append([record.method_name, backbone_label(record), task["dataset"], *shape, episodes, accuracy, seconds])
     level = outcomes[0].record.accuracy["level"]
     headers = (
         "method",

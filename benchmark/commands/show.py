@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...tasks.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..backbones.base import Preprocess
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones"}
 
@@ -49,7 +54,7 @@ def _show_entry(name: str, kinds: list[str]) -> None:
         if value != "":
             typer.echo(f"{label}: {value}")
     if entry.kind == "backbones":
-        typer.echo(_network(name))
+        _show_network(name)
     rows = [[p.name, p.type_name, str(p.default), p.help] for p in parameters_of(cls)]
     typer.echo("")
     if rows:
@@ -58,12 +63,14 @@ def _show_entry(name: str, kinds: list[str]) -> None:
         typer.echo(getattr(cls, "open_parameters", "") or "no parameters")
 
 
-def _network(name: str) -> str:
-    """The size of a backbone with its defaults, and what it makes of an image."""
+def _show_network(name: str) -> None:
+    """The size and cost of a backbone with its defaults, what it makes of an image, and what can be tuned in it."""
     from torch import Generator
 
     from ..backbones.base import feature_width
     from ..backbones.loading import make_backbone
+    from ..backbones.tuning import counts
+    from .terminal import print_table
 
     backbone = make_backbone(name, {})
     preprocess = backbone.preprocess()
@@ -73,11 +80,25 @@ def _network(name: str) -> str:
         f"{label} {', '.join(f'{value:g}' for value in values)}"
         for label, values in (("mean", preprocess.mean), ("std", preprocess.std))
     )
-    return (
-        f"network parameters: {count:,}\n"
-        f"features: {feature_width(module, preprocess)} of an image of {preprocess.size}×{preprocess.size} pixels\n"
-        f"images without a description of the weights: {preprocess.channels} channels; {statistics}"
-    )
+    typer.echo(f"network parameters: {count:,}")
+    typer.echo(f"features: {feature_width(module, preprocess)} of an image of {preprocess.size}×{preprocess.size} pixels")
+    typer.echo(f"FLOPs of such an image: {_flops(module, preprocess):,} (a multiplication with its addition counts as two)")
+    typer.echo(f"images without a description of the weights: {preprocess.channels} channels; {statistics}\n")
+    rows = [[scope, "-" if number is None else f"{number:,}"] for scope, number in counts(module, backbone).items()]
+    print_table(("--tune", "parameters of the backbone that it frees"), rows)
+
+
+def _flops(module: nn.Module, preprocess: Preprocess) -> int:
+    """Floating-point operations of matrix products and convolutions for one blank image; the rest is not counted."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    image = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
+    # Fused attention on the CPU is not known to the counter: let it be matrix products.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        module(image)
+    return counter.get_total_flops()
 
 
 def _show_record(path: Path) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ...tasks.progress import Advance
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 WIDEST = 10_000  # columns of a table that goes to a file or pipe, so that no cell is cut
 
@@ -23,23 +27,36 @@ def out() -> Console:
 class TerminalProgress:
     """Progress bars and messages on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, verbose: bool = False) -> None:
         """Write to standard error; bars are drawn on a terminal, and one closing line a bar elsewhere."""
         self.console = Console(stderr=True, highlight=False)
+        self.verbose = verbose
 
     @contextmanager
-    def track(self, description: str, total: int) -> Iterator[Advance]:
-        """Show a bar while the block runs."""
+    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
+        """Show a bar while the block runs, with the units per second where there is a unit."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console) as bars:
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        with Progress(*columns, *([_rate_column(unit)] if unit else []), console=self.console) as bars:
             task = bars.add_task(description, total=total)
             yield lambda steps: bars.advance(task, steps)
 
     def say(self, message: str) -> None:
         """Print one line."""
         self.console.print(message, soft_wrap=True, markup=False)
+
+
+def _rate_column(unit: str) -> ProgressColumn:
+    """A column that says how many units a second."""
+    from rich.progress import ProgressColumn, Task
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
+
+    return RateColumn()
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0b5394", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")  # told apart by the colour-blind too
+MARKERS = "osD^v"  # as many as have no common divisor with the colours: 35 runs look different
+LEGEND_LINE = 0.17  # inches
+LONGEST_LINE = 80  # characters that fit a width of 7 inches
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "fewbench",  # otherwise the ids in the file are random
     "svg.fonttype": "none",  # text stays text: smaller, and it can be searched
@@ -51,6 +55,11 @@ def figure_bytes(size: tuple[float, float], paint: Callable[[Figure], None], for
         buffer = io.BytesIO()
         figure.savefig(buffer, format=form, metadata=UNDATED[form])
     return buffer.getvalue()
+
+
+def looks() -> Iterator[tuple[str, str]]:
+    """Marker and colour of one run after the other."""
+    return zip(itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False)
 
 
 def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED)) -> str:

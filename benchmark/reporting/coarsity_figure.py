@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,19 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..records import RunRecord
-from .canvas import COLOURS, figure_bytes
+from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks
 from .coarsity import quartiles
-from .figures import run_label
-from .tables import task_title
+from .figures import run_label, task_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT, LEGEND_LINE = 7.0, 4.0, 0.17  # inches
-MARKERS = "osD^v"  # as many as have no common divisor with the colours: 35 runs look different
+WIDTH, HEIGHT = 7.0, 4.0  # inches
 BINS, FEWEST_IN_BIN, MOST_WITH_BINS = 20, 30, 4
-LONGEST_LINE = 80  # characters that fit the width
 
 
 def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
@@ -41,16 +37,15 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     Raises:
         UserError: the coarsities of a record are damaged.
     """
-    tasks = {_task(record) for record in records}
+    tasks = {task_label(record) for record in records}
     labels = [_label(record, several_tasks=len(tasks) > 1) for record in records]
-    looks = zip(itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False)
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
     with_bins = len(records) <= MOST_WITH_BINS and min(record.n_episodes for record in records) >= BINS * FEWEST_IN_BIN
     key = "Means and t intervals in the quartiles of coarsity" + (", faint: means of twentieths" if with_bins else "")
 
     def paint(figure: Figure) -> None:
         panel = figure.subplots()
-        for record, label, (marker, colour) in zip(records, labels, looks, strict=False):
+        for record, label, (marker, colour) in zip(records, labels, looks(), strict=False):
             if with_bins:
                 _draw_bins(panel, record, colour)
             _draw_quartiles(panel, record, label, marker, colour)
@@ -90,10 +85,6 @@ def _draw_bins(panel: Axes, record: RunRecord, colour: str) -> None:
     panel.plot([coarsity[group].mean() for group in groups], means, ".", color=colour, alpha=0.3, markeredgewidth=0)
 
 
-def _task(record: RunRecord) -> str:
-    return f"{record.task['dataset']}, {task_title(record.task_key())}"
-
-
 def _label(record: RunRecord, several_tasks: bool) -> str:
-    label = f"{run_label(record)}{'' if record.complete else ' (partial)'}"
-    return textwrap.fill(f"{label}; {_task(record)}", LONGEST_LINE) if several_tasks else label
+    label = run_label(record)
+    return textwrap.fill(f"{label}; {task_label(record)}", LONGEST_LINE) if several_tasks else label

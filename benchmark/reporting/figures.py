@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..records import RunRecord
 from .canvas import COLOURS, figure_bytes, shortened
-from .tables import Table, backbone_label, method_label
+from .tables import Table, backbone_label, method_label, task_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,8 +56,14 @@ def _draw_panel(panel: Axes, table: Table, title: str) -> None:
     panel.set_xlabel("accuracy (%)")
 
 
-def run_label(record: RunRecord) -> str:
-    """Method and backbone as a figure names them, cut to what fits, and whether the method is transductive."""
+def run_label(record: RunRecord, longest_backbone: int = LONGEST_BACKBONE) -> str:
+    """Method and backbone as a figure names them, cut to what fits, whether the method is transductive and the run partial."""
     setting = ", transductive" if record.method["transductive"] else ""
     method, backbone = method_label(record), backbone_label(record)
-    return f"{shortened(method, LONGEST_METHOD)}, {shortened(backbone, LONGEST_BACKBONE)}{setting}"
+    label = f"{shortened(method, LONGEST_METHOD)}, {shortened(backbone, longest_backbone)}{setting}"
+    return label if record.complete else f"{label} (partial)"
+
+
+def task_label(record: RunRecord) -> str:
+    """The dataset and the task as a figure's title names them."""
+    return f"{record.task['dataset']}, {task_title(record.task_key())}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +12,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ...tasks.errors import UserError
-from ...tasks.files import os_errors_named, write_atomically
 from ..records import RunRecord, file_safe, load_records
+from .markdown import accuracy_cell, escaped, percent, read_page, table_lines, write_if_changed
 from .tables import Row, Table, backbone_label, method_label, tables_of
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
@@ -113,17 +112,17 @@ def update(file: Path, records_folder: Path, check: bool = False) -> Leaderboard
     folder = records_folder.parent / "figures"
     figures = {table.section: folder / f"{file_safe(table.section)}.svg" for table in tables}
     addresses = {name: quote(Path(os.path.relpath(path, file.parent)).as_posix()) for name, path in figures.items()}
-    old = _read(file)
+    old = read_page(file)
     new = _splice(old, _render(tables, len(found) - len(complete), addresses), file)
     if check:
         stale = old != new or not all(path.is_file() for path in figures.values())
     else:
-        stale = _write_if_changed(file, new.encode("utf-8"))
+        stale = write_if_changed(file, new.encode("utf-8"))
         for name, path in figures.items():
             from .figures import draw
 
             svg = draw([table for table in tables if table.section == name])
-            stale |= _write_if_changed(path, svg)
+            stale |= write_if_changed(path, svg)
     return LeaderboardUpdate(stale, len(complete), tuple(problems))
 
 
@@ -141,9 +140,8 @@ def _section(name: str, tables: Sequence[Table], figures: Mapping[str, str]) -> 
 
 def _markdown(table: Table) -> list[str]:
     columns = [column for column in COLUMNS if any(column.cell(row) for row in table.rows)]
-    rows = [[escaped(column.cell(row)) or "–" for column in columns] for row in table.rows]
-    rules = ["---:" if column.numeric else "---" for column in columns]
-    return ["| " + " | ".join(cells) + " |" for cells in ([column.header for column in columns], rules, *rows)]
+    rows = [[column.cell(row) for column in columns] for row in table.rows]
+    return table_lines([column.header for column in columns], rows, [column.numeric for column in columns])
 
 
 def _setting(row: Row) -> str:
@@ -156,12 +154,6 @@ def _pretraining(row: Row) -> str:
     if pretraining is None:
         return "none"
     return f"{pretraining['dataset']} ({pretraining['recipe']})" + (", external" if pretraining["external"] else "")
-
-
-def _accuracy(row: Row) -> str:
-    level = row.record.accuracy["level"]
-    other_level = "" if level == 0.95 else f" ({100 * level:g} %)"
-    return percent(row.record.mean, row.record.half_width) + other_level
 
 
 def _without_replacement(row: Row) -> str:
@@ -182,31 +174,12 @@ COLUMNS = (
     Column("backbone", lambda row: backbone_label(row.record)),
     Column("setting", _setting),
     Column("pretraining data", _pretraining),
-    Column("accuracy (%)", _accuracy, numeric=True),
+    Column("accuracy (%)", lambda row: accuracy_cell(row.record), numeric=True),
     *(Column(header, partial(_in_quartile, number), numeric=True) for number, header in enumerate(QUARTILE_HEADERS)),
     Column("without replacement (%)", _without_replacement, numeric=True),
     Column("episodes", lambda row: str(row.record.n_episodes), numeric=True),
     Column("seconds", lambda row: f"{row.record.timing['classify_seconds']:.1f}", numeric=True),
 )
-
-
-def percent(mean: float, half_width: float | None) -> str:
-    """Fractions as `63.17 ± 0.23`; the mean alone where the spread is unknown."""
-    return f"{100 * mean:.2f}" + ("" if half_width is None else f" ± {100 * half_width:.2f}")
-
-
-def escaped(text: str) -> str:
-    """Text as one line that markdown shows as it is (a name may hold `|`, or look like a marker)."""
-    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
-
-
-def _read(file: Path) -> str | None:
-    """The file's text with its own line ends, or None where it is absent."""
-    try:
-        with os_errors_named("cannot read"):
-            return file.read_bytes().decode("utf-8") if file.exists() else None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text; move it away and run again") from error
 
 
 def _splice(old: str | None, generated: str, file: Path) -> str:
@@ -216,11 +189,3 @@ def _splice(old: str | None, generated: str, file: Path) -> str:
     if (old.count(BEGIN), old.count(END)) != (1, 1) or old.index(BEGIN) > old.index(END):
         raise UserError(f"{file} needs one line '{BEGIN}' and, below it, one line '{END}'; put them where the tables shall go")
     return f"{old[: old.index(BEGIN)]}{BEGIN}\n\n{generated}\n{old[old.index(END) :]}"
-
-
-def _write_if_changed(path: Path, content: bytes) -> bool:
-    with os_errors_named("cannot read"):
-        changed = not path.is_file() or path.read_bytes() != content
-    if changed:
-        write_atomically(path, content)
-    return changed

@@ -139,9 +139,11 @@ def method_label(record: RunRecord) -> str:
 
 
 def backbone_label(record: RunRecord) -> str:
-    """The backbone with the parameters that were changed and, where anything is, what is tuned."""
-    tuned = {} if record.backbone["tune"] == "none" else {"tune": record.backbone["tune"]}
-    return with_parameters(record.backbone_name, {**_changed(record.backbone), **tuned})
+    """The backbone with the parameters that were changed, and what is tuned and in which precision where that is not usual."""
+    usual = {"tune": "none", "precision": "fp32"}
+    unusual = {name: record.backbone.get(name, value) for name, value in usual.items()}
+    unusual = {name: value for name, value in unusual.items() if value != usual[name]}
+    return with_parameters(record.backbone_name, {**_changed(record.backbone), **unusual})
 
 
 def _changed(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,245 +1,245 @@
 """Pretraining: a backbone learns from the train classes of a dataset; the val classes say which epoch to keep.
 
-The recipe `supervised` is cross-entropy over the train classes with a linear layer that is thrown away
-afterwards (Chen et al. 2019, arXiv:1904.04232, "Baseline"). Test classes are never opened.
+How it learns is the recipe's (recipes/). Test classes are never opened.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from timm.scheduler.cosine_lr import CosineLRScheduler
-from torch import Generator, Tensor, nn
-from torch.nn import functional
-from torch.nn.utils import skip_init
+from torch import Generator, nn
 
-from ...methods.protonet import ProtoNet
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.errors import UsageError, UserError
 from ...tasks.parameters import build
-from ...tasks.progress import Progress
-from ...tasks.samplers import UniformSampler
+from ...tasks.progress import SILENT, Progress
 from .. import registry
 from ..backbones.base import Backbone, Preprocess, feature_width
-from ..backbones.loading import make_backbone, save_weights
+from ..backbones.loading import make_backbone
 from ..device import choose_device
-from ..evaluation import Source, evaluate_batch
-from ..feature_table import FeatureTable
 from ..provenance import code_version, package_version
-from .augmentation import random_crop, random_flip
+from .command_line import command_line
+from .distributed import local_device, part_here
+from .learner import Learner
+from .loop import Fitted, fit
+from .networks import network_for
+from .options import LoopOptions
+from .outputs import folder_of, is_finished, publish
+from .pretrain_config import PretrainConfig
+from .recipes import find_recipe
+from .recipes.base import Material, Recipe
+from .train_images import TrainImages
+from .validation import prototype_accuracy
 
-RECIPES = ("supervised",)
-VALIDATION_EPISODES = 1000
+CROP = 3  # pixels, where the recipe shifts images and nothing else is asked for
+VALIDATION = {"ways": 5, "shots": 1, "episodes": 1000}
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
-    """One pretraining.
+class Pretraining:
+    """A pretraining with its names resolved and its network built.
 
     Attributes:
-        dataset: registered name; its train classes are learnt.
-        backbone: registered name.
-        recipe: supervised.
-        epochs: passes over the train images.
-        batch_size: images a step.
-        learning_rate: the highest, after a quarter of an epoch of warm-up; it falls to zero along a cosine.
-        weight_decay: of AdamW.
-        crop: pixels by which images are shifted at random.
-        flip: whether images are mirrored at random.
-        seed: of initial weights, order and augmentation.
-        device: auto, cpu or cuda.
+        config: every choice made, none left to the recipe, the images or the device.
+        dataset: where images come from.
+        train: split that is learnt.
+        val: split that validates.
+        backbone: the recipe of the network.
+        module: the network.
+        preprocess: makes images ready for it.
+        recipe: how it learns.
+        generator: draws the initial weights of heads; it has drawn the network's.
+        device: of this process.
     """
 
-    dataset: str
-    backbone: str = "conv4"
-    recipe: str = "supervised"
-    epochs: int = 30
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    crop: int = 3
-    flip: bool = False
-    seed: int = 0
-    device: str = "auto"
+    config: PretrainConfig
+    dataset: Dataset
+    train: Split
+    val: Split
+    backbone: Backbone
+    module: nn.Module
+    preprocess: Preprocess
+    recipe: Recipe
+    generator: Generator
+    device: torch.device
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        if self.recipe not in RECIPES:
-            raise UsageError(f"unknown recipe '{self.recipe}'; known: {', '.join(RECIPES)}")
-        for option, value in (("epochs", self.epochs), ("batch-size", self.batch_size)):
-            if value < 1:
-                raise UsageError(f"--{option} {value}: at least 1")
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on."""
+        return {
+            "config": json.loads(json.dumps(asdict(self.config))),
+            "fingerprint": self.train.fingerprint,
+            "processes": part_here().world,
+        }
 
 
-def pretrain(config: PretrainConfig, output: Path, progress: Progress) -> Path:
-    """Train a backbone and write its best weights (by val accuracy) with their sidecar.
+def pretrain(
+    config: PretrainConfig,
+    output: Path,
+    progress: Progress,
+    time_limit: float | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+) -> Path:
+    """Train a backbone and write its best weights (by val accuracy) with their sidecar and the learning curves.
+
+    Where the weights are there already, made in the same way, nothing is done; a pretraining that was interrupted goes on.
+
+    Args:
+        config: what to train.
+        output: the safetensors file.
+        progress: told of every epoch.
+        time_limit: seconds after which this call stops; the same call goes on.
+        overwrite: replace weights that are there.
+        force: begin anew where a pretraining of the same output was interrupted.
 
     Returns:
         The safetensors file.
 
     Raises:
-        UserError: a name is unknown, the loss is no longer finite, or the file cannot be written.
+        UserError: a name is unknown, the weights there are of another pretraining, the time ran out, the loss is no longer
+            finite, or a file cannot be written.
     """
-    device, code = choose_device(config.device), code_version()
-    dataset: Dataset = build(registry.load(registry.find("datasets", config.dataset)), {}, config.dataset)
-    backbone = make_backbone(config.backbone, {})
-    train, val = dataset.split("train", progress), dataset.split("val", progress)
-    preprocess = _preprocess(train)
-    generator = Generator(device).manual_seed(config.seed)
-    module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(config.seed))
-    module = module.to(device).to(memory_format=torch.channels_last)
-    head = _head(feature_width(module.eval(), preprocess), len(train.class_ids)).to(device)
-    trainer = _Trainer(config, module, head, preprocess, device, generator)
-    best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
-    for epoch in range(1, config.epochs + 1):
-        loss = trainer.epoch(train, epoch, progress)
-        accuracy = _validate(module, preprocess, val, device)
-        progress.say(f"epoch {epoch}: loss {loss:.3f}, 5-way 1-shot accuracy on val classes {100 * accuracy:.2f} %")
-        if accuracy > best[0]:
-            best = (accuracy, epoch, {name: value.detach().clone() for name, value in module.state_dict().items()})
-    module.load_state_dict(best[2])
-    save_weights(output, module, _about(config, backbone, preprocess, dataset, train, best[0], best[1], code))
+    first = part_here().rank == 0
+    progress = progress if first else SILENT
+    plan = _plan(config, progress)
+    if not overwrite and is_finished(output, plan.identity(), "bench pretrain"):
+        progress.say(f"{output} is there already, nothing was trained; --overwrite repeats it")
+        return output
+    code = code_version()
+    images = TrainImages(plan.train, plan.config.batch_size, plan.config.seed, plan.device)
+    learner = _learner(plan, images)
+    fitted = fit(
+        learner,
+        lambda: prototype_accuracy(learner.backbone, plan.preprocess, plan.val, plan.device, **VALIDATION),
+        _options(plan.config, images.steps_per_epoch, time_limit),
+        folder_of(output),
+        plan.identity(),
+        plan.device,
+        progress,
+        force,
+    )
+    if fitted.stopped == "time limit":
+        steps = plan.config.epochs * images.steps_per_epoch
+        raise UserError(f"stopped by --time-limit after {fitted.steps_done} of {steps} steps; the same command goes on")
+    if first:
+        publish(output, learner.backbone, _about(plan, fitted, images.steps_per_epoch, code))
     return output
 
 
-def _head(width: int, classes: int) -> nn.Module:
-    """A linear classifier behind a batch norm without parameters (the "BNNeck" of Luo et al. 2019, arXiv:1903.07071).
-
-    Without the batch norm the common mean of the rectified features hides their differences: on trifeature the loss after
-    200 steps was then 4.8 instead of 4.4.
-    """
-    linear = skip_init(nn.Linear, width, classes)
-    assert isinstance(linear, nn.Linear)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return nn.Sequential(nn.BatchNorm1d(width, affine=False), linear)
-
-
-class _Trainer:
-    """AdamW with a cosine schedule over batches in a new random order each epoch."""
-
-    def __init__(
-        self,
-        config: PretrainConfig,
-        module: nn.Module,
-        head: nn.Module,
-        preprocess: Preprocess,
-        device: torch.device,
-        generator: Generator,
-    ) -> None:
-        self.config, self.module, self.head, self.preprocess = config, module, head, preprocess
-        self.device, self.generator = device, generator
-        parameters = [*module.parameters(), *head.parameters()]
-        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        head.train()
-        self.schedule: CosineLRScheduler | None = None
-
-    def epoch(self, train: Split, epoch: int, progress: Progress) -> float:
-        """One pass over the train images; the mean loss."""
-        size = self.config.batch_size
-        steps = len(train.images) // size
-        if self.schedule is None:
-            self.schedule = CosineLRScheduler(
-                self.optimizer,
-                t_initial=self.config.epochs * steps,
-                warmup_t=steps // 4,
-                warmup_lr_init=1e-5,
-                t_in_epochs=False,
-            )
-        labels = torch.from_numpy(train.labels).to(self.device)
-        order = torch.randperm(len(train.images), generator=self.generator, device=self.device)
-        total = 0.0
-        self.module.train()
-        with progress.track(f"epoch {epoch} of {self.config.epochs}", steps) as advance:
-            for step in range(steps):
-                self.schedule.step_update((epoch - 1) * steps + step)
-                chosen = order[step * size : (step + 1) * size].sort().values  # sorted: kinder to the memory map
-                total += self._step(train.images[chosen.cpu().numpy()], labels[chosen])
-                advance(1)
-        if not np.isfinite(total):
-            raise UserError(f"the loss is no longer finite in epoch {epoch}; take a smaller --learning-rate")
-        return total / steps
-
-    def _step(self, images: np.ndarray, labels: Tensor) -> float:
-        x = self.preprocess(torch.from_numpy(images).to(self.device))
-        x = random_crop(x, self.config.crop, self.generator) if self.config.crop else x
-        x = random_flip(x, self.generator) if self.config.flip else x
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = functional.cross_entropy(self.head(self.module(x)), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
+def _plan(config: PretrainConfig, progress: Progress) -> Pretraining:
+    """Look every name up, build the network, and decide what was left open."""
+    device = local_device(choose_device(config.device))
+    recipe_class = find_recipe(config.recipe)
+    recipe = build(recipe_class, config.settings_of("recipe"), f"recipe {config.recipe}")
+    owner = f"dataset {config.dataset}"
+    dataset: Dataset = build(registry.load(registry.find("datasets", config.dataset)), config.settings_of("dataset"), owner)
+    backbone = make_backbone(config.backbone, config.settings_of("backbone"))
+    train, val = dataset.split("train", progress), dataset.split("val", progress)
+    _check_batch(config, len(train.images))
+    generator = Generator().manual_seed(config.seed)
+    module, preprocess = network_for(config.size, backbone, train, generator)
+    settings = {
+        **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
+        **{f"backbone.{name}": value for name, value in backbone.parameters.items()},
+        **{f"recipe.{name}": value for name, value in asdict(recipe).items()},
+    }
+    decided = replace(
+        config,
+        learning_rate=recipe.learning_rate if config.learning_rate is None else config.learning_rate,
+        crop=config.crop if config.crop is not None else CROP if recipe.shifts else 0,
+        flip=config.flip if config.flip is not None else not recipe.shifts and preprocess.channels == 3,
+        device=device.type,
+        size=preprocess.size,
+        norm=None,  # the backbone's parameters say it
+        precision=config.precision or ("bf16" if device.type == "cuda" else "fp32"),
+        settings=settings,
+    )
+    module = module.to(device).to(memory_format=torch.channels_last)
+    return Pretraining(decided, dataset, train, val, backbone, module, preprocess, recipe, generator, device)
 
 
-def _preprocess(train: Split) -> Preprocess:
-    """Scale by the mean and deviation of a fixed subset of the train images, one number a channel."""
-    sample = np.asarray(train.images[:: max(1, len(train.images) // 4096)], dtype=np.float64) / 255
-    mean, std = sample.mean(axis=(0, 1, 2)), sample.std(axis=(0, 1, 2))
-    return Preprocess(
-        channels=train.images.shape[3],
-        size=train.images.shape[1],
-        mean=tuple(round(float(value), 4) for value in mean),
-        std=tuple(round(float(value), 4) for value in std),
+def _check_batch(config: PretrainConfig, images: int) -> None:
+    processes = part_here().world
+    if config.batch_size > images:
+        raise UsageError(f"--batch-size {config.batch_size}: the train classes have {images} images")
+    if config.batch_size % processes or config.batch_size < 2 * processes:
+        raise UsageError(
+            f"--batch-size {config.batch_size}: at least 2 images"
+            + (f" for each of {processes} processes, and as many for each" if processes > 1 else "")
+        )
+
+
+def _learner(plan: Pretraining, images: TrainImages) -> Learner:
+    config = plan.config
+    assert config.crop is not None and config.flip is not None
+    material = Material(
+        backbone=plan.module,
+        width=feature_width(plan.module.eval(), plan.preprocess),
+        images=images,
+        classes=len(plan.train.class_ids),
+        preprocess=plan.preprocess,
+        crop=config.crop,
+        flip=config.flip,
+        steps=config.epochs * images.steps_per_epoch,
+        generator=plan.generator,
+    )
+    return plan.recipe.learner(material).to(plan.device)
+
+
+def _options(config: PretrainConfig, steps_per_epoch: int, time_limit: float | None) -> LoopOptions:
+    assert config.learning_rate is not None and config.precision is not None
+    return LoopOptions(
+        steps=config.epochs * steps_per_epoch,
+        validate_every=steps_per_epoch,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_steps=steps_per_epoch // 4,
+        precision=config.precision,  # type: ignore[arg-type]
+        patience=config.patience,
+        time_limit=time_limit,
+        seed=config.seed,
     )
 
 
-def _validate(module: nn.Module, preprocess: Preprocess, val: Split, device: torch.device) -> float:
-    """Mean accuracy of ProtoNet on a fixed set of 5-way 1-shot episodes of the val classes."""
-    module.eval()
-    features = []
-    with torch.inference_mode():
-        for start in range(0, len(val.images), 32):
-            features.append(
-                module(preprocess(torch.from_numpy(np.array(val.images[start : start + 32])).to(device))).cpu().numpy()
-            )
-    table = FeatureTable.of(np.concatenate(features), device)
-    sampler = UniformSampler(val.offsets, seed=0, ways=5, shots=1, queries=15)
-    batch = sampler.draw(0, VALIDATION_EPISODES)
-    source = Source(device, table)
-    return float(evaluate_batch(ProtoNet(), "protonet", batch, sampler.episode_seeds(batch.index), source).mean())
-
-
-def command(config: PretrainConfig) -> str:
-    """The command that repeats a pretraining, every option written out, whatever defaults become later."""
-    options = [f"--{name.replace('_', '-')} {value}" for name, value in asdict(config).items() if not isinstance(value, bool)]
-    flags = [f"--{'' if value else 'no-'}{name}" for name, value in asdict(config).items() if isinstance(value, bool)]
-    return " ".join(["bench pretrain", *options, *flags])
-
-
-def _about(
-    config: PretrainConfig,
-    backbone: Backbone,
-    preprocess: Preprocess,
-    dataset: Dataset,
-    train: Split,
-    accuracy: float,
-    epoch: int,
-    code: dict[str, Any],
-) -> dict[str, Any]:
+def _about(plan: Pretraining, fitted: Fitted, steps_per_epoch: int, code: dict[str, Any]) -> dict[str, Any]:
+    """The sidecar."""
+    config, processes = plan.config, part_here().world
     return {
-        "backbone": config.backbone,
-        "backbone_parameters": backbone.parameters,
-        "preprocess": asdict(preprocess),
+        "backbone": registry.find("backbones", config.backbone).name,
+        "backbone_parameters": plan.backbone.parameters,
+        "preprocess": asdict(plan.preprocess),
         "pretraining": {
-            "dataset": config.dataset,
-            "dataset_version": dataset.version,
-            "fingerprint": train.fingerprint,
+            "dataset": registry.find("datasets", config.dataset).name,
+            "dataset_version": plan.dataset.version,
+            "dataset_parameters": asdict(plan.dataset),
+            "fingerprint": plan.train.fingerprint,
             "split": "train",
-            "classes": len(train.class_ids),
+            "classes": len(plan.train.class_ids),
             "recipe": config.recipe,
+            "recipe_parameters": asdict(plan.recipe),
+            "epochs": fitted.steps_done / steps_per_epoch,
+            "images": fitted.steps_done * config.batch_size,
+            "seconds": round(fitted.seconds, 1),
+            "stopped": fitted.stopped,
             "external": False,
         },
         "made_by": {
-            "command": command(config),
+            "command": command_line("pretrain", asdict(config), processes),
             "config": asdict(config),
+            "processes": processes,
+            "device": plan.device.type,
             "git_commit": code["git_commit"],
             "fewbench": code["version"],
             "torch": package_version("torch"),
         },
-        "val_accuracy": {"ways": 5, "shots": 1, "episodes": VALIDATION_EPISODES, "mean": accuracy, "epoch": epoch},
+        "val_accuracy": {
+            **VALIDATION,
+            "mean": fitted.best_value,
+            "step": fitted.best_step,
+            "epoch": fitted.best_step // steps_per_epoch,
+        },
     }

@@ -151,7 +151,7 @@ def test_chunks_lie_on_a_fixed_grid_and_join_to_the_whole():
 
 
 def test_methods_on_images_get_smaller_chunks():
-    assert chunk_size(Given(random_scores)) == CHUNK > chunk_size(OnImages(random_scores)) >= 1
+    assert chunk_size("features") == CHUNK > chunk_size("images") >= 1
 
 
 def test_a_method_is_given_its_rows_and_no_labels_of_queries():

@@ -1,7 +1,9 @@
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +11,11 @@ import torch
 
 from fewbench.benchmark import feature_table as module
 from fewbench.benchmark import registry
-from fewbench.benchmark.backbones import encoding
+from fewbench.benchmark.backbones.encoding import Encoding
 from fewbench.benchmark.backbones.loading import LoadedBackbone, load_backbone
-from fewbench.benchmark.feature_table import ABOUT, FEATURES, FeatureTable, feature_table
+from fewbench.benchmark.feature_table import ABOUT, FEATURES, FeatureTable, feature_table, key
 from fewbench.tasks.datasets.base import Split
-from fewbench.tasks.progress import SILENT
+from fewbench.tasks.progress import SILENT, SilentProgress
 
 CPU = torch.device("cpu")
 
@@ -38,13 +40,13 @@ def backbone(tiny_weights: Path) -> LoadedBackbone:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was encoded: one entry a call."""
     calls: list[str] = []
-    encode = encoding.encode
+    write = module.write_features
 
-    def counted(*arguments) -> None:
+    def counted(*arguments: Any) -> float:
         calls.append(arguments[-1])
-        encode(*arguments)
+        return write(*arguments)
 
-    monkeypatch.setattr(encoding, "encode", counted)
+    monkeypatch.setattr(module, "write_features", counted)
     return calls
 
 
@@ -91,7 +93,7 @@ def test_everything_that_changes_a_feature_misses_the_cache(backbone: LoadedBack
 
 def test_a_new_version_of_the_encoding_misses_the_cache(backbone, split, encoded, monkeypatch: pytest.MonkeyPatch):
     feature_table(backbone, split, CPU, SILENT)
-    monkeypatch.setattr(encoding, "VERSION", encoding.VERSION + 1)
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
     assert not feature_table(backbone, split, CPU, SILENT)[1]
 
 
@@ -139,41 +141,71 @@ def test_the_description_holds_the_key(backbone, split, own_cache: Path):
     feature_table(backbone, split, CPU, SILENT)
     (folder,) = own_cache.iterdir()
     about = json.loads((folder / ABOUT).read_text())
-    del about["stamp"]
+    del about["stamp"], about["encoded"]
     assert about == json.loads(json.dumps(module.key(backbone, split)))
     assert about["fingerprint"] == split.fingerprint and about["weights"] == backbone.weights_sha256
 
 
-def test_an_interrupted_encoding_leaves_nothing(backbone, split, own_cache: Path, monkeypatch: pytest.MonkeyPatch):
-    def interrupted(*arguments) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(encoding, "encode", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        feature_table(backbone, split, CPU, SILENT)
-    assert list(own_cache.iterdir()) == []
+def test_the_key_of_plain_encoding_never_changes(backbone: LoadedBackbone, split: Split):
+    names = ["fingerprint", "split", "backbone", "parameters", "weights", "preprocess", "precision", "code"]
+    plain = key(backbone, split)
+    assert list(plain) == names and plain["precision"] == "fp32" and plain["code"] == [1, backbone.source_sha256]
+    assert key(backbone, split, Encoding(batch_size=7)) == plain
 
 
-def test_two_runs_that_encode_at_once_end_with_one_table(backbone, split, own_cache: Path, monkeypatch: pytest.MonkeyPatch):
-    encode, tables = encoding.encode, []
+def test_precision_and_compiling_miss_the_cache(backbone: LoadedBackbone, split: Split, encoded: list[str]):
+    plain, _ = feature_table(backbone, split, CPU, SILENT)
+    half, cached = feature_table(backbone, split, CPU, SILENT, Encoding(precision="bf16"))
+    assert not cached and half.features.dtype == np.float16
+    assert feature_table(backbone, split, CPU, SILENT, Encoding(precision="bf16"))[1]
+    assert feature_table(backbone, split, CPU, SILENT, Encoding(batch_size=50))[1]
+    assert len(encoded) == 2
+    assert key(backbone, split, Encoding(compile=True)) != key(backbone, split)
+    np.testing.assert_allclose(half.features, plain.features, atol=0.1 * float(plain.features.std()))
 
-    def meanwhile(*arguments) -> None:
-        monkeypatch.setattr(encoding, "encode", encode)
-        tables.append(feature_table(backbone, split, CPU, SILENT)[0])  # the other run, from beginning to end
-        encode(*arguments)
 
-    monkeypatch.setattr(encoding, "encode", meanwhile)
+def test_the_table_knows_how_it_was_encoded(backbone: LoadedBackbone, split: Split, own_cache: Path):
+    table, _ = feature_table(backbone, split, CPU, SILENT)
+    assert table.encoded is not None and table.encoded["seconds"] > 0 and table.encoded["device_name"]
+    assert {name: table.encoded[name] for name in ("images", "device", "precision")} == {
+        "images": 360,
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    assert feature_table(backbone, split, CPU, SILENT)[0].encoded == table.encoded
+    (folder,) = own_cache.iterdir()
+    about = json.loads((folder / ABOUT).read_text())
+    del about["encoded"]  # as tables were written before
+    (folder / ABOUT).write_text(json.dumps(about))
     table, cached = feature_table(backbone, split, CPU, SILENT)
-    assert not cached
-    np.testing.assert_array_equal(table.features, tables[0].features)
-    assert len(list(own_cache.iterdir())) == 1
-    assert feature_table(backbone, split, CPU, SILENT)[1]
+    assert cached and table.encoded is None
 
 
+def test_a_verbose_run_says_how_fast_it_was(backbone: LoadedBackbone, split: Split):
+    class Verbose(SilentProgress):
+        verbose = True
+
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def say(self, message: str) -> None:
+            self.said.append(message)
+
+    listener = Verbose()
+    feature_table(backbone, split, CPU, listener)
+    (line,) = listener.said
+    assert re.fullmatch(
+        r"encoded 360 images at [\d,]+ images/s, that is [\d.,]+ Gflop/s: \d+ % of the [\d.,]+ Gflop/s of a "
+        "large matrix product in fp32",
+        line,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("limit", [2**30, 0], ids=["in memory", "on disk"])
-def test_rows_are_gathered_the_same_from_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int):
+def test_rows_are_gathered_the_same_from_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, dtype):
     monkeypatch.setattr(module, "IN_MEMORY", limit)
-    features = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+    features = np.random.default_rng(0).normal(size=(50, 7)).astype(dtype)
     np.save(tmp_path / "features.npy", features)
     table = FeatureTable.of(np.load(tmp_path / "features.npy", mmap_mode="r"), CPU)
     assert (table.resident is None) == (limit == 0)

@@ -33,11 +33,24 @@ def test_the_frozen_record_has_no_problem(content):
         ("backbone", "pretraining", None, None),
         ("backbone", "pretraining", [], "backbone.pretraining is not a section"),
         ("backbone", "pretraining", {"dataset": "omniglot"}, "backbone.pretraining.recipe is missing"),
+        ("backbone", "network_parameters", "many", "backbone.network_parameters is not a whole number"),
+        ("backbone", "network_parameters", 112_832, None),
+        ("timing", "encoding", None, None),
+        ("timing", "encoding", {}, "timing.encoding.images is missing"),
     ],
 )
 def test_the_first_misfit_is_named(content, section, key, value, expected):
     content[section][key] = value
     assert problem(content) == expected
+
+
+def test_what_came_later_may_be_absent_whole_but_not_in_part(content):
+    encoding = {"images": 12000, "seconds": 30.5, "device": "cuda", "device_name": "NVIDIA H100", "precision": "bf16"}
+    assert "encoding" not in content["timing"] and "network_parameters" not in content["backbone"]
+    content["timing"]["encoding"] = encoding
+    assert problem(content) is None
+    content["timing"]["encoding"] = {name: value for name, value in encoding.items() if name != "precision"}
+    assert problem(content) == "timing.encoding.precision is missing"
 
 
 def test_a_missing_key_is_named(content):

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,7 @@ def test_a_datasets_class_names_are_read(model: str):
     [
         ("ViT-B-33/openai", UsageError, "did you mean 'ViT-B-32'"),
         ("ViT-B-32/opnai", UsageError, "did you mean 'openai'"),
+        ("ViT-B-16-SigLIP", UsageError, "has no weights '' of ViT-B-16-SigLIP; known: webli"),
     ],
 )
 def test_an_unknown_model_gets_the_nearest(name: str, error: type, says: str):
@@ -83,8 +85,16 @@ def test_a_hub_that_cannot_be_reached_says_how_to_name_a_file(monkeypatch: pytes
     def unreachable(repository, revision, filenames, owner, cure):
         raise UserError(f"{owner}: {repository}; {cure}")
 
-    monkeypatch.setattr("fewbench.benchmark.backbones.hub.fetch", unreachable)
+    monkeypatch.setattr("fewbench.benchmark.backbones.open_clip_models.fetch", unreachable)
     with pytest.raises(UserError, match=r"name a file: open_clip:ViT-B-32/FILE"):
+        text_distances("ViT-B-32/openai", NAMES)
+
+
+def test_without_open_clip_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(
+        UserError, match=r"^distances open_clip:ViT-B-32/openai needs the package open_clip: pip install 'fewbench\[clip\]'$"
+    ):
         text_distances("ViT-B-32/openai", NAMES)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.benchmark.backbones.tuning import free
+from fewbench.methods.base import Method
+from fewbench.methods.relation_net import RelationNet
 from fewbench.tasks.episodes import Episodes
 
 
@@ -55,6 +60,28 @@ def unequal_episodes(
     )
 
 
+def as_images(episodes: Episodes, tune: str) -> Episodes:
+    """The same episodes with images of 16 × 16 pixels in place of features of width 48, and a small Conv-4 to encode them."""
+    recipe, generator = Conv4(width=4), torch.Generator().manual_seed(5)
+    backbone = recipe.build(3, 16, generator)
+    # A pass in training mode gives batch norm running statistics that are neither the initial ones nor an episode's.
+    backbone(torch.randn(32, 3, 16, 16, generator=generator))
+
+    def images(features: torch.Tensor) -> torch.Tensor:
+        small = features.view(-1, 3, 4, 4)
+        return torch.nn.functional.interpolate(small, scale_factor=4.0).view(*features.shape[:2], 3, 16, 16)
+
+    backbone = free(backbone.eval(), tune, recipe)
+    return replace(
+        episodes, support=images(episodes.support), query=images(episodes.query), backbone=backbone, tune=tune, train_mean=None
+    )
+
+
+@pytest.fixture
+def make_images() -> Callable[[Episodes, str], Episodes]:
+    return as_images
+
+
 @pytest.fixture
 def make_episodes() -> Callable[..., Episodes]:
     return equal_episodes
@@ -63,6 +90,12 @@ def make_episodes() -> Callable[..., Episodes]:
 @pytest.fixture
 def make_unequal_episodes() -> Callable[..., Episodes]:
     return unequal_episodes
+
+
+@pytest.fixture
+def width_for() -> Callable[[Method, int], int]:
+    """The width of features to try a method with: the usual one, but for relation networks, whose features are maps."""
+    return lambda method, usual: 64 * 4 * 4 if isinstance(method, RelationNet) else usual
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewbench.benchmark import registry
 from fewbench.methods.base import Method
+from fewbench.methods.matching_net import MatchingNet
+from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.episodes import Episodes
 
+VARIANTS = {
+    "matching-net full_context=true": MatchingNet(full_context=True),
+    "protonet distance=cosine": ProtoNet(distance="cosine"),
+}
 
-@pytest.fixture(params=sorted(registry.BUILT_IN["methods"]))
+
+# Methods on images have the contract of test_image_contract.py and of their own tests.
+ON_FEATURES = [
+    name for name in sorted(registry.BUILT_IN["methods"]) if registry.load(registry.find("methods", name)).inputs == "features"
+]
+
+
+@pytest.fixture(params=[*ON_FEATURES, *VARIANTS])
 def method(request: pytest.FixtureRequest) -> Method:
-    return registry.load(registry.find("methods", request.param))()
+    return VARIANTS.get(request.param) or registry.load(registry.find("methods", request.param))()
 
 
 @pytest.fixture(params=["equal", "unequal"])
-def episodes(request: pytest.FixtureRequest, make_episodes, make_unequal_episodes) -> Episodes:
-    return make_episodes(count=6) if request.param == "equal" else make_unequal_episodes(count=6)
+def episodes(request: pytest.FixtureRequest, method: Method, make_episodes, make_unequal_episodes, width_for) -> Episodes:
+    make = make_episodes if request.param == "equal" else make_unequal_episodes
+    return replace(make(count=6, width=width_for(method, 8)), tune="head" if method.adapts else "none")
 
 
 def taken(episodes: Episodes, index: Tensor) -> Episodes:
@@ -45,9 +60,19 @@ def padded(episodes: Episodes, support: int, queries: int, ways: int) -> Episode
     )
 
 
+def with_learned_part(method: Method, episodes: Episodes) -> Episodes:
+    """The episodes with what the method learns, at its initial values, where they do not have it yet."""
+    if episodes.learned is not None:
+        return episodes
+    generator = torch.Generator().manual_seed(0)
+    part = method.learned_part(nn.Identity(), episodes.support.shape[-1], episodes.ways, generator)
+    return episodes if part is None else replace(episodes, learned=part.eval().requires_grad_(False))
+
+
 def scores_of(method: Method, episodes: Episodes) -> Tensor:
     """The scores, 0 where an episode has no such class."""
-    scores = method.classify(episodes)
+    with torch.no_grad():
+        scores = method.classify(with_learned_part(method, episodes))
     assert scores.shape == (len(episodes), episodes.query.shape[1], episodes.ways)
     return scores.masked_fill(~episodes.class_mask[:, None], 0)
 
@@ -82,20 +107,28 @@ def test_a_score_of_an_inductive_method_depends_on_no_other_query(method: Method
 def test_further_padding_changes_nothing(method: Method, episodes: Episodes):
     longer = padded(episodes, support=3, queries=2, ways=2)
     queries, ways = episodes.query.shape[1], episodes.ways
+    # The learned part is that of the shorter episodes: a trained one does not grow with the padding either.
+    longer = replace(longer, learned=with_learned_part(method, episodes).learned)
     assert_same(scores_of(method, longer)[:, :queries, :ways], scores_of(method, episodes))
 
 
-def test_an_instance_keeps_nothing_between_batches(method: Method, episodes: Episodes, make_episodes):
+def test_an_instance_keeps_nothing_between_batches(method: Method, episodes: Episodes, make_episodes, width_for):
     before = scores_of(method, episodes)
-    scores_of(method, make_episodes(count=2, ways=3, shots=1, width=5, seed=9))
+    scores_of(method, make_episodes(count=2, ways=3, shots=1, width=width_for(method, 5), seed=9))
     assert torch.equal(scores_of(method, episodes), before)
 
 
 def test_the_episodes_are_left_as_they_were(method: Method, episodes: Episodes):
     copies = {name: value.clone() for name, value in vars(episodes).items() if isinstance(value, Tensor)}
-    method.classify(episodes)
+    given = with_learned_part(method, episodes)
+    learned = copy.deepcopy(given.learned)
+    with torch.no_grad():
+        method.classify(given)
     for name, value in copies.items():
         assert torch.equal(getattr(episodes, name), value)
+    if given.learned is not None and learned is not None:
+        before, after = learned.state_dict(), given.learned.state_dict()
+        assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 @pytest.mark.parametrize("extreme", ["all zero", "all the same", "large", "large and the same", "tiny"])
@@ -115,7 +148,9 @@ def test_extreme_features_give_finite_scores(method: Method, extreme: str, episo
 
 
 def test_a_method_beats_chance_on_classes_that_lie_apart(method: Method, make_episodes):
-    episodes: Episodes = make_episodes(count=20, shots=5, width=32)
+    if method.needs_training:
+        pytest.skip("nothing without training")
+    episodes: Episodes = replace(make_episodes(count=20, shots=5, width=32), tune="head" if method.adapts else "none")
     own = episodes.support + 0.1  # as queries, so that the labels are known
-    hits = (method.classify(replace(episodes, query=own)).argmax(dim=-1) == episodes.support_labels).float().mean()
+    hits = (scores_of(method, replace(episodes, query=own)).argmax(dim=-1) == episodes.support_labels).float().mean()
     assert hits == pytest.approx(1 / episodes.ways) if method.__class__.__name__ == "Chance" else hits > 0.8

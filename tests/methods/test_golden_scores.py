@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from fewbench.methods.baseline_plus_plus import BaselinePlusPlus
 from fewbench.methods.chance import Chance
 from fewbench.methods.episode_noise import shuffled, uniform
 from fewbench.methods.matching_net import MatchingNet
+from fewbench.methods.meta_baseline import MetaBaseline
 from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.r2d2 import R2D2
 from fewbench.methods.ridge import Ridge
 from fewbench.methods.simpleshot import SimpleShot
 from fewbench.tasks.episodes import Episodes
@@ -49,6 +52,28 @@ def test_protonet_scores_are_squared_distances_to_class_means(episodes: Episodes
     scores = ProtoNet().classify(episodes)
     for i, support, labels, query, ways in one_by_one(episodes):
         same_up_to_a_number_a_query(scores[i, :, :ways], nearest_mean_scores(support, labels, query, ways))
+
+
+def cosines_to_means(support: np.ndarray, labels: np.ndarray, query: np.ndarray, ways: int) -> np.ndarray:
+    means = np.stack([support[labels == n].mean(axis=0) for n in range(ways)])
+    return np.array([[q @ mean / np.linalg.norm(q) / np.linalg.norm(mean) for mean in means] for q in query])
+
+
+def test_protonet_scores_by_cosine_are_scaled_cosines_with_class_means(episodes: Episodes):
+    scores = ProtoNet(distance="cosine", scale=3).classify(episodes)
+    for i, support, labels, query, ways in one_by_one(episodes):
+        expected = 3 * cosines_to_means(support, labels, query, ways)
+        np.testing.assert_allclose(scores[i, :, :ways].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_meta_baseline_scores_are_cosines_with_class_means_times_the_learned_temperature(episodes: Episodes):
+    temperature = MetaBaseline().learned_part(nn.Identity(), 8, 5, torch.Generator())
+    assert temperature.temperature == 10
+    nn.init.constant_(temperature.temperature, 7.0)
+    scores = MetaBaseline().classify(replace(episodes, learned=temperature)).detach()
+    for i, support, labels, query, ways in one_by_one(episodes):
+        expected = 7 * cosines_to_means(support, labels, query, ways)
+        np.testing.assert_allclose(scores[i, :, :ways].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_simpleshot_scores_are_protonet_scores_of_transformed_features(episodes: Episodes):
@@ -102,6 +127,25 @@ def test_ridge_scores_do_not_change_with_the_scale_of_the_features(make_episodes
 def test_ridge_refuses_no_regularization():
     with pytest.raises(UsageError, match="above 0"):
         Ridge(regularization=0)
+
+
+def test_r2d2_scores_are_the_primal_solution_adjusted(episodes: Episodes):
+    scalars = R2D2(initial_regularization=2, initial_scale=3).learned_part(nn.Identity(), 8, 5, torch.Generator())
+    nn.init.constant_(scalars.bias, -0.5)
+    scores = R2D2().classify(replace(episodes, learned=scalars)).detach()
+    for i, support, labels, query, ways in one_by_one(episodes):
+        x = np.concatenate([support, np.ones((len(support), 1))], axis=1)
+        weights = np.linalg.solve(x.T @ x + 2 * np.eye(x.shape[1]), x.T @ np.eye(ways)[labels])
+        expected = 3 * (query @ weights[:-1] + weights[-1]) - 0.5
+        np.testing.assert_allclose(scores[i, :, :ways].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: R2D2(initial_regularization=0), lambda: R2D2(initial_scale=-1), lambda: ProtoNet(scale=0)]
+)
+def test_numbers_that_must_be_positive_are_refused_otherwise(make: Callable[[], object]):
+    with pytest.raises(UsageError, match="must be above 0"):
+        make()
 
 
 def test_chance_scores_every_class_alike(episodes: Episodes):

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from fewbench.benchmark.evaluation import Source, evaluate
@@ -94,7 +96,11 @@ def test_a_method(name: str, benchmark: BenchmarkFixture, source: Source, say: C
     method = load(find("methods", name))()
     if method.inputs != "features":
         pytest.skip("takes images: its speed is the backbone's")
-    episodes = 1024 if name.startswith("baseline") else 8192
+    if method.needs_training:
+        pytest.skip("has to be trained first")
+    episodes = 1024 if method.adapts or name.startswith("baseline") else 8192
+    learned = method.learned_part(nn.Identity(), WIDTH, WAYS, torch.Generator().manual_seed(0))
+    source = replace(source, tune="head" if method.adapts else "none", learned=learned)
     benchmark.pedantic(evaluate_table, args=(method, source, episodes), rounds=3, warmup_rounds=1)
     say(f"{name}: {episodes / best_time(benchmark):,.0f} episodes/s")
 

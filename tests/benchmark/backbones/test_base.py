@@ -1,12 +1,17 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from fewbench.benchmark.backbones.base import Preprocess, feature_width
 from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.benchmark.plan import make_plan
+from fewbench.benchmark.records import load_record
+from fewbench.benchmark.replay import config_of
 from fewbench.tasks.errors import UsageError, UserError
 
 COLOUR = Preprocess(channels=3, size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -87,3 +92,45 @@ def test_a_backbone_says_its_parameters_and_which_were_changed():
     assert Conv4.hub_weights("conv4") is None
     with pytest.raises(UsageError, match="backbone conv4 has no parameter 'depth'"):
         Conv4.from_name("conv4", {"depth": "3"})
+
+
+RECORDS = sorted((Path(__file__).parents[3] / "results" / "records" / "trifeature").glob("*/protonet-conv4-*.json"))
+
+
+def test_a_later_parameter_is_left_out_at_its_default():
+    assert Conv4(norm="batch").parameters == {"width": 64}
+    changed = Conv4.from_name("conv4", {"norm": "group"})
+    assert changed.parameters == {"width": 64, "norm": "group"} and changed.changed == ["norm"]
+    assert Conv4.from_name("conv4", changed.parameters) == changed
+    with pytest.raises(
+        UsageError, match=r"^backbone conv4: norm=bach is not of type 'batch' \| 'group' \| 'layer' \| 'instance'$"
+    ):
+        Conv4.from_name("conv4", {"norm": "bach"})
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_committed_records_keep_their_names(path: Path):
+    record = load_record(path)
+    config = replace(config_of({}, {}, record), bootstrap=record.accuracy["bootstrap"] is not None)
+    assert make_plan(config).path().name == path.name
+
+
+class Given(Conv4):
+    """A backbone that says nothing about its last block."""
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten()), {"1.weight", "1.bias"}),
+        (nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, bias=False)), nn.Flatten()), {"0.1.weight"}),
+        (nn.Sequential(nn.Flatten(), nn.Linear(2, 2)), {"1.weight", "1.bias"}),
+        (nn.Linear(2, 2), {"weight", "bias"}),
+        (
+            nn.Sequential(nn.Linear(1, 1), *[nn.ReLU()] * 8, nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU())),
+            {"9.0.weight"},
+        ),
+    ],
+)
+def test_the_last_block_of_any_network_is_its_last_part_with_parameters(module: nn.Module, expected: set[str]):
+    assert Given().last_block(module) == expected

@@ -1,11 +1,14 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.tasks.errors import UsageError
 
 
-def build(channels: int = 3, size: int = 32, seed: int = 0, **parameters: int) -> torch.nn.Module:
+def build(channels: int = 3, size: int = 32, seed: int = 0, **parameters: Any) -> torch.nn.Module:
     return Conv4(**parameters).build(channels, size, torch.Generator().manual_seed(seed)).eval()
 
 
@@ -27,6 +30,24 @@ def test_initial_weights_depend_on_the_generator_alone():
     again, other = build(seed=3).state_dict(), build(seed=4).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["0.0.weight"], other["0.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "state"),
+    [
+        ("batch", nn.BatchNorm2d, {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}),
+        ("group", nn.GroupNorm, {"weight", "bias"}),
+        ("layer", nn.GroupNorm, {"weight", "bias"}),
+        ("instance", nn.InstanceNorm2d, {"weight", "bias"}),
+    ],
+)
+def test_every_block_has_the_norm(norm: str, kind: type[nn.Module], state: set[str]):
+    module = build(size=16, width=8, norm=norm)
+    assert sum(type(layer) is kind for layer in module.modules()) == 4
+    assert {name.removeprefix("2.1.") for name in module.state_dict() if name.startswith("2.1.")} == state
+    with torch.no_grad():
+        features = module(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert features.shape == (2, 8) and features.isfinite().all() and features.std() > 0
 
 
 def test_what_cannot_be_built_is_told():

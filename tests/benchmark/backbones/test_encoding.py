@@ -1,24 +1,31 @@
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from fewbench.benchmark.backbones import encoding
-from fewbench.benchmark.backbones.loading import load_backbone
-from fewbench.tasks.progress import SILENT, SilentProgress
+from fewbench.benchmark.backbones.encoding import Encoding, arithmetic, encode, out_of_memory
+from fewbench.benchmark.backbones.loading import LoadedBackbone, load_backbone
+from fewbench.tasks.errors import UsageError, UserError
 
 CPU = torch.device("cpu")
+TORCH_SAYS = "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
 
 
-class Steps(SilentProgress):
-    """Counts what it is told."""
+class Through(nn.Module):
+    """A network behind something that is told every batch."""
 
-    @contextmanager
-    def track(self, description: str, total: int):
-        self.description, self.total, self.steps = description, total, []
-        yield self.steps.append
+    def __init__(self, network: nn.Module, tell: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.network, self.tell = network, tell
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.tell(x)
+        return self.network(x)
 
 
 @pytest.fixture
@@ -26,21 +33,116 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, size=(70, 16, 16, 3), dtype=np.uint8)
 
 
-def test_features_do_not_depend_on_the_batch_an_image_is_in(images: np.ndarray, tiny_weights: Path, monkeypatch):
-    backbone = load_backbone("conv4", {}, tiny_weights)
-    found = []
-    for size in (32, 7, 70):
-        monkeypatch.setitem(encoding.BATCH, "cpu", size)
-        out = np.full((70, backbone.feature_dim), np.nan, np.float32)
-        encoding.encode(backbone, images, out, CPU, SILENT, "")
-        found.append(out)
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found[2], found[0], rtol=1e-4, atol=1e-5)
-    assert found[0].std(axis=0).min() > 0
+@pytest.fixture
+def backbone(tiny_weights: Path) -> LoadedBackbone:
+    return load_backbone("conv4", {}, tiny_weights)
 
 
-def test_progress_counts_every_image(images: np.ndarray, tiny_weights: Path):
-    backbone, steps = load_backbone("conv4", {}, tiny_weights), Steps()
-    encoding.encode(backbone, images, np.empty((70, backbone.feature_dim), np.float32), CPU, steps, "encoding it")
-    assert (steps.description, steps.total, sum(steps.steps)) == ("encoding it", 70, 70)
-    assert len(steps.steps) > 1
+def features_of(backbone: LoadedBackbone, images: np.ndarray, encoding: Encoding = Encoding(), **more: int) -> np.ndarray:  # noqa: B008
+    return np.concatenate([features for features, _ in encode(backbone, images, CPU, encoding, **more)])
+
+
+def test_features_do_not_depend_on_the_batch_an_image_is_in(images: np.ndarray, backbone: LoadedBackbone):
+    found = [features_of(backbone, images, Encoding(size)) for size in (None, 1, 7, 70, 1000)]
+    assert found[0].shape == (70, backbone.feature_dim) and found[0].std(axis=0).min() > 0
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_encoding_goes_on_with_the_batches_it_would_have_had(images: np.ndarray, backbone: LoadedBackbone):
+    whole = list(encode(backbone, images, CPU, Encoding(16)))
+    rest = list(encode(backbone, images, CPU, Encoding(), start=32, batch_size=16))
+    assert [batch.batch_size for batch in rest] == [16, 16, 16]
+    for expected, found in zip(whole[2:], rest, strict=True):
+        np.testing.assert_array_equal(found.features, expected.features)
+    assert list(encode(backbone, images, CPU, Encoding(), start=70)) == []
+
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError(TORCH_SAYS), MemoryError()])
+def test_a_batch_that_does_not_fit_is_halved(images: np.ndarray, backbone: LoadedBackbone, error: BaseException):
+    sizes: list[int] = []
+
+    def tell(x: Tensor) -> None:
+        sizes.append(len(x))
+        if len(x) > 9 and len(sizes) > 1:  # the first fits, and the second no more
+            raise error
+
+    hungry = replace(backbone, module=Through(backbone.module, tell))
+    np.testing.assert_allclose(features_of(hungry, images, Encoding(32)), features_of(backbone, images), rtol=1e-4, atol=1e-5)
+    assert sizes[:4] == [32, 32, 16, 8] and sum(sizes[3:]) == 70
+
+
+def test_not_even_one_image_fits(images: np.ndarray, backbone: LoadedBackbone):
+    def tell(x: Tensor) -> None:
+        raise RuntimeError(TORCH_SAYS)
+
+    with pytest.raises(UserError, match="not even one image fits into the memory of cpu"):
+        features_of(replace(backbone, module=Through(backbone.module, tell)), images)
+
+
+def test_another_error_of_the_network_is_not_taken_for_a_full_memory(images: np.ndarray, backbone: LoadedBackbone):
+    def tell(x: Tensor) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        features_of(replace(backbone, module=Through(backbone.module, tell)), images)
+    assert not out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_sixteen_bits_give_nearly_the_same_features_in_float16(images: np.ndarray, backbone: LoadedBackbone, precision):
+    exact, found = features_of(backbone, images), features_of(backbone, images, Encoding(precision=precision))
+    assert found.dtype == np.float16
+    error = np.abs(found - exact).max() / exact.std()
+    assert 0 < error < (0.1 if precision == "bf16" else 0.02)
+
+
+def test_features_beyond_float16_are_refused(images: np.ndarray, backbone: LoadedBackbone):
+    large = replace(backbone, module=nn.Sequential(backbone.module, nn.Threshold(-1.0, 0.0), Times(1e6)))
+    with pytest.raises(UserError, match="--precision bf16: a feature is not finite in 16 bits; take --precision fp32"):
+        features_of(large, images, Encoding(precision="bf16"))
+    assert features_of(large, images).max() > 1e5
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(UsageError, match="--batch-size 0: at least 1"):
+        Encoding(batch_size=0)
+    with pytest.raises(UsageError, match="--precision fp8: unknown; known: bf16, fp16, fp32, tf32"):
+        Encoding(precision=cast(Any, "fp8"))
+    with pytest.raises(UsageError, match="--precision tf32: only CUDA devices have it"):
+        Encoding(precision="tf32").check(CPU)
+
+
+def test_arithmetic_puts_torch_back():
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    with arithmetic(CPU, "bf16"):
+        assert torch.is_autocast_enabled("cpu") and torch.is_inference_mode_enabled()
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == before
+    assert not torch.is_autocast_enabled("cpu") and not torch.is_inference_mode_enabled()
+
+
+def test_the_mode_of_the_caller_is_its_own_between_batches(images: np.ndarray, backbone: LoadedBackbone):
+    for _ in encode(backbone, images, CPU, Encoding(precision="bf16")):
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled() and not torch.is_autocast_enabled("cpu")
+
+
+def test_a_network_that_cannot_be_compiled_is_told_in_one_line(images, backbone, monkeypatch: pytest.MonkeyPatch):
+    def compiler(module: nn.Module):
+        def call(x: Tensor) -> Tensor:
+            raise RuntimeError("no C++ compiler\nfound")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    with pytest.raises(UserError, match=r"^torch cannot compile conv4 \(RuntimeError: no C\+\+ compiler found\); run without"):
+        features_of(backbone, images, Encoding(compile=True))

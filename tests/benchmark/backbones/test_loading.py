@@ -42,6 +42,29 @@ def test_what_was_saved_is_loaded(weights: Path):
     assert backbone.describe()["changed"] == ["width"]
 
 
+def test_a_loaded_network_lets_gradients_reach_what_is_tuned(weights: Path):
+    plain, tuned = load_backbone("conv4", {}, weights), load_backbone("conv4", {}, weights, tune="norm")
+    free = {name for name, parameter in tuned.module.named_parameters() if parameter.requires_grad}
+    assert free == {f"{block}.1.{name}" for block in range(4) for name in ("weight", "bias")}
+    assert not tuned.module.training
+    size = 3 * 8 * 9 + 3 * 8 * 8 * 9 + 4 * 8 + 4 * 2 * 8
+    assert tuned.describe() == {**plain.describe(), "tune": "norm", "network_parameters": size}
+    assert plain.describe()["tune"] == "none" and plain.describe()["network_parameters"] == size
+
+
+def test_adapters_do_not_count_as_parameters_of_the_network(weights: Path):
+    pytest.importorskip("peft")
+    plain, tuned = load_backbone("conv4", {}, weights), load_backbone("conv4", {}, weights, tune="lora")
+    assert tuned.describe() == {**plain.describe(), "tune": "lora"}
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(tuned.module(images), plain.module(images)) and not tuned.module.training
+
+
+def test_an_unknown_scope_is_told_before_anything_is_read():
+    with pytest.raises(UsageError, match=r"^--tune last_block: no such scope; did you mean 'last-block'\?$"):
+        load_backbone("conv4", {}, Path("nowhere.safetensors"), tune="last_block")
+
+
 def test_the_sidecar_knows_its_weights(weights: Path):
     assert sidecar(weights)["weights_sha256"] == sha256_of(weights)
     text = weights.with_suffix(".json").read_text()
@@ -125,7 +148,10 @@ def describe(weights: Path, **change: object) -> None:
             r"0\.0\.weight is \[5, 3, 3, 3\] in the file, \[8, 3, 3, 3\] in the network, .* and 21 more$",
         ),
         (other_backbone, r"--weights tiny\.safetensors belong to backbone resnet12, not conv4"),
-        (unknown_parameter, r"backbone conv4 has no parameter 'depth'; it has width"),
+        (
+            unknown_parameter,
+            r"backbone conv4 has no parameter 'depth'; did you mean 'width'\? It has: width \(int, ",
+        ),
         (damaged_sidecar, r"--weights .*tiny\.safetensors: its description tiny\.json cannot be read \("),
         (empty_sidecar, r"tiny\.safetensors: its description is not complete: tiny\.json\.backbone is missing$"),
         (sidecar_of_another_kind, r"tiny\.safetensors: its description is not complete: tiny\.json is not a section$"),

@@ -1,12 +1,15 @@
+from typing import Any
+
 import pytest
 import torch
 
+from fewbench.benchmark.backbones.layers import begin_step
 from fewbench.benchmark.backbones.resnet12 import ResNet12
 from fewbench.tasks.errors import UsageError
 
 
-def build(channels: int = 3, size: int = 84, seed: int = 0) -> torch.nn.Module:
-    return ResNet12().build(channels, size, torch.Generator().manual_seed(seed)).eval()
+def build(channels: int = 3, size: int = 84, seed: int = 0, **parameters: Any) -> torch.nn.Module:
+    return ResNet12(**parameters).build(channels, size, torch.Generator().manual_seed(seed)).eval()
 
 
 def test_84_pixels_give_640_features():
@@ -54,6 +57,36 @@ def test_initial_weights_depend_on_the_generator_alone():
     assert not torch.equal(first["layer1.0.conv1.weight"], other["layer1.0.conv1.weight"])
     deviation = first["layer4.0.conv2.weight"].std().item()
     assert deviation == pytest.approx((2 / 1.01 / (9 * 640)) ** 0.5, rel=0.01)  # He et al., fan-out, slope 0.1
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "instance"])
+def test_every_norm_is_of_the_kind(norm: str):
+    module = build(size=16, norm=norm)
+    assert {name for name, _ in module.named_parameters()} == {name for name, _ in build(size=16).named_parameters()}
+    assert not list(module.buffers())  # no batch norm is left
+    with torch.no_grad():
+        features = module(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    assert features.shape == (2, 640) and features.isfinite().all() and features.std() > 0
+
+
+def test_the_last_two_blocks_drop_in_training_alone():
+    module, x = build(size=32, norm="group"), torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    without = build(size=32, norm="group", drop_rate=0.0)
+    begin_step(module, 40_000, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(module(x), without(x))
+        for block, (part, other) in enumerate(zip(module[:4], without.train()[:4], strict=True), start=1):  # type: ignore[index]
+            expected = other(x)
+            assert torch.equal(part.train()(x), expected) == (block < 3), block
+            x = expected
+
+
+def test_the_rate_of_dropping_changes_the_name_of_a_record_only_where_it_was_set():
+    assert ResNet12().parameters == {} and ResNet12().changed == []
+    changed = ResNet12.from_name("resnet12", {"drop_rate": "0", "norm": "group"})
+    assert changed.parameters == {"norm": "group", "drop_rate": 0.0} and changed.changed == ["norm", "drop_rate"]
+    with pytest.raises(UsageError, match=r"^backbone resnet12: drop_rate=1\.0: from 0 to below 1$"):
+        ResNet12(drop_rate=1.0)
 
 
 def test_images_that_are_too_small_are_told():

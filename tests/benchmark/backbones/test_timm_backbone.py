@@ -5,6 +5,9 @@ import pytest
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
+from timm.layers.evo_norm import EvoNorm2dS0
+from timm.layers.norm import LayerNorm2d, RmsNorm, RmsNorm2d
+from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones import timm_backbone
@@ -164,6 +167,31 @@ def test_without_weights_the_hub_gives_them(hub: Path, classifier: torch.nn.Modu
     assert (backbone.weights, backbone.weights_sha256) == (f"timm/{SMALL}.r160_in1k", sha256_of(hub))
     assert find_weights(f"timm:{SMALL}", backbone.weights, "any") is None  # the name in a record finds them again
     assert backbone.pretraining["external"] and told.lines == [f"backbone timm:{SMALL}: pretrained weights {backbone.weights}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "parts"),
+    [
+        ("vit_tiny_patch16_224", {"depth": 3}, {"blocks.2", "norm"}),
+        ("resnet18", {}, {"layer4.1"}),
+        ("convnext_atto", {}, {"stages.3.blocks.1", "head.norm"}),
+        ("mobilenetv2_100", {}, {"blocks.6.0", "conv_head", "bn2"}),
+    ],
+)
+def test_the_last_block_is_the_last_group_of_timm(name: str, settings: dict, parts: set[str]):
+    backbone = make_backbone(f"timm:{name}", settings)
+    with torch.device("meta"):
+        module = timm.create_model(name, num_classes=0, **settings)
+    expected = {name for name, _ in module.named_parameters() if name.startswith(tuple(f"{part}." for part in parts))}
+    assert backbone.last_block(module) == expected
+    assert all(any(name.startswith(f"{part}.") for name in expected) for part in parts)
+
+
+def test_norms_that_timm_wrote_itself_are_norms():
+    layers = make_backbone("timm:resnet18", {}).norm_layers
+    for layer in (RmsNorm(4), RmsNorm2d(4), LayerNorm2d(4), BatchNormAct2d(4), GroupNormAct(4, 2), EvoNorm2dS0(16)):
+        assert isinstance(layer, layers)
+    assert not isinstance(torch.nn.Linear(2, 2), layers)
 
 
 def test_a_plan_takes_timm_models(weights: Path, tiny: str, tmp_path: Path):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from fewbench.benchmark.backbones.layers import Norm
 from fewbench.benchmark.backbones.wide_resnet import WideResNet
 from fewbench.tasks.errors import UsageError
 
@@ -47,6 +48,18 @@ def test_a_block_of_equal_width_adds_its_input(network: torch.nn.Module):
         torch.testing.assert_close(block(x), x + inner)
 
 
-def test_images_that_are_too_small_are_told():
-    with pytest.raises(UsageError, match=r"^backbone wrn-28-10: images of 3 pixels are too small, it needs 4$"):
-        WideResNet().build(3, 3, torch.Generator())
+def test_instance_norm_takes_its_smallest_images_in_training(network: torch.nn.Module):
+    module = WideResNet(norm="instance").build(3, 5, torch.Generator().manual_seed(0))
+    assert {name for name, _ in module.named_parameters()} == {name for name, _ in network.named_parameters()}
+    assert not list(module.buffers())  # no batch norm is left
+    with torch.no_grad():
+        features = module.train()(torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)))
+    assert features.isfinite().all() and features.std() > 0
+    assert WideResNet(norm="instance").parameters == {"norm": "instance"} and WideResNet().parameters == {}
+
+
+@pytest.mark.parametrize(("norm", "size", "smallest"), [("batch", 3, 4), ("instance", 4, 5)])
+def test_images_that_are_too_small_are_told(norm: Norm, size: int, smallest: int):
+    message = rf"^backbone wrn-28-10: images of {size} pixels are too small, it needs {smallest}$"
+    with pytest.raises(UsageError, match=message):
+        WideResNet(norm=norm).build(3, size, torch.Generator())

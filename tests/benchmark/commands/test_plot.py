@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from fewbench.benchmark import RunConfig
 from fewbench.benchmark.commands import plot
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.commands.show import show
-from fewbench.benchmark.records import load_record
+from fewbench.benchmark.records import load_record, write_record
 from fewbench.benchmark.runner import run
 from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
@@ -74,6 +75,46 @@ def test_a_file_of_another_form_is_refused_before_anything_is_read(tmp_path):
         plot.episode(index=0, output=tmp_path / "episode.svg", record=tmp_path / "absent.json")
 
 
+@pytest.fixture
+def sized(without_coarsity: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A function that gives a record of a network of so many parameters, and of encoding that took so many seconds."""
+
+    def make(name: str, parameters: int | None, seconds: float | None, **task) -> Path:
+        record = load_record(without_coarsity)
+        encoding = {"images": 360, "seconds": seconds, "device": "cpu", "device_name": "a CPU", "precision": "fp32"}
+        backbone = {key: value for key, value in record.backbone.items() if key != "network_parameters"}
+        timing = {**record.timing, "encoding": None if seconds is None else encoding}
+        if parameters is not None:
+            backbone["network_parameters"] = parameters
+        write_record(replace(record, backbone=backbone, timing=timing, task={**record.task, **task}), tmp_path / f"{name}.json")
+        return tmp_path / f"{name}.json"
+
+    return make
+
+
+def test_scaling_is_drawn_and_what_is_not_in_it_is_said(sized, tmp_path, capsys):
+    records = [sized("new", 10_000, 2.5), sized("old", None, 2.5), sized("untimed", 20_000, None)]
+    plot.scaling(records, tmp_path / "scaling.svg")
+    said = capsys.readouterr()
+    assert (tmp_path / "scaling.svg").read_bytes().startswith(b"<?xml") and said.out == f"{tmp_path / 'scaling.svg'}\n"
+    old, untimed = said.err.splitlines()
+    assert old.startswith("warning: left out") and old.endswith(f"repeat the run with --overwrite: {records[1]}")
+    assert untimed == f"warning: no time of encoding, so in the panel of parameters alone: {records[2]}"
+
+
+def test_scaling_of_older_records_alone_is_an_error(sized, tmp_path):
+    old = sized("old", None, None)
+    with pytest.raises(UserError, match=r"^no record has the number of the network's parameters, .*: .*old\.json$"):
+        plot.scaling([old], tmp_path / "scaling.svg")
+    assert not (tmp_path / "scaling.svg").exists()
+
+
+def test_scaling_of_several_tasks_is_refused(sized, tmp_path):
+    with pytest.raises(UsageError, match="several tasks"):
+        plot.scaling([sized("a", 10_000, 2.5), sized("b", 10_000, 2.5, shots=5)], tmp_path / "scaling.svg")
+    assert not (tmp_path / "scaling.svg").exists()
+
+
 def test_an_episode_of_a_record_is_drawn_with_answers(record, tiny, testbed, tiny_weights, tmp_path, capsys):
     drawn = [tmp_path / name for name in ("answers.png", "again.png", "images.png")]
     for path in drawn[:2]:
@@ -109,4 +150,4 @@ def test_show_gives_the_coarsity_of_a_semantic_record_alone(record, without_coar
 
 def test_the_commands_are_part_of_bench():
     listed = CliRunner().invoke(app, ["plot", "--help"]).output
-    assert "coarsity" in listed and "episode" in listed
+    assert "coarsity" in listed and "scaling" in listed and "episode" in listed

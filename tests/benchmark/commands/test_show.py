@@ -6,7 +6,10 @@ from typer.testing import CliRunner
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.benchmark.backbones.loading import make_backbone
+from fewbench.benchmark.backbones.tuning import SCOPES
 from fewbench.benchmark.commands.main import app
+from fewbench.benchmark.commands.show import _flops
 from fewbench.benchmark.runner import run
 from fewbench.tasks.errors import UsageError
 from fewbench.tasks.progress import SILENT
@@ -31,6 +34,27 @@ def test_a_backbone_is_shown_with_its_size_and_features(name: str, parameters: s
     shown = printed("show", "backbone", name)
     assert shown.startswith(f"backbone {name} (from fewbench)\n")
     assert f"network parameters: {parameters}\n" in shown and f"features: {features}\n" in shown
+
+
+def test_a_backbone_is_shown_with_its_cost_and_what_can_be_tuned():
+    shown = printed("show", "backbone", "conv4")
+    maps = {84: 3 * 64, 42: 64 * 64, 21: 64 * 64, 10: 64 * 64}  # width of the map, and products of channels
+    flops = 2 * sum(9 * products * width**2 for width, products in maps.items())
+    assert f"FLOPs of such an image: {flops:,} (a multiplication with its addition counts as two)\n" in shown
+    lines = [line.split() for line in shown.splitlines()]
+    table = dict(cells for cells in lines if len(cells) == 2 and cells[0] in SCOPES)
+    last = 9 * 64 * 64 + 64 + 2 * 64
+    lora = 8 * (9 * 3 + 64) + 3 * 8 * (9 * 64 + 64)
+    assert table == {"none": "0", "norm": "512", "head": "0", "last-block": f"{last:,}", "lora": f"{lora:,}", "full": "113,088"}
+
+
+def test_attention_is_in_the_cost_of_a_transformer():
+    backbone = make_backbone("timm:vit_tiny_patch16_224", {"img_size": 32, "depth": 1})
+    module = backbone.build(3, 32, torch.Generator()).eval()
+    tokens, width = 5, 192
+    patches, qkv, products, out = 4 * 3 * 16**2 * width, 3 * tokens * width**2, 2 * tokens**2 * width, tokens * width**2
+    perceptron = 2 * tokens * width * 4 * width
+    assert _flops(module, backbone.preprocess()) == 2 * (patches + qkv + products + out + perceptron)
 
 
 def test_a_name_of_a_family_is_known_without_its_kind():

@@ -1,14 +1,22 @@
 import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from fewbench.benchmark.backbones.loading import load_backbone
-from fewbench.benchmark.training.augmentation import random_crop, random_flip
-from fewbench.benchmark.training.pretraining import PretrainConfig, command, pretrain
-from fewbench.tasks.errors import UsageError
+from fewbench.benchmark.commands.main import app
+from fewbench.benchmark.training.pretrain_config import PretrainConfig
+from fewbench.benchmark.training.pretraining import pretrain
+from fewbench.benchmark.training.recipes import RECIPES
+from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
+
+SMALL = {"backbone.width": 8}
 
 
 class Listener:
@@ -21,52 +29,142 @@ class Listener:
         self.lines.append(message)
 
 
-def test_pretraining_learns_and_says_how_its_weights_were_made(tiny: str, tmp_path: Path) -> None:
-    listener = Listener()
-    config = PretrainConfig(dataset=tiny, epochs=3, batch_size=32, crop=1)
-    path = pretrain(config, tmp_path / "weights.safetensors", listener)
-    losses = [float(line.split("loss ")[1].split(",")[0]) for line in listener.lines if "loss" in line]
-    assert losses[-1] < losses[0]
-    about = json.loads(path.with_suffix(".json").read_text())
-    assert about["pretraining"]["classes"] == 12
-    assert about["val_accuracy"]["mean"] > 0.5  # chance is 0.2
-    assert load_backbone("conv4", {}, path).feature_dim == 64
+@pytest.fixture
+def quick(tiny: str) -> PretrainConfig:
+    return PretrainConfig(dataset=tiny, epochs=1, batch_size=60, crop=1, device="cpu", settings=SMALL)
 
 
-def test_the_same_seed_gives_the_same_weights(tiny: str, tmp_path: Path) -> None:
-    config = PretrainConfig(dataset=tiny, epochs=1, batch_size=64, crop=1, flip=True)
-    first, second = (pretrain(config, tmp_path / f"{name}.safetensors", SILENT).read_bytes() for name in ("a", "b"))
-    other = pretrain(PretrainConfig(dataset=tiny, epochs=1, batch_size=64, crop=1, seed=1), tmp_path / "c.safetensors", SILENT)
+def about(path: Path) -> dict:
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_says_how_its_weights_were_made(recipe: str, quick: PretrainConfig, tmp_path: Path) -> None:
+    config = replace(quick, recipe=recipe, crop=None, epochs=2)
+    path = pretrain(config, tmp_path / "weights.safetensors", SILENT)
+    sidecar = about(path)
+    assert sidecar["pretraining"]["recipe"] == recipe
+    assert sidecar["pretraining"]["classes"] == 12
+    assert (sidecar["pretraining"]["epochs"], sidecar["pretraining"]["images"]) == (2, 720)
+    assert sidecar["val_accuracy"]["step"] in (6, 12)
+    assert sidecar["val_accuracy"]["mean"] > 0.5  # chance is 0.2
+    loaded = load_backbone("conv4", {}, path)
+    assert loaded.feature_dim == 8 and loaded.pretraining["recipe"] == recipe and not loaded.pretraining["external"]
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".csv", ".json", ".png", ".safetensors"]
+
+
+def test_the_same_seed_gives_the_same_weights(quick: PretrainConfig, tmp_path: Path) -> None:
+    first, second, other = (
+        pretrain(replace(quick, seed=seed), tmp_path / f"{name}.safetensors", SILENT).read_bytes()
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     assert first == second
-    assert first != other.read_bytes()
+    assert first != other
 
 
-def test_the_command_names_every_option() -> None:
-    line = command(PretrainConfig(dataset="omniglot", epochs=7, flip=True))
-    assert line.startswith("bench pretrain --dataset omniglot --backbone conv4 --recipe supervised --epochs 7")
-    assert line.endswith("--flip")
+def test_what_ran_out_of_time_ends_in_the_weights_of_an_undisturbed_pretraining(quick: PretrainConfig, tmp_path: Path) -> None:
+    config = replace(quick, recipe="dino", crop=None)
+    undisturbed = pretrain(config, tmp_path / "whole.safetensors", SILENT).read_bytes()
+    output = tmp_path / "parts.safetensors"
+    with pytest.raises(UserError, match=r"stopped by --time-limit after 1 of 6 steps; the same command goes on"):
+        pretrain(config, output, SILENT, time_limit=1e-9)
+    assert not output.exists()
+    assert pretrain(config, output, SILENT).read_bytes() == undisturbed
+    assert not output.with_name("parts.training").exists()
+
+
+def test_the_recorded_command_finds_itself_finished(quick: PretrainConfig, tmp_path: Path, capsys) -> None:
+    config = replace(quick, recipe="simclr", crop=None, settings={**SMALL, "recipe.temperature": 0.2})
+    path = pretrain(config, tmp_path / "weights.safetensors", SILENT)
+    words = shlex.split(about(path)["made_by"]["command"])
+    assert words[:2] == ["bench", "pretrain"] and "recipe.temperature=0.2" in words and "recipe.hidden=512" in words
+    before = path.stat().st_mtime_ns
+    app([*words[1:], "--output", str(path)], standalone_mode=False)
+    assert "nothing was trained; --overwrite repeats it" in capsys.readouterr().err
+    assert path.stat().st_mtime_ns == before
+
+
+def test_other_weights_are_replaced_only_when_asked(quick: PretrainConfig, tmp_path: Path) -> None:
+    path = pretrain(quick, tmp_path / "weights.safetensors", SILENT)
+    other = replace(quick, learning_rate=0.01)
+    with pytest.raises(UsageError, match=r"of another training \(learning_rate 0.002, not 0.01\); take another --output"):
+        pretrain(other, path, SILENT)
+    pretrain(other, path, SILENT, overwrite=True)
+    assert about(path)["made_by"]["config"]["learning_rate"] == 0.01
+    path.with_suffix(".json").write_text("{}")
+    with pytest.raises(UsageError, match="not by this version of bench pretrain"):
+        pretrain(other, path, SILENT)
+
+
+def test_what_is_left_open_is_decided_and_recorded(quick: PretrainConfig, tmp_path: Path) -> None:
+    config = replace(quick, recipe="barlow-twins", crop=None, size=24)
+    sidecar = about(pretrain(config, tmp_path / "weights.safetensors", SILENT))
+    made = sidecar["made_by"]["config"]
+    assert (made["crop"], made["flip"], made["size"], made["precision"]) == (0, True, 24, "fp32")
+    assert made["learning_rate"] > 0 and made["settings"]["recipe.width"] == 512 and made["settings"]["dataset.noise"] == 60
+    assert sidecar["preprocess"]["size"] == 24
+
+
+def test_a_network_that_refuses_small_images_gets_those_it_was_made_for(quick: PretrainConfig, tmp_path: Path) -> None:
+    settings = {"backbone.embed_dim": "24", "backbone.depth": "1", "backbone.num_heads": "2", "backbone.img_size": "32"}
+    vit = replace(quick, backbone="timm:vit_tiny_patch16_224", settings=settings)
+    path = pretrain(vit, tmp_path / "weights.safetensors", SILENT)
+    assert about(path)["preprocess"]["size"] == 32  # stored are 16
+    with pytest.raises(UsageError, match="--size 20: the backbone takes no images of 20×20 pixels"):
+        pretrain(replace(vit, size=20), tmp_path / "other.safetensors", SILENT)
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [({"recipe": "magic"}, "magic"), ({"epochs": 0}, "--epochs"), ({"batch_size": 0}, "--batch")]
+    ("options", "said"),
+    [
+        ({"recipe": "superwised"}, "unknown recipe 'superwised'; did you mean 'supervised'"),
+        ({"epochs": 0}, "--epochs 0: at least 1"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan"),
+        ({"weight_decay": float("inf")}, "--weight-decay inf"),
+        ({"patience": 0}, "--patience 0"),
+        ({"seed": -1}, "--seed -1"),
+        ({"recipe": "simclr", "crop": 2}, "--crop: recipe simclr draws views of its own"),
+        ({"settings": {"temperature": 1}}, "--set temperature: say whose it is: .*recipe.temperature"),
+        ({"norm": "group", "settings": {"backbone.norm": "batch"}}, "--norm and --set backbone.norm are the same"),
+    ],
 )
-def test_what_cannot_be_trained_is_refused(options: dict, named: str) -> None:
-    with pytest.raises(UsageError, match=named):
+def test_what_cannot_be_trained_is_refused(options: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
         PretrainConfig(dataset="trifeature", **options)
 
 
-def test_a_crop_is_a_shift_with_repeated_border() -> None:
-    images = torch.arange(2 * 3 * 5 * 5, dtype=torch.float32).view(2, 3, 5, 5)
-    cropped = random_crop(images, 2, torch.Generator().manual_seed(0))
-    padded = torch.nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")
-    for before, after in zip(padded, cropped, strict=True):
-        windows = [before[:, top : top + 5, left : left + 5] for top in range(5) for left in range(5)]
-        assert any(torch.equal(window, after) for window in windows)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batch_size": 1}, "--batch-size 1: at least 2 images"),
+        ({"batch_size": 361}, "--batch-size 361: the train classes have 360 images"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"settings": {"recipe.temperature": 1}}, "recipe supervised has no parameter 'temperature'"),
+        ({"settings": {"dataset.loudness": 1}}, "no parameter 'loudness'"),
+        ({"learning_rate": 1e30}, "no longer finite"),
+    ],
+)
+def test_what_the_images_do_not_allow_is_refused(options: dict, said: str, quick: PretrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        pretrain(replace(quick, **options), tmp_path / "weights.safetensors", SILENT)
+    assert not (tmp_path / "weights.safetensors").exists()
 
 
-def test_a_flip_mirrors_some_images_and_leaves_the_others() -> None:
-    images = torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    flipped = random_flip(images, torch.Generator().manual_seed(1))
-    mirrored = [torch.equal(after, before.flip(2)) for before, after in zip(images, flipped, strict=True)]
-    assert all(m or torch.equal(a, b) for m, b, a in zip(mirrored, images, flipped, strict=True))
-    assert 16 < sum(mirrored) < 48
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo under torchrun needs more than Windows has")
+def test_two_processes_pretrain_together(tiny: str, tmp_path: Path) -> None:
+    """SimCLR, whose processes compare each other's views."""
+    output = tmp_path / "weights.safetensors"
+    options = ["--dataset", tiny, "--recipe", "simclr", "--epochs", "1", "--batch-size", "60", "--device", "cpu"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    bench = [sys.executable, "-c", "from fewbench.benchmark.commands.main import main; main()", "pretrain", *options]
+    done = subprocess.run(
+        [*torchrun, *bench, "--set", "backbone.width=8", "--output", str(output)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(output)]  # one process talks
+    assert about(output)["made_by"]["processes"] == 2
+    assert about(output)["pretraining"]["images"] == 360

@@ -18,12 +18,14 @@ def own_cache(tmp_path, monkeypatch):
 class Listener:
     """Remembers what it was told: [description, total, steps done] of each bar, and the messages."""
 
+    verbose = False
+
     def __init__(self):
         self.bars: list[list[Any]] = []
         self.said: list[str] = []
 
     @contextlib.contextmanager
-    def track(self, description, total):
+    def track(self, description, total, unit=""):
         bar = [description, total, 0]
         self.bars.append(bar)
 

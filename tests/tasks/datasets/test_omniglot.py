@@ -77,11 +77,13 @@ def write_zips(folder: Path) -> None:
 class Bars:
     """A listener that remembers [description, total, steps done] of each bar."""
 
+    verbose = False
+
     def __init__(self):
         self.bars = []
 
     @contextlib.contextmanager
-    def track(self, description, total):
+    def track(self, description, total, unit=""):
         bar = [description, total, 0]
         self.bars.append(bar)
 

@@ -1,0 +1,30 @@
+"""`bench table`: fill the tables of markdown pages from records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def table(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.md", help="Pages with blocks to fill.")],
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when a table is stale.")] = False,
+) -> None:
+    """Fill every block of a page from `<!-- table: ... -->` to `<!-- /table -->` with accuracies of records.
+
+    A block says `records=GLOB rows=FIELD columns=FIELD,FIELD` and, to leave records out, `where=FIELD:VALUE,FIELD:VALUE`. The
+    glob counts from the current folder; a field is a dotted path into a record, such as task.shots or `backbone.tune as tune`.
+
+    Example: bench table docs/pretraining.md
+    """
+    from ..reporting.pivot import update_page
+
+    stale = [file for file in files if update_page(file, check)]
+    if check and stale:
+        names = " ".join(map(str, stale))
+        typer.echo(f"{names} {'is' if len(stale) == 1 else 'are'} stale; run 'bench table {names}'", err=True)
+        raise typer.Exit(1)
+    for file in files:
+        typer.echo(file)

@@ -1,0 +1,65 @@
+"""Markdown pages that are partly generated: cells, tables, and files that change only where what is generated changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...tasks.errors import UserError
+from ...tasks.files import os_errors_named, write_atomically
+from ..records import RunRecord
+
+EMPTY = "–"
+USUAL_LEVEL = 0.95
+
+
+def percent(mean: float, half_width: float | None) -> str:
+    """Fractions as `63.17 ± 0.23`; the mean alone where the spread is unknown."""
+    return f"{100 * mean:.2f}" + ("" if half_width is None else f" ± {100 * half_width:.2f}")
+
+
+def accuracy_cell(record: RunRecord) -> str:
+    """Mean and half-width in percent, with the level of the interval where that is not 95 %."""
+    level = record.accuracy["level"]
+    return percent(record.mean, record.half_width) + ("" if level == USUAL_LEVEL else f" ({100 * level:g} %)")
+
+
+def escaped(text: str) -> str:
+    """Text as one line that markdown shows as it is (a name may hold `|`, or look like a marker)."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
+
+
+def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    """A table, a line a row; an empty cell is a dash.
+
+    Args:
+        headers: of the columns, as they stand.
+        rows: texts, which are escaped.
+        numeric: of each column, whether it is aligned to the right.
+    """
+    rules = ["---:" if right else "---" for right in numeric]
+    cells = [[escaped(cell) or EMPTY for cell in row] for row in rows]
+    return ["| " + " | ".join(line) + " |" for line in (headers, rules, *cells)]
+
+
+def read_page(file: Path) -> str | None:
+    """The file's text with its own line ends, or None where it is absent.
+
+    Raises:
+        UserError: it cannot be read or is not UTF-8.
+    """
+    try:
+        with os_errors_named("cannot read"):
+            return file.read_bytes().decode("utf-8") if file.exists() else None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 text; move it away and run again") from error
+
+
+def write_if_changed(path: Path, content: bytes) -> bool:
+    """Write a file that does not hold this already; whether it did not."""
+    with os_errors_named("cannot read"):
+        changed = not path.is_file() or path.read_bytes() != content
+    if changed:
+        write_atomically(path, content)
+    return changed

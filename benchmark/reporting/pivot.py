@@ -1,0 +1,239 @@
+"""Tables of records in a markdown page: one field down, others across, the accuracy in the cells.
+
+A page holds blocks such as
+
+    <!-- table: records=results/records/omniglot/**/*.json rows=method.name columns=task.ways,task.shots where=task.seed:0 -->
+    <!-- /table -->
+
+each marker on a line of its own. What stands between the two is generated. Fields are dotted paths into the JSON of a record;
+`task.dataset as data` gives one a name. The glob counts from the current folder. `where` keeps the records in which each field
+has its value, or one of its values where it is named several times. Only complete records are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ...tasks.errors import UserError, did_you_mean
+from ..records import RunRecord, load_record
+from .markdown import accuracy_cell, escaped, read_page, table_lines, write_if_changed
+
+BLOCK = re.compile(r"^(<!-- table: (?P<query>[^\n]*?) -->[ \t]*\r?$)(?P<body>.*?)^<!-- /table -->", re.MULTILINE | re.DOTALL)
+MARKER = re.compile(r"^<!-- (table:|/table -->)", re.MULTILINE)
+KEYS = ("records", "rows", "columns", "where")
+UNITS = {"ways": "way", "shots": "shot"}  # numbers that have a word of their own: 5-way
+FORM = "<!-- table: records=GLOB rows=FIELD columns=FIELD[,FIELD] [where=FIELD:VALUE,...] -->"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A place in a record.
+
+    Attributes:
+        path: such as `backbone.pretraining.recipe`.
+        name: what the page calls it; "" where it does not say.
+    """
+
+    path: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Field:
+        """Read `PATH` or `PATH as NAME`."""
+        path, _, name = text.strip().partition(" as ")
+        return cls(path.strip(), name.strip())
+
+    @property
+    def header(self) -> str:
+        """What the values are: the page's name, or the end of the path (`method.name` is the method)."""
+        *sections, last = self.path.split(".")
+        return self.name or (sections[-1] if last == "name" and sections else last)
+
+    def value(self, record: RunRecord) -> Any:
+        """The value in a record: text, a number, true or false; None where the record does not have it.
+
+        Raises:
+            UserError: it is a section or a list.
+        """
+        place: Any = _content(record)
+        for part in self.path.split("."):
+            place = place.get(part) if isinstance(place, Mapping) else None
+        if isinstance(place, Mapping | list):
+            inside = f"add one of {', '.join(map(str, place))}" if isinstance(place, Mapping) else "it is a list"
+            raise UserError(f"field {self.path} is not a single value; {inside}")
+        return place
+
+    def check(self, records: Iterable[RunRecord]) -> None:
+        """Refuse a path that no record has (one that some have may be a parameter, or newer than the others).
+
+        Raises:
+            UserError: with the nearest name.
+        """
+        message = ""
+        for record in records:
+            place: Any = _content(record)
+            for part in self.path.split("."):
+                if isinstance(place, Mapping) and part not in place:
+                    message = f"no record has the field {self.path}; {did_you_mean(part, place)}"
+                    break
+                place = place[part] if isinstance(place, Mapping) else None
+            else:
+                return
+        raise UserError(message)
+
+    def label(self, value: Any) -> str:
+        """A value as the head of a column: `5-way`, text as it is, other numbers and values of named fields with the name."""
+        last = self.path.rpartition(".")[2]
+        if not self.name and last in UNITS and value is not None:
+            return f"{value}-{UNITS[last]}"
+        return _text(value) if isinstance(value, str) and not self.name else f"{self.header} {_text(value)}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a block asks for.
+
+    Attributes:
+        records: glob of record files.
+        rows: fields whose values make the rows.
+        columns: fields whose values make the columns.
+        where: the values that a field may have, by path.
+    """
+
+    records: str
+    rows: tuple[Field, ...]
+    columns: tuple[Field, ...]
+    where: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def parse(cls, text: str) -> Query:
+        """Read what stands in a marker.
+
+        Raises:
+            UserError: something is missing or unknown.
+        """
+        parts = [part.partition("=") for part in re.split(r"\s+(?=\w+=)", text.strip())]
+        found = {key: value.strip() for key, _, value in parts}
+        if len(found) < len(parts) or set(found) - set(KEYS) or not all(found.get(key) for key in KEYS[:3]):
+            raise UserError(f"'{text.strip()}' is not of the form {FORM}")
+        where: dict[str, tuple[str, ...]] = {}
+        for condition in found.get("where", "").split(",") if "where" in found else ():
+            path, colon, value = condition.strip().partition(":")
+            if not colon:
+                raise UserError(f"where={condition}: write FIELD:VALUE")
+            where[path] = (*where.get(path, ()), value)
+        rows, columns = (tuple(map(Field.parse, found[key].split(","))) for key in ("rows", "columns"))
+        return cls(found["records"], rows, columns, where)
+
+    def find(self) -> list[tuple[Path, RunRecord]]:
+        """The complete records that it is about, in the order of their paths.
+
+        Raises:
+            UserError: there are none, a field is unknown, or a record is damaged.
+        """
+        try:
+            paths = sorted(path for path in Path().glob(self.records) if path.is_file())
+        except (ValueError, NotImplementedError) as error:
+            raise UserError(f"records={self.records}: a glob that counts from the current folder ({error})") from error
+        if not paths:
+            raise UserError(f"records={self.records}: no file matches; the glob counts from the current folder")
+        loaded = [(path, load_record(path)) for path in paths]
+        wanted = [(Field(path, ""), values) for path, values in self.where.items()]
+        for field in (*self.rows, *self.columns, *(field for field, _ in wanted)):
+            field.check(record for _, record in loaded)
+        found = [
+            (path, record)
+            for path, record in loaded
+            if record.complete and all(_text(field.value(record)) in values for field, values in wanted)
+        ]
+        if not found:
+            raise UserError(f"records={self.records}: none of {len(paths)} records is complete and has the values of where=")
+        return found
+
+
+def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+    """The table, a line a row; rows and columns are sorted by their values, numbers by size.
+
+    Args:
+        query: what is in rows and columns.
+        records: at least one, with its path.
+
+    Raises:
+        UserError: a field is no single value, or several records fall into one cell.
+    """
+    cells: dict[tuple[tuple, tuple], list[tuple[Path, RunRecord]]] = {}
+    for path, record in records:
+        row, column = (tuple(field.value(record) for field in wanted) for wanted in (query.rows, query.columns))
+        cells.setdefault((row, column), []).append((path, record))
+    for (row, column), several in cells.items():
+        if len(several) > 1:
+            place, paths = ", ".join(map(_text, (*row, *column))), ", ".join(str(path) for path, _ in several)
+            raise UserError(f"several records are {place}: {paths}; add a field to rows or columns, or where=FIELD:VALUE")
+    rows = sorted({row for row, _ in cells}, key=_order)
+    columns = sorted({column for _, column in cells}, key=_order)
+    heads = [field.header for field in query.rows]
+    heads += [", ".join(map(Field.label, query.columns, column)) for column in columns]
+    body = [
+        [*map(_text, row), *(accuracy_cell(cells[row, column][0][1]) if (row, column) in cells else "" for column in columns)]
+        for row in rows
+    ]
+    numeric = [False] * len(query.rows) + [True] * len(columns)
+    return table_lines([escaped(head) for head in heads], body, numeric)
+
+
+def update_page(file: Path, check: bool = False) -> bool:
+    """Fill every block of a page.
+
+    Args:
+        file: the page; what stands outside the blocks is kept to the byte.
+        check: write nothing, only compare.
+
+    Returns:
+        Whether a table was not what the records say; without `check` it is now.
+
+    Raises:
+        UserError: the page is absent, has no block or a marker without its partner, or a block cannot be filled.
+    """
+    old = read_page(file)
+    if old is None:
+        raise UserError(f"{file}: no such file")
+    markers = [found[1] for found in MARKER.finditer(old)]
+    blocks = list(BLOCK.finditer(old))
+    if not blocks or len(markers) != 2 * len(blocks):
+        raise UserError(f"{file} needs lines '{FORM}', each with a line '<!-- /table -->' below it, to put tables there")
+    new = "".join(_filled(file, old, blocks))
+    return old != new if check else write_if_changed(file, new.encode("utf-8"))
+
+
+def _filled(file: Path, text: str, blocks: Sequence[re.Match[str]]) -> Iterator[str]:
+    """The page, piece by piece."""
+    end = 0
+    for number, block in enumerate(blocks, 1):
+        try:
+            query = Query.parse(block["query"])
+            lines = pivot(query, query.find())
+        except UserError as error:
+            raise UserError(f"{file}, table {number}: {error}") from error
+        yield text[end : block.start("body")]
+        yield "\n".join(["", "", *lines, "", ""])
+        end = block.end("body")
+    yield text[end:]
+
+
+def _content(record: RunRecord) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def _text(value: Any) -> str:
+    """A value as a cell and `where` have it."""
+    return value if isinstance(value, str) else "none" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _order(values: tuple[Any, ...]) -> list[tuple[int, Any]]:
+    """Numbers by size, then text by the alphabet, nothing last."""
+    return [(0, value) if isinstance(value, int | float) else (2, "") if value is None else (1, value) for value in values]

@@ -1,0 +1,31 @@
+"""Pretraining recipes, one a file. Nothing is imported before it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from ....tasks.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from .base import Recipe
+
+RECIPES = {
+    "barlow-twins": "barlow_twins:BarlowTwins",
+    "dino": "dino:Dino",
+    "rotation": "rotation:Rotation",
+    "simclr": "simclr:SimClr",
+    "supervised": "supervised:Supervised",
+}
+
+
+def find_recipe(name: str) -> type[Recipe]:
+    """The class of a recipe.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe '{name}'; {did_you_mean(name, RECIPES)}")
+    module, _, cls = RECIPES[name].partition(":")
+    return getattr(importlib.import_module(f".{module}", __name__), cls)

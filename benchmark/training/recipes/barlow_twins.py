@@ -1,0 +1,80 @@
+"""Barlow Twins: each unit of the projection agrees between two views of an image, and repeats no other unit.
+
+Zbontar et al. 2021, "Barlow Twins: self-supervised learning via redundancy reduction", arXiv:2103.03230. The loss compares the
+cross-correlation matrix of the two views' projections with the identity. Needs no negatives, so batches may be small.
+Differs from the paper: the projection is narrower; both views are drawn alike, without solarisation or a shift of hue; AdamW
+instead of LARS; batch norm in the backbone has statistics for each process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ....tasks.parameters import parameter
+from ..learner import Learner, Part
+from .base import ImageLearner, Material, RecipeWithViews, check_range
+from .projection import full_precision, gathered, projection
+
+
+@dataclass(frozen=True)
+class BarlowTwins(RecipeWithViews):
+    """Make the cross-correlation of two views the identity."""
+
+    redundancy: float = parameter(0.005, "weight λ of the correlations between different units")
+    width: int = parameter(512, "of the projection and of its two hidden layers")
+
+    citation: ClassVar[str] = (
+        "Zbontar et al. 2021, Barlow Twins: self-supervised learning via redundancy reduction, arXiv:2103.03230"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        super().__post_init__()
+        check_range("redundancy", self.redundancy, 0)
+        check_range("width", self.width, 2)
+
+    def learner(self, material: Material) -> Learner:
+        """Backbone and projection head."""
+        return BarlowTwinsLearner(self, material)
+
+
+class BarlowTwinsLearner(ImageLearner):
+    """Batches are views [2B, C, H, W], the first views of all images first."""
+
+    def __init__(self, recipe: BarlowTwins, material: Material) -> None:
+        """Put a projection head of three layers on the backbone."""
+        super().__init__(material)
+        self.redundancy, self.kinds = recipe.redundancy, [recipe.views(material)] * 2
+        self.head = projection((material.width, *[recipe.width] * 3), material.generator, batch_norm=True)
+
+    def batch(self, step: int, part: Part) -> Tensor:
+        """Two views of each image."""
+        return self.views(step, part, self.kinds)
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and its two terms."""
+        z = self.head(self.backbone(batch))
+        with full_precision(z):
+            first, second = (gathered(half) for half in z.float().chunk(2))
+            invariance, redundancy = terms(cross_correlation(first, second))
+        return invariance + self.redundancy * redundancy, {"invariance": invariance.detach(), "redundancy": redundancy.detach()}
+
+
+def cross_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Correlation of every unit of one view with every unit of the other over the batch: two [B, P] to [P, P]."""
+    return _standardised(first).T @ _standardised(second) / len(first)
+
+
+def terms(correlation: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ (1 − C_ii)² and Σ C_ij² over i ≠ j, of [P, P]."""
+    diagonal = correlation.diagonal()
+    return ((1 - diagonal) ** 2).sum(), (correlation**2).sum() - (diagonal**2).sum()
+
+
+def _standardised(values: Tensor) -> Tensor:
+    """Columns with mean 0 and variance 1; a constant column becomes 0."""
+    centred = values - values.mean(dim=0)
+    return centred / (centred.pow(2).mean(dim=0) + 1e-5).sqrt()

@@ -1,0 +1,154 @@
+"""What a recipe is: parameters, and a learner made of a backbone and images.
+
+Letters in shape comments: B images, C channels, H and W pixels, D feature width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ....methods.augmentation import random_crop, random_flip
+from ....tasks.errors import UsageError
+from ....tasks.parameters import parameter
+from ...backbones.base import Preprocess
+from ..learner import Learner, Part, step_generator
+from ..train_images import TrainImages
+from ..views import Views
+
+CROP = {1: 0.5, 3: 0.2}  # smallest area of a view by channels: strokes that are cut off make another character
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a recipe works with.
+
+    Attributes:
+        backbone: the network to train, on its device.
+        width: D, of its features.
+        images: what it learns from.
+        classes: how many the images belong to.
+        preprocess: makes images ready for the backbone.
+        crop: pixels by which images are shifted at random, in recipes that do.
+        flip: whether images are mirrored at random.
+        steps: of the whole training.
+        generator: on the CPU; draws initial weights.
+    """
+
+    backbone: nn.Module
+    width: int
+    images: TrainImages
+    classes: int
+    preprocess: Preprocess
+    crop: int
+    flip: bool
+    steps: int
+    generator: Generator
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """A way to pretrain. Subclasses are frozen dataclasses whose fields are its parameters.
+
+    Attributes:
+        citation: paper, in one line.
+        learning_rate: of AdamW, where none is asked for.
+        shifts: whether images are shifted by --crop; otherwise views are drawn of them.
+    """
+
+    citation: ClassVar[str]
+    learning_rate: ClassVar[float] = 2e-3
+    shifts: ClassVar[bool] = False
+
+    @abstractmethod
+    def learner(self, material: Material) -> Learner:
+        """What the loop trains."""
+
+
+@dataclass(frozen=True)
+class RecipeWithViews(Recipe):
+    """A recipe that learns what two views of an image have in common."""
+
+    smallest_area: float | None = parameter(
+        None, f"smallest share of the image in a view; none is {CROP[3]} for colour images and {CROP[1]} for grey ones"
+    )
+    rotation: float = parameter(0.0, "largest angle in degrees by which a view is turned")
+    jitter: float = parameter(0.4, "largest relative change of brightness, contrast and saturation; colour images")
+    grey: float = parameter(0.2, "share of the views without colour; colour images")
+    blur: float = parameter(0.0, "share of the blurred views; colour images")
+
+    def __post_init__(self) -> None:
+        """Refuse what no view can be.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        if self.smallest_area is not None:
+            check_range("smallest_area", self.smallest_area, 0.01, 1)
+        check_range("rotation", self.rotation, 0, 180)
+        for name in ("jitter", "grey", "blur"):
+            check_range(name, getattr(self, name), 0, 1)
+
+    def views(self, material: Material) -> Views:
+        """How views of the images are drawn."""
+        smallest = self.area(material.preprocess.channels)
+        flip = 0.5 if material.flip else 0.0
+        return Views((smallest, 1.0), flip, self.rotation, self.jitter, self.grey, self.blur)
+
+    def area(self, channels: int) -> float:
+        """The smallest share of the image in a view."""
+        return CROP[channels] if self.smallest_area is None else self.smallest_area
+
+
+def check_range(name: str, value: float, least: float, most: float = float("inf")) -> None:
+    """Refuse a recipe's parameter outside of least … most; NaN is outside too.
+
+    Raises:
+        UsageError: one line that names it.
+    """
+    if not least <= value <= most:
+        allowed = f"at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
+        raise UsageError(f"recipe.{name}={value}: {allowed}")
+
+
+class ImageLearner(Learner):
+    """A learner whose batches come from the images of a split."""
+
+    def __init__(self, material: Material) -> None:
+        """Take the backbone and the images of the material."""
+        super().__init__()
+        self.backbone = material.backbone
+        self.images, self.preprocess = material.images, material.preprocess
+        self.crop, self.flip = material.crop, material.flip
+        # Views change colours on the scale 0 … 1, before the mean is taken off.
+        channels = material.preprocess.channels
+        self.unscaled = replace(material.preprocess, mean=(0.0,) * channels, std=(1.0,) * channels)
+
+    def shifted(self, step: int, part: Part) -> tuple[Tensor, Tensor, Generator]:
+        """Preprocessed images [B, C, H, W], shifted and mirrored at random, their labels [B], and the step's generator."""
+        stored, labels = self.images.draw(step, part)
+        generator = step_generator(self.images.seed, step, self.images.device, part)
+        images = self.preprocess(stored)
+        images = random_crop(images, self.crop, generator) if self.crop else images
+        images = random_flip(images, generator) if self.flip else images
+        return _channels_last(images), labels, generator
+
+    def views(self, step: int, part: Part, kinds: list[Views]) -> Tensor:
+        """One view of each kind of each image: [kinds · B, C, H, W], all of the first kind first."""
+        generator = step_generator(self.images.seed, step, self.images.device, part)
+        images = self.unscaled(self.images.draw(step, part)[0])
+        views = torch.cat([kind(images, generator) for kind in kinds])
+        mean, std = (views.new_tensor(value)[:, None, None] for value in (self.preprocess.mean, self.preprocess.std))
+        return _channels_last((views - mean) / std)
+
+    def batch(self, step: int, part: Part) -> Any:
+        """The data of a step."""
+        raise NotImplementedError
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)

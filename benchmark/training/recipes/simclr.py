@@ -1,0 +1,84 @@
+"""SimCLR: of all views in the batch, which one is of the same image?
+
+Chen et al. 2020, "A simple framework for contrastive learning of visual representations", arXiv:2002.05709. Two views of each
+image; the loss NT-Xent on a projection that is thrown away. Under several processes the views of all of them are compared.
+Differs from the paper: no shift of hue; AdamW instead of LARS; batch norm in the backbone has statistics for each process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ....tasks.parameters import parameter
+from ..learner import Learner, Part
+from .base import ImageLearner, Material, RecipeWithViews, check_range
+from .projection import full_precision, gathered, projection
+
+
+@dataclass(frozen=True)
+class SimClr(RecipeWithViews):
+    """Contrast two views of an image with the views of all others in the batch."""
+
+    temperature: float = parameter(0.5, "by which cosine similarities are divided")
+    width: int = parameter(128, "of the projection that is compared")
+    hidden: int = parameter(512, "width of the projection head's hidden layer")
+
+    citation: ClassVar[str] = (
+        "Chen et al. 2020, A simple framework for contrastive learning of visual representations, arXiv:2002.05709"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        super().__post_init__()
+        check_range("temperature", self.temperature, 0.001)
+        check_range("width", self.width, 1)
+        check_range("hidden", self.hidden, 1)
+
+    def learner(self, material: Material) -> Learner:
+        """Backbone and projection head."""
+        return SimClrLearner(self, material)
+
+
+class SimClrLearner(ImageLearner):
+    """Batches are views [2B, C, H, W], the first views of all images first."""
+
+    def __init__(self, recipe: SimClr, material: Material) -> None:
+        """Put a projection head of two layers on the backbone."""
+        super().__init__(material)
+        self.temperature, self.kinds = recipe.temperature, [recipe.views(material)] * 2
+        self.head = projection((material.width, recipe.hidden, recipe.width), material.generator, batch_norm=True)
+
+    def batch(self, step: int, part: Part) -> Tensor:
+        """Two views of each image."""
+        return self.views(step, part, self.kinds)
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """NT-Xent, and how often the other view of the same image is the nearest."""
+        z = self.head(self.backbone(batch))
+        with full_precision(z):
+            first, second = (gathered(half) for half in z.float().chunk(2))
+            scores, partner = similarities(first, second, self.temperature)
+            accuracy = (scores.argmax(dim=1) == partner).float().mean()
+            return functional.cross_entropy(scores, partner), {"accuracy": accuracy}
+
+
+def similarities(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """What NT-Xent (equation 1) is the cross-entropy of.
+
+    Args:
+        first: projections of one view of each image, [B, P].
+        second: those of the other view.
+        temperature: τ.
+
+    Returns:
+        Cosine similarities over τ of all views, [2B, 2B], −∞ to themselves; and the row of each view's partner, [2B].
+    """
+    z = functional.normalize(torch.cat([first, second]), dim=1)
+    scores = z @ z.T / temperature
+    partner = torch.arange(len(z), device=z.device).roll(len(first))
+    return scores.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf), partner

@@ -1,0 +1,78 @@
+"""The images of a training: where they lie, and which of them a step of pretraining has, a function of seed and step alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from ...tasks.datasets.base import Split
+from ...tasks.errors import UsageError
+from ...tasks.random_streams import words
+from .learner import Part
+
+ORDER = 65  # purpose of the random words that seed the order of an epoch, apart from those of a step
+IN_MEMORY = 4 * 2**30  # bytes of images that are held on a CPU
+SHARE_OF_GPU = 1 / 4  # of the memory of a GPU that images may take
+
+
+class StoredImages:
+    """The images of a split, on the device where they fit, else read from the memory map batch by batch."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        """Load them where there is room."""
+        self.device, self.stored = device, split.images
+        self.held = torch.from_numpy(np.array(split.images)).to(device) if split.images.nbytes <= _room(device) else None
+
+    def at(self, rows: Tensor) -> Tensor:
+        """Images uint8 [B, H, W, C] of rows int64 [B] of the split, on the device."""
+        if self.held is not None:
+            return self.held[rows.to(self.device)]
+        order = rows.argsort()  # rising rows are kinder to the memory map
+        images = torch.from_numpy(self.stored[rows[order].numpy()])[order.argsort()]
+        return images.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else images
+
+
+class TrainImages:
+    """Images and labels of a split in a new random order each epoch; what does not fill a batch waits for another epoch."""
+
+    def __init__(self, split: Split, batch_size: int, seed: int, device: torch.device) -> None:
+        """Open a split.
+
+        Args:
+            split: its images and labels.
+            batch_size: images a step, of all processes together.
+            seed: of the order.
+            device: where batches are made.
+
+        Raises:
+            UsageError: a batch would be larger than the split.
+        """
+        if batch_size > len(split.images):
+            raise UsageError(f"--batch-size {batch_size}: the train classes have {len(split.images)} images")
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+        self.images, self.labels = StoredImages(split, device), torch.from_numpy(split.labels).to(device)
+        self._epoch, self._order = -1, torch.empty(0)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.labels) // self.batch_size
+
+    def draw(self, step: int, part: Part) -> tuple[Tensor, Tensor]:
+        """Images uint8 [B, H, W, C] and their labels int64 [B] of one step, on the device; of a part, its share of them."""
+        rows = self.rows(step)[part.rank :: part.world]
+        return self.images.at(rows), self.labels[rows.to(self.device)]
+
+    def rows(self, step: int) -> Tensor:
+        """The rows of one step in the split, int64 [batch_size], drawn on the CPU so that they are the same on every device."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            high, low = (int(word) for word in words(self.seed, ORDER, 0, epoch, epoch + 1, 2)[0])
+            generator = Generator().manual_seed((high << 31) | (low >> 1))
+            self._epoch, self._order = epoch, torch.randperm(len(self.labels), generator=generator)
+        return self._order[place * self.batch_size : (place + 1) * self.batch_size]
+
+
+def _room(device: torch.device) -> float:
+    return SHARE_OF_GPU * torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else IN_MEMORY

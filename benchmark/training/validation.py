@@ -1,0 +1,98 @@
+"""Validation: how well an encoder separates the val classes, by a fixed set of episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...methods.base import Method
+from ...methods.protonet import ProtoNet
+from ...tasks.datasets.base import Split
+from ...tasks.episodes import EpisodeBatch
+from ...tasks.samplers import UniformSampler
+from ..backbones.base import Preprocess
+from ..evaluation import Source, evaluate_batch
+from ..feature_table import FeatureTable
+
+BATCH = {"cpu": 32, "cuda": 512}  # images at a time; on a CPU small batches are faster (backbones/encoding.py)
+QUERIES, SEED = 15, 0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A fixed set of episodes of the val classes, and the method that answers them.
+
+    Attributes:
+        method: the classifier.
+        split: of the val classes.
+        batch: the episodes.
+        seeds: int64 [E], of the episodes.
+    """
+
+    method: Method
+    split: Split
+    batch: EpisodeBatch
+    seeds: np.ndarray
+
+    @classmethod
+    def of(cls, method: Method, split: Split, ways: int, shots: int, queries: int, episodes: int) -> Validation:
+        """The first `episodes` episodes of seed 0.
+
+        Raises:
+            UsageError: the split is too small for them.
+        """
+        sampler = UniformSampler(split.offsets, seed=SEED, ways=ways, shots=shots, queries=queries)
+        batch = sampler.draw(0, episodes)
+        return cls(method, split, batch, sampler.episode_seeds(batch.index))
+
+    def accuracy(
+        self, module: nn.Module, preprocess: Preprocess, device: torch.device, learned: nn.Module | None = None
+    ) -> float:
+        """Mean accuracy over the episodes, a fraction.
+
+        Args:
+            module: float [B, C, H, W] to features [B, D], on the device; put in evaluation mode and back.
+            preprocess: makes the images ready for it.
+            device: where it runs.
+            learned: what the method learned beside it; put in evaluation mode and back.
+        """
+        parts = [module] if learned is None else [module, learned]
+        before = [part.training for part in parts]
+        for part in parts:
+            part.eval()
+        try:
+            if self.method.inputs_with("none") == "images":
+                source = Source(device, images=self.split.images, preprocess=preprocess, backbone=module, learned=learned)
+            else:
+                features = _features(module, preprocess, self.split.images, device)
+                source = Source(device, table=FeatureTable.of(features, device), learned=learned)
+            return float(evaluate_batch(self.method, "in validation", self.batch, self.seeds, source).mean())
+        finally:
+            for part, training in zip(parts, before, strict=True):
+                part.train(training)
+
+
+def prototype_accuracy(
+    module: nn.Module,
+    preprocess: Preprocess,
+    split: Split,
+    device: torch.device,
+    ways: int = 5,
+    shots: int = 1,
+    episodes: int = 1000,
+) -> float:
+    """Mean accuracy of ProtoNet on a fixed set of episodes with 15 queries a class; see `Validation`."""
+    return Validation.of(ProtoNet(), split, ways, shots, QUERIES, episodes).accuracy(module, preprocess, device)
+
+
+def _features(module: nn.Module, preprocess: Preprocess, images: np.ndarray, device: torch.device) -> np.ndarray:
+    """Features [n, D] of images, uint8 [n, H, W, C]."""
+    size, features = BATCH[device.type], []
+    with torch.inference_mode():
+        for start in range(0, len(images), size):
+            batch = torch.from_numpy(np.array(images[start : start + size])).to(device)
+            features.append(module(preprocess(batch)).float().cpu().numpy())
+    return np.concatenate(features)

@@ -1,0 +1,173 @@
+"""MAML and Meta-SGD as learn2learn runs them, as methods here: its algorithms, our episodes, backbones and evaluation.
+
+Arnold, Mahajan, Datta, Bunner and Zarkias 2020, "learn2learn: a library for meta-learning research", arXiv:2008.12284. The
+methods are those of Finn, Abbeel and Levine 2017, arXiv:1703.03400, and of Li, Zhou, Chen and Li 2017, arXiv:1707.09835.
+
+learn2learn wraps a module that holds backbone and linear classifier; `clone` and `adapt` make the steps on the support. Batch
+norm uses the statistics of each batch (the module has no running ones), so the scores are transductive. What is learned beside
+the backbone is the same as for `maml` and `meta-sgd`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import io
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..tasks.errors import UsageError, UserError
+from .base import Episodes, Method, parameter
+from .maml_engine import Network, classification_loss
+from .maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
+from .meta_sgd import RatedHead
+
+INSTALL = (
+    'CYTHON_FORCE_REGEN=1 pip install --no-deps --config-settings="--build-option=build_ext" learn2learn==0.2.0 '
+    "&& pip install --no-deps gym gym-notices qpth && pip install requests scipy tqdm cloudpickle"
+)
+
+
+@dataclass(frozen=True)
+class Learn2LearnMethod(Method):
+    """What both algorithms share: adapt a clone of the module to the support, then score the queries with it."""
+
+    inputs: ClassVar[Literal["features", "images"]] = "images"
+    transductive: ClassVar[bool] = True
+    meta_trained: ClassVar[bool] = True
+    needs_training: ClassVar[bool] = True
+
+    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support")
+    inner_steps: int = parameter(1, "steps on the support in meta-training")
+    test_steps: int = parameter(3, "steps on the support in evaluation")
+    order: Literal["first", "second"] = parameter("second", "first leaves gradients of gradients out of meta-training")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run."""
+        if self.inner_steps < 1 or self.test_steps < 0:
+            raise UsageError(f"inner_steps={self.inner_steps} must be at least 1 and test_steps={self.test_steps} at least 0")
+
+    @abstractmethod
+    def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
+        """learn2learn's algorithm over the module, with what was learned beside it."""
+
+    @abstractmethod
+    def head(self, learned: nn.Module | None) -> Head:
+        """The classifier in the learned part.
+
+        Raises:
+            UserError: that is not there.
+        """
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: the output of the module that was adapted to the support.
+
+        Raises:
+            UserError: learn2learn is not installed, there is no trained classifier, an episode has more classes than it, or
+                episodes have padding, which might be among the queries.
+        """
+        check_no_padding(episodes)
+        learned = copy.deepcopy(episodes.learned)
+        head = self.head(learned)
+        assert learned is not None
+        # Copies that require grad: it differentiates with respect to the module's own parameters.
+        module = copy.deepcopy(self._module(episodes, head)).requires_grad_()
+        scores = []
+        with torch.enable_grad():
+            algorithm = self.algorithm(module, learned)
+            for task in tasks_of(episodes, head.out_features):
+                scores.append(self._query_scores(algorithm, task, self.test_steps, first_order=True).detach())
+        return fitted_scores(torch.stack(scores), episodes.ways)
+
+    def loss(self, episodes: Episodes) -> Tensor:
+        """Mean over tasks of the queries' cross-entropy after adaptation."""
+        head = self.head(episodes.learned)
+        assert episodes.learned is not None
+        algorithm = self.algorithm(self._module(episodes, head), episodes.learned)
+        losses = []
+        for task in tasks_of(episodes, head.out_features):
+            scores = self._query_scores(algorithm, task, self.inner_steps, first_order=self.order == "first")
+            losses.append(classification_loss(scores, task.query_labels, task.classes))
+        return torch.stack(losses).mean()
+
+    def _module(self, episodes: Episodes, head: Head) -> nn.Module:
+        """Backbone and classifier as a module without running statistics; its parameters are their own."""
+        assert episodes.backbone is not None
+        return Network(episodes.backbone, head, "queries").module
+
+    def _query_scores(self, algorithm: Any, task: Task, steps: int, first_order: bool) -> Tensor:
+        """Scores [Q, W] after so many steps of a clone on the support."""
+        learner = algorithm.clone()
+        for _ in range(steps):
+            loss = classification_loss(learner(task.support), task.support_labels, task.classes)
+            learner.adapt(loss, first_order=first_order)
+        return learner(task.query)
+
+
+@dataclass(frozen=True)
+class Learn2LearnMAML(Learn2LearnMethod):
+    """MAML as learn2learn has it (Finn et al. 2017; Arnold et al. 2020)."""
+
+    citation: ClassVar[str] = "Finn et al. 2017, arXiv:1703.03400; Arnold et al. 2020, arXiv:2008.12284"
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
+        """The linear classifier."""
+        return Head(width, ways, generator)
+
+    def head(self, learned: nn.Module | None) -> Head:
+        """The learned part itself."""
+        if not isinstance(learned, Head):
+            raise UserError("learn2learn:MAML needs a meta-trained classifier: --checkpoint of a `bench train` with it or maml")
+        return learned
+
+    def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
+        """Its MAML, with one learning rate."""
+        return _algorithms().MAML(module, lr=self.inner_learning_rate)
+
+
+@dataclass(frozen=True)
+class Learn2LearnMetaSGD(Learn2LearnMethod):
+    """Meta-SGD as learn2learn has it (Li et al. 2017; Arnold et al. 2020)."""
+
+    citation: ClassVar[str] = "Li et al. 2017, arXiv:1707.09835; Arnold et al. 2020, arXiv:2008.12284"
+
+    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start")
+    test_steps: int = parameter(1, "steps on the support in evaluation")
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
+        """The linear classifier and the learning rates."""
+        return RatedHead(backbone, Head(width, ways, generator), self.inner_learning_rate)
+
+    def head(self, learned: nn.Module | None) -> Head:
+        """The classifier beside the learning rates."""
+        return _rated(learned).head
+
+    def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
+        """Its Meta-SGD, with the learned rates."""
+        return _algorithms().MetaSGD(module, lrs=_rated(learned).rates)
+
+
+def _rated(learned: nn.Module | None) -> RatedHead:
+    if not isinstance(learned, RatedHead):
+        raise UserError("learn2learn:MetaSGD needs what was meta-trained: --checkpoint of a `bench train` with it or meta-sgd")
+    return learned
+
+
+def _algorithms() -> Any:
+    """learn2learn's algorithms; importing them takes seconds and prints warnings of gym's, which are swallowed.
+
+    Raises:
+        UserError: learn2learn is not installed, or lacks something.
+    """
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module("learn2learn.algorithms")
+        except ImportError as error:
+            raise UserError(f"methods learn2learn:… need learn2learn ({error}): {INSTALL}") from error

@@ -1,0 +1,61 @@
+"""Meta-SGD: MAML with a learning rate of its own for every weight, meta-trained with the weights.
+
+Li, Zhou, Chen and Li 2017, "Meta-SGD: learning to learn quickly for few-shot learning", arXiv:1707.09835.
+
+One step θ' = θ − α ∘ ∇L(θ), where α has the shape of θ and may become negative: it holds the direction of the step as well as
+its length. `inner_learning_rate` is where all of α starts.
+
+Differs from the paper: α starts at a set value, where the paper draws one; more than one step is allowed. Batch norm and the
+classifier as in maml.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..tasks.errors import UserError
+from .base import Episodes, parameter
+from .maml import MAML
+from .maml_engine import Network
+from .maml_tasks import Head
+
+
+class RatedHead(nn.Module):
+    """A classifier, and a learning rate for every weight of backbone and classifier, in the order of their parameters."""
+
+    def __init__(self, backbone: nn.Module, head: Head, rate: float) -> None:
+        """Start every learning rate at `rate`."""
+        super().__init__()
+        self.head = head
+        parameters = [*backbone.parameters(), *head.parameters()]
+        self.rates = nn.ParameterList([nn.Parameter(torch.full_like(tensor, rate)) for tensor in parameters])
+
+
+@dataclass(frozen=True)
+class MetaSGD(MAML):
+    """Meta-SGD: MAML with one step and a meta-trained learning rate for every weight (Li et al. 2017)."""
+
+    citation: ClassVar[str] = "Li, Zhou, Chen and Li 2017, arXiv:1707.09835"
+
+    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start")
+    test_steps: int = parameter(1, "steps on the support in evaluation")
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
+        """The linear classifier and the learning rates."""
+        return RatedHead(backbone, Head(width, ways, generator), self.inner_learning_rate)
+
+    def _head(self, episodes: Episodes) -> Head:
+        return self._rated(episodes).head
+
+    def _rates(self, episodes: Episodes, network: Network) -> float | Mapping[str, Tensor]:
+        return dict(zip(network.parameters, self._rated(episodes).rates, strict=True))
+
+    def _rated(self, episodes: Episodes) -> RatedHead:
+        if not isinstance(episodes.learned, RatedHead):
+            raise UserError("meta-sgd needs what was meta-trained: --checkpoint of a `bench train --method meta-sgd`")
+        return episodes.learned

@@ -1,0 +1,167 @@
+"""Relation networks.
+
+Sung, Yang, Zhang, Xiang, Torr and Hospedales 2018, "Learning to compare: relation network for few-shot learning",
+arXiv:1711.06025.
+
+How alike a query and a class are is itself learned. The maps of a class's support images are summed, the query's map is put
+beside them, and a small network, the relation module, turns the two into one number from 0 to 1. Meta-training makes that
+number 1 for the query's own class and 0 for the others, by the mean squared error. The module has two convolutions with
+max-pooling and two linear layers, named as in the authors' code (layer1, layer2, fc1, fc2), whose weights fit as they are. Its
+convolutions have padding 1 where the maps are small (below 10 × 10; Omniglot's 28 pixels give 5 × 5) and none where they are
+larger (mini-ImageNet's 84 pixels give 19 × 19), as in that code: small maps would not outlast two poolings.
+
+Features must be flattened maps of 64 channels, such as those of the backbone relation-encoder.
+
+`bn` says whose statistics batch norm uses, in the encoder and in the relation module. With `batch` an episode's queries are
+normalised by each other, which is transductive, and the authors' published results are; the support is a batch of its own. With
+`running` they are those kept from training, and a query's scores depend on no other query.
+
+Differs from the paper: the score is taken before the last sigmoid, which keeps the order and has no ties where the sigmoid
+rounds to 0 or 1. With bn=batch all queries of an episode are one batch; the authors' evaluation splits them into smaller ones.
+Running statistics are averaged with momentum 0.1; theirs are those of the last batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import conv2d, mse_loss, relu
+
+from ..tasks.errors import UserError
+from .adaptation import AdaptableBackbone
+from .base import Episodes, Method, one_hot, parameter
+from .initial_values import drawn
+
+CHANNELS, HIDDEN = 64, 8
+SMALLEST_SIDE = 4  # of a map, for two poolings
+SMALLEST_SIDE_WITHOUT_PADDING = 10
+
+
+class RelationModule(nn.Module):
+    """From pairs of maps to relations before the sigmoid."""
+
+    def __init__(self, side: int) -> None:
+        """Make it for maps [64, side, side], with initial values from the global generator."""
+        super().__init__()
+        padding = 0 if side >= SMALLEST_SIDE_WITHOUT_PADDING else 1
+        left = side
+        for _ in range(2):
+            left = (left + 2 * padding - 2) // 2
+        self.side = side
+        self.layer1 = _layer(2 * CHANNELS, padding)
+        self.layer2 = _layer(CHANNELS, padding)
+        self.fc1 = nn.Linear(CHANNELS * left * left, HIDDEN)
+        self.fc2 = nn.Linear(HIDDEN, 1)
+        for linear in (self.fc1, self.fc2):
+            nn.init.normal_(linear.weight, std=0.01)
+            nn.init.ones_(linear.bias)
+
+    def forward(self, classes: Tensor, query: Tensor) -> Tensor:
+        """Relations of every query to every class of one episode.
+
+        Args:
+            classes: [N, D], summed support maps, flattened.
+            query: [Q, D], flattened maps.
+
+        Returns:
+            [Q, N].
+        """
+        first: nn.Conv2d = self.layer1[0]  # pyright: ignore[reportAssignmentType]
+        of_class, of_query = first.weight.split(CHANNELS, dim=1)
+        # A convolution of two maps side by side is the sum of one of each, which needs N + Q of them instead of N · Q.
+        mine = conv2d(self._maps(classes), of_class, first.bias, padding=first.padding)  # [N, 64, …]
+        its = conv2d(self._maps(query), of_query, padding=first.padding)  # [Q, 64, …]
+        pairs = (its[:, None] + mine).flatten(0, 1)  # [Q·N, 64, …]
+        out = self.layer2(self.layer1[1:](pairs)).flatten(1)
+        return self.fc2(relu(self.fc1(out))).view(len(query), len(classes))
+
+    def _maps(self, features: Tensor) -> Tensor:
+        return features.reshape(-1, CHANNELS, self.side, self.side)
+
+
+def _layer(inputs: int, padding: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, CHANNELS, kernel_size=3, padding=padding)
+    assert convolution.bias is not None
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolution, nn.BatchNorm2d(CHANNELS), nn.ReLU(), nn.MaxPool2d(2))
+
+
+@dataclass(frozen=True)
+class RelationNet(Method):
+    """Relation networks: a learned comparison of feature maps (Sung et al. 2018)."""
+
+    meta_trained: ClassVar[bool] = True
+    needs_training: ClassVar[bool] = True
+    citation: ClassVar[str] = "Sung et al. 2018, arXiv:1711.06025"
+
+    bn: Literal["batch", "running"] = parameter("running", "whose statistics batch norm uses; batch is transductive")
+
+    def __post_init__(self) -> None:
+        """With the batch's statistics the method is transductive."""
+        # The class says what holds by default, for listings; the instance says what holds.
+        object.__setattr__(self, "transductive", self.bn == "batch")
+
+    def inputs_with(self, tune: str) -> Literal["features", "images"]:
+        """Images where the features depend on what else is in the batch."""
+        return "images" if self.bn == "batch" else "features"
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> RelationModule:
+        """The relation module.
+
+        Raises:
+            UserError: the features are no square maps of 64 channels.
+        """
+        side = math.isqrt(width // CHANNELS)
+        if CHANNELS * side * side != width or side < SMALLEST_SIDE:
+            raise UserError(
+                f"relation-net needs maps of {CHANNELS} × {SMALLEST_SIDE} × {SMALLEST_SIDE} or more, and the backbone gives "
+                f"{width} features; take --backbone relation-encoder"
+            )
+        return drawn(lambda: RelationModule(side), generator)
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: the relation of query and class before the sigmoid.
+
+        Raises:
+            UserError: bn=batch without images and a backbone, or with episodes of unequal shape, whose padding would be in the
+                batches.
+        """
+        relation = episodes.learned
+        assert isinstance(relation, RelationModule)
+        if self.bn == "running":
+            encoded = zip(episodes.support, episodes.query, strict=True)
+        else:
+            self._check(episodes)
+            assert episodes.backbone is not None
+            encoder, relation = _by_the_batch(episodes.backbone), _by_the_batch(relation)
+            encoded = ((encoder(s), encoder(q)) for s, q in zip(episodes.support, episodes.query, strict=True))
+        scores = []
+        # One episode after another: batch norm must not mix them, and the maps of all pairs of many would need much memory.
+        for (support, query), labels, mask in zip(encoded, episodes.support_labels, episodes.class_mask, strict=True):
+            sums = one_hot(labels, episodes.ways, support.dtype).T @ support.masked_fill((labels < 0)[:, None], 0)  # [N, D]
+            relations = relation(sums[mask], query)  # [Q, classes of the episode]
+            scores.append(relations.new_zeros(len(query), episodes.ways).masked_scatter(mask.expand(len(query), -1), relations))
+        return torch.stack(scores)  # [E, Q, N]
+
+    def _check(self, episodes: Episodes) -> None:
+        if episodes.backbone is None or episodes.support.dim() != 5:
+            raise UserError("relation-net with bn=batch needs images and a backbone")
+        if not (episodes.class_mask.all() and (episodes.support_labels >= 0).all()):
+            raise UserError("relation-net with bn=batch needs episodes of one shape; take bn=running")
+
+    def loss(self, episodes: Episodes) -> Tensor:
+        """Mean over all pairs of query and class of the squared difference of the relation and 1 or 0."""
+        assert episodes.query_labels is not None
+        pairs = (episodes.query_labels >= 0)[..., None] & episodes.class_mask[:, None]  # [E, Q, N]
+        relations = self.classify(episodes).sigmoid()
+        return mse_loss(relations[pairs], one_hot(episodes.query_labels, episodes.ways, relations.dtype)[pairs])
+
+
+def _by_the_batch(module: nn.Module) -> nn.Module:
+    """The module itself in training, when its batch norm keeps running statistics too; else one that shares its parameters."""
+    return module if module.training else AdaptableBackbone(module, "queries").network

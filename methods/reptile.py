@@ -1,0 +1,130 @@
+"""Reptile: train on a task, then move the starting point towards where that ended.
+
+Nichol, Achiam and Schulman 2018, "On first-order meta-learning algorithms", arXiv:1803.02999.
+
+For an episode, backbone and linear classifier are trained by Adam without momentum (β₁ = 0) on mini-batches. In meta-training
+they are trained on all of the episode's images, support and queries. With the weights θ before and θ' after, `loss` has the
+gradient θ − θ', meant over tasks; its value, the loss of the last mini-batch, is only there to be looked at. The paper's update
+θ ← θ + ε·(θ' − θ) is plain SGD with learning rate ε on that, from 1 falling to 0 linearly.
+
+The defaults are those of the paper for Omniglot 5-way, trained with 10 images a class and 5 tasks a step. For mini-ImageNet
+inner_steps=8 test_batch_size=15, with 15 images a class.
+
+Differs from the paper's released code: Adam's second moments start at zero for every task, where there they are carried from
+one to the next; `statistics=support` normalises queries by the support alone, where there each query is added to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import grad_and_value
+
+from ..tasks.errors import UsageError, UserError
+from .base import Episodes, Method, parameter
+from .episode_noise import shuffled
+from .maml import STATISTICS_HELP
+from .maml_engine import Network, Parameters, with_gradients
+from .maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
+
+SECOND_DECAY, EPSILON = 0.999, 1e-8  # β₂ and ε of Adam
+
+
+@dataclass(frozen=True)
+class Reptile(Method):
+    """Reptile: a starting point that is moved towards the weights after training on each task (Nichol et al. 2018)."""
+
+    inputs: ClassVar[Literal["features", "images"]] = "images"
+    transductive: ClassVar[bool] = True
+    meta_trained: ClassVar[bool] = True
+    needs_training: ClassVar[bool] = True
+    citation: ClassVar[str] = "Nichol, Achiam and Schulman 2018, arXiv:1803.02999"
+
+    inner_learning_rate: float = parameter(0.001, "learning rate of Adam on a task")
+    inner_steps: int = parameter(5, "mini-batches in meta-training")
+    batch_size: int = parameter(10, "images of a mini-batch in meta-training")
+    test_steps: int = parameter(50, "mini-batches in evaluation")
+    test_batch_size: int = parameter(5, "images of a mini-batch in evaluation")
+    statistics: Literal["queries", "support"] = parameter("queries", STATISTICS_HELP)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run; with the support's statistics the method is inductive."""
+        if min(self.inner_steps, self.batch_size, self.test_batch_size) < 1 or self.test_steps < 0:
+            raise UsageError("reptile: inner_steps, batch_size and test_batch_size are at least 1, test_steps at least 0")
+        # The class says what holds by default, for listings; the instance says what holds.
+        object.__setattr__(self, "transductive", self.statistics == "queries")
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
+        """The linear classifier."""
+        return Head(width, ways, generator)
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: the output of the network that was trained on the support.
+
+        Raises:
+            UserError: there is no trained classifier, an episode has more classes than it, or the statistics are the queries'
+                and episodes have padding, which might be among the queries.
+        """
+        if self.transductive:
+            check_no_padding(episodes)
+        network, scores = self._network(episodes), []
+        with torch.no_grad():
+            for task, seed in zip(_tasks(episodes), episodes.seeds, strict=True):
+                rows = _mini_batches(seed, len(task.support), self.test_steps, self.test_batch_size)
+                trained, _ = self._trained(network, task, rows)
+                scores.append(network.query_scores(trained, task))
+        return fitted_scores(torch.stack(scores), episodes.ways)
+
+    def loss(self, episodes: Episodes) -> Tensor:
+        """A scalar whose gradient is the mean over tasks of θ − θ'; its value is the mean of the last mini-batches' losses."""
+        network = self._network(episodes)
+        start = {name: tensor for name, tensor in network.parameters.items() if tensor.requires_grad}
+        sums, total = [torch.zeros_like(tensor) for tensor in start.values()], torch.zeros((), device=episodes.query.device)
+        with torch.no_grad():
+            for task, seed in zip(_tasks(episodes), episodes.seeds, strict=True):
+                images, labels = torch.cat([task.support, task.query]), torch.cat([task.support_labels, task.query_labels])
+                whole = task._replace(support=images, support_labels=labels)
+                rows = _mini_batches(seed, len(images), self.inner_steps, self.batch_size)
+                trained, loss = self._trained(network, whole, rows)
+                for so_far, (name, tensor) in zip(sums, start.items(), strict=True):
+                    so_far += (tensor - trained[name]) / len(episodes)
+                total += loss / len(episodes)
+        return with_gradients(total, list(start.values()), sums)
+
+    def _trained(self, network: Network, task: Task, mini_batches: Tensor) -> tuple[Parameters, Tensor]:
+        """The parameters after Adam's steps on these rows [steps, B] of the support, and the last loss."""
+        parameters = {name: tensor.detach() for name, tensor in network.parameters.items()}
+        moments = {name: torch.zeros_like(tensor) for name, tensor in parameters.items()}
+        loss = torch.zeros((), device=task.support.device)
+        for step, rows in enumerate(mini_batches, start=1):
+            batch = task._replace(support=task.support[rows], support_labels=task.support_labels[rows])
+            slopes, loss = cast(tuple[Parameters, Tensor], grad_and_value(network.support_loss)(parameters, batch))
+            for name, slope in slopes.items():
+                moments[name].mul_(SECOND_DECAY).addcmul_(slope, slope, value=1 - SECOND_DECAY)
+                scale = (moments[name] / (1 - SECOND_DECAY**step)).sqrt().add_(EPSILON)
+                parameters[name] = parameters[name] - self.inner_learning_rate * slope / scale
+        return parameters, loss
+
+    def _network(self, episodes: Episodes) -> Network:
+        assert episodes.backbone is not None
+        return Network(episodes.backbone, _head(episodes), self.statistics)
+
+
+def _head(episodes: Episodes) -> Head:
+    if not isinstance(episodes.learned, Head):
+        raise UserError("reptile needs a meta-trained classifier: --checkpoint of a `bench train --method reptile`")
+    return episodes.learned
+
+
+def _tasks(episodes: Episodes) -> list[Task]:
+    return tasks_of(episodes, _head(episodes).out_features)
+
+
+def _mini_batches(seed: Tensor, images: int, steps: int, size: int) -> Tensor:
+    """Rows [steps, size] of so many images: one random order of all of them after another, cut into mini-batches."""
+    present = torch.ones(1, images, dtype=torch.bool, device=seed.device)
+    orders = [shuffled(seed[None], epoch, present)[0] for epoch in range(max(1, -(-steps * size // images)))]
+    return torch.cat(orders)[: steps * size].view(steps, size)

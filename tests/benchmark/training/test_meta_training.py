@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fewbench.benchmark import RunConfig, run
+from fewbench.benchmark.training.learner import Part
+from fewbench.benchmark.training.meta_training import default_output, meta_train, plan_of
+from fewbench.benchmark.training.train_config import TrainConfig
+from fewbench.tasks.errors import UsageError, UserError
+from fewbench.tasks.progress import SILENT
+
+
+@pytest.fixture
+def quick(tiny: str) -> TrainConfig:
+    """Four steps of prototypical networks on a Conv-4 with 8 filters."""
+    return TrainConfig(
+        "protonet", tiny, ways=4, queries=3, steps=4, validate_every=2, val_episodes=20, settings={"backbone.width": 8}
+    )
+
+
+def about(path: Path) -> dict:
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+def test_a_trained_checkpoint_is_evaluated_with_its_method_and_twice_the_same(quick: TrainConfig, tmp_path: Path):
+    path = meta_train(quick, tmp_path / "trained.safetensors", SILENT)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json", ".csv", ".png"}
+    assert about(path)["pretraining"]["recipe"] == "protonet 4-way 1-shot"
+    config = RunConfig(dataset=quick.dataset, checkpoint=str(path), episodes=50, queries=5, output=tmp_path / "a")
+    first, second = run(config), run(replace(config, output=tmp_path / "b"))
+    assert first.accuracies.tolist() == second.accuracies.tolist()
+    assert first.backbone["weights"] == "trained" and first.backbone["pretraining"]["steps"] == 4
+    ridge = run(replace(config, checkpoint=None, weights=str(path), method="ridge"))
+    assert ridge.backbone["weights_sha256"] == first.backbone["weights_sha256"]
+
+
+def test_what_a_method_learned_beside_the_backbone_goes_with_the_checkpoint(quick: TrainConfig, tmp_path: Path):
+    config = replace(quick, method="meta-baseline", learning_rate=0.1)
+    path = meta_train(config, tmp_path / "trained.safetensors", SILENT)
+    evaluation = RunConfig("meta-baseline", dataset=quick.dataset, episodes=10, queries=5, output=tmp_path)
+    trained = run(replace(evaluation, checkpoint=str(path)))
+    assert trained.method["learned_sha256"] == trained.backbone["weights_sha256"]
+    assert run(replace(evaluation, weights=str(path))).method["learned_sha256"] is None
+    with pytest.raises(UsageError, match="is of method meta-baseline, not protonet"):
+        run(replace(evaluation, method="protonet", checkpoint=str(path)))
+
+
+def test_a_killed_training_ends_in_the_same_bytes(quick: TrainConfig, tmp_path: Path):
+    whole = meta_train(quick, tmp_path / "whole.safetensors", SILENT).read_bytes()
+    with pytest.raises(UserError, match="stopped by --time-limit after 1 of 4 steps; the same command goes on"):
+        meta_train(quick, tmp_path / "parts.safetensors", SILENT, time_limit=1e-9)
+    assert meta_train(quick, tmp_path / "parts.safetensors", SILENT).read_bytes() == whole
+
+
+def test_a_finished_training_is_left_alone_and_another_one_refused(quick: TrainConfig, tmp_path: Path):
+    path = meta_train(quick, tmp_path / "trained.safetensors", SILENT)
+    before = path.stat().st_mtime_ns
+    assert meta_train(quick, path, SILENT).stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match=r"of another training \(steps 4, not 6\)"):
+        meta_train(replace(quick, steps=6), path, SILENT)
+
+
+def test_a_step_draws_the_same_episodes_whole_or_in_parts(quick: TrainConfig):
+    learner = plan_of(replace(quick, meta_batch=4, crop=1), SILENT).learner()
+    whole = learner.batch(2, Part())
+    parts = [learner.batch(2, Part(rank, 2)) for rank in range(2)]
+    assert whole.support.shape == (4, 4, 3, 16, 16) and whole.query.shape == (4, 12, 3, 16, 16)
+    assert torch.equal(torch.stack([part.seeds for part in parts], dim=1).flatten(), whole.seeds)
+    assert torch.equal(learner.batch(2, Part()).query, whole.query)
+    assert not torch.equal(learner.batch(3, Part()).query, whole.query)
+    assert whole.query_labels is not None and sorted(set(whole.query_labels[0].tolist())) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("method", ["maml", "relation-net", "feat", "r2d2", "meta-opt-net", "matching-net"])
+def test_a_step_moves_the_backbone_and_what_is_learned(method: str, quick: TrainConfig):
+    settings = {"backbone.width": 64, "full_context": True} if method == "matching-net" else {"backbone.width": 64}
+    learner = plan_of(replace(quick, method=method, meta_batch=1, shots=1, settings=settings), SILENT).learner()
+    loss, _ = learner.train()(learner.batch(0, Part()))
+    loss.backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in learner.backbone.parameters())
+    if learner.learned is not None:
+        assert any(parameter.grad is not None for parameter in learner.learned.parameters())
+
+
+def test_the_papers_settings_are_the_defaults_and_are_recorded(tiny: str):
+    plan = plan_of(TrainConfig("protonet", "trifeature", backbone="conv4", ways=8, settings={"backbone.width": 8}), SILENT)
+    assert (plan.config.schedule, plan.config.halve_every, plan.config.optimizer) == ("step", 2000, "adam")
+    assert default_output(TrainConfig("protonet", "omniglot")).name == "protonet-conv4-omniglot-60way1shot.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "ridge"}, "method ridge is not meta-trained; .*protonet"),
+        ({"ways": 13}, "13"),
+        ({"val_ways": 13}, "13"),
+        ({"meta_batch": 0}, "--meta-batch 0: at least 1"),
+        ({"steps": 0}, "--steps 0: at least 1"),
+        ({"learning_rate": -1.0}, "--learning-rate -1: more than 0"),
+        ({"schedule": "linear"}, "unknown schedule 'linear'"),
+        ({"settings": {"widht": 3}}, "method protonet has no parameter 'widht'"),
+        ({"weights": "absent.pt"}, "--weights absent.pt: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line(options: dict, says: str, quick: TrainConfig, tmp_path: Path):
+    with pytest.raises(UserError, match=says) as caught:
+        meta_train(replace(quick, **options), tmp_path / "trained.safetensors", SILENT)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_checkpoint(quick: TrainConfig, tmp_path: Path):
+    output = tmp_path / "trained.safetensors"
+    with pytest.raises(UserError, match=r"step \d+"):
+        meta_train(replace(quick, optimizer="momentum", learning_rate=1e30), output, SILENT)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("what", ["absent", "cut in half", "of a pretraining"])
+def test_a_checkpoint_that_is_none_is_refused_in_one_line(what: str, quick: TrainConfig, tmp_path: Path, tiny_weights: Path):
+    path = tmp_path / "trained.safetensors"
+    if what == "cut in half":
+        meta_train(quick, path, SILENT)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    checkpoint = {"absent": tmp_path / "nowhere.safetensors", "cut in half": path, "of a pretraining": tiny_weights}[what]
+    config = RunConfig(dataset=quick.dataset, checkpoint=str(checkpoint), episodes=5, queries=5, output=tmp_path)
+    with pytest.raises(UserError) as caught:
+        run(config)
+    assert "\n" not in str(caught.value) and str(checkpoint.name) in str(caught.value)

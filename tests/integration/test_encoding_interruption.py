@@ -1,0 +1,135 @@
+"""An encoding that is killed or interrupted goes on from where it was, and ends in the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+IMAGES, BATCH = 360, 32
+LIMIT = 120  # seconds to wait for something that takes a few
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGINT for a process nor SIGKILL")
+
+
+@pytest.fixture
+def arguments(tiny: str, tiny_weights: Path, plugins: Path, tmp_path: Path) -> list[str]:
+    """A short run whose encoding is as slow as the environment says."""
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(tiny_weights, weights)  # without the description, which knows another backbone
+    settings = ["--set", "backbone.width=8", "--set", "backbone.size=16"]
+    backbone = ["--backbone", f"{plugins / 'slow_backbone.py'}:SlowConv4", "--weights", str(weights), *settings]
+    return ["run", "--dataset", tiny, *backbone, "--queries", "5", "--episodes", "64", "--device", "cpu"]
+
+
+@pytest.fixture
+def start(arguments: list[str], bench_command: list[str], tmp_path: Path):
+    """A function that starts the run with a cache and a pause for every batch; what still runs is killed at the end."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(cache: Path, seconds: float) -> subprocess.Popen[str]:
+        cache.mkdir(exist_ok=True)
+        batches = cache / "batches"
+        batches.write_text("")
+        environment = {"FEWBENCH_CACHE": str(cache), "SLOW_FILE": str(batches), "SLOW_SECONDS": str(seconds)}
+        process = subprocess.Popen(
+            [*bench_command, *arguments, "--overwrite"],
+            cwd=tmp_path,
+            env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def encoded(cache: Path) -> list[int]:
+    """Images of each batch that the latest run has begun to encode."""
+    return [int(line) for line in (cache / "batches").read_text().splitlines()]
+
+
+def safe(cache: Path) -> int:
+    """Images that are safely on the disk."""
+    path = next(cache.glob("features/.*.unfinished/unfinished.json"), None)
+    return 0 if path is None else json.loads(path.read_text(encoding="utf-8"))["done"]
+
+
+def wait_for(found: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + LIMIT
+    while not found():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def features(cache: Path) -> bytes:
+    """The table's bytes; there is one table and nothing beside it."""
+    (folder,) = (cache / "features").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["features.json", "features.npy"]
+    return (folder / "features.npy").read_bytes()
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for a good end; returns what it wrote to standard error."""
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    return err
+
+
+def test_a_kill_and_ctrl_c_then_the_bytes_of_an_undisturbed_encoding(start, tmp_path: Path):
+    cache = tmp_path / "disturbed"
+    process = start(cache, 0.4)
+    wait_for(lambda: safe(cache) > 0, process)
+    process.kill()
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGKILL
+    killed = safe(cache)
+    assert 0 < killed < IMAGES and killed % BATCH == 0
+
+    process = start(cache, 0.4)
+    wait_for(lambda: len(encoded(cache)) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert f"going on after {killed} of {IMAGES} images" in err
+    interrupted = safe(cache)
+    assert killed < interrupted < IMAGES and interrupted % BATCH == 0
+    assert f"interrupted after {interrupted} of {IMAGES} images" in err
+
+    err = finish(start(cache, 0))
+    assert f"going on after {interrupted} of {IMAGES} images" in err
+    assert sum(encoded(cache)) == IMAGES - interrupted
+
+    undisturbed = tmp_path / "undisturbed"
+    err = finish(start(undisturbed, 0))
+    assert "going on" not in err and sum(encoded(undisturbed)) == IMAGES
+    assert features(cache) == features(undisturbed)
+
+
+def test_two_processes_that_want_the_same_table_encode_it_once(start, tmp_path: Path):
+    cache = tmp_path / "shared"
+    first = start(cache, 0.1)
+    wait_for(lambda: len(encoded(cache)) > 0, first)
+    first.send_signal(signal.SIGSTOP)
+    second = start(cache, 0.1)
+    assert second.stderr is not None
+    assert any("another process is at it; waiting" in line for line in second.stderr)
+    first.send_signal(signal.SIGCONT)
+    assert "waiting" not in finish(first)
+    finish(second)
+    assert encoded(cache) and sum(encoded(cache)) <= IMAGES
+    assert len(features(cache)) > 0
