@@ -155,9 +155,7 @@ def _tune(config: RunConfig, method: Method) -> str:
     """
     if config.tune not in (None, "none") and not method.adapts:
         adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
-        raise UsageError(
-            f"--tune {config.tune}: method {config.method} trains nothing on the support ({', '.join(adapting)} do)"
-        )
+        raise UsageError(f"--tune {config.tune}: {config.method} trains nothing on the support; {', '.join(adapting)} can")
     return config.tune or ("head" if method.adapts else "none")
 
 

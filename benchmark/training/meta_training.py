@@ -14,8 +14,10 @@ import torch
 from torch import Generator, nn
 
 from ...methods.base import Method
+from ...methods.maml import MAML
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.errors import UsageError, UserError
+from ...tasks.files import write_atomically
 from ...tasks.parameters import build
 from ...tasks.progress import SILENT, Progress
 from ...tasks.samplers import check_ways
@@ -39,6 +41,8 @@ from .paper_settings import settings_of
 from .train_config import OF_THE_PAPER, TrainConfig
 from .train_images import StoredImages
 from .validation import Validation
+
+PARALLEL = "parallel.txt"  # in the folder of the checkpoints: how a MAML takes its tasks
 
 
 @dataclass(frozen=True)
@@ -135,12 +139,29 @@ def meta_train(
         return validation.accuracy(learner.backbone, plan.preprocess, plan.device, learner.learned)
 
     options = _options(plan.config, time_limit)
+    learner.method = _settled(plan.method, learner, folder_of(output))
     fitted = fit(learner, validate, options, folder_of(output), plan.identity(), plan.device, progress, force)
     if fitted.stopped == "time limit":
         raise UserError(f"stopped by --time-limit after {fitted.steps_done} of {options.steps} steps; the same command goes on")
     if first:
         publish(output, learner, _about(plan, fitted, code))
     return output
+
+
+def _settled(method: Method, learner: MetaLearner, folder: Path) -> Method:
+    """The method, told whether to take tasks at once or one by one where it would find out by timing (`parallel=auto`).
+
+    What was chosen is kept with the checkpoints: a training that goes on must round as it did before.
+    """
+    if not isinstance(method, MAML) or method.parallel != "auto":
+        return method
+    kept = folder / PARALLEL
+    if part_here().world > 1:
+        return replace(method, parallel="loop")  # processes that chose for themselves might choose differently
+    if not kept.is_file():
+        episodes = replace(learner.batch(0, part_here()), backbone=learner.backbone.train(), learned=learner.learned)
+        write_atomically(kept, method.faster(episodes).encode())
+    return replace(method, parallel="vmap" if kept.read_text(encoding="utf-8") == "vmap" else "loop")
 
 
 def default_output(config: TrainConfig) -> Path:
@@ -207,10 +228,14 @@ def _check_meta_batch(config: TrainConfig) -> None:
 
 def _sampling(config: TrainConfig) -> Sampling:
     """How training episodes are drawn."""
-    assert config.ways and config.shots and config.queries and config.steps and config.meta_batch
+    numbers = {name: getattr(config, name) for name in ("ways", "shots", "queries", "steps", "meta_batch")}
+    for name, value in numbers.items():
+        if value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: at least 1")
     drawn = RunConfig(
-        dataset=config.dataset, split="train", sampler=config.sampler, ways=config.ways, shots=config.shots,
-        queries=config.queries, episodes=config.steps * config.meta_batch, seed=config.seed, settings=config.settings,
+        dataset=config.dataset, split="train", sampler=config.sampler, ways=numbers["ways"], shots=numbers["shots"],
+        queries=numbers["queries"], episodes=numbers["steps"] * numbers["meta_batch"], seed=config.seed,
+        settings=config.settings,
     )  # fmt: skip
     return sampling_of(drawn)
 

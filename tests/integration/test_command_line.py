@@ -99,7 +99,7 @@ def test_a_run_ends_with_a_table_and_the_paths_of_its_records(grid):
     for line, record in zip(table, records, strict=True):
         assert record.complete
         name, backbone, dataset, ways, shots, episodes, accuracy, seconds = re.split(r"  +", line.strip())
-        assert (name, backbone, dataset, ways, episodes) == (record.method_name, "conv4", "tiny.py:Tiny", "5", "200")
+        assert (name, backbone, dataset, ways, episodes) == (record.method_name, "conv4 (width=8)", "tiny.py:Tiny", "5", "200")
         assert int(shots) == record.task["shots"]
         assert accuracy == figure(record)
         assert float(seconds) == round(record.timing["total_seconds"], 1)

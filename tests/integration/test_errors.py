@@ -9,6 +9,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
+from safetensors.torch import save_file
+
+POOL = """
+import torch
+from dataclasses import dataclass
+from fewbench.benchmark.backbones.base import Backbone
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return x.mean(dim=(2, 3)) * self.scale
+
+
+@dataclass(frozen=True)
+class Pool(Backbone):
+    def build(self, channels, size, generator):
+        return Scaled()
+"""
 
 
 class Mistake(NamedTuple):
@@ -102,6 +125,72 @@ MISTAKES = {
     "dataset without weights": Mistake(
         ["run", "--dataset", "PLUGINS/tiny.py:Tiny"], 2, r"no conv4 weights pretrained on .*bench pretrain --dataset"
     ),
+    "unknown timm model": run("--backbone", "timm:resnet81", says=r"timm .* has no such model; did you mean 'resnet18'"),
+    "unknown open_clip model": run("--backbone", "open_clip:ViT-B-23/openai", says=r"ViT-B-23.*did you mean 'ViT-B-32'\?"),
+    "hub out of reach": Mistake(
+        ["run", "--dataset", "PLUGINS/tiny.py:Tiny", "--queries", "5", "--backbone", "timm:resnet18"],
+        1,
+        r"timm:resnet18: the weights .* hub cannot be reached .*; pass a file with --weights FILE",
+    ),
+    "weights of another network": run("--backbone", "resnet12", says=r"belong to backbone conv4, not resnet12"),
+    "weights without a description, of another network": run(
+        "--backbone",
+        "resnet12",
+        "--weights",
+        "bare.safetensors",
+        code=1,
+        says=r"do not fit backbone resnet12: 0 of \d+ tensors",
+    ),
+    "images that the network refuses": run(
+        "--backbone",
+        "timm:vit_tiny_patch16_224",
+        "--weights",
+        "bare.safetensors",
+        "--set",
+        "backbone.img_size=7",
+        code=1,
+        says=r"backbone timm:vit_tiny_patch16_224",
+    ),
+    "unknown tuning scope": run(
+        "--method", "finetune", "--tune", "nrom", says=r"--tune nrom: no such scope; did you mean 'norm'\?"
+    ),
+    "tuning for a method that trains nothing": run(
+        "--tune", "full", says=r"--tune full: protonet trains nothing .*finetune can"
+    ),
+    "low-rank adapters without a layer for them": run(
+        "--method",
+        "finetune",
+        "--tune",
+        "lora",
+        "--backbone",
+        "pool.py:Pool",
+        "--weights",
+        "pool.safetensors",
+        code=1,
+        says=r"--tune lora: .*no linear or ungrouped convolution layers",
+        late=True,
+    ),
+    "unknown precision": run("--precision", "fp8", says=r"--precision fp8: unknown; known: bf16, fp16, fp32"),
+    "precision that a CPU lacks": run("--precision", "tf32", says=r"--precision tf32: only CUDA devices have it", late=True),
+    "batch of nothing": run("--batch-size", "0", says=r"--batch-size 0: at least 1, or auto"),
+    "batch size that is no number": run("--batch-size", "many", says=r"--batch-size many: not a whole number"),
+    "checkpoint that is not there": run(
+        "--checkpoint", "gone.safetensors", says=r"--checkpoint gone\.safetensors: no such file"
+    ),
+    "method that has to be trained": run("--method", "maml", says=r"method maml has to be trained: bench train --method maml"),
+    "unknown recipe": Mistake(
+        ["pretrain", "--dataset", "PLUGINS/tiny.py:Tiny", "--recipe", "simclear"],
+        2,
+        r"unknown recipe 'simclear'; did you mean 'simclr'",
+    ),
+    "training of a method without a loss": Mistake(
+        ["train", "--dataset", "PLUGINS/tiny.py:Tiny", "--method", "ridge"], 2, r"method ridge is not meta-trained; .*protonet"
+    ),
+    "training with more ways than classes": Mistake(
+        ["train", "--dataset", "PLUGINS/tiny.py:Tiny", "--method", "protonet", "--ways", "13"],
+        2,
+        r"--ways 13: this split has only 12",
+    ),
     "config that is not there": run("--config", "gone.toml", says=r"--config gone\.toml: No such file"),
     "config with an unknown key": run(
         "--config", "wrong.toml", says=r"wrong\.toml: unknown key 'shot'; did you mean 'shots'\?"
@@ -125,6 +214,9 @@ def results(bench_many, plugins: Path, tiny_weights: Path, tmp_path_factory: pyt
         (folder / "wrong.toml").write_text("shot = 5\n")
         (folder / "corrupt.json").write_text("{}")
         (folder / "none.safetensors").write_text("none")
+        (folder / "pool.py").write_text(POOL)
+        shutil.copy(tiny_weights, folder / "bare.safetensors")
+        save_file({"scale": torch.ones(3)}, folder / "pool.safetensors")
         shutil.copy(tiny_weights.with_suffix(".json"), folder / "none.json")
         shutil.copy(tiny_weights, folder / "half.safetensors")
         (folder / "half.json").write_text("{")

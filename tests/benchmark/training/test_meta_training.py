@@ -78,8 +78,10 @@ def test_a_step_draws_the_same_episodes_whole_or_in_parts(quick: TrainConfig):
 
 @pytest.mark.parametrize("method", ["maml", "relation-net", "feat", "r2d2", "meta-opt-net", "matching-net"])
 def test_a_step_moves_the_backbone_and_what_is_learned(method: str, quick: TrainConfig):
-    settings = {"backbone.width": 64, "full_context": True} if method == "matching-net" else {"backbone.width": 64}
-    learner = plan_of(replace(quick, method=method, meta_batch=1, shots=1, settings=settings), SILENT).learner()
+    options: dict = {"relation-net": {"backbone": "relation-encoder", "size": 28, "settings": {}}}.get(method, {})
+    if method == "matching-net":
+        options = {"settings": {**quick.settings, "full_context": True}}
+    learner = plan_of(replace(quick, method=method, **options), SILENT).learner()
     loss, _ = learner.train()(learner.batch(0, Part()))
     loss.backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in learner.backbone.parameters())

@@ -1,0 +1,36 @@
+"""`bench convert-weights`: published weights as a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert_weights(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="safetensors or PyTorch files.")],
+    layout: Annotated[
+        str, typer.Option(help="relation-net (encoder, then relation module) or maml (one file of a PyTorch port).")
+    ],
+    output: Annotated[Path, typer.Option(help="The checkpoint, a safetensors file.")],
+    dataset: Annotated[str | None, typer.Option(help="Dataset whose train classes the weights have seen.")] = None,
+    ways: Annotated[
+        int | None, typer.Option(help="Classes of a training episode; default: the classifier's, or 5.", min=2)
+    ] = None,
+    external: Annotated[
+        bool, typer.Option("--external/--no-external", help="Whether more than those train classes may have been seen.")
+    ] = True,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Parameter of the method that they were trained with, name=value.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Rename published weights into a checkpoint for `bench run --checkpoint`.
+
+    Example: bench convert-weights --layout relation-net encoder.pkl relation.pkl --output relation.safetensors
+    """
+    from ...tasks.parameters import parse_assignments
+    from ..weight_conversion import convert
+
+    typer.echo(convert(layout, files, output, dataset, ways, external, parse_assignments(set_ or []), overwrite))
