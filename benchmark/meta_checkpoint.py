@@ -56,7 +56,10 @@ def with_checkpoint(config: RunConfig) -> RunConfig:
             f"--weights {checkpoint} takes its backbone alone"
         )
     settings = {**section["parameters"], **config.settings}
-    return replace(config, backbone=sidecar(checkpoint)["backbone"], weights=config.checkpoint, settings=settings)
+    backbone = sidecar(checkpoint)["backbone"]
+    if Path(config.backbone).name == backbone:  # a plug-in's file is described without its folder
+        backbone = config.backbone
+    return replace(config, backbone=backbone, weights=config.checkpoint, settings=settings)
 
 
 def learned_part(

@@ -170,7 +170,7 @@ def load_backbone(
     of_images, of_network = image_settings.apart(settings, {parameter.name for parameter in parameters_of(cls)})
     if weights is not None and weights.with_suffix(".json").is_file():
         about = sidecar(weights)
-        if Path(about["backbone"]).name != entry.name:
+        if entry.name not in (about["backbone"], Path(about["backbone"]).name):  # a plug-in's file may have a folder
             raise UsageError(f"--weights {weights.name} belong to backbone {about['backbone']}, not {name}")
         for setting in of_images:
             raise UsageError(f"{owner}: backbone.{setting} cannot be set, the description of {weights.name} says it")

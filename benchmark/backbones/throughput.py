@@ -6,6 +6,7 @@ import time
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .base import Preprocess
@@ -24,8 +25,14 @@ def flops_per_image(module: nn.Module, preprocess: Preprocess) -> int:
     """
     device, size = next(module.parameters()).device, preprocess.size
     image = torch.zeros(1, preprocess.channels, size, size, device=device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(image)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        # The counter knows neither the fast path of attention layers nor fused attention: let both be matrix products.
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            module(image)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return counter.get_total_flops()
 
 

@@ -11,9 +11,7 @@ import typer
 from ...tasks.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from ..backbones.base import Preprocess
+    pass
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones"}
 
@@ -69,6 +67,7 @@ def _show_network(name: str) -> None:
 
     from ..backbones.base import feature_width
     from ..backbones.loading import make_backbone
+    from ..backbones.throughput import flops_per_image
     from ..backbones.tuning import counts
     from .terminal import print_table
 
@@ -82,23 +81,12 @@ def _show_network(name: str) -> None:
     )
     typer.echo(f"network parameters: {count:,}")
     typer.echo(f"features: {feature_width(module, preprocess)} of an image of {preprocess.size}×{preprocess.size} pixels")
-    typer.echo(f"FLOPs of such an image: {_flops(module, preprocess):,} (a multiplication with its addition counts as two)")
+    typer.echo(
+        f"FLOPs of such an image: {flops_per_image(module, preprocess):,} (a multiplication with its addition counts as two)"
+    )
     typer.echo(f"images without a description of the weights: {preprocess.channels} channels; {statistics}\n")
     rows = [[scope, "-" if number is None else f"{number:,}"] for scope, number in counts(module, backbone).items()]
     print_table(("--tune", "parameters of the backbone that it frees"), rows)
-
-
-def _flops(module: nn.Module, preprocess: Preprocess) -> int:
-    """Floating-point operations of matrix products and convolutions for one blank image; the rest is not counted."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    image = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
-    # Fused attention on the CPU is not known to the counter: let it be matrix products.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        module(image)
-    return counter.get_total_flops()
 
 
 def _show_record(path: Path) -> None:

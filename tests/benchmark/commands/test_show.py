@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.loading import make_backbone
+from fewbench.benchmark.backbones.throughput import flops_per_image
 from fewbench.benchmark.backbones.tuning import SCOPES
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.commands.show import _flops
 from fewbench.benchmark.runner import run
 from fewbench.tasks.errors import UsageError
 from fewbench.tasks.progress import SILENT
@@ -54,7 +54,7 @@ def test_attention_is_in_the_cost_of_a_transformer():
     tokens, width = 5, 192
     patches, qkv, products, out = 4 * 3 * 16**2 * width, 3 * tokens * width**2, 2 * tokens**2 * width, tokens * width**2
     perceptron = 2 * tokens * width * 4 * width
-    assert _flops(module, backbone.preprocess()) == 2 * (patches + qkv + products + out + perceptron)
+    assert flops_per_image(module, backbone.preprocess()) == 2 * (patches + qkv + products + out + perceptron)
 
 
 def test_a_name_of_a_family_is_known_without_its_kind():
