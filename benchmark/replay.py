@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.episodes import EpisodeBatch, digest
@@ -225,7 +226,7 @@ def _source(plan: Plan, split: Split, batch: EpisodeBatch, progress: Progress) -
     images = np.array(split.images[rows])
     batch = replace(batch, support=np.searchsorted(rows, batch.support), query=np.searchsorted(rows, batch.query))
     if plan.inputs == "images":
-        module = backbone.module.to(device)
+        module = backbone.module.to(device).to(memory_format=torch.channels_last)
         source = Source(device, images=images, preprocess=backbone.preprocess, backbone=module)
     else:
         features = np.concatenate([encoded.features for encoded in encode(backbone, images, device, plan.encoding)])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..tasks.datasets.base import Split
 from ..tasks.episodes import EpisodeBatch
@@ -213,7 +214,7 @@ class _Job:
                 self.device,
                 images=split.images,
                 preprocess=backbone.preprocess,
-                backbone=backbone.module.to(self.device),
+                backbone=backbone.module.to(self.device).to(memory_format=torch.channels_last),
                 tune=backbone.tune,
                 learned=self.learned,
                 class_names=split.class_names,

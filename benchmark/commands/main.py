@@ -8,7 +8,23 @@ import sys
 import typer
 
 from ...tasks.errors import UserError
-from . import compare, data, distances, env, leaderboard, listing, plot, pretrain, run, show, table, testbed, train
+from . import (
+    compare,
+    convert_weights,
+    data,
+    distances,
+    env,
+    leaderboard,
+    listing,
+    plot,
+    pretrain,
+    reproduce,
+    run,
+    show,
+    table,
+    testbed,
+    train,
+)
 
 app = typer.Typer(
     name="bench",
@@ -27,6 +43,8 @@ app.command("show")(show.show)
 app.command("env")(env.env)
 app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
+app.command("convert-weights")(convert_weights.convert_weights)
+app.command("reproduce")(reproduce.reproduce)
 data.app.command("distances")(distances.write)
 app.add_typer(data.app, name="data")
 app.add_typer(plot.app, name="plot")

@@ -222,7 +222,7 @@ def test_files_in_the_wrong_order_and_of_another_size_are_refused(relation, tmp_
     ("arguments", "says"),
     [
         ({"layout": "relation_net"}, "unknown layout 'relation_net'; known: relation-net, maml"),
-        ({"layout": "relation-net"}, r"takes 2 file\(s\), the encoder and then the relation module; given: 1"),
+        ({"layout": "relation-net"}, "takes 2 of FILE, the encoder then the relation module; 1 given"),
         ({"output": Path("out.pt")}, "a checkpoint is a safetensors file, such as out.safetensors"),
         ({"dataset": "omniglott"}, "did you mean 'omniglot'"),
         ({"external": False}, "name their --dataset"),
