@@ -80,6 +80,7 @@ def fill(batch: EpisodeBatch, seeds: np.ndarray, source: Source, method: Method)
         ways=batch.classes.shape[1],
         class_mask=torch.tensor(batch.classes != ABSENT, device=source.device),
         seeds=torch.from_numpy(seeds).to(source.device),
+        query_mask=torch.tensor(batch.query_labels != ABSENT, device=source.device),
         class_names=names,
         train_mean=source.train_mean if method.uses_train_mean else None,
         backbone=source.backbone,

@@ -90,7 +90,7 @@ class Finetune(Method):
             return self._scores_on_features(episodes.support, episodes.query, episodes)
         if episodes.backbone is None:
             raise UserError(f"finetune with --tune {tune} and these settings needs images and a backbone")
-        if self.transductive and not (episodes.class_mask.all() and (episodes.support_labels >= 0).all()):
+        if self.transductive and episodes.padded:
             raise UserError("finetune with statistics=queries needs episodes of one shape; take statistics=support")
         backbone = AdaptableBackbone(episodes.backbone, self.statistics)
         if self._is_frozen(tune):

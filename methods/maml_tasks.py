@@ -99,7 +99,7 @@ def check_no_padding(episodes: Episodes) -> None:
     Raises:
         UserError: episodes are of unequal shape.
     """
-    if not (episodes.class_mask.all() and (episodes.support_labels >= 0).all()):
+    if episodes.padded:
         raise UserError(
             "batch norm by the queries needs episodes of one shape; maml and reptile can do without: --set statistics=support"
         )

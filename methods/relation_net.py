@@ -151,7 +151,7 @@ class RelationNet(Method):
     def _check(self, episodes: Episodes) -> None:
         if episodes.backbone is None or episodes.support.dim() != 5:
             raise UserError("relation-net with bn=batch needs images and a backbone")
-        if not (episodes.class_mask.all() and (episodes.support_labels >= 0).all()):
+        if episodes.padded:
             raise UserError("relation-net with bn=batch needs episodes of one shape; take bn=running")
 
     def loss(self, episodes: Episodes) -> Tensor:

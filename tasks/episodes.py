@@ -90,6 +90,7 @@ class Episodes:
         query: float [E, Q, D] or [E, Q, C, H, W]. Scores of padded queries are ignored.
         ways: N, the largest number of classes of any episode here.
         class_mask: bool [E, N], False where an episode has fewer classes. Scores there are ignored.
+        query_mask: bool [E, Q], False where a place is padding; None where none is.
         seeds: int64 [E], one number an episode for methods that need randomness; a function of task seed and episode index.
         class_names: names [E][N], for methods that set `uses_class_names`.
         train_mean: float [D], mean feature of the train split, for methods that set `uses_train_mean`.
@@ -107,6 +108,7 @@ class Episodes:
     ways: int
     class_mask: Tensor
     seeds: Tensor
+    query_mask: Tensor | None = None
     class_names: tuple[tuple[str, ...], ...] | None = None
     train_mean: Tensor | None = None
     backbone: nn.Module | None = None
@@ -117,3 +119,9 @@ class Episodes:
     def __len__(self) -> int:
         """Number of episodes, E."""
         return len(self.support)
+
+    @property
+    def padded(self) -> bool:
+        """Whether any place is padding, so that a method that uses the queries together could not take them all."""
+        whole = self.class_mask.all() and (self.support_labels >= 0).all()
+        return not (whole and (self.query_mask is None or self.query_mask.all()))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    from ..reproduction.recipe import Recipe
 
 
 def reproduce(
@@ -18,7 +21,9 @@ def reproduce(
     check: Annotated[bool, typer.Option("--check", help="With --page: write nothing; exit 1 when the table is stale.")] = False,
     results: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    time_limit: Annotated[float | None, typer.Option(help="Stop a training after so many seconds; the same command goes on.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Stop a training after so many seconds; the same command goes on.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train and evaluate anew.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin an interrupted training anew.")] = False,
 ) -> None:
@@ -54,6 +59,7 @@ def _fill(page: Path, results: Path, check: bool) -> None:
 
 def _list(results: Path) -> None:
     from ..reproduction.comparison import compare
+    from ..reproduction.page import NOT_RUN
     from ..reproduction.recipe import all_recipes
     from .terminal import print_table
 
@@ -61,14 +67,12 @@ def _list(results: Path) -> None:
     for one in all_recipes():
         comparisons = compare(one, results)
         done = sum(each.record is not None for each in comparisons)
-        trained = "trained" if comparisons[0].about else "not run yet"
-        rows.append([one.name, one.summary, one.budget, f"{trained}, {done} of {len(comparisons)} evaluated" if done else trained])
+        state = f"trained, {done} of {len(comparisons)} evaluated" if comparisons[0].about else NOT_RUN
+        rows.append([one.name, one.summary, one.budget, state])
     print_table(("recipe", "what", "budget", "state"), rows)
 
 
-def _run(
-    wanted: list, results: Path, device: str, time_limit: float | None, overwrite: bool, force: bool
-) -> None:
+def _run(wanted: list[Recipe], results: Path, device: str, time_limit: float | None, overwrite: bool, force: bool) -> None:
     from ..reproduction.page import HEADERS, NUMERIC, row
     from ..reproduction.reproducing import reproduce as reproduce_one
     from .terminal import TerminalProgress, print_table

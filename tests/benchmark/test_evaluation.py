@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -248,3 +248,20 @@ def test_a_method_runs_without_gradients():
     batch = SAMPLER.draw(0, 2)
     accuracies(Given(look), "given", batch, SAMPLER.episode_seeds(batch.index), SOURCE)
     assert seen == [False]
+
+
+def test_padding_among_the_queries_alone_is_told():
+    batch = VARYING.draw(0, 8)
+    episodes = fill(batch, VARYING.episode_seeds(batch.index), SOURCE, ProtoNet())
+    assert episodes.query_mask is not None
+    np.testing.assert_array_equal(episodes.query_mask.numpy(), batch.query_labels >= 0)
+    whole = replace(
+        episodes,
+        support_labels=episodes.support_labels.clamp(min=0),
+        class_mask=torch.ones_like(episodes.class_mask),
+        query_mask=torch.ones_like(episodes.query_mask),
+    )
+    assert not whole.padded
+    missing = whole.query_mask.clone()  # type: ignore[union-attr]
+    missing[0, -1] = False
+    assert replace(whole, query_mask=missing).padded

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fewbench.benchmark.commands.main import app
+from fewbench.benchmark.reproduction import recipe
+from fewbench.benchmark.reproduction.page import BEGIN, END
+from fewbench.tasks.errors import UsageError
+
+RECIPE = """
+summary = "ProtoNet on noise"
+source = "nobody"
+budget = "a second"
+[train]
+method = "protonet"
+dataset = "{dataset}"
+ways = 4
+queries = 3
+steps = 2
+val-episodes = 20
+[train.set]
+"backbone.width" = 8
+[[evaluation]]
+ways = 5
+shots = 1
+queries = 5
+episodes = 60
+published = 1.0
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a page; the recipes are one that takes a second."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "quick.toml").write_text(RECIPE.format(dataset=tiny), encoding="utf-8")
+    (tmp_path / "page.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    monkeypatch.setattr(recipe, "FOLDER", tmp_path / "recipes")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(app, ["reproduce", *arguments])
+
+
+def test_a_recipe_is_run_listed_and_put_on_the_page(folder: Path):
+    assert "not run yet" in invoke("--list").stdout
+    done = invoke("quick", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert "above" in done.stdout and Path(done.stdout.splitlines()[-1]).is_file()
+    assert "trained, 1 of 1 evaluated" in invoke("--list").stdout
+    stale = invoke("--page", "page.md", "--check")
+    assert (stale.exit_code, stale.stderr) == (1, "page.md is stale; run 'bench reproduce --page page.md'\n")
+    assert invoke("--page", "page.md").stdout == "page.md\n"
+    assert "| quick | 5-way 1-shot | inductive | 1.0 |" in Path("page.md").read_text(encoding="utf-8")
+    assert invoke("--page", "page.md", "--check").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["quick", "--all"], ["--list", "--page", "page.md"]])
+def test_one_thing_at_a_time(arguments: list[str]):
+    done = invoke(*arguments)
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == "bench reproduce takes names of recipes, or one of --all, --list and --page FILE"
+
+
+def test_check_goes_with_a_page():
+    assert str(invoke("--list", "--check").exception) == "--check goes with --page FILE"
+
+
+def test_an_unknown_recipe_stops_before_the_first_is_run(folder: Path):
+    assert isinstance(invoke("quick", "quack").exception, UsageError)
+    assert not (folder / "results").exists()
