@@ -47,6 +47,11 @@ class AdaptableBackbone:
         if statistics != "running":
             self._forget()
 
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether it makes any difference whose statistics are used."""
+        return bool(self._norms)
+
     def freed(self) -> dict[str, Tensor]:
         """Fresh copies of the parameters that may move (those that require grad), by name; leaves that require grad too."""
         parameters = self.network.named_parameters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -128,7 +129,10 @@ def convert(value: Any, kind: Any) -> Any:
             raise ValueError(value)
         if not isinstance(value, int | float | str):
             raise ValueError(value)
-        return kind(value)
+        number = kind(value)
+        if not math.isfinite(number):  # no parameter here has a use for it, and JSON cannot hold it
+            raise ValueError(value)
+        return number
     if kind is str and isinstance(value, str):
         return value
     raise ValueError(value)

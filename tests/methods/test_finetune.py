@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, normalize
 
+from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.methods.adaptation import AdaptableBackbone
 from fewbench.methods.finetune import Finetune
 from fewbench.tasks.episodes import Episodes
@@ -135,3 +137,28 @@ def test_what_cannot_run_is_refused(features: Episodes, make_images: MakeImages)
         Finetune().classify(replace(features, tune="norm"))
     with pytest.raises(UserError, match="statistics=queries needs episodes of one shape"):
         Finetune(statistics="queries").classify(make_images(features, "norm"))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"steps": -1}, "steps=-1: at least 0"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0: at least 0"),
+        ({"backbone_learning_rate": -1.0}, "backbone_learning_rate=-1.0: at least 0"),
+        ({"weight_decay": -0.1}, "weight_decay=-0.1: at least 0"),
+        ({"scale": 0.0}, "scale=0.0: more than 0"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_refused(options: dict, says: str):
+    with pytest.raises(UsageError, match=re.escape(says)):
+        Finetune(**options)
+
+
+@pytest.mark.parametrize("statistics", ["support", "queries"])
+def test_statistics_of_an_episode_need_a_batch_norm(
+    statistics: Literal["support", "queries"], make_episodes: Callable[..., Episodes], make_images: MakeImages
+):
+    episodes = make_images(make_episodes(count=1, width=48), "full")
+    network = Conv4(width=8, norm="group").build(episodes.support.shape[2], 16, torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match="the backbone has no batch norm; leave it at running"):
+        Finetune(statistics=statistics).classify(replace(episodes, backbone=network, tune="full"))
