@@ -5,7 +5,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -204,9 +204,8 @@ def evaluate(
     for begin in range(start, stop, per_draw * chunk):
         drawn = sampler.draw(begin, min(begin + per_draw * chunk, stop))
         seeds = sampler.episode_seeds(drawn.index)
-        for i in range(0, len(drawn), chunk):
-            batch = drawn[i : i + chunk]
-            report(batch, accuracies(method, name, batch, seeds[i : i + chunk], source))
+        for batch, found in in_chunks(method, name, drawn, seeds, source):
+            report(batch, found)
 
 
 def chunk_size(inputs: Inputs) -> int:
@@ -214,9 +213,16 @@ def chunk_size(inputs: Inputs) -> int:
     return CHUNK if inputs == "features" else IMAGE_CHUNK
 
 
+def in_chunks(
+    method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source
+) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
+    """Score a given batch; yield each chunk with the accuracies of its episodes."""
+    chunk = chunk_size(source.inputs)
+    for i in range(0, len(batch), chunk):
+        part = batch[i : i + chunk]
+        yield part, accuracies(method, name, part, seeds[i : i + chunk], source)
+
+
 def evaluate_batch(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
     """Accuracies [E] of a given batch, chunk by chunk."""
-    chunk = chunk_size(source.inputs)
-    return np.concatenate(
-        [accuracies(method, name, batch[i : i + chunk], seeds[i : i + chunk], source) for i in range(0, len(batch), chunk)]
-    )
+    return np.concatenate([found for _, found in in_chunks(method, name, batch, seeds, source)])

@@ -18,6 +18,7 @@ from . import registry
 from .backbones.encoding import Encoding
 from .backbones.loading import LoadedBackbone, find_weights, load_backbone
 from .config import RunConfig
+from .device import choose_device
 from .evaluation import Inputs
 from .meta_checkpoint import learned_part, with_checkpoint
 from .provenance import package_version
@@ -72,7 +73,12 @@ class Plan:
 
     def backbone_section(self) -> dict[str, Any]:
         """The record's `backbone` section."""
-        return {**self.backbone.describe(), "precision": self.encoding.precision, "compile": self.encoding.compile}
+        return {
+            **self.backbone.describe(),
+            "source_sha256": self.backbone.source_sha256,
+            "precision": self.encoding.precision,
+            "compile": self.encoding.compile,
+        }
 
     def identity(self) -> dict[str, Any]:
         """Everything the configuration says about the result; its hash names the record.
@@ -126,10 +132,12 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
         progress: told which of a weights file's tensors the backbone took.
 
     Raises:
-        UsageError: an unknown name or parameter, or a value of the wrong type; one line with the nearest right one.
+        UsageError: an unknown name or parameter, or a value of the wrong type, with the nearest right one in the same line; a
+            device that is not there or lacks the precision, or options of an encoding where nothing is encoded.
         UserError: a plug-in does not import, or a weights file does not fit.
     """
     split_name(config.split)
+    device = choose_device(config.device)
     config = with_checkpoint(config)
     dataset_entry = registry.find("datasets", config.dataset)
     dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
@@ -137,7 +145,9 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     config = with_sampling(config, sampling)
     check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
     method, method_section = make_method(config.method, config.settings_of("method"))
-    tune, encoding = _tune(config, method), Encoding(config.batch_size, config.precision, config.compile)
+    tune = _tune(config, method)
+    encoding = _encoding(config, method.inputs_with(tune))
+    encoding.check(device)  # before weights are fetched or anything is encoded
     weights = find_weights(config.backbone, config.weights, config.dataset)
     backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
     checkpoint = None if config.checkpoint is None else Path(config.checkpoint)
@@ -157,6 +167,22 @@ def _tune(config: RunConfig, method: Method) -> str:
         adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
         raise UsageError(f"--tune {config.tune}: {config.method} trains nothing on the support; {', '.join(adapting)} can")
     return config.tune or ("head" if method.adapts else "none")
+
+
+def _encoding(config: RunConfig, inputs: Inputs) -> Encoding:
+    """How images are encoded; a method on images encodes them itself, with the settings of torch.
+
+    Raises:
+        UsageError: such a method, and an option that it would not heed; or a value that no encoding has.
+    """
+    encoding = Encoding(config.batch_size, config.precision, config.compile)
+    for name, default in asdict(Encoding()).items():
+        value = getattr(encoding, name)
+        if inputs == "images" and value != default:
+            option = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+            tuned = f" with --tune {config.tune}" if config.tune else ""
+            raise UsageError(f"{option}: {config.method}{tuned} works on images, and none are encoded beforehand; leave it out")
+    return encoding
 
 
 def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, Any]]:

@@ -11,6 +11,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -65,6 +67,7 @@ BASES = {
     "datasets": "fewbench.tasks.datasets.base:Dataset",
     "backbones": "fewbench.benchmark.backbones.base:Backbone",
 }
+INSTALLED = frozenset({"site-packages", "dist-packages"})  # a virtual environment may lie beside a plug-in
 
 
 @dataclass(frozen=True)
@@ -204,9 +207,14 @@ def summary(entry: Entry) -> str:
 
 
 def source_sha256(cls: type) -> str:
-    """Hexadecimal SHA-256 over the source of a class's module and of the modules of its own package that it uses."""
-    package = cls.__module__.rpartition(".")[0]
+    """Hexadecimal SHA-256 over the source of a class's module and of those that it uses and that belong to it.
+
+    To a module of a package belong the others of that package; to one without, such as that of a `file.py:Class`, those whose
+    files lie in or below its folder. A module is used by another that holds it, or something that was defined in it.
+    """
     modules, queue = {}, [cls.__module__]
+    package = cls.__module__.rpartition(".")[0]
+    belongs = _below(sys.modules.get(cls.__module__)) if not package else lambda name: name.startswith(f"{package}.")
     while queue:
         name = queue.pop()
         module = sys.modules.get(name)
@@ -215,10 +223,31 @@ def source_sha256(cls: type) -> str:
         modules[name] = module
         for value in vars(module).values():
             used = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if package and isinstance(used, str) and used.startswith(f"{package}."):
+            if isinstance(used, str) and belongs(used):
                 queue.append(used)
     sha = hashlib.sha256()
     for name in sorted(modules):
-        file = inspect.getsourcefile(modules[name])
+        module = modules[name]
+        file = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None  # folders without __init__.py
         sha.update(Path(file).read_bytes() if file else name.encode())
     return sha.hexdigest()
+
+
+def _below(module: ModuleType | None) -> Callable[[str], bool]:
+    """Whether the module of a name lies in or below a module's folder, and is neither installed there nor fewbench itself."""
+    folder, standard_library = _place(module), Path(sysconfig.get_path("stdlib")).resolve()
+
+    def below(name: str) -> bool:
+        place = None if name.partition(".")[0] == "fewbench" else _place(sys.modules.get(name))
+        if folder is None or place is None or not place.is_relative_to(folder) or place.is_relative_to(standard_library):
+            return False
+        return not INSTALLED.intersection(place.relative_to(folder).parts)
+
+    return below
+
+
+def _place(module: ModuleType | None) -> Path | None:
+    """The folder that a module's file lies in; None where it has no file."""
+    file = getattr(module, "__file__", None)
+    found = Path(file).parent if file else next(iter(getattr(module, "__path__", ())), None)
+    return None if found is None else Path(found).resolve()

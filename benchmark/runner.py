@@ -20,16 +20,19 @@ from ..tasks.samplers import Sampler
 from ..tasks.testbed import coarsity_summary
 from .config import RunConfig
 from .device import choose_device
-from .evaluation import Source, chunk_size, evaluate, evaluate_batch
+from .evaluation import Source, chunk_size, evaluate, in_chunks
 from .feature_table import feature_table
 from .plan import Plan, make_plan
 from .provenance import code_version, command_line, environment, utc_now
-from .record_codec import encode_rough
+from .record_codec import decode, encode_rough
 from .records import RunRecord, accuracy_section, load_record, write_record
 
 FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill
 PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
 DRAW = 1024  # episodes drawn at a time where only their digest is wanted
+# Episodes that share no image, at most, for a method on images: each costs as much as any other, seconds for one that trains,
+# and a split may hold hundreds. From features they come at next to nothing, and all are taken.
+DISJOINT_ON_IMAGES = 50
 
 
 class Interrupted(UserError):
@@ -56,13 +59,11 @@ class Outcome:
 def run(config: RunConfig, progress: Progress) -> Outcome:
     """Evaluate one method on one task; see `fewbench.benchmark.run`."""
     started = time.perf_counter()
-    choose_device(config.device)  # refused even where the record is there already
     plan = make_plan(config, progress)
     path = plan.path()
-    if path.exists() and not config.overwrite:
-        record = _finished(path, plan, progress)
-        if record is not None:
-            return Outcome(record, path, reused=True)
+    record = finished_record(plan, progress)
+    if record is not None:
+        return Outcome(record, path, reused=True)
     partial_path = path.with_suffix(PARTIAL)
     earlier = None if config.overwrite else _interrupted_earlier(partial_path, plan, progress)
     wanted = min(plan.config.episodes, config.limit or config.episodes)
@@ -76,20 +77,31 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     return Outcome(record, path, reused=False)
 
 
-def _finished(path: Path, plan: Plan, progress: Progress) -> RunRecord | None:
-    """The finished record of the same configuration, if it is sound."""
+def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
+    """The record that a plan finds finished and does not repeat; `progress` is told why one is repeated, or could be."""
+    path = plan.path()
+    if plan.config.overwrite or not path.exists():
+        return None
     try:
         record = load_record(path)
     except UserError as error:
         progress.say(f"{error}; it is made again")
         return None
-    if record.method["source_sha256"] != plan.method_section["source_sha256"]:
-        progress.say(f"{path} was made by another version of {record.method_name}'s code; --overwrite repeats it")
+    now = plan.backbone_section()
+    # Records made before these were noted do not say; then nothing is known to have changed.
+    if record.backbone.get("preprocess", now["preprocess"]) != now["preprocess"]:
+        progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
+        return None
+    others = [] if record.method["source_sha256"] == plan.method_section["source_sha256"] else [record.method_name]
+    if record.backbone.get("source_sha256", now["source_sha256"]) != now["source_sha256"]:
+        others.append(record.backbone_name)
+    if others:
+        progress.say(f"{path} was made by another version of {' and '.join(others)}'s code; --overwrite repeats it")
     return record
 
 
 def _interrupted_earlier(path: Path, plan: Plan, progress: Progress) -> RunRecord | None:
-    """What an interrupted run of the same configuration and code left, if it is sound."""
+    """What an interrupted run of the same configuration, code and preprocessing left, if it is sound."""
     if not path.exists():
         return None
     try:
@@ -97,8 +109,14 @@ def _interrupted_earlier(path: Path, plan: Plan, progress: Progress) -> RunRecor
     except UserError as error:
         progress.say(f"{error}; starting from the first episode")
         return None
-    same = record.method["source_sha256"] == plan.method_section["source_sha256"]
-    return record if same and record.config_sha256 == plan.config_sha256() else None
+    now = plan.backbone_section()
+    same = record.method["source_sha256"] == plan.method_section["source_sha256"] and all(
+        record.backbone.get(name) == now[name] for name in ("source_sha256", "preprocess")
+    )
+    if not same or record.config_sha256 != plan.config_sha256():
+        progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")
+        return None
+    return record
 
 
 def _check_writable(path: Path) -> None:
@@ -112,12 +130,25 @@ def _check_writable(path: Path) -> None:
 
 @dataclass
 class _Done:
-    """Episodes finished so far, in order, with their digest."""
+    """Episodes finished so far, in order, with their digest; and those that share no image, which come last.
+
+    Attributes:
+        accuracies: of the episodes, in pieces.
+        sha: digest of what was drawn for them.
+        count: how many they are.
+        disjoint: accuracies on episodes that share no image, from the first on.
+        classify_seconds: spent on the episodes.
+        disjoint_seconds: spent on those that share no image.
+        encode_seconds: spent on features.
+        total_seconds: of earlier attempts.
+    """
 
     accuracies: list[np.ndarray] = field(default_factory=list)
     sha: Any = field(default_factory=hashlib.sha256)
     count: int = 0
+    disjoint: np.ndarray = field(default_factory=lambda: np.empty(0))
     classify_seconds: float = 0.0
+    disjoint_seconds: float = 0.0
     encode_seconds: float = 0.0
     total_seconds: float = 0.0
 
@@ -126,8 +157,11 @@ class _Done:
         """Start from a partial record (its digest is made again from the sampler), or from nothing."""
         if record is None:
             return cls()
-        timing = {name: record.timing[name] for name in ("classify_seconds", "encode_seconds", "total_seconds")}
-        return cls([record.accuracies], count=record.n_episodes, **timing)
+        names = ("classify_seconds", "disjoint_seconds", "encode_seconds", "total_seconds")
+        timing = {name: record.timing[name] for name in names}
+        section = record.accuracy["without_replacement"]
+        disjoint = np.empty(0) if section is None else decode(section["accuracies"])
+        return cls([record.accuracies], count=record.n_episodes, disjoint=disjoint, **timing)
 
     def cut(self, count: int, sampler: Sampler) -> None:
         """Keep the first `count` episodes and make their digest."""
@@ -153,7 +187,7 @@ class _Job:
         self.environment, self.code = environment(self.device), code_version()
         self.found = path.exists()  # an earlier run's partial record outlives a failure of this one
         self.learned = None if plan.learned is None else plan.learned.to(self.device)
-        self.disjoint: np.ndarray | None = None
+        self.complete = False
         self.encoded: dict[str, Any] | None = None  # when and how the features were made that this run used
 
     def execute(self) -> RunRecord:
@@ -162,18 +196,17 @@ class _Job:
         split = self.plan.open_split(config.split, self.progress)
         sampler = self.plan.sampler(split)
         _check_writable(self.path)
-        # The fixed grid of chunks: a chunk that was cut short by --limit is scored again as a whole.
-        chunk = chunk_size(self.plan.inputs)
-        self.done.cut(self.done.count // chunk * chunk, sampler)
-        kept = self.done.count
-        if kept:
-            self.progress.say(f"resuming after {kept} of {config.episodes} episodes")
+        self.done.cut(_whole_chunks(self.done.count, config.episodes, chunk_size(self.plan.inputs)), sampler)
+        kept = self.done.count, len(self.done.disjoint)
+        if self.done.count:
+            self.progress.say(f"resuming after {self.done.count} of {config.episodes} episodes")
         try:
             source = self._source(split)
-            self.disjoint = self._disjoint(sampler, source)
             self._loop(sampler, source, split)
+            if self.done.count >= config.episodes:
+                self._disjoint(sampler, source, split)
         except KeyboardInterrupt:
-            if self.done.count > kept:
+            if (self.done.count, len(self.done.disjoint)) != kept:
                 write_record(self._record(split, sampler), self.path)
             message = f"interrupted after {self.done.count} of {config.episodes} episodes"
             again = "; the same command " + ("starts anew" if config.overwrite else "goes on from there")
@@ -182,6 +215,7 @@ class _Job:
             if not self.found:
                 self.path.unlink(missing_ok=True)
             raise
+        self.complete = self.done.count >= config.episodes
         record = self._record(split, sampler)
         if not record.complete:
             write_record(record, self.path)
@@ -234,18 +268,29 @@ class _Job:
         self.done.encode_seconds += clock.lap()
         return source
 
-    def _disjoint(self, sampler: Sampler, source: Source) -> np.ndarray | None:
-        """Accuracies on episodes that share no image, for the interval about the data rather than this test set."""
+    def _disjoint(self, sampler: Sampler, source: Source, split: Split) -> None:
+        """Score episodes that share no image, for the interval about the data rather than this test set."""
         batch = sampler.disjoint_episodes()
         if batch is None or len(batch) < 2:
-            return None
-        seeds = sampler.episode_seeds(batch.index)
-        return evaluate_batch(self.plan.method, self.plan.method_section["name"], batch, seeds, source)
+            return
+        if self.plan.inputs == "images":
+            batch = batch[:DISJOINT_ON_IMAGES]
+        done, clock, name = self.done, _Clock(), self.plan.method_section["name"]
+        done.disjoint = done.disjoint[: _whole_chunks(len(done.disjoint), len(batch), chunk_size(self.plan.inputs))]
+        rest = batch[len(done.disjoint) :]
+        with self.progress.track(f"{name} on {self.plan.dataset_name}, no image twice", len(batch)) as advance:
+            advance(len(done.disjoint))
+            for part, found in in_chunks(self.plan.method, name, rest, sampler.episode_seeds(rest.index), source):
+                done.disjoint = np.concatenate([done.disjoint, found])
+                done.disjoint_seconds += clock.lap()
+                advance(len(part))
+                if clock.due(FLUSH_SECONDS):
+                    write_record(self._record(split, sampler), self.path)
 
     def _record(self, split: Split, sampler: Sampler) -> RunRecord:
         config = self.plan.config
         return RunRecord(
-            status="complete" if self.done.count >= config.episodes else "partial",
+            status="complete" if self.complete else "partial",
             method=self.plan.method_section,
             backbone=self.plan.backbone_section(),
             task=self._task(split, sampler),
@@ -254,11 +299,12 @@ class _Job:
                 np.concatenate(self.done.accuracies),
                 config.level,
                 bootstrap_seed=config.seed if config.bootstrap else None,
-                without_replacement=self.disjoint,
+                without_replacement=self.done.disjoint if len(self.done.disjoint) else None,
             ),
             timing={
                 "encode_seconds": round(self.done.encode_seconds, 3),
                 "classify_seconds": round(self.done.classify_seconds, 3),
+                "disjoint_seconds": round(self.done.disjoint_seconds, 3),
                 "total_seconds": round(self.done.total_seconds + time.perf_counter() - self.started, 3),
                 "started_utc": self.started_utc,
                 "encoding": self.encoded,
@@ -284,6 +330,11 @@ class _Job:
             "seed": config.seed,
             "episodes_sha256": self.done.sha.hexdigest(),
         }
+
+
+def _whole_chunks(done: int, wanted: int, chunk: int) -> int:
+    """How many of the episodes done are kept: on the fixed grid, a chunk that was cut short is scored again as a whole."""
+    return wanted if done >= wanted else done // chunk * chunk
 
 
 class _Clock:

@@ -128,17 +128,16 @@ def _several(value: Any) -> list[Any]:
 
 def _describe(configs: list[RunConfig]) -> None:
     """Say what would run, without opening the data."""
-    from ..device import choose_device
     from ..plan import make_plan
-    from .terminal import print_table
+    from ..runner import finished_record
+    from .terminal import TerminalProgress, print_table
 
-    rows = []
+    rows, progress = [], TerminalProgress()
     for config in configs:
-        choose_device(config.device)
         plan = make_plan(config)
         shape = " ".join(f"{name}={value}" for name, value in plan.sampling.shape.items() if value is not None)
         task = f"{plan.dataset_name} {config.split}, {config.sampler} {shape}, seed {config.seed}"
-        state = "finished" if plan.path().exists() else "to run"
+        state = "to run" if finished_record(plan, progress) is None else "finished"
         rows.append([plan.method_section["name"], plan.backbone.weights, task, str(config.episodes), state, str(plan.path())])
     print_table(("method", "weights", "task", "episodes", "state", "record"), rows, right=(3,))
 

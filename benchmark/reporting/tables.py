@@ -139,8 +139,8 @@ def method_label(record: RunRecord) -> str:
 
 
 def backbone_label(record: RunRecord) -> str:
-    """The backbone with the parameters that were changed, and what is tuned and in which precision where that is not usual."""
-    usual = {"tune": "none", "precision": "fp32"}
+    """The backbone with the parameters that were changed, and tuning, precision and compilation where they are not usual."""
+    usual = {"tune": "none", "precision": "fp32", "compile": False}
     unusual = {name: record.backbone.get(name, value) for name, value in usual.items()}
     unusual = {name: value for name, value in unusual.items() if value != usual[name]}
     return with_parameters(record.backbone_name, {**_changed(record.backbone), **unusual})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.evaluation import CHUNK, Source, accuracies, chunk_size, evaluate, evaluate_batch, fill
+from fewbench.benchmark.evaluation import CHUNK, Source, accuracies, chunk_size, evaluate, evaluate_batch, fill, in_chunks
 from fewbench.benchmark.feature_table import FeatureTable
 from fewbench.methods.base import Method
 from fewbench.methods.protonet import ProtoNet
@@ -148,6 +148,14 @@ def test_chunks_lie_on_a_fixed_grid_and_join_to_the_whole():
     np.testing.assert_array_equal(np.concatenate([part.support for part in parts]), whole.support)
     expected = credit_one_by_one(whole, SAMPLER.episode_seeds(whole.index))
     assert np.concatenate(found).tolist() == pytest.approx(expected)
+
+
+def test_a_given_batch_comes_back_in_chunks():
+    batch = SAMPLER.draw(0, CHUNK + 5)
+    seeds = SAMPLER.episode_seeds(batch.index)
+    parts = list(in_chunks(Given(random_scores), "given", batch, seeds, SOURCE))
+    assert [part.index.tolist() for part, _ in parts] == [list(range(CHUNK)), list(range(CHUNK, CHUNK + 5))]
+    assert np.concatenate([found for _, found in parts]).tolist() == pytest.approx(credit_one_by_one(batch, seeds))
 
 
 def test_methods_on_images_get_smaller_chunks():

@@ -253,6 +253,41 @@ def test_the_source_hash_covers_the_modules_of_the_same_package(site: Path):
     assert registry.source_sha256(sys.modules["scaled_1.guess"].Guess) == hashes[0] != hashes[1]
 
 
+@pytest.mark.parametrize(
+    ("helper", "imported"),
+    [
+        ("helper_value.py", "from helper_value import scale"),
+        ("helper_module.py", "import helper_module"),
+        ("helpers_inside/scaling.py", "from helpers_inside.scaling import scale"),
+        ("helpers_bare/scaling.py", "import helpers_bare.scaling"),
+    ],
+)
+def test_the_source_hash_of_a_file_covers_what_it_uses_beside_and_below_it(site: Path, helper: str, imported: str):
+    source(site / helper, "from further import shift\ndef scale(x):\n    return 2 * x")
+    source(site / "further.py", "def shift(x):\n    return x + 1")
+    importlib.invalidate_caches()
+    cls = load("methods", f"{source(site / 'guess.py', imported + chr(10) + dedent(GOOD))}:Guess")
+    hashes = [registry.source_sha256(cls)]
+    for changed in (helper, "further.py"):
+        (site / changed).write_text((site / changed).read_text() + "\n# changed\n")
+        hashes.append(registry.source_sha256(cls))
+    assert len(set(hashes)) == 3
+    del sys.modules["further"]
+
+
+@pytest.mark.parametrize("place", ["../elsewhere", "venv/lib/site-packages"])
+def test_the_source_hash_of_a_file_leaves_out_what_is_installed_or_elsewhere(
+    site: Path, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    name = f"foreign_{len(place)}"
+    module = source(site / place / f"{name}.py", "def scale(x):\n    return 2 * x")
+    monkeypatch.syspath_prepend(str(module.parent))
+    cls = load("methods", f"{source(site / 'guess.py', f'from {name} import scale{chr(10)}{dedent(GOOD)}')}:Guess")
+    before = registry.source_sha256(cls)
+    module.write_text("def scale(x):\n    return 3 * x")
+    assert registry.source_sha256(cls) == before
+
+
 def test_built_in_methods_have_hashes_of_their_own():
     classes = [load("methods", name) for name in registry.BUILT_IN["methods"]]
     modules = {cls.__module__ for cls in classes}  # learn2learn's methods share one

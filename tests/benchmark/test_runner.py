@@ -12,6 +12,7 @@ from fewbench.benchmark.backbones.loading import load_backbone
 from fewbench.benchmark.config import grid
 from fewbench.benchmark.evaluation import CHUNK
 from fewbench.benchmark.feature_table import feature_table
+from fewbench.benchmark.record_codec import decode
 from fewbench.benchmark.records import load_record
 from fewbench.benchmark.statistics import t_interval
 from fewbench.methods.base import Method
@@ -29,7 +30,7 @@ def files(config: RunConfig) -> list[Path]:
     return sorted(path for path in config.output.rglob("*") if path.is_file())
 
 
-def test_a_record_says_what_was_done(config: RunConfig, tiny: str):
+def test_a_record_says_what_was_done(config: RunConfig, tiny: str, tiny_weights: Path):
     outcome = runner.run(config, SILENT)
     record = outcome.record
     assert not outcome.reused and record.complete
@@ -48,7 +49,11 @@ def test_a_record_says_what_was_done(config: RunConfig, tiny: str):
     interval = t_interval(record.accuracies)
     assert (record.mean, record.half_width) == (interval.mean, interval.half_width)
     assert 0.2 < record.mean < 1 and 0 < record.accuracies.std()
-    assert record.timing["total_seconds"] >= record.timing["classify_seconds"] > 0
+    timing = record.timing
+    assert timing["classify_seconds"] > 0 and timing["disjoint_seconds"] > 0
+    assert timing["total_seconds"] >= timing["classify_seconds"] + timing["disjoint_seconds"]
+    backbone = load_backbone("conv4", {}, Path(tiny_weights))
+    assert record.backbone["source_sha256"] == backbone.source_sha256
 
 
 def nearest_mean(features: np.ndarray, batch: Any, i: int) -> float:
@@ -147,6 +152,15 @@ def test_a_method_on_images_uses_the_backbone(config: RunConfig, plugins: Path):
     on_features = run(replace(few, method=f"{plugins / 'methods.py'}:NearestMean"))
     np.testing.assert_allclose(on_images.accuracies, on_features.accuracies, atol=1 / 25)
     assert on_images.method["name"] == "methods.py:OnImages"
+
+
+def test_a_method_on_images_gets_the_first_of_the_episodes_that_share_no_image(config: RunConfig, plugins: Path):
+    few = replace(config, episodes=8, ways=2, queries=1)
+    images, features = (run(replace(few, method=f"{plugins / 'methods.py'}:{name}")) for name in ("OnImages", "NearestMean"))
+    apart, all_apart = (record.accuracy["without_replacement"] for record in (images, features))
+    assert (apart["episodes"], all_apart["episodes"]) == (runner.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
+    found, expected = decode(apart["accuracies"]), decode(all_apart["accuracies"])
+    assert (found == expected[: len(found)]).mean() > 0.9 and len(set(expected.tolist())) > 1
 
 
 def test_a_method_that_uses_the_train_mean_gets_that_of_the_train_split(

@@ -1,7 +1,9 @@
 """Runs that end early or twice: what is kept, what goes on, and that the result is that of an undisturbed run."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from fewbench.benchmark import RunConfig, registry, runner
+from fewbench.benchmark import RunConfig, evaluation, registry, runner
+from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.evaluation import CHUNK
 from fewbench.benchmark.records import load_record
 from fewbench.methods.base import Episodes
 from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.errors import UserError
-from fewbench.tasks.progress import SILENT, SilentProgress
+from fewbench.tasks.progress import SILENT, Advance, SilentProgress
 
 EPISODES = 340  # of `config`
 
@@ -23,6 +26,15 @@ EPISODES = 340  # of `config`
 class Messages(SilentProgress):
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.bars: list[tuple[str, int, int]] = []  # description, total, and what was done in the end
+
+    @contextmanager
+    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
+        steps: list[int] = []
+        try:
+            yield steps.append
+        finally:
+            self.bars.append((description, total, sum(steps)))
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -45,7 +57,7 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         def until(self: ProtoNet, episodes: Episodes) -> torch.Tensor:
             nonlocal seen
-            if len(episodes) == CHUNK:  # the disjoint episodes before the loop are fewer
+            if len(episodes) == CHUNK:  # the disjoint episodes after the loop are fewer
                 seen += CHUNK
                 if episode is not None and error is not None and seen > episode:
                     raise error
@@ -206,16 +218,72 @@ def test_a_partial_record_of_other_code_is_not_continued(config: RunConfig, monk
     messages = Messages()
     outcome = runner.run(config, messages)
     assert outcome.record.complete and outcome.record.method["source_sha256"] == "0" * 64
-    assert not any("resuming" in message for message in messages.said)
+    assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
     assert not partial.exists()
 
 
-def test_a_finished_record_of_other_code_is_told(config: RunConfig, monkeypatch: pytest.MonkeyPatch):
+OTHERS = {"protonet": (ProtoNet,), "conv4": (Conv4,), "protonet and conv4": (ProtoNet, Conv4)}
+
+
+@pytest.mark.parametrize("others", OTHERS)
+def test_a_finished_record_of_other_code_is_told(config: RunConfig, monkeypatch: pytest.MonkeyPatch, others: str):
     runner.run(config, SILENT)
-    monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64)
+    true = registry.source_sha256
+    monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64 if cls in OTHERS[others] else true(cls))
     messages = Messages()
     assert runner.run(config, messages).reused
-    assert len(messages.said) == 1 and "another version of protonet's code; --overwrite" in messages.said[0]
+    assert len(messages.said) == 1 and f"another version of {others}'s code; --overwrite" in messages.said[0]
+
+
+def test_a_partial_record_of_another_backbones_code_is_not_continued(config: RunConfig, monkeypatch: pytest.MonkeyPatch):
+    partial = runner.run(replace(config, limit=CHUNK), SILENT).path
+    true = registry.source_sha256
+    monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64 if cls is Conv4 else true(cls))
+    messages = Messages()
+    assert runner.run(config, messages).record.backbone["source_sha256"] == "0" * 64
+    assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
+
+
+@pytest.mark.parametrize("limit", [None, CHUNK], ids=["finished", "partial"])
+def test_images_that_are_prepared_otherwise_are_another_run(
+    config: RunConfig, tiny_weights: Path, tmp_path: Path, limit: int | None
+):
+    weights = tmp_path / "weights.safetensors"
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(tiny_weights.with_suffix(suffix), weights.with_suffix(suffix))
+    config = replace(config, weights=str(weights))
+    first = runner.run(replace(config, limit=limit), SILENT)
+    about = json.loads(weights.with_suffix(".json").read_text())
+    about["preprocess"]["mean"] = [0.1, 0.9, 0.1]
+    weights.with_suffix(".json").write_text(json.dumps(about))
+    messages = Messages()
+    again = runner.run(config, messages)
+    assert not again.reused and again.record.backbone["preprocess"]["mean"] == [0.1, 0.9, 0.1]
+    assert (first.record.accuracies != again.record.accuracies[: first.record.n_episodes]).any()
+    left = f"{first.path} was left by other code or preprocessing; starting from the first episode"
+    made = f"{first.path} was made from images that were prepared otherwise; it is made again"
+    assert messages.said == [left if limit else made]
+    assert content(again.path) == content(runner.run(replace(config, output=config.output / "anew"), SILENT).path)
+
+
+def test_a_finished_record_that_does_not_say_its_backbones_code_is_reused(config: RunConfig):
+    path = runner.run(config, SILENT).path
+    older = json.loads(path.read_text(encoding="utf-8"))
+    del older["backbone"]["source_sha256"], older["backbone"]["preprocess"], older["timing"]["disjoint_seconds"]
+    path.write_text(json.dumps(older), encoding="utf-8")
+    messages = Messages()
+    assert runner.run(config, messages).reused
+    assert messages.said == []
+
+
+def test_a_partial_record_that_does_not_say_its_backbones_code_is_not_continued(config: RunConfig):
+    path = runner.run(replace(config, limit=CHUNK), SILENT).path
+    older = json.loads(path.read_text(encoding="utf-8"))
+    del older["backbone"]["source_sha256"], older["timing"]["disjoint_seconds"]
+    path.write_text(json.dumps(older), encoding="utf-8")
+    messages = Messages()
+    assert runner.run(config, messages).record.complete
+    assert len(messages.said) == 1 and "starting from the first episode" in messages.said[0]
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -237,3 +305,63 @@ def test_varying_episodes_resume_too(config: RunConfig, stopped_at):
         runner.run(varying, SILENT)
     stopped_at(None)
     assert content(runner.run(varying, SILENT).path) == undisturbed
+
+
+DISJOINT = 10  # episodes of `config` that share no image: 12 classes of 5 hands make 2 groups of 5 classes 5 times
+SMALL = 4  # episodes a chunk, so that there are several chunks of them: 4, 4 and 2
+
+
+@pytest.fixture
+def classified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the chunks that ProtoNet is given. The chunks are small."""
+    sizes: list[int] = []
+    classify = ProtoNet.classify
+    monkeypatch.setattr(evaluation, "CHUNK", SMALL)
+    monkeypatch.setattr(ProtoNet, "classify", lambda self, episodes: sizes.append(len(episodes)) or classify(self, episodes))
+    return sizes
+
+
+def test_episodes_that_share_no_image_come_last_with_a_bar_of_their_own(config: RunConfig, classified: list[int]):
+    messages = Messages()
+    record = runner.run(config, messages).record
+    assert classified == [SMALL] * (EPISODES // SMALL) + [4, 4, 2]
+    name = "protonet on tiny.py:Tiny"
+    assert messages.bars[-2:] == [(name, EPISODES, EPISODES), (f"{name}, no image twice", DISJOINT, DISJOINT)]
+    assert record.accuracy["without_replacement"]["episodes"] == DISJOINT
+
+
+def test_a_limited_run_leaves_out_the_episodes_that_share_no_image(config: RunConfig, classified: list[int]):
+    record = runner.run(replace(config, limit=2 * SMALL), SILENT).record
+    assert classified == [SMALL, SMALL]
+    assert record.accuracy["without_replacement"] is None and record.timing["disjoint_seconds"] == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["flushed", "not flushed"])
+@pytest.mark.parametrize("chunks", [0, 1, 2])
+def test_ctrl_c_among_the_episodes_that_share_no_image_keeps_what_was_done(
+    config: RunConfig, classified: list[int], monkeypatch: pytest.MonkeyPatch, chunks: int, seconds: float
+):
+    monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
+    undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
+    classified.clear()
+    with monkeypatch.context() as patch:
+        classify, until = ProtoNet.classify, EPISODES // SMALL + chunks
+
+        def interrupted(self: ProtoNet, episodes: Episodes) -> torch.Tensor:
+            if len(classified) == until:
+                raise KeyboardInterrupt
+            return classify(self, episodes)
+
+        patch.setattr(ProtoNet, "classify", interrupted)
+        with pytest.raises(runner.Interrupted, match=f"^interrupted after {EPISODES} of {EPISODES} episodes; the same command"):
+            runner.run(config, SILENT)
+    (partial,) = config.output.glob("records/**/*.partial.json")
+    left = load_record(partial)
+    apart = left.accuracy["without_replacement"]
+    assert (left.status, left.n_episodes) == ("partial", EPISODES)
+    assert (apart["episodes"] if apart else 0) == SMALL * chunks
+    classified.clear()
+    outcome = runner.run(config, SILENT)
+    assert classified == [4, 4, 2][chunks:]
+    assert content(outcome.path) == undisturbed and not partial.exists()
+    assert outcome.record.timing["disjoint_seconds"] >= left.timing["disjoint_seconds"]

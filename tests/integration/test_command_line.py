@@ -165,6 +165,16 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(bench_many, grid, tiny
     assert len(there.out.splitlines()) == 3 and list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_refuses_what_the_run_refuses_and_knows_what_it_repeats(bench_many, grid, tiny_run: list[str]):
+    folder, _ = grid
+    tf32, overwrite = bench_many(
+        [([*tiny_run, *more, "--dry-run"], folder) for more in (["--precision", "tf32"], ["--overwrite"])]
+    )
+    assert (tf32.code, tf32.out) == (2, "")
+    assert tf32.error == "--precision tf32: only CUDA devices have it; take --precision fp32 or bf16"
+    assert overwrite.code == 0 and " to run " in overwrite.out and " finished " not in overwrite.out
+
+
 def test_a_toml_file_gives_the_options_and_the_command_line_comes_first(
     bench_many, tiny, tiny_weights, plugins, tmp_path: Path
 ):

@@ -88,6 +88,10 @@ def test_labels_show_the_parameters_that_were_changed(make_record):
     record = make_record([0.5], method=method, backbone=backbone)
     assert method_label(record) == "protonet (bias=true, distance=cosine)"
     assert backbone_label(record) == "conv4 (tune=norm, width=32)"
+    record.backbone.update(precision="bf16", compile=True)
+    assert backbone_label(record) == "conv4 (compile=true, precision=bf16, tune=norm, width=32)"
+    record.backbone.update(precision="fp32", compile=False, tune="none")
+    assert backbone_label(record) == "conv4 (width=32)"
     assert (method_label(make_record([0.5])), backbone_label(make_record([0.5]))) == ("protonet", "conv4")
 
 
