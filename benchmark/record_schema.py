@@ -38,6 +38,7 @@ SHAPE: dict[str, Any] = {
         "source_sha256": OrNull(str),
         "transductive": bool,
         "uses_class_names": bool,
+        "learned_sha256": MayLack(OrNull(str)),  # of the checkpoint with what the method learned; null for initial values
         "distribution": OrNull(str),
     },
     "backbone": {
@@ -49,6 +50,9 @@ SHAPE: dict[str, Any] = {
         "tune": str,
         "feature_dim": OrNull(int),
         "network_parameters": MayLack(int),  # without adapters
+        "source_sha256": MayLack(str),  # of the code that makes the network
+        "precision": MayLack(str),  # of encoding
+        "compile": MayLack(bool),
     },
     "task": {
         "dataset": str,
@@ -79,6 +83,7 @@ SHAPE: dict[str, Any] = {
         "classify_seconds": NUMBER,
         "total_seconds": NUMBER,
         "started_utc": str,
+        "disjoint_seconds": MayLack(NUMBER),  # of the episodes without replacement
         # how the features were made, in this run or an earlier one; null for a method that works on images
         "encoding": MayLack(
             OrNull({"images": int, "seconds": NUMBER, "device": str, "device_name": OrNull(str), "precision": str})

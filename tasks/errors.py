@@ -18,9 +18,19 @@ class UsageError(UserError):
     exit_code = 2
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The tail of an unknown-name error: the nearest known name, or the list of all."""
+class Interrupted(UserError):
+    """Ctrl-C: what was done is kept, and the same command goes on from there."""
+
+    exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> str:
+    """The tail of an unknown-name error: the nearest known name, or the list of all, or of the first `most`."""
     known = sorted(known)
     lowered = {candidate.lower(): candidate for candidate in reversed(known)}
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    return f"did you mean '{lowered[near[0]]}'?" if near else f"known: {', '.join(known) or 'none'}"
+    if near:
+        return f"did you mean '{lowered[near[0]]}'?"
+    shown = known[:most]
+    more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
+    return f"known: {', '.join(shown) or 'none'}{more}"

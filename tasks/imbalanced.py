@@ -10,8 +10,8 @@ from scipy.special import gammaincinv
 
 from .episodes import EpisodeBatch
 from .errors import UsageError
-from .random_streams import uniform, words
-from .samplers import SHARES, UniformSampler
+from .random_streams import Purpose, uniform, words
+from .samplers import UniformSampler
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ImbalancedSampler(UniformSampler):
 
         As Gamma(a) ~ Gamma(a + 1) · U^(1/a), neither factor vanishes in floating point however small the concentration is.
         """
-        drawn = words(self.seed, SHARES, 0, start, stop, 2 * self.ways)
+        drawn = words(self.seed, Purpose.SHARES, 0, start, stop, 2 * self.ways)
         middle = uniform(drawn) - 2.0**-33  # strictly between 0 and 1
         gamma = gammaincinv(self.concentration + 1, middle[:, : self.ways])
         return np.log(gamma) + np.log(middle[:, self.ways :]) / self.concentration

@@ -6,9 +6,31 @@ computed without the outputs before it, so any slice of the episodes can be draw
 
 from __future__ import annotations
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 WORDS_PER_BLOCK = 8  # one Philox4x64 counter gives four 64-bit words, used here as eight of 32 bits
+
+
+@unique
+class Purpose(IntEnum):
+    """What `words` are drawn for under a seed that a user chooses: each purpose is a stream of its own.
+
+    Appending is safe; a changed number changes every published episode, or every training. (The images of trifeature have a
+    fixed seed of their own, and their streams their own numbers.)
+    """
+
+    CLASSES = 0  # of an episode
+    QUERIES = 1  # images
+    SUPPORT = 2  # images
+    SHAPE = 3  # ways and the like, where episodes vary
+    SHARES = 4  # of the classes in a support set, where they vary
+    EPISODE_SEEDS = 5  # what a method may draw randomness from
+    DISJOINT = 6  # a split into images that no two episodes share
+    STEP = 64  # of a training: augmentation
+    ORDER = 65  # of the images in an epoch
+    DROPOUT = 66  # what torch's own generators are seeded with before a step of a training
 
 
 def words(seed: int, purpose: int, step: int, start: int, stop: int, width: int) -> np.ndarray:
@@ -16,7 +38,7 @@ def words(seed: int, purpose: int, step: int, start: int, stop: int, width: int)
 
     Args:
         seed: the task's seed, 0 ≤ seed < 2⁶⁴.
-        purpose: what the words are for; different purposes are independent streams.
+        purpose: what the words are for (`Purpose`); different purposes are independent streams.
         step: a further number of independent streams within the purpose.
         start: first episode.
         stop: one past the last episode.

@@ -13,10 +13,8 @@ import numpy as np
 
 from .episodes import ABSENT, EpisodeBatch
 from .errors import UsageError
-from .random_streams import bounded, distinct, uniform, words
+from .random_streams import Purpose, bounded, distinct, uniform, words
 
-# Purposes of the random streams. Appending is safe; a changed number changes every published episode.
-CLASSES, QUERIES, SUPPORT, SHAPE, SHARES, EPISODE_SEEDS, DISJOINT = range(7)
 CHUNK = 2048  # episodes drawn at a time: the working arrays then stay in the cache
 
 
@@ -70,7 +68,7 @@ class Sampler(ABC):
     def episode_seeds(self, index: np.ndarray) -> np.ndarray:
         """int64 [E], a number for each episode from which a method may draw randomness; ≥ 0."""
         first, last = (int(index.min()), int(index.max())) if len(index) else (0, -1)
-        drawn = words(self.seed, EPISODE_SEEDS, 0, first, last + 1, 2).astype(np.int64)
+        drawn = words(self.seed, Purpose.EPISODE_SEEDS, 0, first, last + 1, 2).astype(np.int64)
         return ((drawn[:, 0] << 31) ^ drawn[:, 1])[index - first]
 
     def coarsity(self, count: int) -> np.ndarray | None:
@@ -127,10 +125,10 @@ class UniformSampler(Sampler):
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
         """Draw episodes `start` to `stop` at once."""
         episodes, n = stop - start, self.ways
-        class_words = words(self.seed, CLASSES, 0, start, stop, n).T  # [N, E]
+        class_words = words(self.seed, Purpose.CLASSES, 0, start, stop, n).T  # [N, E]
         classes = distinct(class_words, np.full(episodes, len(self.sizes))).T  # [E, N]
-        query_words = words(self.seed, QUERIES, 0, start, stop, n * self.queries).reshape(episodes, n, self.queries)
-        support_words = [words(self.seed, SUPPORT, shot, start, stop, n) for shot in range(self.shots)]  # K × [E, N]
+        query_words = words(self.seed, Purpose.QUERIES, 0, start, stop, n * self.queries).reshape(episodes, n, self.queries)
+        support_words = [words(self.seed, Purpose.SUPPORT, shot, start, stop, n) for shot in range(self.shots)]  # K × [E, N]
         image_words = np.concatenate([query_words.transpose(2, 0, 1), np.stack(support_words)])  # [Q/N + K, E, N]
         image_words = image_words.reshape(len(image_words), episodes * n)
         images = distinct(image_words, self.sizes[classes].reshape(-1)).reshape(-1, episodes, n)
@@ -159,12 +157,12 @@ class UniformSampler(Sampler):
         hand = self.shots + self.queries
         hands = self.sizes // hand  # [C]
         largest = int(self.sizes.max())
-        image_words = words(self.seed, DISJOINT, 0, 0, len(self.sizes), largest).T  # [largest, C]
+        image_words = words(self.seed, Purpose.DISJOINT, 0, 0, len(self.sizes), largest).T  # [largest, C]
         shuffled = distinct(image_words, self.sizes)  # valid down to sizes[c] in column c
         class_groups, image_groups = [], []
         for round_ in range(int(hands.max())):
             eligible = np.flatnonzero(hands > round_)
-            order = distinct(words(self.seed, DISJOINT, 1 + round_, 0, 1, len(eligible)).T, np.array([len(eligible)]))
+            order = distinct(words(self.seed, Purpose.DISJOINT, 1 + round_, 0, 1, len(eligible)).T, np.array([len(eligible)]))
             classes = eligible[order[:, 0]][: len(eligible) // self.ways * self.ways]
             class_groups.append(classes.reshape(-1, self.ways))
             image_groups.append(shuffled[round_ * hand : (round_ + 1) * hand, classes].reshape(hand, -1, self.ways))
@@ -212,10 +210,11 @@ class MetaDatasetSampler(Sampler):
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
         """Draw episodes `start` to `stop` at once."""
         episodes, most = stop - start, min(self.max_ways, len(self.sizes))
-        shape_words = words(self.seed, SHAPE, 0, start, stop, 2)  # [E, 2]
+        shape_words = words(self.seed, Purpose.SHAPE, 0, start, stop, 2)  # [E, 2]
         ways = self.least_ways + bounded(shape_words[:, 0], most - self.least_ways + 1)  # [E]
         present = np.arange(most) < ways[:, None]  # [E, N]
-        classes = distinct(words(self.seed, CLASSES, 0, start, stop, most).T, np.full(episodes, len(self.sizes))).T  # [E, N]
+        class_words = words(self.seed, Purpose.CLASSES, 0, start, stop, most).T  # [N, E]
+        classes = distinct(class_words, np.full(episodes, len(self.sizes))).T  # [E, N]
         sizes = self.sizes[classes]  # [E, N]
         queries = np.minimum(self.max_queries, np.where(present, sizes, sizes.max()).min(axis=1) // 2)  # [E]
         shots = self._shots(sizes, present, ways, queries, uniform(shape_words[:, 1]), start, stop)  # [E, N]
@@ -235,7 +234,7 @@ class MetaDatasetSampler(Sampler):
         left = sizes - queries[:, None]  # [E, N] images that are no queries
         wanted = np.ceil(beta[:, None] * np.minimum(self.max_support_per_class, left)).astype(np.int64)
         support = np.minimum(self.max_support, np.where(present, wanted, 0).sum(axis=1))  # [E]
-        share_words = words(self.seed, SHARES, 0, start, stop, sizes.shape[1])
+        share_words = words(self.seed, Purpose.SHARES, 0, start, stop, sizes.shape[1])
         log_noise = np.log(0.5) + uniform(share_words) * (np.log(2.0) - np.log(0.5))
         share = np.where(present, sizes * np.exp(log_noise), 0.0)
         share = share / share.sum(axis=1, keepdims=True)
@@ -245,7 +244,8 @@ class MetaDatasetSampler(Sampler):
     def _draw_images(self, classes: np.ndarray, shots: np.ndarray, queries: np.ndarray, start: int, stop: int) -> EpisodeBatch:
         episodes, most = classes.shape
         draws = self.max_queries + int(shots.max())
-        image_words = np.stack([words(self.seed, SUPPORT, step, start, stop, most) for step in range(draws)])  # [J, E, N]
+        steps = [words(self.seed, Purpose.SUPPORT, step, start, stop, most) for step in range(draws)]
+        image_words = np.stack(steps)  # [J, E, N]
         images = distinct(image_words.reshape(draws, -1), self.sizes[classes].reshape(-1)).reshape(draws, episodes, most)
         rows = images + self.offsets[classes]  # [J, E, N]; an episode's first draws of a class are its queries
         step = np.arange(draws)[:, None, None]

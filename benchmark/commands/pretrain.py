@@ -49,11 +49,8 @@ def pretrain(
     Example: bench pretrain --dataset trifeature --recipe simclr --epochs 5
     """
     from ...tasks.parameters import parse_assignments
-    from ..records import file_safe
-    from ..training.distributed import part_here
+    from ..training.options import check_options
     from ..training.pretrain_config import PretrainConfig
-    from ..training.pretraining import pretrain as train
-    from .terminal import TerminalProgress
 
     config = PretrainConfig(
         dataset=dataset,
@@ -73,6 +70,12 @@ def pretrain(
         patience=patience,
         settings=parse_assignments(set_ or []),
     )
+    check_options({"time_limit": time_limit})
+    from ..records import file_safe  # torch is imported from here on, after what can be refused without it
+    from ..training.distributed import part_here
+    from ..training.pretraining import pretrain as train
+    from .terminal import TerminalProgress
+
     name = "-".join(file_safe(part) for part in (backbone, dataset, *([] if recipe == "supervised" else [recipe])))
     path = output or Path("results") / "checkpoints" / f"{name}.safetensors"
     path = train(config, path, TerminalProgress(), time_limit, overwrite, force)

@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from ...tasks.random_streams import words
-
-STEP, DROPOUT = 64, 65  # purposes of the random words that seed a step, apart from those of the samplers
+from ...tasks.random_streams import Purpose, words
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,14 @@ class Learner(nn.Module, ABC):
 
 def step_generator(seed: int, step: int, device: torch.device, part: Part = Part()) -> Generator:
     """A generator for one step (and one part of its batch), the same whatever came before."""
-    return Generator(device).manual_seed(_step_seed(seed, STEP, step, part))
+    return Generator(device).manual_seed(_step_seed(seed, Purpose.STEP, step, part))
 
 
 def dropout_seed(seed: int, step: int, part: Part) -> int:
     """What the loop seeds torch's own generators with before a step, for layers that draw from them, such as dropout."""
-    return _step_seed(seed, DROPOUT, step, part)
+    return _step_seed(seed, Purpose.DROPOUT, step, part)
 
 
-def _step_seed(seed: int, purpose: int, step: int, part: Part) -> int:
+def _step_seed(seed: int, purpose: Purpose, step: int, part: Part) -> int:
     high, low = (int(word) for word in words(seed, purpose, part.rank, step, step + 1, 2)[0])
     return (high << 31) | (low >> 1)

@@ -12,9 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ...tasks.errors import UserError
+from ...tasks.errors import Interrupted, UserError
 from ...tasks.progress import SILENT, Advance, Progress
-from ..runner import Interrupted
 from .curves import Curves
 from .distributed import processes
 from .interruption import Interruptions
@@ -24,7 +23,7 @@ from .trainer import Trainer
 
 __all__ = ["Fitted", "LoopOptions", "fit"]
 BAR_SECONDS = 0.2  # between two movements of the progress bar
-Stopped = Literal["done", "patience", "time limit"]
+Stopped = Literal["done", "patience"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Fitted:
         steps_done: in all, by this call and those before it.
         curves: what was measured.
         seconds: of training, in all.
-        stopped: why it ended; after "time limit" the same call goes on.
+        stopped: why it ended.
     """
 
     best: dict[str, Tensor]
@@ -77,28 +76,31 @@ def fit(
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint is written first.
-        UserError: the checkpoint is of another training or damaged, the loss is no longer finite, or a file cannot be written.
+        UserError: time was out (a checkpoint is written first), the checkpoint is of another training or damaged, the loss is
+            no longer finite, or a file cannot be written.
     """
     with processes(device) as group, _reproducible(device), Interruptions() as interruptions:
         heard = progress if group.first else SILENT
         trainer = Trainer(learner, validate, options, folder, identity, heard, group)
         trainer.resume(force)
+        again = "the same command goes on from there" + (", without --force" if force else "")
         try:
             stopped = _run(trainer, interruptions)
         except KeyboardInterrupt:
             interruptions.ignore()
             trainer.read()
             trainer.save(picture=True)
-            again = "the same command goes on from there" + (", without --force" if force else "")
             raise Interrupted(f"interrupted after step {trainer.step} of {options.steps}; {again}") from None
         except torch.cuda.OutOfMemoryError as error:
             raise UserError(f"out of GPU memory at step {trainer.step + 1}; take a smaller batch") from error
+        if stopped is None:
+            raise UserError(f"stopped by --time-limit after {trainer.step} of {options.steps} steps; {again}")
         best = trainer.load_best()
         return Fitted(learner.state_dict(), *best, trainer.step, trainer.curves, trainer.seconds, stopped)
 
 
-def _run(trainer: Trainer, interruptions: Interruptions) -> Stopped:
-    """Make the steps that are missing, or as many as there is patience or time for."""
+def _run(trainer: Trainer, interruptions: Interruptions) -> Stopped | None:
+    """Make the steps that are missing, or as many as there is patience or time for; None: time was out."""
     steps, first_here = trainer.options.steps, trainer.step
     trainer.learner.train()
     with trainer.progress.track("training", steps) as advance:
@@ -108,8 +110,9 @@ def _run(trainer: Trainer, interruptions: Interruptions) -> Stopped:
                 value = trainer.measure()
                 with interruptions.held():
                     trainer.note(value)
-            stopped = _stop(trainer, first_here)
-            if stopped is not None:
+                    trainer.save()  # a validation may have taken longer than the steps before it
+            stopped = _stop(trainer)
+            if stopped is not None or _out_of_time(trainer, first_here):
                 break
             with interruptions.held():
                 trainer.make_step()
@@ -117,22 +120,23 @@ def _run(trainer: Trainer, interruptions: Interruptions) -> Stopped:
             bar.move_to(trainer.step)
         bar.move_to(trainer.step, now=True)
     trainer.save(picture=True)
-    if stopped == "time limit":
-        trainer.progress.say(f"time limit: stopped after step {trainer.step} of {steps}; the same command goes on from there")
     return stopped
 
 
-def _stop(trainer: Trainer, first_here: int) -> Stopped | None:
-    """Why the training ends now, the same in all processes."""
+def _stop(trainer: Trainer) -> Stopped | None:
+    """Why the training has come to its end, the same in all processes."""
     if trainer.step >= trainer.options.steps:
         return "done"
-    if trainer.out_of_patience():
-        return "patience"
+    return "patience" if trainer.out_of_patience() else None
+
+
+def _out_of_time(trainer: Trainer, first_here: int) -> bool:
+    """Whether this call must stop, the same in all processes."""
     limit = trainer.options.time_limit
     # At least one step a call, or a training whose start takes longer than its limit would never end.
-    if limit is not None and trainer.step > first_here and not trainer.pending:
-        return "time limit" if trainer.group.from_first(trainer.seconds_here) >= limit else None
-    return None
+    if limit is None or trainer.step == first_here or trainer.pending:
+        return False
+    return trainer.group.from_first(trainer.seconds_here) >= limit
 
 
 class _Bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -9,6 +10,13 @@ from ...tasks.errors import UsageError, did_you_mean
 
 Schedule = Literal["cosine", "step", "constant"]
 Precision = Literal["fp32", "bf16", "fp16"]
+KNOWN = {"schedule": get_args(Schedule), "precision": get_args(Precision)}
+LEAST = {  # of options that are numbers
+    "epochs": 1, "batch_size": 1, "steps": 1, "validate_every": 1, "halve_every": 1, "patience": 1, "size": 1, "crop": 0,
+    "ways": 1, "shots": 1, "queries": 1, "meta_batch": 1, "val_ways": 2, "val_queries": 1, "val_episodes": 1,
+    "weight_decay": 0, "momentum": 0, "warmup_steps": 0, "checkpoint_seconds": 0,
+}  # fmt: skip
+ABOVE_ZERO = ("learning_rate", "clip_norm", "clip_value", "time_limit")
 NOT_IDENTITY = ("time_limit", "checkpoint_seconds")  # may differ from one call of a training to the next
 
 
@@ -58,21 +66,7 @@ class LoopOptions:
         Raises:
             UsageError: a value is out of range or unknown.
         """
-        for name, known in (("schedule", get_args(Schedule)), ("precision", get_args(Precision))):
-            if getattr(self, name) not in known:
-                raise UsageError(f"unknown {name} '{getattr(self, name)}'; {did_you_mean(getattr(self, name), known)}")
-        for name in ("steps", "validate_every", "halve_every", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{_option(name)} {value}: at least 1")
-        for name in ("learning_rate", "clip_norm", "clip_value", "time_limit"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise UsageError(f"{_option(name)} {value:g}: more than 0")
-        for name in ("weight_decay", "momentum", "warmup_steps", "checkpoint_seconds", "seed"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise UsageError(f"{_option(name)} {value:g}: at least 0")
+        check_options(vars(self))
         if (self.schedule == "step") != (self.halve_every is not None):
             raise UsageError("--schedule step and --halve-every N belong together")
 
@@ -81,5 +75,38 @@ class LoopOptions:
         return {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def check_options(values: Mapping[str, Any]) -> None:
+    """Refuse values of a training's options that are unknown or out of range; None is left open, and other names are ignored.
+
+    Args:
+        values: by name, as the fields of `LoopOptions`, `PretrainConfig` and `TrainConfig` are called.
+
+    Raises:
+        UsageError: one line that names the option.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    for name, known in KNOWN.items():
+        if name in given and given[name] not in known:
+            raise UsageError(f"unknown {name} '{given[name]}'; {did_you_mean(given[name], known)}")
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"--{name.replace('_', '-')} {value}"
+        if name in LEAST and not LEAST[name] <= value < float("inf"):
+            raise UsageError(f"{option}: at least {LEAST[name]}")
+        if name in ABOVE_ZERO and not 0 < value < float("inf"):
+            raise UsageError(f"{option}: more than 0")
+        if name == "seed" and not 0 <= value < 2**64:
+            raise UsageError(f"{option}: a seed is a whole number from 0 to 2^64 - 1")
+
+
+def check_norm(backbone: str, norm: object) -> None:
+    """Refuse `--norm` for models that have no parameter of that name.
+
+    Args:
+        backbone: as the user calls it.
+        norm: what was asked for; None: nothing.
+
+    Raises:
+        UsageError: it is a timm model.
+    """
+    if norm is not None and backbone.startswith("timm:"):
+        raise UsageError("--norm is for conv4, resnet12 and wrn-28-10; for timm models set backbone.norm_layer")

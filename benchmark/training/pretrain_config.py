@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...tasks.errors import UsageError
-from .recipes import find_recipe
+from .options import check_norm, check_options
+from .recipes import check_recipe, find_recipe
 
 SCOPES = ("backbone", "dataset", "recipe")
 
@@ -59,18 +59,9 @@ class PretrainConfig:
         Raises:
             UsageError: one line that names the option.
         """
-        recipe = find_recipe(self.recipe)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("size", 1), ("crop", 0), ("patience", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: at least {least}")
-        if not 0 <= self.seed < 2**64:
-            raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
-        for name, value in (("learning-rate", self.learning_rate), ("weight-decay", self.weight_decay)):
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"--{name} {value}: a number of at least 0")
-        if self.crop and not recipe.shifts:
-            raise UsageError(f"--crop: recipe {self.recipe} draws views of its own; set recipe.smallest_area")
+        check_recipe(self.recipe)
+        check_options(vars(self))
+        check_norm(self.backbone, self.settings.get("backbone.norm", self.norm))
         if self.norm is not None and "backbone.norm" in self.settings:
             raise UsageError("--norm and --set backbone.norm are the same; give one of them")
         for key in self.settings:
@@ -78,6 +69,8 @@ class PretrainConfig:
             if not dot or scope not in SCOPES:
                 name = key.rpartition(".")[2]
                 raise UsageError(f"--set {key}: say whose it is: {', '.join(f'{known}.{name}' for known in SCOPES)}")
+        if self.crop and not find_recipe(self.recipe).shifts:  # last, since it imports torch
+            raise UsageError(f"--crop: recipe {self.recipe} draws views of its own; set recipe.smallest_area")
 
     def settings_of(self, scope: str) -> dict[str, Any]:
         """The parameters meant for the backbone, the dataset or the recipe."""

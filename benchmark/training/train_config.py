@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...tasks.errors import UsageError
 from ..config import SCOPES
-from .options import Precision, Schedule
+from .options import Precision, Schedule, check_norm, check_options
 
 # Options with a default of the method's paper for the dataset (paper_settings.py).
 OF_THE_PAPER = (
@@ -91,12 +90,8 @@ class TrainConfig:
         Raises:
             UsageError: one line that names the option.
         """
-        for name, least in (("meta_batch", 1), ("val_ways", 2), ("val_queries", 1), ("val_episodes", 1), ("crop", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: at least {least}")
-        if not 0 <= self.seed < 2**64:
-            raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
+        check_options(vars(self))
+        check_norm(self.backbone, self.settings.get("backbone.norm"))
 
     def settings_of(self, scope: str) -> dict[str, Any]:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""

@@ -8,10 +8,9 @@ from torch import Generator, Tensor
 
 from ...tasks.datasets.base import Split
 from ...tasks.errors import UsageError
-from ...tasks.random_streams import words
+from ...tasks.random_streams import Purpose, words
 from .learner import Part
 
-ORDER = 65  # purpose of the random words that seed the order of an epoch, apart from those of a step
 IN_MEMORY = 4 * 2**30  # bytes of images that are held on a CPU
 SHARE_OF_GPU = 1 / 4  # of the memory of a GPU that images may take
 
@@ -68,7 +67,7 @@ class TrainImages:
         """The rows of one step in the split, int64 [batch_size], drawn on the CPU so that they are the same on every device."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            high, low = (int(word) for word in words(self.seed, ORDER, 0, epoch, epoch + 1, 2)[0])
+            high, low = (int(word) for word in words(self.seed, Purpose.ORDER, 0, epoch, epoch + 1, 2)[0])
             generator = Generator().manual_seed((high << 31) | (low >> 1))
             self._epoch, self._order = epoch, torch.randperm(len(self.labels), generator=generator)
         return self._order[place * self.batch_size : (place + 1) * self.batch_size]

@@ -242,12 +242,10 @@ class Trainer:
                 self.progress.say(f"the checkpoint was made with {name} {version}; the last bits of the curve may differ")
 
     def load_best(self) -> Best:
-        """Give the learner its best state, in all processes; where time was out before any validation, it is that of now."""
+        """Give the learner its best state, in all processes; the training has come to its end, so there is one."""
+        assert self.best is not None
         self.group.wait()  # until the first process has written it
-        if self.best is None:
-            self.best = Best(self.measure(), self.step)
-        else:
-            load_module(self.learner, read_checkpoint(self.folder / BEST), "learner")
+        load_module(self.learner, read_checkpoint(self.folder / BEST), "learner")
         self.learner.eval()
         return self.best
 

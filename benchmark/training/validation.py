@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from ...methods.base import Method
-from ...methods.protonet import ProtoNet
 from ...tasks.datasets.base import Split
 from ...tasks.episodes import EpisodeBatch
+from ...tasks.errors import UsageError
 from ...tasks.samplers import UniformSampler
 from ..backbones.base import Preprocess
 from ..evaluation import Source, evaluate_batch
 from ..feature_table import FeatureTable
 
 BATCH = {"cpu": 32, "cuda": 512}  # images at a time; on a CPU small batches are faster (backbones/encoding.py)
-QUERIES, SEED = 15, 0
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,14 @@ class Validation:
         split: of the val classes.
         batch: the episodes.
         seeds: int64 [E], of the episodes.
+        shape: ways, shots and queries of an episode, and how many episodes there are.
     """
 
     method: Method
     split: Split
     batch: EpisodeBatch
     seeds: np.ndarray
+    shape: dict[str, int]
 
     @classmethod
     def of(cls, method: Method, split: Split, ways: int, shots: int, queries: int, episodes: int) -> Validation:
@@ -44,9 +46,14 @@ class Validation:
         Raises:
             UsageError: the split is too small for them.
         """
+        check_classes(len(split.class_ids), ways)
+        smallest = int(np.diff(split.offsets).min())
+        if smallest < shots + queries:
+            raise UsageError(f"the val classes need {shots + queries} images each; the smallest has {smallest}")
         sampler = UniformSampler(split.offsets, seed=SEED, ways=ways, shots=shots, queries=queries)
         batch = sampler.draw(0, episodes)
-        return cls(method, split, batch, sampler.episode_seeds(batch.index))
+        shape = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes}
+        return cls(method, split, batch, sampler.episode_seeds(batch.index), shape)
 
     def accuracy(
         self, module: nn.Module, preprocess: Preprocess, device: torch.device, learned: nn.Module | None = None
@@ -75,17 +82,14 @@ class Validation:
                 part.train(training)
 
 
-def prototype_accuracy(
-    module: nn.Module,
-    preprocess: Preprocess,
-    split: Split,
-    device: torch.device,
-    ways: int = 5,
-    shots: int = 1,
-    episodes: int = 1000,
-) -> float:
-    """Mean accuracy of ProtoNet on a fixed set of episodes with 15 queries a class; see `Validation`."""
-    return Validation.of(ProtoNet(), split, ways, shots, QUERIES, episodes).accuracy(module, preprocess, device)
+def check_classes(classes: int, ways: int) -> None:
+    """Refuse fewer val classes than an episode has.
+
+    Raises:
+        UsageError: one line for any command; some have no option for it.
+    """
+    if classes < ways:
+        raise UsageError(f"validation episodes need {ways} val classes; there are {classes}")
 
 
 def _features(module: nn.Module, preprocess: Preprocess, images: np.ndarray, device: torch.device) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewbench.benchmark import RunConfig, registry, run, runner
+from fewbench.benchmark import RunConfig, job, registry, run, runner
 from fewbench.benchmark.backbones.loading import load_backbone
 from fewbench.benchmark.config import grid
 from fewbench.benchmark.evaluation import CHUNK
@@ -158,7 +158,7 @@ def test_a_method_on_images_gets_the_first_of_the_episodes_that_share_no_image(c
     few = replace(config, episodes=8, ways=2, queries=1)
     images, features = (run(replace(few, method=f"{plugins / 'methods.py'}:{name}")) for name in ("OnImages", "NearestMean"))
     apart, all_apart = (record.accuracy["without_replacement"] for record in (images, features))
-    assert (apart["episodes"], all_apart["episodes"]) == (runner.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
+    assert (apart["episodes"], all_apart["episodes"]) == (job.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
     found, expected = decode(apart["accuracies"]), decode(all_apart["accuracies"])
     assert (found == expected[: len(found)]).mean() > 0.9 and len(set(expected.tolist())) > 1
 

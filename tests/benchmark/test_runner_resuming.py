@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from fewbench.benchmark import RunConfig, evaluation, registry, runner
+from fewbench.benchmark import RunConfig, evaluation, job, registry, runner
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.evaluation import CHUNK
 from fewbench.benchmark.records import load_record
 from fewbench.methods.base import Episodes
 from fewbench.methods.protonet import ProtoNet
-from fewbench.tasks.errors import UserError
+from fewbench.tasks.errors import Interrupted, UserError
 from fewbench.tasks.progress import SILENT, Advance, SilentProgress
 
 EPISODES = 340  # of `config`
@@ -43,8 +43,8 @@ class Messages(SilentProgress):
 @pytest.fixture(autouse=True)
 def same_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flush after every chunk instead of every two seconds; and the checkout may be edited while the tests run."""
-    monkeypatch.setattr(runner, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(runner, "code_version", lambda: {"version": "1", "git_commit": None, "git_dirty": None})
+    monkeypatch.setattr(job, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(job, "code_version", lambda: {"version": "1", "git_commit": None, "git_dirty": None})
 
 
 @pytest.fixture
@@ -104,12 +104,12 @@ def test_overwrite_repeats_it_with_the_same_result(config: RunConfig):
 def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
     config: RunConfig, stopped_at, episode: int, seconds: float, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
+    monkeypatch.setattr(job, "FLUSH_SECONDS", seconds)
     undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
     stopped_at(episode, KeyboardInterrupt())
     done = episode // CHUNK * CHUNK
     with pytest.raises(
-        runner.Interrupted, match=f"^interrupted after {done} of {EPISODES} episodes; the same command"
+        Interrupted, match=f"^interrupted after {done} of {EPISODES} episodes; the same command"
     ) as caught:
         runner.run(config, SILENT)
     assert caught.value.exit_code == 130
@@ -129,7 +129,7 @@ def test_several_interruptions_end_in_the_same_record(config: RunConfig, stopped
     left = []
     for _ in range(3):
         stopped_at(CHUNK, KeyboardInterrupt())
-        with pytest.raises(runner.Interrupted):
+        with pytest.raises(Interrupted):
             runner.run(config, SILENT)
         left += [load_record(path) for path in config.output.glob("records/**/*.partial.json")]
     assert [record.n_episodes for record in left] == [CHUNK, 2 * CHUNK, 3 * CHUNK]
@@ -141,19 +141,19 @@ def test_several_interruptions_end_in_the_same_record(config: RunConfig, stopped
 
 def test_ctrl_c_before_the_first_chunk_leaves_nothing(config: RunConfig, stopped_at):
     stopped_at(0, KeyboardInterrupt())
-    with pytest.raises(runner.Interrupted, match=f"^interrupted after 0 of {EPISODES} episodes$"):
+    with pytest.raises(Interrupted, match=f"^interrupted after 0 of {EPISODES} episodes$"):
         runner.run(config, SILENT)
     assert files(config) == []
 
 
 def test_ctrl_c_right_after_resuming_keeps_what_was_there(config: RunConfig, stopped_at):
     stopped_at(2 * CHUNK, KeyboardInterrupt())
-    with pytest.raises(runner.Interrupted):
+    with pytest.raises(Interrupted):
         runner.run(config, SILENT)
     (partial,) = files(config)
     before = partial.read_bytes()
     stopped_at(0, KeyboardInterrupt())
-    with pytest.raises(runner.Interrupted, match=f"^interrupted after {2 * CHUNK} of"):
+    with pytest.raises(Interrupted, match=f"^interrupted after {2 * CHUNK} of"):
         runner.run(config, SILENT)
     assert partial.read_bytes() == before
 
@@ -179,14 +179,14 @@ def test_ctrl_c_while_overwriting_keeps_the_earlier_complete_record(config: RunC
     first = runner.run(config, SILENT)
     before = first.path.read_bytes()
     stopped_at(2 * CHUNK, KeyboardInterrupt())
-    with pytest.raises(runner.Interrupted, match=r"^interrupted after 128 of \d+ episodes; the same command starts anew"):
+    with pytest.raises(Interrupted, match=r"^interrupted after 128 of \d+ episodes; the same command starts anew"):
         runner.run(replace(config, overwrite=True), SILENT)
     assert first.path.read_bytes() == before
 
 
 def test_an_error_after_an_interruption_keeps_a_resumable_state(config: RunConfig, stopped_at):
     stopped_at(2 * CHUNK, KeyboardInterrupt())
-    with pytest.raises(runner.Interrupted):
+    with pytest.raises(Interrupted):
         runner.run(config, SILENT)
     stopped_at(CHUNK, RuntimeError("out of luck"))
     with pytest.raises(UserError):
@@ -301,7 +301,7 @@ def test_varying_episodes_resume_too(config: RunConfig, stopped_at):
     varying = replace(config, sampler="meta-dataset")
     undisturbed = content(runner.run(replace(varying, output=config.output / "undisturbed"), SILENT).path)
     stopped_at(2 * CHUNK, KeyboardInterrupt())
-    with pytest.raises(runner.Interrupted):
+    with pytest.raises(Interrupted):
         runner.run(varying, SILENT)
     stopped_at(None)
     assert content(runner.run(varying, SILENT).path) == undisturbed
@@ -341,7 +341,7 @@ def test_a_limited_run_leaves_out_the_episodes_that_share_no_image(config: RunCo
 def test_ctrl_c_among_the_episodes_that_share_no_image_keeps_what_was_done(
     config: RunConfig, classified: list[int], monkeypatch: pytest.MonkeyPatch, chunks: int, seconds: float
 ):
-    monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
+    monkeypatch.setattr(job, "FLUSH_SECONDS", seconds)
     undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
     classified.clear()
     with monkeypatch.context() as patch:
@@ -353,7 +353,7 @@ def test_ctrl_c_among_the_episodes_that_share_no_image_keeps_what_was_done(
             return classify(self, episodes)
 
         patch.setattr(ProtoNet, "classify", interrupted)
-        with pytest.raises(runner.Interrupted, match=f"^interrupted after {EPISODES} of {EPISODES} episodes; the same command"):
+        with pytest.raises(Interrupted, match=f"^interrupted after {EPISODES} of {EPISODES} episodes; the same command"):
             runner.run(config, SILENT)
     (partial,) = config.output.glob("records/**/*.partial.json")
     left = load_record(partial)

@@ -1,4 +1,6 @@
+import ast
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from fewbench.tasks import random_streams
 from fewbench.tasks.random_streams import (
+    Purpose,
     _shuffle_by_remembering_swaps,
     _shuffle_whole,
     bounded,
@@ -32,6 +36,29 @@ def test_words_of_an_episode_do_not_depend_on_the_slice(seed, purpose, step, sta
     i = data.draw(st.integers(0, count - 1))
     assert together.shape == (count, width) and together.dtype == np.uint32
     np.testing.assert_array_equal(words(seed, purpose, step, start + i, start + i + 1, width)[0], together[i])
+
+
+def test_purposes_are_distinct_and_keep_their_numbers():
+    numbers = {name: int(purpose) for name, purpose in Purpose.__members__.items()}
+    assert len(set(numbers.values())) == len(numbers)
+    assert numbers == {
+        "CLASSES": 0, "QUERIES": 1, "SUPPORT": 2, "SHAPE": 3, "SHARES": 4, "EPISODE_SEEDS": 5, "DISJOINT": 6,
+        "STEP": 64, "ORDER": 65, "DROPOUT": 66,
+    }  # fmt: skip
+
+
+def test_whoever_draws_words_takes_the_purpose_from_the_table():
+    """Trifeature alone has its own: its seed is no user's."""
+    root, checked = Path(random_streams.__file__).parents[1], 0
+    files = [file for folder in ("tasks", "methods", "benchmark") for file in (root / folder).rglob("*.py")]
+    for file in files:
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "words":
+                purpose = ast.unparse(call.args[1])
+                named = purpose.removeprefix("Purpose.") in Purpose.__members__
+                assert named or purpose == "purpose" or file.name == "trifeature_rendering.py", (file, purpose)
+                checked += 1
+    assert checked >= 10
 
 
 def test_words_are_those_of_numpys_philox_read_in_order():

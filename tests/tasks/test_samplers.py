@@ -12,8 +12,8 @@ from scipy import stats
 
 from fewbench.tasks.episodes import ABSENT, EpisodeBatch, digest
 from fewbench.tasks.errors import UsageError
-from fewbench.tasks.random_streams import distinct, words
-from fewbench.tasks.samplers import CHUNK, CLASSES, SHAPE, SHARES, MetaDatasetSampler, Sampler, UniformSampler
+from fewbench.tasks.random_streams import Purpose, distinct, words
+from fewbench.tasks.samplers import CHUNK, MetaDatasetSampler, Sampler, UniformSampler
 
 SEEDS = st.integers(0, 2**64 - 1)
 
@@ -193,16 +193,16 @@ def meta_dataset_episode(sampler: MetaDatasetSampler, i: int) -> tuple[list[int]
     def word(purpose: int, width: int, place: int) -> int:
         return int(words(sampler.seed, purpose, 0, i, i + 1, width)[0, place])
 
-    ways = 5 + word(SHAPE, 2, 0) * (most - 4) // 2**32  # U{5 … most}
-    order = distinct(words(sampler.seed, CLASSES, 0, i, i + 1, most).T, np.array([len(sizes)]))[:, 0]
+    ways = 5 + word(Purpose.SHAPE, 2, 0) * (most - 4) // 2**32  # U{5 … most}
+    order = distinct(words(sampler.seed, Purpose.CLASSES, 0, i, i + 1, most).T, np.array([len(sizes)]))[:, 0]
     classes = [int(c) for c in order[:ways]]
     n = [sizes[c] for c in classes]
     q = min(sampler.max_queries, min(size // 2 for size in n))
-    beta = Fraction(word(SHAPE, 2, 1) + 1, 2**32)  # U(0, 1]
+    beta = Fraction(word(Purpose.SHAPE, 2, 1) + 1, 2**32)  # U(0, 1]
     support = min(sampler.max_support, sum(math.ceil(beta * min(sampler.max_support_per_class, size - q)) for size in n))
     log_half, log_two = math.log(0.5), math.log(2)
     weights = [
-        size * math.exp(log_half + (word(SHARES, most, place) + 1) / 2**32 * (log_two - log_half))
+        size * math.exp(log_half + (word(Purpose.SHARES, most, place) + 1) / 2**32 * (log_two - log_half))
         for place, size in enumerate(n)
     ]
     shots = [

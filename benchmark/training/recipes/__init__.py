@@ -19,13 +19,22 @@ RECIPES = {
 }
 
 
-def find_recipe(name: str) -> type[Recipe]:
-    """The class of a recipe.
+def check_recipe(name: str) -> None:
+    """Refuse a name that no recipe has, without importing any.
 
     Raises:
         UsageError: there is none of that name.
     """
     if name not in RECIPES:
         raise UsageError(f"unknown recipe '{name}'; {did_you_mean(name, RECIPES)}")
+
+
+def find_recipe(name: str) -> type[Recipe]:
+    """The class of a recipe.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    check_recipe(name)
     module, _, cls = RECIPES[name].partition(":")
     return getattr(importlib.import_module(f".{module}", __name__), cls)

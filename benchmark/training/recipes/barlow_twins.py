@@ -14,9 +14,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from ....tasks.parameters import parameter
-from ..learner import Learner, Part
-from .base import ImageLearner, Material, RecipeWithViews, check_range
-from .projection import full_precision, gathered, projection
+from ..learner import Learner
+from .base import Material, RecipeWithViews, check_range
+from .two_views import TwoViewLearner
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,17 @@ class BarlowTwins(RecipeWithViews):
         return BarlowTwinsLearner(self, material)
 
 
-class BarlowTwinsLearner(ImageLearner):
-    """Batches are views [2B, C, H, W], the first views of all images first."""
+class BarlowTwinsLearner(TwoViewLearner):
+    """The head has three layers."""
 
     def __init__(self, recipe: BarlowTwins, material: Material) -> None:
-        """Put a projection head of three layers on the backbone."""
-        super().__init__(material)
-        self.redundancy, self.kinds = recipe.redundancy, [recipe.views(material)] * 2
-        self.head = projection((material.width, *[recipe.width] * 3), material.generator, batch_norm=True)
+        """Put a projection head on the backbone."""
+        super().__init__(recipe, material, [recipe.width] * 3)
+        self.redundancy = recipe.redundancy
 
-    def batch(self, step: int, part: Part) -> Tensor:
-        """Two views of each image."""
-        return self.views(step, part, self.kinds)
-
-    def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compare(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and its two terms."""
-        z = self.head(self.backbone(batch))
-        with full_precision(z):
-            first, second = (gathered(half) for half in z.float().chunk(2))
-            invariance, redundancy = terms(cross_correlation(first, second))
+        invariance, redundancy = terms(cross_correlation(first, second))
         return invariance + self.redundancy * redundancy, {"invariance": invariance.detach(), "redundancy": redundancy.detach()}
 
 

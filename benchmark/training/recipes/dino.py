@@ -82,7 +82,11 @@ class DinoLearner(ImageLearner):
         return self.views(step, part, self.kinds)
 
     def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and the entropy of the teacher's mean distribution in nats: 0 when it has collapsed to one prototype."""
+        """The loss, and two entropies of the teacher in nats, from 0 to log(prototypes), that tell when it has collapsed.
+
+        `batch_entropy` is that of its mean distribution over the batch: 0 when all images go to one prototype. `image_entropy`
+        is the mean of those of single images: the highest when each image is spread evenly over all prototypes.
+        """
         recipe, count = self.recipe, len(self.kinds)
         with torch.no_grad():
             large = batch[: len(batch) * LARGE // count]
@@ -92,7 +96,8 @@ class DinoLearner(ImageLearner):
                 self.centre.lerp_(_mean_over_processes(scores.mean(dim=(0, 1))), 1 - recipe.centre_momentum)
         guesses = self.student_head(self.student(batch)).unflatten(0, (count, -1)) / recipe.student_temperature  # [crops, B, K]
         mean = targets.mean(dim=(0, 1))
-        return cross_entropy_of_views(targets, guesses), {"teacher_entropy": -torch.xlogy(mean, mean).sum()}
+        figures = {"batch_entropy": entropy(mean), "image_entropy": entropy(targets).mean()}
+        return cross_entropy_of_views(targets, guesses), figures
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -119,6 +124,11 @@ class _Head(nn.Module):
         z = self.projection(features)
         with full_precision(z):
             return functional.normalize(z.float(), dim=1) @ functional.normalize(self.prototypes.weight, dim=1).T
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropies in nats of distributions [..., K]: [...]."""
+    return -torch.xlogy(probabilities, probabilities).sum(dim=-1)
 
 
 def cross_entropy_of_views(targets: Tensor, guesses: Tensor) -> Tensor:

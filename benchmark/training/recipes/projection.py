@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
-import torch.distributed.nn.functional
 from torch import Generator, Tensor, distributed, nn
 
 
@@ -70,7 +70,23 @@ def gathered(rows: Tensor) -> Tensor:
     """
     if processes() == 1:
         return rows
-    return torch.cat(list(torch.distributed.nn.functional.all_gather(rows.contiguous())))
+    return _Gathered.apply(rows.contiguous())
+
+
+class _Gathered(torch.autograd.Function):
+    """The rows of all processes, in their order; backwards, the sum of what each process found for the rows of this one."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        everyone = [torch.empty_like(rows) for _ in range(processes())]
+        distributed.all_gather(everyone, rows)
+        return torch.cat(everyone)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total.chunk(processes())[distributed.get_rank()]
 
 
 def full_precision(values: Tensor) -> torch.autocast:

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ....tasks.parameters import parameter
-from ..learner import Learner, Part
-from .base import ImageLearner, Material, RecipeWithViews, check_range
-from .projection import full_precision, gathered, projection
+from ..learner import Learner
+from .base import Material, RecipeWithViews, check_range
+from .two_views import TwoViewLearner
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,19 @@ class SimClr(RecipeWithViews):
         return SimClrLearner(self, material)
 
 
-class SimClrLearner(ImageLearner):
-    """Batches are views [2B, C, H, W], the first views of all images first."""
+class SimClrLearner(TwoViewLearner):
+    """The head has two layers."""
 
     def __init__(self, recipe: SimClr, material: Material) -> None:
-        """Put a projection head of two layers on the backbone."""
-        super().__init__(material)
-        self.temperature, self.kinds = recipe.temperature, [recipe.views(material)] * 2
-        self.head = projection((material.width, recipe.hidden, recipe.width), material.generator, batch_norm=True)
+        """Put a projection head on the backbone."""
+        super().__init__(recipe, material, [recipe.hidden, recipe.width])
+        self.temperature = recipe.temperature
 
-    def batch(self, step: int, part: Part) -> Tensor:
-        """Two views of each image."""
-        return self.views(step, part, self.kinds)
-
-    def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compare(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent, and how often the other view of the same image is the nearest."""
-        z = self.head(self.backbone(batch))
-        with full_precision(z):
-            first, second = (gathered(half) for half in z.float().chunk(2))
-            scores, partner = similarities(first, second, self.temperature)
-            accuracy = (scores.argmax(dim=1) == partner).float().mean()
-            return functional.cross_entropy(scores, partner), {"accuracy": accuracy}
+        scores, partner = similarities(first, second, self.temperature)
+        accuracy = (scores.argmax(dim=1) == partner).float().mean()
+        return functional.cross_entropy(scores, partner), {"accuracy": accuracy}
 
 
 def similarities(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from fewbench.benchmark.runner import Interrupted
 from fewbench.benchmark.training import trainer
 from fewbench.benchmark.training.checkpoints import read_checkpoint
 from fewbench.benchmark.training.loop import Fitted, LoopOptions, fit
-from fewbench.tasks.errors import UserError
+from fewbench.tasks.errors import Interrupted, UserError
 from fewbench.tasks.progress import SILENT
 
 CPU = torch.device("cpu")
@@ -101,15 +100,14 @@ def test_a_later_validation_that_is_as_good_is_no_better(train):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_stopped_by_time_again_and_again_it_ends_as_undisturbed(train, precision: str):
     whole = train("whole", steps=12, validate_every=5, precision=precision)
-    listener, calls = Listener(), 0
-    while (
-        fitted := train("parts", steps=12, validate_every=5, precision=precision, time_limit=1e-9, progress=listener)
-    ).stopped == ("time limit"):
-        calls += 1
-        assert fitted.steps_done == calls
+    listener = Listener()
+    for step in range(1, 12):
+        with pytest.raises(UserError, match=f"stopped by --time-limit after {step} of 12 steps; the same command goes on from"):
+            train("parts", steps=12, validate_every=5, precision=precision, time_limit=1e-9, progress=listener)
+    fitted = train("parts", steps=12, validate_every=5, precision=precision, time_limit=1e-9, progress=listener)
     assert same(fitted, whole)
-    assert "time limit: stopped after step 3 of 12; the same command goes on from there" in listener.lines
     assert "resuming after step 3 of 12" in listener.lines
+    assert not [line for line in listener.lines if "limit" in line]  # the error says it
 
 
 def test_a_finished_training_is_not_repeated_but_by_force(train, toy: ModuleType):
@@ -129,12 +127,12 @@ def test_patience_ends_a_training_and_keeps_it_ended(train):
 
 
 def test_changed_options_and_identities_are_refused_and_listed(train):
-    first = train(time_limit=1e-9)
+    with pytest.raises(UserError, match="after 1 of 30 steps"):
+        train(time_limit=1e-9)
     with pytest.raises(UserError, match=r"learning_rate: 0\.02 → 0\.5; optimizer: adamw → sgd\)"):
         train(learning_rate=0.5, optimizer="sgd")
     with pytest.raises(UserError, match=r"\(toy: 1 → 2\)"):
         train(identity={"toy": 2})
-    assert first.steps_done == 1
     forced = train(learning_rate=0.5, force=True)
     assert forced.steps_done == 30
     assert same(forced, train("anew", learning_rate=0.5))
@@ -187,12 +185,12 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(train, toy: ModuleType, tmp_p
 
 
 def test_a_checkpoint_cut_in_half_is_told_in_one_line(train, tmp_path: Path):
-    train(time_limit=1e-9)
+    train(steps=1)
     path = tmp_path / "run" / "last.safetensors"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match="is not a whole checkpoint"):
-        train()
-    assert train(force=True).stopped == "done"
+        train(steps=1)
+    assert train(steps=1, force=True).stopped == "done"
 
 
 def test_a_lost_best_checkpoint_is_told_in_one_line(train, tmp_path: Path):
@@ -248,11 +246,34 @@ def test_the_seed_is_of_dropout_and_torchs_own_generator_is_left_alone(train, to
     assert not same(first, train("c", steps=3, seed=1))
 
 
-def test_out_of_time_before_any_validation_the_state_of_now_is_the_best(train, toy: ModuleType, tmp_path: Path):
-    fitted = train(time_limit=1e-9)
-    assert fitted.best_step == fitted.steps_done == 1
-    assert not (tmp_path / "run" / "best.safetensors").exists()
-    assert fitted.curves.validations() == []
+def test_out_of_time_nothing_is_validated(train, tmp_path: Path):
+    validated: list[int] = []
+    with pytest.raises(UserError, match=r"goes on from there, without --force$"):
+        train(time_limit=1e-9, validate=lambda: validated.append(1), force=True)
+    assert not validated
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors").about["step"] == 1
+
+
+def test_a_kill_goes_on_from_the_validation_before_it(train, toy: ModuleType, tmp_path: Path):
+    learner = toy.ToyLearner()
+
+    def die(step: int) -> None:
+        if step == 11:
+            raise SystemError  # like a kill, it leaves no time to save
+
+    learner.after_step = die
+    with pytest.raises(SystemError):
+        train(learner=learner, checkpoint_seconds=1000.0)
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors").about["step"] == 8
+    validated: list[int] = []
+
+    def validate() -> float:
+        validated.append(1)
+        return toy.validation(again)
+
+    again = toy.ToyLearner()
+    assert same(train(learner=again, validate=validate), train("undisturbed"))
+    assert len(validated) == 3  # that after step 8 is not made twice
 
 
 def test_a_long_training_has_at_most_so_many_rows_and_those_of_validations(train, monkeypatch: pytest.MonkeyPatch):

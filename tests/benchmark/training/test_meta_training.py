@@ -65,8 +65,8 @@ def test_a_finished_training_is_left_alone_and_another_one_refused(quick: TrainC
         meta_train(replace(quick, steps=6), path, SILENT)
 
 
-def test_a_step_draws_the_same_episodes_whole_or_in_parts(quick: TrainConfig):
-    learner = plan_of(replace(quick, meta_batch=4, crop=1), SILENT).learner()
+def test_a_step_draws_the_same_episodes_whole_or_in_parts(quick: TrainConfig, tmp_path: Path):
+    learner = plan_of(replace(quick, meta_batch=4, crop=1), SILENT).learner(tmp_path)
     whole = learner.batch(2, Part())
     parts = [learner.batch(2, Part(rank, 2)) for rank in range(2)]
     assert whole.support.shape == (4, 4, 3, 16, 16) and whole.query.shape == (4, 12, 3, 16, 16)
@@ -77,11 +77,11 @@ def test_a_step_draws_the_same_episodes_whole_or_in_parts(quick: TrainConfig):
 
 
 @pytest.mark.parametrize("method", ["maml", "relation-net", "feat", "r2d2", "meta-opt-net", "matching-net"])
-def test_a_step_moves_the_backbone_and_what_is_learned(method: str, quick: TrainConfig):
+def test_a_step_moves_the_backbone_and_what_is_learned(method: str, quick: TrainConfig, tmp_path: Path):
     options: dict = {"relation-net": {"backbone": "relation-encoder", "size": 28, "settings": {}}}.get(method, {})
     if method == "matching-net":
         options = {"settings": {**quick.settings, "full_context": True}}
-    learner = plan_of(replace(quick, method=method, **options), SILENT).learner()
+    learner = plan_of(replace(quick, method=method, **options), SILENT).learner(tmp_path)
     loss, _ = learner.train()(learner.batch(0, Part()))
     loss.backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in learner.backbone.parameters())
@@ -100,7 +100,8 @@ def test_the_papers_settings_are_the_defaults_and_are_recorded(tiny: str):
     [
         ({"method": "ridge"}, "method ridge is not meta-trained; .*protonet"),
         ({"ways": 13}, "13"),
-        ({"val_ways": 13}, "13"),
+        ({"val_ways": 13}, "validation episodes need 13 val classes; there are 12"),
+        ({"val_queries": 30}, "the val classes need 31 images each; the smallest has 30"),
         ({"meta_batch": 0}, "--meta-batch 0: at least 1"),
         ({"steps": 0}, "--steps 0: at least 1"),
         ({"learning_rate": -1.0}, "--learning-rate -1: more than 0"),
@@ -113,6 +114,25 @@ def test_a_mistake_is_one_line(options: dict, says: str, quick: TrainConfig, tmp
     with pytest.raises(UserError, match=says) as caught:
         meta_train(replace(quick, **options), tmp_path / "trained.safetensors", SILENT)
     assert "\n" not in str(caught.value)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"shots": 0}, "--shots 0: at least 1"),
+        ({"learning_rate": 0.0}, "--learning-rate 0: more than 0"),
+        ({"clip_norm": -1.0}, "--clip-norm -1: more than 0"),
+        ({"weight_decay": float("nan")}, "--weight-decay nan: at least 0"),
+        ({"validate_every": 0}, "--validate-every 0: at least 1"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"seed": 2**64}, "--seed 18446744073709551616: a seed is"),
+        ({"backbone": "timm:resnet18", "settings": {"backbone.norm": "group"}}, "--norm is for conv4, resnet12 and wrn-28-10;"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_before_anything_is_looked_up(options: dict, says: str):
+    with pytest.raises(UsageError, match=says):
+        TrainConfig("no-method", "no-dataset", **options)
 
 
 def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_checkpoint(quick: TrainConfig, tmp_path: Path):

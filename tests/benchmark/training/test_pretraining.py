@@ -10,6 +10,7 @@ import pytest
 
 from fewbench.benchmark.backbones.loading import load_backbone
 from fewbench.benchmark.commands.main import app
+from fewbench.benchmark.training import pretraining
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
 from fewbench.benchmark.training.pretraining import pretrain
 from fewbench.benchmark.training.recipes import RECIPES
@@ -17,6 +18,7 @@ from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
 
 SMALL = {"backbone.width": 8}
+MAIN = "from fewbench.benchmark.commands.main import main; main()"
 
 
 class Listener:
@@ -122,11 +124,14 @@ def test_a_network_that_refuses_small_images_gets_those_it_was_made_for(quick: P
         ({"batch_size": 0}, "--batch-size 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
         ({"weight_decay": float("inf")}, "--weight-decay inf"),
+        ({"learning_rate": 0.0}, "--learning-rate 0: more than 0"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
         ({"patience": 0}, "--patience 0"),
         ({"seed": -1}, "--seed -1"),
         ({"recipe": "simclr", "crop": 2}, "--crop: recipe simclr draws views of its own"),
         ({"settings": {"temperature": 1}}, "--set temperature: say whose it is: .*recipe.temperature"),
         ({"norm": "group", "settings": {"backbone.norm": "batch"}}, "--norm and --set backbone.norm are the same"),
+        ({"norm": "group", "backbone": "timm:resnet18"}, "--norm is for conv4, .*; for timm models set backbone.norm_layer"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(options: dict, said: str) -> None:
@@ -139,7 +144,6 @@ def test_what_cannot_be_trained_is_refused(options: dict, said: str) -> None:
     [
         ({"batch_size": 1}, "--batch-size 1: at least 2 images"),
         ({"batch_size": 361}, "--batch-size 361: the train classes have 360 images"),
-        ({"precision": "fp8"}, "unknown precision 'fp8'"),
         ({"settings": {"recipe.temperature": 1}}, "recipe supervised has no parameter 'temperature'"),
         ({"settings": {"dataset.loudness": 1}}, "no parameter 'loudness'"),
         ({"learning_rate": 1e30}, "no longer finite"),
@@ -151,13 +155,42 @@ def test_what_the_images_do_not_allow_is_refused(options: dict, said: str, quick
     assert not (tmp_path / "weights.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--recipe", "dinno"], "unknown recipe 'dinno'; did you mean 'dino'?"),
+        (["--time-limit", "0"], "--time-limit 0: more than 0"),
+        (["--learning-rate", "0"], "--learning-rate 0: more than 0"),
+    ],
+)
+def test_the_command_refuses_its_options_before_torch_is_imported(options: list[str], said: str) -> None:
+    script = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); " + MAIN
+    words = [sys.executable, "-c", script, "pretrain", "--dataset", "trifeature", *options]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "False\n", f"error: {said}\n")
+
+
+def test_val_classes_that_are_too_small_are_found_out_before_training(
+    quick: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pretraining.VALIDATION, "queries", 30)
+    with pytest.raises(UsageError, match=r"^the val classes need 31 images each; the smallest has 30$"):
+        pretrain(quick, tmp_path / "weights.safetensors", SILENT)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_time_limit_out_of_range_is_refused_before_anything_is_looked_up(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--time-limit 0: more than 0"):
+        pretrain(PretrainConfig(dataset="absent"), tmp_path / "weights.safetensors", SILENT, time_limit=0.0)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo under torchrun needs more than Windows has")
 def test_two_processes_pretrain_together(tiny: str, tmp_path: Path) -> None:
     """SimCLR, whose processes compare each other's views."""
     output = tmp_path / "weights.safetensors"
     options = ["--dataset", tiny, "--recipe", "simclr", "--epochs", "1", "--batch-size", "60", "--device", "cpu"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    bench = [sys.executable, "-c", "from fewbench.benchmark.commands.main import main; main()", "pretrain", *options]
+    bench = [sys.executable, "-c", MAIN, "pretrain", *options]
     done = subprocess.run(
         [*torchrun, *bench, "--set", "backbone.width=8", "--output", str(output)],
         capture_output=True,
@@ -165,6 +198,7 @@ def test_two_processes_pretrain_together(tiny: str, tmp_path: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     assert done.stdout.splitlines() == [str(output)]  # one process talks
     assert about(output)["made_by"]["processes"] == 2
     assert about(output)["pretraining"]["images"] == 360

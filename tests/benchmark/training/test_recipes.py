@@ -16,7 +16,7 @@ from fewbench.benchmark.training.learner import Part
 from fewbench.benchmark.training.recipes import RECIPES, find_recipe
 from fewbench.benchmark.training.recipes.barlow_twins import cross_correlation, terms
 from fewbench.benchmark.training.recipes.base import ImageLearner, Material
-from fewbench.benchmark.training.recipes.dino import Dino, DinoLearner, cross_entropy_of_views
+from fewbench.benchmark.training.recipes.dino import Dino, DinoLearner, cross_entropy_of_views, entropy
 from fewbench.benchmark.training.recipes.projection import linear, projection
 from fewbench.benchmark.training.recipes.rotation import all_rotations
 from fewbench.benchmark.training.recipes.simclr import similarities
@@ -136,6 +136,40 @@ def test_the_centre_is_a_moving_mean_of_the_teacher_s_scores(material: Material)
     assert torch.equal(learner.centre, centre)
 
 
+class Scores(nn.Module):
+    """The same scores whatever comes."""
+
+    def __init__(self, scores: Tensor) -> None:
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.scores[: len(features)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "batch_entropy", "image_entropy"),
+    [
+        (torch.eye(16)[0].expand(48, 16), 0, 0),  # collapsed to one prototype
+        (torch.zeros(48, 16), math.log(16), math.log(16)),  # collapsed to all prototypes alike
+        (torch.eye(16).repeat(3, 1), math.log(16), 0),  # sure of each image, and spread over them
+    ],
+)
+def test_the_teacher_s_entropies_tell_both_ways_to_collapse(
+    material: Material, scores: Tensor, batch_entropy: float, image_entropy: float
+) -> None:
+    learner = learner_of("dino", material, prototypes=16)
+    learner.head = Scores(scores)
+    figures = learner(learner.batch(0, Part()))[1]
+    assert figures["batch_entropy"].item() == pytest.approx(batch_entropy, abs=1e-4)
+    assert figures["image_entropy"].item() == pytest.approx(image_entropy, abs=1e-4)
+
+
+def test_entropy_is_the_formula() -> None:
+    values = torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
+    assert entropy(values).tolist() == pytest.approx([1.5 * math.log(2), 0])
+
+
 def test_crops_for_the_student_alone_are_smaller(material: Material) -> None:
     learner = learner_of("dino", material, small_crops=3, border=0.5, smallest_area=0.3)
     assert [kind.areas for kind in learner.kinds] == [(0.5, 1.0)] * 2 + [(0.3, 0.5)] * 3  # type: ignore[attr-defined]
@@ -202,7 +236,7 @@ def test_heads_draw_from_their_generator_alone() -> None:
     ("name", "values", "said"),
     [
         ("simclr", {"temperature": 0}, "recipe.temperature=0"),
-        ("simclr", {"temperature": math.nan}, "recipe.temperature=nan"),
+        ("simclr", {"temperature": math.nan}, "temperature=nan"),
         ("barlow-twins", {"redundancy": -1.0}, "recipe.redundancy=-1.0: at least 0"),
         ("dino", {"momentum": 1.5}, "recipe.momentum=1.5: from 0 to 1"),
         ("dino", {"smallest_area": 0.0}, "recipe.smallest_area=0.0"),

@@ -6,7 +6,7 @@ import torch
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.training import train_images
-from fewbench.benchmark.training.learner import Part
+from fewbench.benchmark.training.learner import Part, dropout_seed
 from fewbench.benchmark.training.train_images import TrainImages
 from fewbench.tasks.datasets.base import Split
 from fewbench.tasks.errors import UsageError
@@ -26,6 +26,12 @@ def test_an_epoch_has_every_image_at_most_once_and_the_next_has_another_order(sp
     assert len(first.unique()) == len(second.unique()) == 350
     assert not torch.equal(first, second)
     assert not torch.equal(first[:50], TrainImages(split, 50, 1, CPU).rows(0))
+
+
+def test_the_order_of_an_epoch_is_not_seeded_as_the_dropout_of_a_step(split: Split) -> None:
+    for epoch in range(3):
+        seeded = torch.Generator().manual_seed(dropout_seed(0, epoch, Part()))
+        assert not torch.equal(TrainImages(split, 360, 0, CPU).rows(epoch), torch.randperm(360, generator=seeded))
 
 
 def test_a_step_is_the_same_whatever_came_before(split: Split) -> None:
