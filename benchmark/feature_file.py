@@ -36,7 +36,7 @@ class Reached:
         batch_size: of the last batch; the next begins at `done` with the same size, so that batches are those of an
             encoding that nothing interrupted.
         seconds: what these rows took.
-        checksum: CRC-32 of their bytes.
+        checksum: CRC-32 of the file up to there.
     """
 
     done: int = 0
@@ -53,7 +53,7 @@ def write_features(
     encoding: Encoding,
     progress: Progress,
     description: str,
-) -> float:
+) -> Reached:
     """Encode all images into `features.npy` of an unfinished folder, or those that are missing there.
 
     Args:
@@ -66,7 +66,7 @@ def write_features(
         description: the bar's.
 
     Returns:
-        Seconds that the encoding took, those of earlier attempts included.
+        All rows, with the seconds that they took, those of earlier attempts included, and the checksum of the file.
 
     Raises:
         UserError: as `encode` does.
@@ -77,6 +77,8 @@ def write_features(
     reached = _earlier(unfinished.folder, header, row_bytes, len(images))
     if reached.done:
         progress.say(f"going on after {reached.done} of {len(images)} images, where an earlier encoding was interrupted")
+    else:
+        reached = Reached(checksum=zlib.crc32(header))
     began = safe = time.monotonic()
     earlier_seconds = reached.seconds
     path = unfinished.folder / FEATURES
@@ -105,7 +107,7 @@ def write_features(
             raise
         _sync(file)
     (unfinished.folder / REACHED).unlink(missing_ok=True)
-    return reached.seconds
+    return reached
 
 
 def _header(shape: tuple[int, int], dtype: np.dtype) -> bytes:
@@ -133,14 +135,26 @@ def _earlier(folder: Path, header: bytes, row_bytes: int, rows: int) -> Reached:
         whole = all(type(number) is int and number > 0 for number in (reached.done, reached.batch_size))
         if not (whole and isinstance(reached.seconds, float) and reached.done <= rows):
             return Reached()
-        checksum = 0
         with (folder / FEATURES).open("rb") as file:
             known = file.read(len(header)) == header
-            for piece in _pieces(file, reached.done * row_bytes):
-                checksum = zlib.crc32(piece, checksum)
+        checksum = checksum_of(folder / FEATURES, len(header) + reached.done * row_bytes)
         return reached if known and checksum == reached.checksum else Reached()
     except (OSError, ValueError, TypeError):
         return Reached()
+
+
+def checksum_of(path: Path, size: int) -> int:
+    """CRC-32 of the first `size` bytes of a file.
+
+    Raises:
+        ValueError: there are fewer.
+        OSError: it cannot be read.
+    """
+    checksum = 0
+    with path.open("rb") as file:
+        for piece in _pieces(file, size):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum
 
 
 def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:

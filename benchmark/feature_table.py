@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from torch import Tensor
 from ..tasks.datasets.base import Split
 from ..tasks.datasets.resumable import alone, resumable_folder
 from ..tasks.datasets.store import stamp
-from ..tasks.files import cache_root
+from ..tasks.errors import UserError
+from ..tasks.files import cache_root, write_atomically
 from ..tasks.progress import Progress
 from .backbones.encoding import DEFAULT, VERSION, Encoding
 from .backbones.loading import LoadedBackbone
 from .device import device_name
-from .feature_file import FEATURES, write_features
+from .feature_file import FEATURES, checksum_of, write_features
 from .mapped_rows import RowFile, chunks
 from .records import file_safe
 
@@ -76,8 +78,15 @@ class FeatureTable:
         return torch.from_numpy((total / len(self.features)).astype(np.float32)).to(self.device)
 
 
-def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT) -> dict[str, Any]:
-    """Everything that changes a feature."""
+def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, device: str = "cpu") -> dict[str, Any]:
+    """Everything that changes a feature.
+
+    Args:
+        backbone: the network, its weights and how images are made ready.
+        split: the images.
+        encoding: of which precision and compiling count; the size of batches changes last bits alone.
+        device: type of the device; others than the CPU round otherwise, and their tables are their own.
+    """
     content = {
         "fingerprint": split.fingerprint,
         "split": split.name,
@@ -88,7 +97,10 @@ def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT) ->
         "precision": encoding.precision,
         "code": [VERSION, backbone.source_sha256],
     }
-    return {**content, "compile": True} if encoding.compile else content
+    if encoding.compile:
+        content["compile"] = True
+    # Only what is not plain is added: the plain tables of before keep their keys.
+    return content if device == "cpu" else {**content, "device": device}
 
 
 def feature_table(
@@ -110,7 +122,7 @@ def feature_table(
         UserError: it cannot be encoded (`encode`), or written.
     """
     encoding.check(device)
-    content = key(backbone, split, encoding)
+    content = key(backbone, split, encoding, device.type)
     folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
     about = _sound(folder)
     cached = about is not None
@@ -140,20 +152,20 @@ def _encode(
     # Batches of another size and other devices round otherwise: one table holds features of one kind.
     plan = _hash({**content, "device": device.type, "batch_size": encoding.batch_size})
     with resumable_folder(folder, plan) as unfinished:
-        seconds = write_features(unfinished, backbone, images, device, encoding, progress, what)
+        reached = write_features(unfinished, backbone, images, device, encoding, progress, what)
         encoded = {
             "images": len(images),
-            "seconds": round(seconds, 3),
+            "seconds": round(reached.seconds, 3),
             "device": device.type,
             "device_name": device_name(device),
             "precision": encoding.precision,
         }
-        about = {**content, "encoded": encoded, "stamp": stamp(unfinished.folder / FEATURES)}
-        (unfinished.folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True), encoding="utf-8")
+        about = {**content, "encoded": encoded, "stamp": stamp(unfinished.folder / FEATURES), "crc32": reached.checksum}
+        write_atomically(unfinished.folder / ABOUT, _text(about))
     if progress.verbose:
         from .backbones.throughput import closing_line
 
-        progress.say(closing_line(backbone, device, encoding.precision, len(images), seconds))
+        progress.say(closing_line(backbone, device, encoding.precision, len(images), reached.seconds))
     return about
 
 
@@ -161,10 +173,25 @@ def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _text(about: dict[str, Any]) -> bytes:
+    return json.dumps(about, indent=1, sort_keys=True).encode()
+
+
 def _sound(folder: Path) -> dict[str, Any] | None:
-    """The description of a table that is whole and untouched since it was written; one that was touched is made again."""
+    """The description of a table that is whole; one that was changed since it was written is made again.
+
+    A copied table has another time of modification and the same bytes: then its checksum decides, and the time is noted.
+    """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        return about if about["stamp"] == stamp(folder / FEATURES) else None
+        now, then = stamp(folder / FEATURES), about["stamp"]
+        if now == then:
+            return about
+        if now[0] != then[0] or checksum_of(folder / FEATURES, now[0]) != about["crc32"]:
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    about["stamp"] = now
+    with suppress(UserError):  # a cache that cannot be written is read all the same
+        write_atomically(folder / ABOUT, _text(about))
+    return about

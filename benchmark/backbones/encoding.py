@@ -6,6 +6,7 @@ asked for, so that a GPU never waits for the host.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -59,13 +60,15 @@ class Encoding:
         return np.dtype(np.float16 if self.precision in AUTOCAST else np.float32)
 
     def check(self, device: torch.device) -> None:
-        """Refuse what this device lacks, rather than record a precision that was not used.
+        """Refuse what this device lacks, rather than record a precision that was not used or be slow beyond use.
 
         Raises:
-            UsageError: tf32 without a GPU.
+            UsageError: tf32 or fp16 without a GPU.
         """
         if self.precision == "tf32" and device.type != "cuda":
             raise UsageError("--precision tf32: only CUDA devices have it; take --precision fp32 or bf16")
+        if self.precision == "fp16" and device.type == "cpu":
+            raise UsageError("--precision fp16: CPUs are many times slower with it; take bf16 or fp32")
 
 
 DEFAULT = Encoding()
@@ -122,7 +125,7 @@ def encode(
 
     Raises:
         UsageError: the device lacks the precision.
-        UserError: not even one image fits, a feature is beyond float16, or the network cannot be compiled.
+        UserError: not even one image fits, a feature is not finite, or the network cannot be compiled.
     """
     encoding.check(device)
     module = backbone.module.to(device).to(memory_format=torch.channels_last)  # twice as fast as the default on a CPU
@@ -168,10 +171,10 @@ def _in_batches(
         for batch in batches:
             asked = _to_host(_features(network, backbone.preprocess, batch, encoding.precision).to(dtype))
             if waiting is not None:
-                yield _checked(waiting(), encoding)
+                yield _checked(waiting(), encoding, backbone.name)
             waiting = asked
     if waiting is not None:
-        yield _checked(waiting(), encoding)
+        yield _checked(waiting(), encoding, backbone.name)
 
 
 def _features(network: Callable[[Tensor], Tensor], preprocess: Preprocess, batch: Tensor, precision: Precision) -> Tensor:
@@ -197,10 +200,12 @@ def _to_host(features: Tensor) -> Callable[[], np.ndarray]:
     return wait
 
 
-def _checked(features: np.ndarray, encoding: Encoding) -> np.ndarray:
-    if encoding.precision in AUTOCAST and not np.isfinite(features).all():
+def _checked(features: np.ndarray, encoding: Encoding, name: str) -> np.ndarray:
+    if np.isfinite(features).all():
+        return features
+    if encoding.precision in AUTOCAST:
         raise UserError(f"--precision {encoding.precision}: a feature is not finite in 16 bits; take --precision fp32")
-    return features
+    raise UserError(f"encoding with {name}: a feature is NaN or infinite; check the weights and how images are made ready")
 
 
 def _compiled(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
@@ -209,7 +214,8 @@ def _compiled(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
 
     def call(x: Tensor) -> Tensor:
         try:
-            return network(x)
+            with _without_warnings_of_extensions():
+                return network(x)
         except Exception as error:
             if out_of_memory(error):
                 raise
@@ -217,3 +223,15 @@ def _compiled(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
             raise UserError(f"torch cannot compile {name} ({type(error).__name__}: {reason}); run without --compile") from error
 
     return call
+
+
+@contextmanager
+def _without_warnings_of_extensions() -> Iterator[None]:
+    """Compiling imports torch's builder of extensions, which warns of CUDA libraries without a GPU: that is no news here."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

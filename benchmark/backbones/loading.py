@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Generator, nn
+from torch import nn
 
 from ...tasks.errors import UsageError, UserError, did_you_mean
 from ...tasks.files import sha256_of, write_atomically
@@ -24,6 +24,7 @@ from .. import registry
 from ..record_schema import problem
 from . import image_settings, tuning
 from .base import Backbone, Preprocess, feature_width
+from .described_weights import check_described, initial_network
 from .matching import NEEDED, fill
 from .weights_file import read_tensors
 
@@ -175,29 +176,36 @@ def load_backbone(
         for setting in of_images:
             raise UsageError(f"{owner}: backbone.{setting} cannot be set, the description of {weights.name} says it")
         backbone = cls.from_name(name, {**about["backbone_parameters"], **of_network})
+        described = cls.from_name(name, about["backbone_parameters"])
         preprocess, pretraining, needed = Preprocess.from_json(about["preprocess"]), about["pretraining"], 1.0
     else:
-        backbone = cls.from_name(name, of_network)
+        backbone = described = cls.from_name(name, of_network)
         preprocess, of_images = image_settings.changed_by(backbone.preprocess(), of_images, owner)
         pretraining, needed = UNKNOWN, NEEDED
     if weights is None:
+        if settings:  # images that the network refuses are told before a download
+            initial_network(backbone, preprocess)
         module, sha256 = backbone.build_from_hub(preprocess.channels)
+        feature_dim = feature_width(module.eval(), preprocess)
         progress.say(f"{owner}: pretrained weights {cls.hub_weights(name)}")
     else:
-        module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(0))
-        said = fill(module, read_tensors(weights), weights.name, name, needed)
+        module, feature_dim = initial_network(backbone, preprocess)
+        tensors = read_tensors(weights)
+        if needed == 1 and backbone.parameters != described.parameters:
+            check_described(module, backbone, described, preprocess, tensors, weights)
+        said = fill(module, tensors, weights.name, name, needed)
         sha256 = sha256_of(weights)
         if needed < 1:
             progress.say(said)
     network_parameters = sum(parameter.numel() for parameter in module.parameters())
-    module = tuning.free(module.eval(), tune, backbone)
+    module = tuning.free(module, tune, backbone)
     return LoadedBackbone(
         name=entry.name,
         parameters={**backbone.parameters, **of_images},
         changed=[*backbone.changed, *of_images],
         module=module,
         preprocess=preprocess,
-        feature_dim=feature_width(module, preprocess),
+        feature_dim=feature_dim,
         weights=cls.hub_weights(name) or "" if weights is None else weights.stem,
         weights_sha256=sha256,
         pretraining=pretraining,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...tasks.errors import UserError
 
 PREFIXES = ("module.", "encoder.", "backbone.")  # left by DataParallel, and by trainers that hold the network in a part
-NEEDED = 0.9  # share of tensors that have to match
+NEEDED = 0.9  # share of the tensors that has to match, and of the numbers in them
 SHOWN = 3  # names listed in a line
 COUNTER = "num_batches_tracked"  # batch norm's step counter changes no feature and is often left out
 
@@ -26,13 +26,13 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbon
         tensors: by name.
         weights: the file, for the message.
         backbone: the network, for the message.
-        needed: share of tensors that have to match.
+        needed: share of the tensors that has to match, and of the numbers in them: few tensors may hold most of a network.
 
     Returns:
         One line that says what matched and what did not.
 
     Raises:
-        UserError: fewer match; the line lists the first misses.
+        UserError: fewer match (the line lists the first misses), or values that match are NaN or infinite.
     """
     own = {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTER)}
     given = _renamed(tensors, own, weights)
@@ -42,11 +42,15 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbon
     foreign = [name for name in unused if _part(name) in parts]
     misses = [_miss(name, value, given.get(name)) for name, value in own.items() if name not in fitting]
     misses += [f"{name} is in the file alone" for name in foreign]
-    if len(fitting) < needed * (len(own) + len(foreign)):
+    count = len(own) + len(foreign)
+    numbers = _numbers(own.values()) + _numbers(given[name] for name in foreign)
+    share = _numbers(fitting.values()) / max(numbers, 1)
+    if len(fitting) < needed * count or share < needed:
         raise UserError(
-            f"--weights {weights} do not fit backbone {backbone}: {len(fitting)} of {len(own) + len(foreign)} tensors match, "
-            f"{100 * needed:.0f} % are needed; {_listed(misses)}"
+            f"--weights {weights} do not fit backbone {backbone}: {len(fitting)} of {count} tensors match "
+            f"({int(100 * share)} % of the numbers), {100 * needed:.0f} % are needed; {_listed(misses)}"
         )
+    _check_finite(fitting, weights)
     module.load_state_dict(fitting, strict=False)
     said = f"weights {weights}: {len(fitting)} of {len(own)} tensors of {backbone} match"
     if len(fitting) < len(own):
@@ -71,6 +75,18 @@ def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], weights: 
 
 def _fits(given: Tensor, own: Tensor) -> bool:
     return given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
+
+
+def _numbers(tensors: Iterable[Tensor]) -> int:
+    """How many numbers tensors hold."""
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _check_finite(tensors: Mapping[str, Tensor], weights: str) -> None:
+    bad = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if bad:
+        what = "NaN" if any(tensors[name].isnan().any() for name in bad) else "infinity"
+        raise UserError(f"--weights {weights} hold {what} in {_listed(bad)}; take weights from before their training diverged")
 
 
 def _part(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from ...methods.initial_values import seeded
 from ...tasks.errors import UsageError, UserError
 from ...tasks.files import sha256_of
 from ...tasks.parameters import typed_values
@@ -119,10 +120,8 @@ class OpenClipBackbone(Backbone):
         from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
         vision = CLIPVisionCfg(**{**self.model.config["vision_cfg"], "timm_model_pretrained": False})
-        # open_clip draws from the global generator: give it a seed of ours and put the state back.
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        # open_clip draws from the global generator
+        with seeded(int(torch.randint(2**62, (1,), generator=generator))):
             try:
                 tower = _build_vision_tower(self.model.config["embed_dim"], vision, self.model.quick_gelu)
             except (AssertionError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -142,12 +141,25 @@ class OpenClipBackbone(Backbone):
         return module, sha256_of(path)
 
     def last_block(self, module: nn.Module) -> set[str]:
-        """Of a vision transformer the last attention block with the norm, the pooling and the projection after it."""
+        """The last block with everything after it, down to the projection into the joint space.
+
+        Vision transformer: the last attention block, the norm, the pooling and the projection. ResNet: the last residual block
+        and the attention pooling. A trunk of timm: its last block, as for `timm:NAME`, and open_clip's head.
+        """
+        from open_clip.modified_resnet import ModifiedResNet
+        from open_clip.timm_model import TimmModel
         from open_clip.transformer import VisionTransformer
 
         tower = module.get_submodule("visual")
-        if not isinstance(tower, VisionTransformer):
+        inside: tuple[str, ...]
+        if isinstance(tower, VisionTransformer):
+            inside = (f"transformer.resblocks.{len(tower.transformer.resblocks) - 1}.", "attn_pool", "ln_post.", "proj")
+        elif isinstance(tower, ModifiedResNet):
+            inside = (f"layer4.{len(tower.layer4) - 1}.", "attnpool.")
+        elif isinstance(tower, TimmModel):
+            from .timm_blocks import last_block
+
+            inside = ("head.", *(f"trunk.{name}" for name in last_block(tower.trunk)))
+        else:
             return super().last_block(module)
-        last = f"transformer.resblocks.{len(tower.transformer.resblocks) - 1}."
-        inside = tuple(f"visual.{part}" for part in (last, "attn_pool", "ln_post.", "proj"))
-        return {name for name, _ in module.named_parameters() if name.startswith(inside)}
+        return {name for name, _ in module.named_parameters() if name.startswith(tuple(f"visual.{part}" for part in inside))}

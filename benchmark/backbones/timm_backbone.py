@@ -18,16 +18,19 @@ import torch
 from timm.data.config import resolve_data_config
 from timm.layers import evo_norm, filter_response_norm, norm, norm_act
 from timm.layers.conv2d_same import Conv2dSame
-from timm.models import PretrainedCfg, group_parameters
+from timm.models import PretrainedCfg
 from torch import Generator, nn
 
+from ...methods.initial_values import seeded
 from ...tasks.errors import UsageError, did_you_mean
 from ...tasks.files import sha256_of
 from .base import Backbone, Preprocess
 from .hub import fetch
+from .timm_blocks import last_block
 from .weights_file import read_tensors
 
 RESERVED = ("checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
+LISTED = 5  # tags of weights in a message
 FILES = ("model.safetensors", "pytorch_model.bin")  # how the hub's timm repositories name their weights
 
 NORM_LAYERS = tuple(  # every layer of timm's files of norms
@@ -68,7 +71,7 @@ class TimmBackbone(Backbone):
             raise UsageError(f"backbone timm:{model}: timm {timm.__version__} has no such model; {hint}")
         if dot and model not in (tagged := timm.list_pretrained(f"{architecture}.*")):
             raise UsageError(
-                f"backbone timm:{model}: timm has no such weights of {architecture}; {did_you_mean(model, tagged)}"
+                f"backbone timm:{model}: timm has no such weights of {architecture}; {did_you_mean(model, tagged, LISTED)}"
             )
         for name in arguments or {}:
             if name in RESERVED:
@@ -117,10 +120,8 @@ class TimmBackbone(Backbone):
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """Make the model with initial weights."""
-        # timm draws from the global generator: give it a seed of ours and put the state back.
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        # timm draws from the global generator
+        with seeded(int(torch.randint(2**62, (1,), generator=generator))):
             return self._create(channels)
 
     def build_from_hub(self, channels: int) -> tuple[nn.Module, str]:
@@ -134,26 +135,18 @@ class TimmBackbone(Backbone):
         repository, _, revision = about.hf_hub_id.partition("@")
         files = (about.hf_hub_filename,) if about.hf_hub_filename else FILES
         path = fetch(repository, revision or None, files, f"backbone timm:{self.model}")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # of what the file leaves out
+        with seeded(0):  # of what the file leaves out
             overlay = {"state_dict": read_tensors(path), "source": "", "custom_load": False}
             module = self._create(channels, pretrained=True, pretrained_cfg_overlay=overlay)
         return module, sha256_of(path)
 
     def last_block(self, module: nn.Module) -> set[str]:
-        """The last group of timm's layer-wise learning rates, which are blocks; norms alone join the one before.
+        """The last block as timm's layer-wise learning rates have it, and what comes after it.
 
-        ViT: the last transformer block and the final norm. ResNet: the last residual block.
+        ViT: the last transformer block and the final norm. ResNet: the last residual block. VGG: the last convolution of the
+        features, and the two layers after it.
         """
-        matcher = getattr(module, "group_matcher", None)
-        if matcher is None:
-            return super().last_block(module)
-        names: set[str] = set()
-        for _, group in sorted(group_parameters(module, matcher(coarse=False)).items(), reverse=True):
-            names.update(group)
-            if any(module.get_parameter(name).dim() > 1 for name in group):
-                break
-        return names
+        return last_block(module)
 
     def _about(self) -> PretrainedCfg | None:
         return timm.get_pretrained_cfg(self.model, allow_unregistered=True)

@@ -12,9 +12,9 @@ import copy
 import re
 from collections.abc import Iterator
 
-import torch
 from torch import nn
 
+from ...methods.initial_values import seeded
 from ...tasks.errors import UsageError, UserError, did_you_mean
 from .base import Backbone
 
@@ -123,9 +123,7 @@ def _with_adapters(module: nn.Module, backbone: Backbone) -> nn.Module:
     except ImportError as error:
         raise UserError('--tune lora needs the package peft: pip install "fewbench[lora]"') from error
     config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules="|".join(re.escape(name) for name in names))
-    # peft draws from the global generator: give it a seed of ours and put the state back.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+    with seeded(SEED):  # peft draws from the global generator
         adapted = inject_adapter_in_model(config, copy.deepcopy(module))
     for name, parameter in adapted.named_parameters():
         parameter.requires_grad_(".lora_" in name)

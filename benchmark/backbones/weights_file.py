@@ -14,7 +14,10 @@ from torch import Tensor
 from ...tasks.errors import UserError
 from ...tasks.files import os_errors_named
 
+NEITHER = "neither safetensors nor written by torch.save"
+LONGEST = 100_000_000  # bytes of the JSON that safetensors begin with
 NESTS = ("state_dict", "model", "params")  # where trainers put the weights in a checkpoint; params is FEAT's
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # how the files of torch.save begin: those of today, and those of torch 1.5 and before
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")  # how torch names the class that it refused to unpickle
 
 
@@ -22,13 +25,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file by name, on the CPU; what else a checkpoint holds is left out.
 
     Args:
-        path: a safetensors file if its suffix says so, else one written by `torch.save`.
+        path: a safetensors file, whatever its suffix, or one written by `torch.save`.
 
     Raises:
         UserError: the file is neither, is truncated, holds Python objects, or holds no tensors.
     """
     with os_errors_named(f"--weights {path.name}"):
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
+        with path.open("rb") as file:
+            head = file.read(9)
+        if path.suffix == ".safetensors" or _is_safetensors(head):
+            content = _read_safetensors(path)
+        elif head.startswith((ZIP, PICKLE)):
+            content = _read_pytorch(path)
+        else:
+            raise UserError(f"--weights {path.name} is no weights file: {NEITHER}")
     for nest in NESTS:
         if isinstance(content, dict) and isinstance(content.get(nest), dict):
             content = content[nest]
@@ -37,6 +47,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise UserError(f"--weights {path.name} holds no weights; save a state dict: torch.save(model.state_dict(), FILE)")
     return tensors
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """Whether a file begins as safetensors do: 8 bytes of length, of which the last are zero, and the JSON of that length."""
+    return len(head) == 9 and 1 < int.from_bytes(head[:8], "little") <= LONGEST and head[8:] == b"{"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -59,9 +74,7 @@ def _read_pytorch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         forbidden = FORBIDDEN.search(str(error))
         if forbidden is None:
-            raise UserError(
-                f"--weights {path.name} is no weights file: neither safetensors nor written by torch.save"
-            ) from error
+            raise UserError(f"--weights {path.name} is no weights file: {NEITHER}") from error
         raise UserError(
             f"--weights {path.name} holds Python objects ({forbidden[1]}), which are never unpickled; "
             "save its state dict alone: torch.save(model.state_dict(), FILE)"

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ...tasks.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    pass
+from ...tasks.parameters import parameters_of, parse_assignments
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones"}
 
 
 def show(
     names: Annotated[list[str], typer.Argument(metavar="[KIND] NAME", help="A name, or the path of a record.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter of the backbone, name=value.")] = None,
 ) -> None:
     """Show what a method, dataset or backbone is, with its citation and parameters, or the summary of a record.
 
-    Example: bench show protonet
+    Example: bench show backbone conv4 --set width=32
     """
     *kinds, name = names
     if len(kinds) > 1 or (kinds and kinds[0] not in KINDS):
         raise UsageError(f"bench show takes [{' | '.join(KINDS)}] NAME, not '{' '.join(names)}'")
-    if name.endswith(".json"):
-        _show_record(Path(name))
+    settings = parse_assignments(set_ or [])
+    if not name.endswith(".json"):
+        _show_entry(name, [KINDS[kind] for kind in kinds] or list(KINDS.values()), settings)
+    elif settings:
+        raise UsageError("--set is for bench show backbone NAME; a record has its settings")
     else:
-        _show_entry(name, [KINDS[kind] for kind in kinds] or list(KINDS.values()))
+        _show_record(Path(name))
 
 
-def _show_entry(name: str, kinds: list[str]) -> None:
-
-    from ...tasks.parameters import parameters_of
+def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
     from .. import registry
     from .terminal import print_table
 
@@ -45,15 +45,22 @@ def _show_entry(name: str, kinds: list[str]) -> None:
         raise UsageError(f"nothing is called '{name}'; {did_you_mean(name, known)}")
     entry = registry.find(found[0], name)
     cls = registry.load(entry)
+    if settings and entry.kind != "backbones":
+        raise UsageError(f"--set is for bench show backbone NAME; {entry.name} is a {entry.singular}")
+    parameters = parameters_of(cls)
+    own = {parameter.name for parameter in parameters}
+    network = _network(name, own, settings) if entry.kind == "backbones" else None  # before anything is printed: it may fail
     typer.echo(f"{entry.singular} {entry.name} (from {entry.origin})\n")
     typer.echo(inspect.getdoc(cls) or "")
     for label in ("citation", "licence", "homepage", "version", "inputs", "transductive"):
         value = getattr(cls, label, "")
         if value != "":
             typer.echo(f"{label}: {value}")
-    if entry.kind == "backbones":
-        _show_network(name)
-    rows = [[p.name, p.type_name, str(p.default), p.help] for p in parameters_of(cls)]
+    if network is not None:
+        lines, freed = network
+        typer.echo("\n".join(lines) + "\n")
+        print_table(("--tune", "parameters of the backbone that it frees"), freed)
+    rows = [[p.name, p.type_name, str(p.default), p.help] for p in parameters]
     typer.echo("")
     if rows:
         print_table(("parameter", "type", "default", "meaning"), rows)
@@ -61,32 +68,42 @@ def _show_entry(name: str, kinds: list[str]) -> None:
         typer.echo(getattr(cls, "open_parameters", "") or "no parameters")
 
 
-def _show_network(name: str) -> None:
-    """The size and cost of a backbone with its defaults, what it makes of an image, and what can be tuned in it."""
+def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Lines about the size and cost of a backbone and what it makes of an image; a table of what can be tuned in it.
+
+    Args:
+        name: of the backbone.
+        own: its parameters by name.
+        settings: some of those, or `size`, `channels`, `mean` and `std` of the images.
+    """
     from torch import Generator
 
+    from ..backbones import image_settings
     from ..backbones.base import feature_width
     from ..backbones.loading import make_backbone
     from ..backbones.throughput import flops_per_image
     from ..backbones.tuning import counts
-    from .terminal import print_table
 
-    backbone = make_backbone(name, {})
-    preprocess = backbone.preprocess()
+    of_images, of_network = image_settings.apart(settings, own)
+    backbone = make_backbone(name, of_network)
+    preprocess, _ = image_settings.changed_by(backbone.preprocess(), of_images, f"backbone {name}")
     module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(0)).eval()
+    width, size = feature_width(module, preprocess), preprocess.size
     count = sum(parameter.numel() for parameter in module.parameters())
     statistics = "; ".join(
         f"{label} {', '.join(f'{value:g}' for value in values)}"
         for label, values in (("mean", preprocess.mean), ("std", preprocess.std))
     )
-    typer.echo(f"network parameters: {count:,}")
-    typer.echo(f"features: {feature_width(module, preprocess)} of an image of {preprocess.size}×{preprocess.size} pixels")
-    typer.echo(
-        f"FLOPs of such an image: {flops_per_image(module, preprocess):,} (a multiplication with its addition counts as two)"
-    )
-    typer.echo(f"images without a description of the weights: {preprocess.channels} channels; {statistics}\n")
-    rows = [[scope, "-" if number is None else f"{number:,}"] for scope, number in counts(module, backbone).items()]
-    print_table(("--tune", "parameters of the backbone that it frees"), rows)
+    flops = f"{flops_per_image(module, preprocess):,} (a multiplication with its addition counts as two)"
+    lines = [
+        *(["set: " + ", ".join(f"{label}={value}" for label, value in settings.items())] if settings else []),
+        f"network parameters: {count:,}",
+        f"features: {width} of an image of {size}×{size} pixels",
+        f"FLOPs of such an image: {flops}",
+        f"images without a description of the weights: {preprocess.channels} channels; {statistics}",
+    ]
+    freed = [[scope, "-" if number is None else f"{number:,}"] for scope, number in counts(module, backbone).items()]
+    return lines, freed
 
 
 def _show_record(path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,8 +62,9 @@ def test_the_rest_alone_is_encoded_into_the_same_bytes(interrupted: Path, backbo
     seconds = json.loads((interrupted / REACHED).read_text())["seconds"]
     with (interrupted / FEATURES).open("ab") as file:
         file.write(b"what was written and not yet safe")
-    total = write_features(Unfinished(interrupted, "plan", 96), backbone, IMAGES, CPU, DEFAULT, SILENT, "encoding")
-    assert counted == [32, 32, 32, 8] and total > seconds > 0
+    whole = write_features(Unfinished(interrupted, "plan", 96), backbone, IMAGES, CPU, DEFAULT, SILENT, "encoding")
+    assert counted == [32, 32, 32, 8] and whole.seconds > seconds > 0 and whole.done == 200
+    assert whole.checksum == zlib.crc32((interrupted / FEATURES).read_bytes())
     assert (interrupted / FEATURES).read_bytes() == write(tmp_path / "undisturbed", backbone)
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from fewbench.benchmark import feature_table as module
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.encoding import Encoding
 from fewbench.benchmark.backbones.loading import LoadedBackbone, load_backbone
+from fewbench.benchmark.feature_file import Reached
 from fewbench.benchmark.feature_table import ABOUT, FEATURES, FeatureTable, feature_table, key
 from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.errors import UserError
 from fewbench.tasks.progress import SILENT, SilentProgress
 
 CPU = torch.device("cpu")
@@ -42,7 +45,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     write = module.write_features
 
-    def counted(*arguments: Any) -> float:
+    def counted(*arguments: Any) -> Reached:
         calls.append(arguments[-1])
         return write(*arguments)
 
@@ -129,6 +132,40 @@ def test_a_damaged_cache_is_made_again(backbone, split, encoded: list[str], own_
     assert len(list(own_cache.iterdir())) == 1
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_copied_cache_is_used(backbone, split, encoded: list[str], own_cache: Path, monkeypatch, writable: bool):
+    features = np.array(feature_table(backbone, split, CPU, SILENT)[0].features)
+    (folder,) = own_cache.iterdir()
+    for path in folder.iterdir():
+        os.utime(path, ns=(0, 0))
+    checked: list[Path] = []
+    checksum_of = module.checksum_of
+    monkeypatch.setattr(module, "checksum_of", lambda path, size: checked.append(path) or checksum_of(path, size))
+    if not writable:
+        monkeypatch.setattr(module, "write_atomically", refuse)
+    for _ in range(2):
+        table, cached = feature_table(backbone, split, CPU, SILENT)
+        assert cached
+        np.testing.assert_array_equal(table.features, features)
+    assert len(encoded) == 1
+    assert len(checked) == (1 if writable else 2)  # what was found is noted where that is possible
+
+
+def refuse(path: Path, content: bytes) -> None:
+    raise UserError(f"cannot write {path}")
+
+
+def test_a_copy_without_a_checksum_is_made_again(backbone, split, own_cache: Path):
+    feature_table(backbone, split, CPU, SILENT)
+    (folder,) = own_cache.iterdir()
+    about = json.loads((folder / ABOUT).read_text())
+    del about["crc32"]  # as tables were written before
+    (folder / ABOUT).write_text(json.dumps(about))
+    assert feature_table(backbone, split, CPU, SILENT)[1]
+    os.utime(folder / FEATURES, ns=(0, 0))
+    assert not feature_table(backbone, split, CPU, SILENT)[1]
+
+
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"stamp": null}', "[]", "null"])
 def test_a_damaged_description_is_noticed(backbone, split, own_cache: Path, text: str):
     feature_table(backbone, split, CPU, SILENT)
@@ -141,7 +178,8 @@ def test_the_description_holds_the_key(backbone, split, own_cache: Path):
     feature_table(backbone, split, CPU, SILENT)
     (folder,) = own_cache.iterdir()
     about = json.loads((folder / ABOUT).read_text())
-    del about["stamp"], about["encoded"]
+    assert about["crc32"] == zlib.crc32((folder / FEATURES).read_bytes())
+    del about["stamp"], about["encoded"], about["crc32"]
     assert about == json.loads(json.dumps(module.key(backbone, split)))
     assert about["fingerprint"] == split.fingerprint and about["weights"] == backbone.weights_sha256
 
@@ -150,7 +188,11 @@ def test_the_key_of_plain_encoding_never_changes(backbone: LoadedBackbone, split
     names = ["fingerprint", "split", "backbone", "parameters", "weights", "preprocess", "precision", "code"]
     plain = key(backbone, split)
     assert list(plain) == names and plain["precision"] == "fp32" and plain["code"] == [1, backbone.source_sha256]
-    assert key(backbone, split, Encoding(batch_size=7)) == plain
+    assert key(backbone, split, Encoding(batch_size=7)) == plain == key(backbone, split, device="cpu")
+
+
+def test_the_table_of_another_device_has_another_key(backbone: LoadedBackbone, split: Split):
+    assert key(backbone, split, device="cuda") == {**key(backbone, split), "device": "cuda"}
 
 
 def test_precision_and_compiling_miss_the_cache(backbone: LoadedBackbone, split: Split, encoded: list[str]):

@@ -149,7 +149,7 @@ MISTAKES = {
         "--set",
         "backbone.img_size=7",
         code=1,
-        says=r"backbone timm:vit_tiny_patch16_224",
+        says=r"the backbone takes no images of 7×7 pixels .*set backbone\.size",
     ),
     "unknown tuning scope": run(
         "--method", "finetune", "--tune", "nrom", says=r"--tune nrom: no such scope; did you mean 'norm'\?"

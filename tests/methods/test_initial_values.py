@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from fewbench.methods.initial_values import drawn
+from fewbench.methods.initial_values import drawn, seeded
 
 
 def weight(seed: int) -> torch.Tensor:
@@ -20,6 +21,18 @@ def test_initial_values_depend_on_the_generator_alone():
     torch.manual_seed(2)
     assert torch.equal(weight(3), first)
     assert not torch.equal(weight(4), first)
+
+
+def test_no_generator_but_that_of_the_cpu_is_seeded(monkeypatch: pytest.MonkeyPatch):
+    for name in ("manual_seed", "manual_seed_all"):
+        monkeypatch.setattr(torch.cuda, name, lambda seed: pytest.fail("the generators of GPUs were seeded"))
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("every generator was seeded"))
+    state = torch.get_rng_state()
+    with seeded(3):
+        first = torch.rand(2)
+    assert torch.equal(torch.get_rng_state(), state)
+    with seeded(3):
+        assert torch.equal(torch.rand(2), first)
 
 
 def test_the_generator_moves_on():

@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,10 @@ def test_another_error_of_the_network_is_not_taken_for_a_full_memory(images: np.
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_sixteen_bits_give_nearly_the_same_features_in_float16(images: np.ndarray, backbone: LoadedBackbone, precision):
+def test_sixteen_bits_give_nearly_the_same_features_in_float16(
+    images: np.ndarray, backbone: LoadedBackbone, precision, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Encoding, "check", lambda self, device: None)  # a CPU has fp16 too, if slowly
     exact, found = features_of(backbone, images), features_of(backbone, images, Encoding(precision=precision))
     assert found.dtype == np.float16
     error = np.abs(found - exact).max() / exact.std()
@@ -102,6 +106,12 @@ def test_features_beyond_float16_are_refused(images: np.ndarray, backbone: Loade
     with pytest.raises(UserError, match="--precision bf16: a feature is not finite in 16 bits; take --precision fp32"):
         features_of(large, images, Encoding(precision="bf16"))
     assert features_of(large, images).max() > 1e5
+
+
+def test_features_that_are_not_finite_are_refused_in_every_precision(images: np.ndarray, backbone: LoadedBackbone):
+    overflowing = replace(backbone, module=nn.Sequential(backbone.module, Times(1e38), Times(1e38)))
+    with pytest.raises(UserError, match=r"^encoding with conv4: a feature is NaN or infinite; check the weights and how"):
+        features_of(overflowing, images)
 
 
 class Times(nn.Module):
@@ -120,6 +130,11 @@ def test_what_cannot_be_is_refused():
         Encoding(precision=cast(Any, "fp8"))
     with pytest.raises(UsageError, match="--precision tf32: only CUDA devices have it"):
         Encoding(precision="tf32").check(CPU)
+    with pytest.raises(UsageError, match=r"^--precision fp16: .*; take bf16 or fp32$"):
+        Encoding(precision="fp16").check(CPU)
+    Encoding(precision="fp16").check(torch.device("cuda"))
+    for precision in ("bf16", "fp32"):
+        Encoding(precision=precision).check(CPU)
 
 
 def test_arithmetic_puts_torch_back():
@@ -146,3 +161,23 @@ def test_a_network_that_cannot_be_compiled_is_told_in_one_line(images, backbone,
     monkeypatch.setattr(torch, "compile", compiler)
     with pytest.raises(UserError, match=r"^torch cannot compile conv4 \(RuntimeError: no C\+\+ compiler found\); run without"):
         features_of(backbone, images, Encoding(compile=True))
+
+
+def test_compiling_does_not_repeat_what_torch_says_of_extensions(
+    images: np.ndarray, backbone: LoadedBackbone, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    logger = logging.getLogger("torch.utils.cpp_extension")
+
+    def compiled(module: nn.Module) -> Callable[[Tensor], Tensor]:
+        def call(x: Tensor) -> Tensor:
+            logger.warning("No CUDA runtime is found")
+            logging.getLogger("torch").warning("something else")
+            return module(x)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    features_of(backbone, images, Encoding(compile=True))
+    assert {record.getMessage() for record in caplog.records} == {"something else"}
+    logger.warning("No CUDA runtime is found")
+    assert caplog.records[-1].name == logger.name  # the logger itself is as before

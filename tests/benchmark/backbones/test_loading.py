@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from fewbench.benchmark.backbones import loading
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.backbones.loading import find_weights, load_backbone, save_weights, sidecar
+from fewbench.benchmark.backbones.loading import find_weights, load_backbone, make_backbone, save_weights, sidecar
 from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.files import sha256_of
 from fewbench.tasks.progress import SilentProgress
@@ -144,8 +145,8 @@ def describe(weights: Path, **change: object) -> None:
         (empty, r"--weights tiny\.safetensors is not a whole safetensors file: "),
         (
             other_width,
-            r"--weights tiny\.safetensors do not fit backbone conv4: 0 of 24 tensors match, 100 % are needed; "
-            r"0\.0\.weight is \[5, 3, 3, 3\] in the file, \[8, 3, 3, 3\] in the network, .* and 21 more$",
+            r"--weights tiny\.safetensors do not fit backbone conv4: 0 of 24 tensors match \(0 % of the numbers\), "
+            r"100 % are needed; 0\.0\.weight is \[5, 3, 3, 3\] in the file, \[8, 3, 3, 3\] in the network, .* and 21 more$",
         ),
         (other_backbone, r"--weights tiny\.safetensors belong to backbone resnet12, not conv4"),
         (
@@ -167,8 +168,44 @@ def test_bad_weights_are_one_line_that_names_them(weights: Path, spoil, message:
 
 
 def test_a_parameter_that_the_weights_do_not_fit_is_told(weights: Path):
-    with pytest.raises(UserError, match=r"--weights tiny\.safetensors do not fit backbone conv4: ") as caught:
+    with pytest.raises(UsageError) as caught:
         load_backbone("conv4", {"width": "16"}, weights)
+    assert one_line(caught) == "weights tiny were made with width=8; leave the setting out, or pretrain with it"
+    with pytest.raises(UsageError, match=r"^weights tiny were made with norm=batch; leave"):
+        load_backbone("conv4", {"norm": "group", "width": "8"}, weights)
+
+
+def described_as(path: Path, backbone: str, settings: dict[str, object]) -> None:
+    """Write weights of a network as `bench pretrain` would."""
+    made = make_backbone(backbone, settings)
+    preprocess = Preprocess(3, 16, (0.5,) * 3, (0.25,) * 3)
+    about = {
+        "backbone": backbone,
+        "backbone_parameters": made.parameters,
+        "preprocess": asdict(preprocess),
+        "pretraining": {"dataset": "nothing", "recipe": "random", "external": False},
+    }
+    save_weights(path, made.build(3, 16, torch.Generator().manual_seed(0)), about)
+
+
+def test_a_parameter_that_changes_the_features_is_told_though_the_tensors_fit(tmp_path: Path):
+    described_as(tmp_path / "w.safetensors", "conv4", {"norm": "layer", "width": 8})
+    with pytest.raises(UsageError, match=r"^weights w were made with norm=layer; leave"):
+        load_backbone("conv4", {"norm": "instance"}, tmp_path / "w.safetensors")
+
+
+def test_a_parameter_of_the_training_alone_may_differ(tmp_path: Path):
+    described_as(tmp_path / "w.safetensors", "resnet12", {})
+    assert load_backbone("resnet12", {"drop_rate": "0.3"}, tmp_path / "w.safetensors").parameters["drop_rate"] == 0.3
+
+
+def test_weights_that_hold_nan_are_refused(weights: Path):
+    network = load_backbone("conv4", {}, weights).module
+    network[0][0].weight.data[0, 0, 0, 0] = float("nan")  # type: ignore[index]
+    about = {name: value for name, value in sidecar(weights).items() if name != "weights_sha256"}
+    save_weights(weights, network, about)
+    with pytest.raises(UserError, match=r"^--weights tiny\.safetensors hold NaN in 0\.0\.weight; ") as caught:
+        load_backbone("conv4", {}, weights)
     one_line(caught)
 
 

@@ -79,16 +79,36 @@ def test_less_is_refused_with_the_first_misses():
     given["trunk.1.weight"] = torch.zeros(2, 2, dtype=torch.int8)
     del given["trunk.5.bias"], given["trunk.7.bias"]
     assert refusal(network(), given) == (
-        "--weights w.pt do not fit backbone net: 16 of 20 tensors match, 90 % are needed; "
+        "--weights w.pt do not fit backbone net: 16 of 20 tensors match (80 % of the numbers), 90 % are needed; "
         "trunk.0.weight is [3, 3] in the file, [2, 2] in the network, trunk.1.weight is torch.int8 in the file, "
         "trunk.5.bias is not in the file and 1 more"
     )
 
 
+def test_tensors_that_hold_most_of_the_numbers_have_to_match():
+    module = network()
+    module.embedding = nn.Linear(9, 9, bias=False)  # 81 numbers beside 60
+    message = refusal(module, state())
+    assert "20 of 21 tensors match (42 % of the numbers), 90 % are needed; embedding.weight is not in the file" in message
+
+
+@pytest.mark.parametrize(("value", "said"), [(float("nan"), "NaN"), (float("-inf"), "infinity")])
+def test_values_that_are_not_finite_are_refused(value: float, said: str):
+    given = state()
+    given["trunk.3.weight"][1, 0] = value
+    assert refusal(network(), given) == (
+        f"--weights w.pt hold {said} in trunk.3.weight; take weights from before their training diverged"
+    )
+    foreign = {**state(), "head.weight": torch.full((2,), value)}  # of a part that is not used
+    fill(network(), foreign, "w.pt", "net")
+
+
 def test_weights_of_our_own_have_to_match_whole():
     given = state()
     del given["trunk.0.bias"]
-    with pytest.raises(UserError, match=r"19 of 20 tensors match, 100 % are needed; trunk\.0\.bias is not in the file$"):
+    with pytest.raises(
+        UserError, match=r"19 of 20 tensors match \(96 % of the numbers\), 100 % are needed; trunk\.0\.bias is not in the file$"
+    ):
         fill(network(), given, "w.pt", "net", needed=1.0)
 
 

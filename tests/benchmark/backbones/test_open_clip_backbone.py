@@ -18,7 +18,7 @@ from fewbench.tasks.files import sha256_of
 open_clip = pytest.importorskip("open_clip")
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}
-RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 4, "head_width": 32}
+RESNET = {"image_size": 32, "layers": [1, 1, 1, 2], "width": 4, "head_width": 32}
 CONFIGS = {
     "fewbench-vit": {"embed_dim": 12, "vision_cfg": VIT, "text_cfg": TEXT},
     "fewbench-vit-quickgelu": {"embed_dim": 12, "vision_cfg": VIT, "text_cfg": TEXT, "quick_gelu": True},
@@ -34,6 +34,11 @@ CONFIGS = {
         "vision_cfg": {"image_size": 32, "timm_model_name": "test_efficientnet"},
         "text_cfg": {"hf_model_name": "somebody/a-text-tower-that-no-hub-has"},
         "custom_text": True,
+    },
+    "fewbench-convnext": {
+        "embed_dim": 12,
+        "vision_cfg": {"image_size": 32, "timm_model_name": "test_convnext", "timm_proj": "mlp"},
+        "text_cfg": TEXT,
     },
 }
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -99,7 +104,7 @@ def test_a_tag_knows_whether_it_needs_quick_gelu(name: str, quick: bool):
     assert open_clip_models.find_model(name, "backbone").quick_gelu is quick
 
 
-@pytest.mark.parametrize("name", ["fewbench-tokens", "fewbench-resnet", "fewbench-timm"])
+@pytest.mark.parametrize("name", ["fewbench-tokens", "fewbench-resnet", "fewbench-timm", "fewbench-convnext"])
 def test_towers_of_every_kind_give_one_vector_an_image(name: str):
     module = make_backbone(f"open_clip:{name}", {}).build(3, 32, torch.Generator().manual_seed(0)).eval()
     assert module(IMAGES).shape == (3, 12)
@@ -138,19 +143,38 @@ def test_initial_weights_depend_on_the_generator_alone():
 
 
 @pytest.mark.parametrize(
-    ("name", "after"),
-    [("fewbench-vit", {"ln_post", "proj"}), ("fewbench-tokens", {"attn_pool", "ln_post", "proj"}), ("fewbench-resnet", None)],
+    ("name", "parts"),
+    [
+        ("fewbench-vit", ["transformer.resblocks.1.", "ln_post.", "proj"]),
+        ("fewbench-tokens", ["transformer.resblocks.1.", "attn_pool.", "ln_post.", "proj"]),
+        ("fewbench-resnet", ["layer4.1.", "attnpool."]),
+        ("fewbench-timm", ["trunk.blocks.4.0.", "trunk.conv_head.", "trunk.bn2.", "head."]),
+        ("fewbench-convnext", ["trunk.stages.3.blocks.1.", "trunk.head.norm.", "head."]),
+    ],
 )
-def test_the_last_block_is_the_last_attention_block_and_what_follows(name: str, after: set | None):
+def test_the_last_block_is_freed_with_what_follows(name: str, parts: list[str]):
     backbone = make_backbone(f"open_clip:{name}", {})
     module = backbone.build(3, 32, torch.Generator().manual_seed(0))
-    found = backbone.last_block(module)
-    if after is None:  # the default: the last part, which is the pooling
-        assert {name.split(".")[1] for name in found} == {"attnpool"}
-        return
-    assert found < {name for name, _ in module.named_parameters()}
-    assert {name.split(".")[1] for name in found} == {"transformer", *after}
-    assert {tuple(name.split(".")[2:4]) for name in found if "transformer" in name} == {("resblocks", "1")}
+    names = [parameter for parameter, _ in module.named_parameters()]
+    for part in parts:
+        assert any(parameter.startswith(f"visual.{part}") for parameter in names), part
+    expected = {parameter for parameter in names if parameter.startswith(tuple(f"visual.{part}" for part in parts))}
+    assert backbone.last_block(module) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("RN50/openai", {"visual.layer4.2", "visual.attnpool"}),
+        ("convnext_base", {"visual.trunk.stages.3.blocks.2", "visual.trunk.head.norm", "visual.head.proj"}),
+    ],
+)
+def test_the_last_block_of_real_towers(name: str, parts: set[str]):
+    backbone = make_backbone(f"open_clip:{name}", {})
+    module = backbone.build(3, backbone.preprocess().size, torch.Generator().manual_seed(0))
+    expected = {name for name, _ in module.named_parameters() if name.startswith(tuple(f"{part}." for part in parts))}
+    assert backbone.last_block(module) == expected
+    assert all(any(name.startswith(f"{part}.") for name in expected) for part in parts)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +183,8 @@ def test_the_last_block_is_the_last_attention_block_and_what_follows(name: str, 
         ("ViT-B-33/openai", {}, r"has no architecture 'ViT-B-33'; did you mean 'ViT-B-32'\?$"),
         ("zzz", {}, r"has no architecture 'zzz'; python -c 'import open_clip; .*' lists them$"),
         ("ViT-B-32/opnai", {}, r"open_clip has no weights 'opnai' of ViT-B-32; did you mean 'openai'\?$"),
+        ("RN50/zzz", {}, r"has no weights 'zzz' of RN50; known: cc12m, openai, yfcc15m$"),
+        ("ViT-B-32/zzz", {}, r"has no weights 'zzz' of ViT-B-32; known: (\S+, ){4}\S+ and \d+ more$"),
         ("fewbench-vit", {"width": "3"}, r"backbone open_clip:fewbench-vit has no parameter 'width'; it has none$"),
         ("fewbench-vit", {"channels": "1"}, r"it takes colour images; leave backbone\.channels at 3"),
         ("fewbench-vit", {"size": "64"}, r"takes no images of 64×64 pixels .*set backbone\.size$"),
@@ -207,6 +233,12 @@ def test_a_tags_weights_come_from_the_hub(hub: list[tuple], weights: Path):
     assert find_weights(name, None, "any") is None and find_weights(name, "somebody/tiny", "any") is None
     quick = load_backbone("open_clip:fewbench-vit-quickgelu", {}, weights).module
     torch.testing.assert_close(backbone.module(IMAGES), quick(IMAGES))
+
+
+def test_images_that_the_tower_refuses_are_told_before_the_hub_is_asked(hub: list[tuple]):
+    with pytest.raises(UserError, match=r"takes no images of 64×64 pixels .*set backbone\.size$"):
+        load_backbone("open_clip:fewbench-vit/ours", {"size": "64"}, None)
+    assert hub == []
 
 
 def test_weights_of_the_hub_have_to_match_whole(hub: list[tuple], whole: torch.nn.Module, weights: Path):

@@ -120,6 +120,7 @@ def test_initial_weights_depend_on_the_generator_alone():
     ("name", "settings", "message"),
     [
         ("test_efficientne", {}, r"has no such model; did you mean 'test_efficientnet'\?$"),
+        ("resnet50.zzzzzzzzzzzzzzzzzzzz", {}, r"no such weights of resnet50; known: (\S+, ){4}\S+ and \d+ more$"),
         ("", {}, r"has no such model; python -c 'import timm; print\(\*timm\.list_models\(\)\)' lists them$"),
         (f"{SMALL}.r161_in1k", {}, rf"no such weights of {SMALL}; did you mean '{SMALL}\.r160_in1k'\?$"),
         (SMALL, {"num_classes": "5"}, r"backbone\.num_classes cannot be set, fewbench gives timm its value$"),
@@ -169,6 +170,17 @@ def test_without_weights_the_hub_gives_them(hub: Path, classifier: torch.nn.Modu
     assert backbone.pretraining["external"] and told.lines == [f"backbone timm:{SMALL}: pretrained weights {backbone.weights}"]
 
 
+def test_images_that_the_model_refuses_are_told_before_weights_are_fetched_or_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(timm_backbone, "fetch", None)
+    (tmp_path / "none.pth").write_text("no weights")
+    settings = {"depth": "1", "size": "100"}
+    for weights in (None, tmp_path / "none.pth"):
+        with pytest.raises(UserError, match=r"^the backbone takes no images of 100×100 pixels \(.*\); set backbone\.size$"):
+            load_backbone("timm:vit_tiny_patch16_224", settings, weights)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "parts"),
     [
@@ -176,9 +188,16 @@ def test_without_weights_the_hub_gives_them(hub: Path, classifier: torch.nn.Modu
         ("resnet18", {}, {"layer4.1"}),
         ("convnext_atto", {}, {"stages.3.blocks.1", "head.norm"}),
         ("mobilenetv2_100", {}, {"blocks.6.0", "conv_head", "bn2"}),
+        ("mobilenetv3_small_100", {}, {"blocks.5.0", "conv_head"}),
+        ("vgg11", {}, {"features.18", "pre_logits"}),
+        ("vgg11_bn", {}, {"features.25", "features.26", "pre_logits"}),
+        ("vit_base_patch16_siglip_224", {"depth": 2}, {"blocks.1", "norm", "attn_pool"}),
+        ("legacy_xception", {}, {"block12", "conv3", "bn3", "conv4", "bn4"}),
+        ("inception_v3", {}, {"Mixed_7c"}),
+        ("poolformer_s12", {}, {"stages.3.blocks.1", "head.norm"}),  # which has no groups of timm
     ],
 )
-def test_the_last_block_is_the_last_group_of_timm(name: str, settings: dict, parts: set[str]):
+def test_the_last_block_is_the_last_that_timm_numbers_with_what_follows(name: str, settings: dict, parts: set[str]):
     backbone = make_backbone(f"timm:{name}", settings)
     with torch.device("meta"):
         module = timm.create_model(name, num_classes=0, **settings)

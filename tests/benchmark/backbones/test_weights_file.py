@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from fewbench.benchmark.backbones.weights_file import read_tensors
 from fewbench.tasks.errors import UserError
@@ -39,6 +39,12 @@ def test_older_pytorch_files_and_safetensors_are_read(tmp_path: Path):
     torch.save(STATE, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     save_file(STATE, tmp_path / "a.safetensors")
     assert same(read_tensors(tmp_path / "old.pt")) and same(read_tensors(tmp_path / "a.safetensors"))
+
+
+def test_safetensors_are_known_by_their_content(tmp_path: Path):
+    for name in ("a.pth", "a.bin", "a"):
+        (tmp_path / name).write_bytes(save(STATE))
+        assert same(read_tensors(tmp_path / name))
 
 
 class Harmful:
@@ -79,8 +85,10 @@ def zipped(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: path.write_bytes(b""), "is not a whole PyTorch file: "),
+        (lambda path: path.write_bytes(b""), "is no weights file: neither safetensors nor written by"),
         (lambda path: path.write_text("These are no weights.\n"), "is no weights file: neither safetensors nor written by"),
+        (lambda path: path.write_text("epoch,loss\n1,0.5\n"), "is no weights file: neither safetensors nor written by"),
+        (lambda path: path.write_bytes(save(STATE)[:-4]), "is not a whole safetensors file: "),
         (saved(STATE, -60), "is not a whole PyTorch file: "),
         (saved(STATE, 100), "is not a whole PyTorch file: "),
         (saved(STATE, -10, _use_new_zipfile_serialization=False), "is not a whole PyTorch file: unexpected EOF"),
@@ -91,7 +99,7 @@ def zipped(path: Path) -> None:
         (saved({"model": {"a": 1}}), "holds no weights; save a state dict: "),
         (lambda path: None, "No such file or directory"),
     ],
-    ids="empty,prose,cut,cut short,cut old,zip,arguments,module,list,numbers,gone".split(","),
+    ids="empty,prose,table,cut safetensors,cut,cut short,cut old,zip,arguments,module,list,numbers,gone".split(","),
 )
 @pytest.mark.filterwarnings("error")
 def test_a_bad_file_is_one_line_that_names_it(tmp_path: Path, write, message: str):

@@ -11,7 +11,7 @@ from fewbench.benchmark.backbones.throughput import flops_per_image
 from fewbench.benchmark.backbones.tuning import SCOPES
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.runner import run
-from fewbench.tasks.errors import UsageError
+from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
 
 
@@ -46,6 +46,24 @@ def test_a_backbone_is_shown_with_its_cost_and_what_can_be_tuned():
     last = 9 * 64 * 64 + 64 + 2 * 64
     lora = 8 * (9 * 3 + 64) + 3 * 8 * (9 * 64 + 64)
     assert table == {"none": "0", "norm": "512", "head": "0", "last-block": f"{last:,}", "lora": f"{lora:,}", "full": "113,088"}
+
+
+def test_a_backbone_is_shown_as_it_is_set():
+    shown = printed("show", "backbone", "conv4", "--set", "width=32", "--set", "norm=group", "--set", "size=32")
+    assert "set: width=32, norm=group, size=32\n" in shown
+    assert "network parameters: 28,896\n" in shown and "features: 128 of an image of 32×32 pixels\n" in shown
+    with pytest.raises(UsageError, match=r"^backbone conv4 has no parameter 'widht'; did you mean 'width'\?"):
+        printed("show", "backbone", "conv4", "--set", "widht=32")
+    with pytest.raises(UsageError, match=r"^--set is for bench show backbone NAME; protonet is a method$"):
+        printed("show", "protonet", "--set", "width=32")
+    with pytest.raises(UsageError, match=r"^--set is for bench show backbone NAME; a record has its settings$"):
+        printed("show", "record.json", "--set", "width=32")
+
+
+@pytest.mark.parametrize("arguments", [["timm:resnet81"], ["timm:vit_tiny_patch16_224", "--set", "size=100"]])
+def test_nothing_is_printed_before_an_error(arguments: list[str]):
+    result = CliRunner().invoke(app, ["show", "backbone", *arguments])
+    assert isinstance(result.exception, UserError) and result.stdout == ""
 
 
 def test_attention_is_in_the_cost_of_a_transformer():
