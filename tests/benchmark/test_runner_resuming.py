@@ -108,9 +108,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
     undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
     stopped_at(episode, KeyboardInterrupt())
     done = episode // CHUNK * CHUNK
-    with pytest.raises(
-        Interrupted, match=f"^interrupted after {done} of {EPISODES} episodes; the same command"
-    ) as caught:
+    with pytest.raises(Interrupted, match=f"^interrupted after {done} of {EPISODES} episodes; the same command") as caught:
         runner.run(config, SILENT)
     assert caught.value.exit_code == 130
     (partial,) = (path for path in files(config) if "undisturbed" not in path.parts)
