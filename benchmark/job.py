@@ -27,8 +27,8 @@ from .record_codec import encode_rough
 from .records import RunRecord, accuracy_section, write_record
 
 FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill
-# Episodes that share no image, at most, for a method on images: each costs as much as any other, seconds for one that trains,
-# and a split may hold hundreds. From features they come at next to nothing, and all are taken.
+# Episodes that share no image, at most (and no more than of the others), for a method on images: each costs as much as any
+# other, seconds for one that trains, and a split may hold hundreds. From features they come at next to nothing: all are taken.
 DISJOINT_ON_IMAGES = 50
 
 
@@ -139,7 +139,7 @@ class Job:
         if batch is None or len(batch) < 2:
             return
         if self.plan.inputs == "images":
-            batch = batch[:DISJOINT_ON_IMAGES]
+            batch = batch[: min(DISJOINT_ON_IMAGES, self.plan.config.episodes)]
         done, clock, name = self.done, Clock(), self.plan.method_section["name"]
         done.disjoint = done.disjoint[: whole_chunks(len(done.disjoint), len(batch), chunk_size(self.plan.inputs))]
         rest = batch[len(done.disjoint) :]

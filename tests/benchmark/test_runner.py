@@ -155,8 +155,10 @@ def test_a_method_on_images_uses_the_backbone(config: RunConfig, plugins: Path):
 
 
 def test_a_method_on_images_gets_the_first_of_the_episodes_that_share_no_image(config: RunConfig, plugins: Path):
-    few = replace(config, episodes=8, ways=2, queries=1)
-    images, features = (run(replace(few, method=f"{plugins / 'methods.py'}:{name}")) for name in ("OnImages", "NearestMean"))
+    many = replace(config, episodes=60, ways=2, queries=1)
+    images, features = (run(replace(many, method=f"{plugins / 'methods.py'}:{name}")) for name in ("OnImages", "NearestMean"))
+    few = run(replace(many, episodes=8, method=f"{plugins / 'methods.py'}:OnImages"))
+    assert few.accuracy["without_replacement"]["episodes"] == 8  # no more than of the others
     apart, all_apart = (record.accuracy["without_replacement"] for record in (images, features))
     assert (apart["episodes"], all_apart["episodes"]) == (job.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
     found, expected = decode(apart["accuracies"]), decode(all_apart["accuracies"])
