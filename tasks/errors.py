@@ -34,3 +34,9 @@ def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> st
     shown = known[:most]
     more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
     return f"known: {', '.join(shown) or 'none'}{more}"
+
+
+def listed(things: Iterable[object], most: int = 3) -> str:
+    """The first few of a list, and how many more there are, so that a message stays one line."""
+    names = [str(thing) for thing in things]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

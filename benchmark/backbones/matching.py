@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from ...tasks.errors import UserError
+from ...tasks.errors import UserError, listed
 
 PREFIXES = ("module.", "encoder.", "backbone.")  # left by DataParallel, and by trainers that hold the network in a part
 NEEDED = 0.9  # share of the tensors that has to match, and of the numbers in them
-SHOWN = 3  # names listed in a line
 COUNTER = "num_batches_tracked"  # batch norm's step counter changes no feature and is often left out
 
 
@@ -48,14 +47,14 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbon
     if len(fitting) < needed * count or share < needed:
         raise UserError(
             f"--weights {weights} do not fit backbone {backbone}: {len(fitting)} of {count} tensors match "
-            f"({int(100 * share)} % of the numbers), {100 * needed:.0f} % are needed; {_listed(misses)}"
+            f"({int(100 * share)} % of the numbers), {100 * needed:.0f} % are needed; {listed(misses)}"
         )
     _check_finite(fitting, weights)
     module.load_state_dict(fitting, strict=False)
     said = f"weights {weights}: {len(fitting)} of {len(own)} tensors of {backbone} match"
     if len(fitting) < len(own):
-        said += f"; left at their initial values: {_listed(name for name in own if name not in fitting)}"
-    return said + (f"; not used: {_listed(unused)}" if unused else "")
+        said += f"; left at their initial values: {listed(name for name in own if name not in fitting)}"
+    return said + (f"; not used: {listed(unused)}" if unused else "")
 
 
 def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], weights: str) -> dict[str, Tensor]:
@@ -86,7 +85,7 @@ def _check_finite(tensors: Mapping[str, Tensor], weights: str) -> None:
     bad = [name for name, value in tensors.items() if not value.isfinite().all()]
     if bad:
         what = "NaN" if any(tensors[name].isnan().any() for name in bad) else "infinity"
-        raise UserError(f"--weights {weights} hold {what} in {_listed(bad)}; take weights from before their training diverged")
+        raise UserError(f"--weights {weights} hold {what} in {listed(bad)}; take weights from before their training diverged")
 
 
 def _part(name: str) -> str:
@@ -100,8 +99,3 @@ def _miss(name: str, own: Tensor, given: Tensor | None) -> str:
     if given.shape == own.shape:
         return f"{name} is {given.dtype} in the file"
     return f"{name} is {list(given.shape)} in the file, {list(own.shape)} in the network"
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...tasks.errors import UserError
+from ...tasks.errors import UserError, listed
 
 app = typer.Typer(help="Draw figures of records and episodes.", no_args_is_help=True)
 OF_RECORD = "the record's, or else"
@@ -53,12 +53,13 @@ def scaling(
     from ...tasks.files import write_atomically
     from ..records import load_record
     from ..reporting.canvas import form_of
-    from ..reporting.scaling_figure import draw_scaling, milliseconds_an_image, parameters_of_network
+    from ..reporting.scaling_figure import check_one_task, draw_scaling, milliseconds_an_image, parameters_of_network
 
     form = form_of(output)
     loaded = [(path, load_record(path)) for path in records]
+    check_one_task([record for _, record in loaded])
     known = [record for _, record in loaded if parameters_of_network(record) is not None]
-    older = ", ".join(str(path) for path, record in loaded if parameters_of_network(record) is None)
+    older = listed(path for path, record in loaded if parameters_of_network(record) is None)
     cure = "which records of earlier releases lack; repeat the run with --overwrite"
     if not known:
         raise UserError(f"no record has the number of the network's parameters, {cure}: {older}")
@@ -71,7 +72,7 @@ def scaling(
         if parameters_of_network(record) is not None and milliseconds_an_image(record) is None
     ]
     if untimed:
-        typer.echo(f"warning: no time of encoding, so in the panel of parameters alone: {', '.join(untimed)}", err=True)
+        typer.echo(f"warning: no time of encoding, so in the panel of parameters alone: {listed(untimed)}", err=True)
     write_atomically(output, drawn)
     typer.echo(output)
 

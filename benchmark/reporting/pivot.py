@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ...tasks.errors import UserError, did_you_mean
+from ...tasks.errors import UserError, did_you_mean, listed
 from ..records import RunRecord, load_record
 from .markdown import accuracy_cell, escaped, read_page, table_lines, write_if_changed
 
@@ -172,7 +172,7 @@ def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
         cells.setdefault((row, column), []).append((path, record))
     for (row, column), several in cells.items():
         if len(several) > 1:
-            place, paths = ", ".join(map(_text, (*row, *column))), ", ".join(str(path) for path, _ in several)
+            place, paths = ", ".join(map(_text, (*row, *column))), listed(path for path, _ in several)
             raise UserError(f"several records are {place}: {paths}; add a field to rows or columns, or where=FIELD:VALUE")
     rows = sorted({row for row, _ in cells}, key=_order)
     columns = sorted({column for _, column in cells}, key=_order)

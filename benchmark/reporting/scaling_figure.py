@@ -36,7 +36,7 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     Raises:
         UsageError: the records are of several tasks.
     """
-    _check_one_task(records)
+    check_one_task(records)
     devices = {device for record in records if (device := _device(record)) is not None}
     labels = [textwrap.fill(_label(record, several_devices=len(devices) > 1), LONGEST_LINE) for record in records]
     where = f" ({devices.pop()})" if len(devices) == 1 else ""
@@ -78,7 +78,12 @@ def milliseconds_an_image(record: RunRecord) -> float | None:
     return 1000 * encoding["seconds"] / encoding["images"]
 
 
-def _check_one_task(records: Sequence[RunRecord]) -> None:
+def check_one_task(records: Sequence[RunRecord]) -> None:
+    """Refuse records of several tasks.
+
+    Raises:
+        UsageError: says in what the tasks differ.
+    """
     first = records[0].task_key()
     for record in records:
         key = record.task_key()
