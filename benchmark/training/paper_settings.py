@@ -31,7 +31,9 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "fomaml": _MAML,
     "anil": _MAML,
     "meta-sgd": _MAML,
-    "reptile": _MAML,
+    # Nichol et al. 2018: five tasks a step. Their update goes to Adam as if it were a gradient, which they name as a choice
+    # beside plain SGD with a rate that falls from 1 to 0.
+    "reptile": {"*": {"meta_batch": 5}},
     # Sung et al. 2018: Adam at 1e-3, halved every 100,000 episodes; 19 queries a class for 5-way 1-shot on Omniglot.
     "relation-net": {"*": {"schedule": "step", "halve_every": 100_000}, "omniglot": {"queries": 19}},
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -144,10 +144,6 @@ class ImageLearner(Learner):
         views = torch.cat([kind(images, generator) for kind in kinds])
         mean, std = (views.new_tensor(value)[:, None, None] for value in (self.preprocess.mean, self.preprocess.std))
         return _channels_last((views - mean) / std)
-
-    def batch(self, step: int, part: Part) -> Any:
-        """The data of a step."""
-        raise NotImplementedError
 
 
 def _channels_last(images: Tensor) -> Tensor:
