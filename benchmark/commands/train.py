@@ -20,7 +20,7 @@ def train(
     shots: Annotated[int | None, typer.Option(help=f"Support images a class; {PAPER}.")] = None,
     queries: Annotated[int | None, typer.Option(help=f"Query images a class; {PAPER}.")] = None,
     meta_batch: Annotated[int | None, typer.Option(help=f"Episodes a step, of all processes together; {PAPER}.")] = None,
-    steps: Annotated[int | None, typer.Option(help=f"Updates; {PAPER}.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates; default 10000.")] = None,
     sampler: Annotated[str, typer.Option(help="uniform, semantic, imbalanced or meta-dataset.")] = "uniform",
     optimizer: Annotated[str | None, typer.Option(help=f"adam, adamw, sgd or another that timm knows; {PAPER}.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help=f"Highest learning rate; {PAPER}.")] = None,
