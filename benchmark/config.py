@@ -14,7 +14,7 @@ from ..tasks.errors import UsageError, did_you_mean
 from ..tasks.parameters import convert
 
 # Options of which several values make a grid.
-GRID = frozenset("method ways shots queries dataset split sampler backbone weights checkpoint tune seed".split())
+GRID = frozenset("method ways shots queries dataset split sampler backbone weights checkpoint tune prompts seed".split())
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 
 
@@ -32,11 +32,14 @@ class RunConfig:
         split: class split the episodes come from: train, val or test.
         sampler: uniform, semantic, imbalanced or meta-dataset (varying ways and shots).
         testbed: file with a fixed list of tasks, used instead of a sampler; it says ways, shots and queries.
-        backbone: a registered name.
+        backbone: a registered name; None: clip-tiny for methods that use text, conv4 for all others.
         weights: name of shipped weights or a file; None takes those pretrained on the dataset's train classes.
         checkpoint: file of `bench train`, with backbone and all that the method learned; says the backbone and weights.
         tune: what an adapting method may move: none, norm, head, last-block, lora or full; None: head for
             those, none for others.
+        prompts: what class names are put into, for methods that use text: single, ensemble, another known set, or a file;
+            None: single.
+        class_names: CSV file with the columns class_id and name, instead of the dataset's names.
         batch_size: images encoded at once; None finds a number that fits.
         precision: of encoding: fp32, tf32, bf16 or fp16.
         compile: encode through torch.compile.
@@ -59,10 +62,12 @@ class RunConfig:
     split: str = "test"
     sampler: str = "uniform"
     testbed: Path | None = None
-    backbone: str = "conv4"
+    backbone: str | None = None
     weights: str | None = None
     checkpoint: str | None = None
     tune: str | None = None
+    prompts: str | None = None
+    class_names: Path | None = None
     batch_size: int | None = None
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     compile: bool = False

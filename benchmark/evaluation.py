@@ -41,6 +41,8 @@ class Source:
         train_mean: float [D], for methods that use it.
         tune: what an adapting method may move.
         learned: what the method learned beside the backbone, for methods that have such a part.
+        text: float [C, D], the text feature of each class of the split, for methods that use it.
+        text_tower: for methods that use it.
     """
 
     device: torch.device
@@ -52,6 +54,8 @@ class Source:
     train_mean: Tensor | None = None
     tune: str = "none"
     learned: nn.Module | None = None
+    text: Tensor | None = None
+    text_tower: nn.Module | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -73,15 +77,23 @@ def fill(batch: EpisodeBatch, seeds: np.ndarray, source: Source, method: Method)
     names = None
     if method.uses_class_names:
         names = tuple(tuple(source.class_names[c] for c in row if c != ABSENT) for row in batch.classes)
+    class_mask = torch.tensor(batch.classes != ABSENT, device=source.device)
+    text = None
+    if method.uses_text:
+        assert source.text is not None
+        classes = torch.tensor(batch.classes, device=source.device).clamp(min=0)  # int64 [E, N]
+        text = source.text[classes].masked_fill(~class_mask[..., None], 0)
     return Episodes(
         support=source.rows(batch.support),
         support_labels=torch.tensor(batch.support_labels, device=source.device),
         query=source.rows(batch.query),
         ways=batch.classes.shape[1],
-        class_mask=torch.tensor(batch.classes != ABSENT, device=source.device),
+        class_mask=class_mask,
         seeds=torch.from_numpy(seeds).to(source.device),
         query_mask=torch.tensor(batch.query_labels != ABSENT, device=source.device),
         class_names=names,
+        text=text,
+        text_tower=source.text_tower if method.uses_text_tower else None,
         train_mean=source.train_mean if method.uses_train_mean else None,
         backbone=source.backbone,
         tune=source.tune,

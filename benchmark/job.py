@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..tasks.datasets.base import Split
 from ..tasks.episodes import EpisodeBatch
@@ -17,14 +16,15 @@ from ..tasks.files import make_folder, os_errors_named
 from ..tasks.progress import Progress
 from ..tasks.samplers import Sampler
 from ..tasks.testbed import coarsity_summary
+from .choosing import with_choices
 from .device import choose_device
 from .episodes_done import Clock, EpisodesDone, whole_chunks
 from .evaluation import Source, chunk_size, evaluate, in_chunks
-from .feature_table import feature_table
 from .plan import Plan
 from .provenance import code_version, command_line, environment, utc_now
 from .record_codec import encode_rough
 from .records import RunRecord, accuracy_section, write_record
+from .sources import source_of
 
 FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill
 # Episodes that share no image, at most (and no more than of the others), for a method on images: each costs as much as any
@@ -51,7 +51,6 @@ class Job:
         self.started_utc = utc_now()
         self.environment, self.code = environment(self.device), code_version()
         self.found = path.exists()  # an earlier run's partial record outlives a failure of this one
-        self.learned = None if plan.learned is None else plan.learned.to(self.device)
         self.complete = False
         self.encoded: dict[str, Any] | None = None  # when and how the features were made that this run used
 
@@ -66,6 +65,7 @@ class Job:
         if self.done.count:
             self.progress.say(f"resuming after {self.done.count} of {config.episodes} episodes")
         try:
+            self.plan = with_choices(self.plan, self.device, self.progress)
             source = self._source(split)
             self._loop(sampler, source, split)
             if self.done.count >= config.episodes:
@@ -102,34 +102,8 @@ class Job:
             evaluate(self.plan.method, name, sampler, source, self.done.count, self.wanted, report)
 
     def _source(self, split: Split) -> Source:
-        backbone, method, clock = self.plan.backbone, self.plan.method, Clock()
-        train_mean = None
-        if method.uses_train_mean:
-            train = self.plan.open_split("train", self.progress)
-            table, _ = feature_table(backbone, train, self.device, self.progress, self.plan.encoding)
-            train_mean = table.mean()
-        if self.plan.inputs == "images":
-            source = Source(
-                self.device,
-                images=split.images,
-                preprocess=backbone.preprocess,
-                backbone=backbone.module.to(self.device).to(memory_format=torch.channels_last),
-                tune=backbone.tune,
-                learned=self.learned,
-                class_names=split.class_names,
-                train_mean=train_mean,
-            )
-        else:
-            table, _ = feature_table(backbone, split, self.device, self.progress, self.plan.encoding)
-            self.encoded = table.encoded
-            source = Source(
-                self.device,
-                table=table,
-                tune=backbone.tune,
-                learned=self.learned,
-                class_names=split.class_names,
-                train_mean=train_mean,
-            )
+        clock = Clock()
+        source, self.encoded = source_of(self.plan, split, self.device, self.progress)
         self.done.encode_seconds += clock.lap()
         return source
 

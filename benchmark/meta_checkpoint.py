@@ -57,7 +57,7 @@ def with_checkpoint(config: RunConfig) -> RunConfig:
         )
     settings = {**section["parameters"], **config.settings}
     backbone = sidecar(checkpoint)["backbone"]
-    if Path(config.backbone).name == backbone:  # a plug-in's file is described without its folder
+    if config.backbone is not None and Path(config.backbone).name == backbone:  # a plug-in's file is described without its folder
         backbone = config.backbone
     return replace(config, backbone=backbone, weights=config.checkpoint, settings=settings)
 

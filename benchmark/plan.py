@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from .meta_checkpoint import learned_part, with_checkpoint
 from .provenance import package_version
 from .records import config_digest, record_path, task_slug
 from .sampling import Sampling, sampling_of, with_sampling
+from .texts import Texts, texts_of
 
 SKLEARN = "sklearn:"
+PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Plan:
         backbone: the encoder, with weights.
         encoding: how its features are made.
         learned: what the method learned beside the backbone; None where it has no such part.
+        texts: names and prompts, for a method that uses them.
         sampling: how episodes are drawn.
     """
 
@@ -53,6 +56,7 @@ class Plan:
     encoding: Encoding
     learned: nn.Module | None
     sampling: Sampling
+    texts: Texts | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -89,8 +93,9 @@ class Plan:
         encoding = {key: value for key in ("precision", "compile") if (value := getattr(self.encoding, key)) != default[key]}
         method, backbone = self.method_section, self.backbone.describe()
         learned = {"learned_sha256": method["learned_sha256"]} if "learned_sha256" in method else {}
+        text = {"text": method["text"]} if "text" in method else {}
         return {
-            "method": {key: method[key] for key in ("name", "parameters")} | learned,
+            "method": {key: method[key] for key in ("name", "parameters")} | learned | text,
             "backbone": {key: backbone[key] for key in ("name", "parameters", "weights_sha256", "tune")} | encoding,
             "task": {
                 "dataset": self.dataset_name,
@@ -145,6 +150,11 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     config = with_sampling(config, sampling)
     check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
     method, method_section = make_method(config.method, config.settings_of("method"))
+    config = replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else PLAIN))
+    assert config.backbone is not None
+    texts = texts_of(config, method)
+    if texts is not None:
+        method_section["text"] = texts.section(dataset, config.split)
     tune = _tune(config, method)
     encoding = _encoding(config, method.inputs_with(tune))
     encoding.check(device)  # before weights are fetched or anything is encoded
@@ -154,7 +164,7 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
     if learned is not None:
         method_section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
-    return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, encoding, learned, sampling)
+    return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, encoding, learned, sampling, texts)
 
 
 def _tune(config: RunConfig, method: Method) -> str:

@@ -40,6 +40,8 @@ SHAPE: dict[str, Any] = {
         "uses_class_names": bool,
         "learned_sha256": MayLack(OrNull(str)),  # of the checkpoint with what the method learned; null for initial values
         "distribution": OrNull(str),
+        "text": MayLack({"names_sha256": str, "prompts": MayLack(str), "prompts_sha256": MayLack(str)}),
+        "chosen": MayLack({"values": dict, "split": str, "episodes": int, "tried": list}),  # of parameters that are "auto"
     },
     "backbone": {
         "name": str,

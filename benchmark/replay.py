@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.episodes import EpisodeBatch, digest
@@ -21,14 +20,13 @@ from ..tasks.progress import Progress
 from ..tasks.samplers import Sampler
 from ..tasks.testbed_sampler import TestbedSampler
 from . import registry
-from .backbones.encoding import encode
 from .config import RunConfig
 from .device import choose_device
 from .evaluation import Answers, Source, predictions
-from .feature_table import FeatureTable, feature_table
 from .plan import Plan, make_plan
 from .records import RunRecord, TaskKey, canonical_json
 from .sampling import SHAPE, sampling_of, with_sampling
+from .sources import source_of_rows
 
 DRAW = 1024  # episodes drawn at a time where only their digest is wanted
 OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with
@@ -146,6 +144,7 @@ def _options_of(record: RunRecord) -> dict[str, Any]:
         **{f"sampler.{name}": value for name, value in drawn_with.items()},
         **{f"backbone.{name}": value for name, value in backbone["parameters"].items()},
         **record.method["parameters"],
+        **record.method.get("chosen", {}).get("values", {}),
     }
     return {
         **{name: task[name] for name in SHAPE if task[name] is not None},
@@ -155,6 +154,7 @@ def _options_of(record: RunRecord) -> dict[str, Any]:
         "backbone": record.backbone_name,
         "weights": backbone["weights"],
         "tune": backbone["tune"],
+        "prompts": record.method.get("text", {}).get("prompts"),
         **{name: backbone[name] for name in ("precision", "compile") if name in backbone},
         "settings": settings,
     }
@@ -218,19 +218,6 @@ def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch
 
 def _source(plan: Plan, split: Split, batch: EpisodeBatch, progress: Progress) -> tuple[Source, EpisodeBatch]:
     """Where the rows of one episode are looked up, and the episode with these rows. No other image of the split is encoded."""
-    backbone, method, device = plan.backbone, plan.method, choose_device(plan.config.device)
-    train_mean = None
-    if method.uses_train_mean:
-        train_mean = feature_table(backbone, plan.open_split("train", progress), device, progress, plan.encoding)[0].mean()
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
-    images = np.array(split.images[rows])
     batch = replace(batch, support=np.searchsorted(rows, batch.support), query=np.searchsorted(rows, batch.query))
-    if plan.inputs == "images":
-        module = backbone.module.to(device).to(memory_format=torch.channels_last)
-        source = Source(device, images=images, preprocess=backbone.preprocess, backbone=module)
-    else:
-        features = np.concatenate([encoded.features for encoded in encode(backbone, images, device, plan.encoding)])
-        source = Source(device, table=FeatureTable.of(features, device))
-    learned = None if plan.learned is None else plan.learned.to(device)
-    names = split.class_names
-    return replace(source, class_names=names, train_mean=train_mean, tune=backbone.tune, learned=learned), batch
+    return source_of_rows(plan, split, rows, choose_device(plan.config.device), progress), batch

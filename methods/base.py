@@ -19,8 +19,9 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -29,7 +30,9 @@ from torch.nn.functional import cross_entropy
 from ..tasks.episodes import Episodes
 from ..tasks.parameters import parameter
 
-__all__ = ["Episodes", "Method", "class_means", "one_hot", "parameter"]
+__all__ = ["AUTO", "Episodes", "Method", "class_means", "one_hot", "parameter"]
+
+AUTO = "auto"  # value of a parameter that is chosen on val episodes (`Method.choices`)
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,15 @@ class Method(ABC):
         inputs: what `Episodes.support` and `Episodes.query` hold: "features" [E, S, D] or "images" [E, S, C, H, W].
         transductive: whether the score of a query may depend on the episode's other queries.
         uses_class_names: whether `Episodes.class_names` is wanted.
+        uses_text: whether `Episodes.text` is wanted: the backbone then has to have a text tower.
+        uses_text_tower: whether `Episodes.text_tower` itself is wanted, to learn prompts.
         uses_train_mean: whether `Episodes.train_mean` is wanted (the train split is then encoded too).
         meta_trained: whether `bench train` takes the method: `loss` is then defined.
         needs_training: whether the method is nothing without a part that was learned (`--checkpoint`).
         adapts: whether the method trains on the support, so that `--tune` says what may move: `Episodes.tune`.
+        choices: candidates of the parameters whose value may be "auto", by name. The engine then takes the combination with the
+            highest mean accuracy on the first episodes of the val split, the first of equals; `classify` never sees "auto".
+        choice_episodes: how many val episodes decide.
         later_parameters: parameters that came when records existed already. Records leave them out while they are at their
             default, so that older records are still those of the same run.
         version: changes when the scores do; part of every record.
@@ -56,13 +64,22 @@ class Method(ABC):
     inputs: ClassVar[Literal["features", "images"]] = "features"
     transductive: ClassVar[bool] = False
     uses_class_names: ClassVar[bool] = False
+    uses_text: ClassVar[bool] = False
+    uses_text_tower: ClassVar[bool] = False
     uses_train_mean: ClassVar[bool] = False
     meta_trained: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
+    choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    choice_episodes: ClassVar[int] = 100
     later_parameters: ClassVar[frozenset[str]] = frozenset()
     version: ClassVar[str] = "1"
     citation: ClassVar[str] = ""
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Names of the parameters that are "auto"."""
+        return tuple(name for name in self.choices if getattr(self, name) == AUTO)
 
     def inputs_with(self, tune: str) -> Literal["features", "images"]:
         """What the method is given under a tuning scope; one that moves no part of the backbone can do with features."""

@@ -93,6 +93,9 @@ class Episodes:
         query_mask: bool [E, Q], False where a place is padding; None where none is.
         seeds: int64 [E], one number an episode for methods that need randomness; a function of task seed and episode index.
         class_names: names [E][N], for methods that set `uses_class_names`.
+        text: float [E, N, D], the text feature of each class, of length 1, for methods that set `uses_text`; zeros where an
+            episode has no such class.
+        text_tower: from texts to text features, for methods that set `uses_text_tower`; left unchanged by them.
         train_mean: float [D], mean feature of the train split, for methods that set `uses_train_mean`.
         backbone: the encoder, for methods whose `inputs` are images; left unchanged by them. Where the method adapts it, the
             parameters that may move are those that require grad.
@@ -110,6 +113,8 @@ class Episodes:
     seeds: Tensor
     query_mask: Tensor | None = None
     class_names: tuple[tuple[str, ...], ...] | None = None
+    text: Tensor | None = None
+    text_tower: nn.Module | None = None
     train_mean: Tensor | None = None
     backbone: nn.Module | None = None
     tune: str = "none"

@@ -29,7 +29,9 @@ def run(
     alpha: Annotated[float | None, typer.Option(help="Semantic sampler: how much nearness of classes counts.")] = None,
     beta: Annotated[float | None, typer.Option(help="Semantic sampler: how much often-drawn classes are avoided.")] = None,
     testbed: Annotated[Path | None, typer.Option(help="File with a fixed list of tasks (bench testbed make).")] = None,
-    backbone: Annotated[str, typer.Option(help="Backbone (bench list backbones).")] = "conv4",
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Shipped weights or a file; default: those pretrained on the dataset.")
     ] = None,
@@ -42,6 +44,12 @@ def run(
     tune: Annotated[
         str | None,
         typer.Option(help="What an adapting method may move: none, norm, head, last-block, lora or full."),
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="What class names are put into: single, ensemble or a file; several make a grid.")
+    ] = None,
+    class_names: Annotated[
+        Path | None, typer.Option(help="CSV file with class_id,name instead of the dataset's names.")
     ] = None,
     batch_size: Annotated[str, typer.Option(help="Images encoded at once; auto finds a number that fits.")] = "auto",
     precision: Annotated[str, typer.Option(help="Of encoding: fp32, tf32, bf16 or fp16.")] = "fp32",
@@ -111,6 +119,7 @@ def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
         size = options["batch_size"]
         options["batch_size"] = None if size == "auto" else typed("batch-size", [size])[0]
     options["tune"] = [name for text in _several(options["tune"]) if text for name in text.split(",")] or None
+    options["prompts"] = [name for text in _several(options["prompts"]) if text for name in text.split(",")] or None
     options["output"] = Path(options["output"])
     if isinstance(options["checkpoint"], str) and "method" not in chosen:
         from ..meta_checkpoint import method_of

@@ -17,7 +17,7 @@ def toml(folder: Path, text: str) -> Path:
 def test_defaults_are_the_main_job():
     config = RunConfig()
     assert (config.method, config.ways, config.shots, config.queries, config.episodes) == ("protonet", 5, 1, 15, 10_000)
-    assert (config.dataset, config.backbone, config.split, config.sampler) == ("trifeature", "conv4", "test", "uniform")
+    assert (config.dataset, config.backbone, config.split, config.sampler) == ("trifeature", None, "test", "uniform")
     assert (config.seed, config.level, config.output) == (0, 0.95, Path("results"))
 
 

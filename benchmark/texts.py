@@ -1,0 +1,83 @@
+"""The texts of a run: the names of its classes, the prompts that they are put into, and what a text tower makes of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..methods.base import Method
+from ..tasks.datasets.base import Dataset
+from ..tasks.errors import UsageError
+from ..tasks.progress import SILENT, Progress
+from .backbones.loading import LoadedBackbone
+from .config import RunConfig
+
+if TYPE_CHECKING:
+    from .prompts import PromptSet
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the classes of a run are called, and how that is put into words.
+
+    Attributes:
+        prompts: what names are put into; None for a method that uses the names as they are.
+        file: names instead of the dataset's.
+    """
+
+    prompts: PromptSet | None
+    file: Path | None
+
+    def names(self, class_ids: Sequence[str], class_names: Sequence[str], progress: Progress = SILENT) -> tuple[str, ...]:
+        """The readable name of each class of a split.
+
+        Args:
+            class_ids: of the split.
+            class_names: of the split.
+            progress: told of names that several classes share.
+
+        Raises:
+            UserError: the classes have no names.
+        """
+        from .class_names import readable_names
+
+        return readable_names(class_ids, class_names, self.file, progress)
+
+    def features(self, backbone: LoadedBackbone, names: Sequence[str], device: torch.device, progress: Progress) -> Tensor:
+        """The text feature of each class, float32 [C, D] of length 1."""
+        from .text_features import text_features
+
+        assert self.prompts is not None
+        return text_features(backbone, self.prompts, names, device, progress)
+
+    def section(self, dataset: Dataset, split: str) -> dict[str, Any]:
+        """What a record says of the texts: enough to know whether those of another run are the same."""
+        identifiers, names = zip(*dataset.class_list(split), strict=True)
+        digest = hashlib.sha256("\n".join(self.names(identifiers, names)).encode()).hexdigest()
+        prompts = {} if self.prompts is None else {"prompts": self.prompts.name, "prompts_sha256": self.prompts.sha256}
+        return {**prompts, "names_sha256": digest}
+
+
+def texts_of(config: RunConfig, method: Method) -> Texts | None:
+    """The texts that a config asks for; None where the method uses none.
+
+    Raises:
+        UsageError: the method uses none, and prompts or names are given; or there are no such prompts.
+        UserError: a file cannot be read.
+    """
+    named = method.uses_text or method.uses_text_tower or method.uses_class_names
+    if config.prompts is not None and not method.uses_text:
+        raise UsageError(f"--prompts {config.prompts}: {config.method} puts class names into no prompts; leave it out")
+    if config.class_names is not None and not named:
+        raise UsageError(f"--class-names {config.class_names}: {config.method} uses no class names; leave it out")
+    if not (method.uses_text or method.uses_text_tower or config.class_names):
+        return None
+    from .prompts import find_prompts
+
+    return Texts(find_prompts(config.prompts, config.dataset) if method.uses_text else None, config.class_names)
