@@ -16,7 +16,9 @@ and the last h takes the place of the query's feature.
 
 Differs from the paper: without full-context embeddings where `full_context` is off, which is the default. What an LSTM reads
 depends on the order of the support, which the paper leaves open: here it is class after class, and within a class as drawn. The
-paper puts r beside h and not beside f'; the weights of the cell act on either alike. It does not say how K is chosen.
+paper puts r beside h and not beside f'; the weights of the cell act on either alike. It does not say how K is chosen. With
+`scale` above 1 the cosines are multiplied before the softmax, as in Chen et al. 2019 (arXiv:1904.04232), whose code has 100:
+features behind a ReLU have cosines from 0 to 1, and the paper's attention then stays nearly flat, which trains slowly.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import nll_loss, normalize
+from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..tasks.errors import UsageError
@@ -72,16 +74,19 @@ class MatchingNet(Method):
     """Matching networks: cosine attention over the support, full-context embeddings on request (Vinyals et al. 2016)."""
 
     meta_trained: ClassVar[bool] = True
-    later_parameters: ClassVar[frozenset[str]] = frozenset({"full_context", "steps"})
+    later_parameters: ClassVar[frozenset[str]] = frozenset({"full_context", "steps", "scale"})
     citation: ClassVar[str] = "Vinyals et al. 2016, arXiv:1606.04080"
 
     full_context: bool = parameter(False, "put the features in the context of the episode with LSTMs, which must be trained")
+    scale: float = parameter(1.0, "factor on the cosines before the softmax; the paper has 1")
     steps: int = parameter(5, "K, how often a query reads the support; with full_context only")
 
     def __post_init__(self) -> None:
         """Refuse a query that reads nothing; full-context embeddings must be trained."""
         if self.steps < 1:
             raise UsageError(f"method matching-net: steps={self.steps}: at least 1")
+        if self.scale <= 0:
+            raise UsageError(f"method matching-net: scale={self.scale}: above 0")
         # The class says what holds by default, for listings; the instance says what holds.
         object.__setattr__(self, "needs_training", self.full_context)
 
@@ -91,6 +96,11 @@ class MatchingNet(Method):
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the attention that falls on the class, from 0 to 1."""
+        log_attention, labels = self._log_attention(episodes)
+        return torch.bmm(log_attention.exp(), one_hot(labels, episodes.ways, log_attention.dtype))  # [E, Q, N]
+
+    def _log_attention(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Logarithm of the attention of every query to every support image [E, Q, S], and the support's labels [E, S]."""
         support, query, labels = episodes.support, episodes.query, episodes.support_labels
         if self.full_context:
             support, query, labels = self._in_context(episodes)
@@ -98,8 +108,7 @@ class MatchingNet(Method):
         query_norm = torch.linalg.vector_norm(query, dim=-1, keepdim=True).clamp(min=SMALLEST_NORM)  # [E, Q, 1]
         cosine = dot_products(query, support) / query_norm  # [E, Q, S]
         padding = (labels < 0)[:, None]  # [E, 1, S]
-        attention = cosine.masked_fill(padding, -torch.inf).softmax(dim=-1)  # [E, Q, S]
-        return torch.bmm(attention, one_hot(labels, episodes.ways, attention.dtype))  # [E, Q, N]
+        return (self.scale * cosine).masked_fill(padding, -torch.inf).log_softmax(dim=-1), labels
 
     def _in_context(self, episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:
         """Support, queries and support labels; the support class after class, its padding last."""
@@ -114,6 +123,7 @@ class MatchingNet(Method):
     def loss(self, episodes: Episodes) -> Tensor:
         """Mean over all queries of minus the logarithm of the attention that falls on the true class."""
         assert episodes.query_labels is not None
-        attention = self.classify(episodes)  # at least e⁻² / S for a class of the episode
-        log_probability = attention.clamp(min=torch.finfo(attention.dtype).tiny).log()
-        return nll_loss(log_probability.flatten(0, 1), episodes.query_labels.flatten(), ignore_index=-1)
+        log_attention, labels = self._log_attention(episodes)
+        other = labels[:, None] != episodes.query_labels[..., None]  # [E, Q, S]
+        of_true_class = log_attention.masked_fill(other, -torch.inf)[episodes.query_labels >= 0]
+        return -of_true_class.logsumexp(dim=-1).mean()

@@ -87,6 +87,22 @@ def test_the_classes_may_come_in_any_order(make_episodes):
     torch.testing.assert_close(scores, expected)
 
 
+def test_a_scale_sharpens_the_attention(make_episodes):
+    episodes = make_episodes(count=3, shots=1)
+    cosine = torch.nn.functional.cosine_similarity(episodes.query[:, :, None], episodes.support[:, None], dim=-1)
+    torch.testing.assert_close(MatchingNet(scale=7).classify(episodes), (7 * cosine).softmax(dim=-1))
+    with pytest.raises(UsageError, match="scale=0: above 0"):
+        MatchingNet(scale=0)
+
+
+def test_a_query_without_any_attention_to_its_class_still_teaches(make_episodes):
+    episodes = make_episodes(count=1, shots=1, queries=1)
+    query = episodes.support[:, :1].clone().requires_grad_()
+    wrong = replace(episodes, query=query, query_labels=torch.tensor([[1]]))
+    MatchingNet(scale=1000).loss(wrong).backward()
+    assert query.grad is not None and query.grad.abs().max() > 0
+
+
 def test_only_full_context_embeddings_need_training():
     assert MatchingNet(full_context=True).needs_training and not MatchingNet().needs_training
     assert MatchingNet().learned_part(nn.Identity(), 8, 5, Generator()) is None
