@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..tasks.errors import UsageError, did_you_mean
-from ..tasks.parameters import convert
+from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
+from ..tasks.errors import UsageError
+from .option_tables import options_of, read_table
 
 # Options of which several values make a grid.
-GRID = frozenset("method ways shots queries dataset split sampler backbone weights checkpoint tune prompts seed".split())
+GRID = frozenset(
+    "method ways shots queries dataset split sampler backbone weights checkpoint tune prompts corruption severity seed".split()
+)
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 
 
@@ -32,10 +33,12 @@ class RunConfig:
         split: class split the episodes come from: train, val or test.
         sampler: uniform, semantic, imbalanced or meta-dataset (varying ways and shots).
         testbed: file with a fixed list of tasks, used instead of a sampler; it says ways, shots and queries.
+        corruption: what is done to support and query images: noise, blur, jpeg, grey, occlusion or contrast; with a severity.
+        severity: of the corruption, 1 to 5.
         backbone: a registered name; None: clip-tiny for methods that use text, conv4 for all others.
         weights: name of shipped weights or a file; None takes those pretrained on the dataset's train classes.
         checkpoint: file of `bench train`, with backbone and all that the method learned; says the backbone and weights.
-        tune: what an adapting method may move: none, norm, head, last-block, lora or full; None: head for
+        tune: what an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full; None: head for
             those, none for others.
         prompts: what class names are put into, for methods that use text: single, ensemble, another known set, or a file;
             None: single.
@@ -62,6 +65,8 @@ class RunConfig:
     split: str = "test"
     sampler: str = "uniform"
     testbed: Path | None = None
+    corruption: str | None = None
+    severity: int | None = None
     backbone: str | None = None
     weights: str | None = None
     checkpoint: str | None = None
@@ -99,6 +104,16 @@ class RunConfig:
             raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
         if not 0 < self.level < 1:
             raise UsageError(f"--level {self.level}: between 0 and 1, for example 0.95")
+        if self.severity is not None and self.corruption is None:
+            raise UsageError(f"--severity {self.severity}: of what? add --corruption {', '.join(STRENGTHS)}")
+        if self.corruption is not None and self.severity is None:
+            raise UsageError(f"--corruption {self.corruption}: how much? add --severity {', '.join(map(str, SEVERITIES))}")
+        _ = self.corrupted_by  # which checks name and severity
+
+    @property
+    def corrupted_by(self) -> Corruption | None:
+        """What is done to the images of the episodes; None: nothing."""
+        return None if self.corruption is None or self.severity is None else Corruption(self.corruption, self.severity)
 
     def settings_of(self, scope: str) -> dict[str, Any]:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""
@@ -129,49 +144,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: no such file, not TOML, an unknown key, or a value of the wrong type.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is not TOML: {error}") from error
-    table = content.pop("set", {})
-    if not isinstance(table, Mapping):
-        raise UsageError(f"--config {path}: set is a table of parameters, [set]")
-    settings, hints = _flatten(table), typing.get_type_hints(RunConfig)
-    known = {f.name for f in fields(RunConfig)} - {"settings"}
-    options = {}
-    for key, value in content.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            raise UsageError(f"--config {path}: unknown key '{key}'; {did_you_mean(name, [*known, 'set'])}")
-        try:
-            options[name] = _of_type(value, hints[name], several=name in GRID)
-        except ValueError:
-            raise UsageError(f"--config {path}: {key} = {value!r} is of the wrong type") from None
-    return options | ({"settings": settings} if settings else {})
-
-
-def _of_type(value: Any, kind: Any, several: bool) -> Any:
-    """Check a value from a TOML file; a list of values makes a grid where that is possible.
-
-    Raises:
-        ValueError: it is of another type.
-    """
-    if several and isinstance(value, list):
-        return [_of_type(one, kind, several=False) for one in value]
-    if kind is bool and not isinstance(value, bool):  # TOML has words of its own for these
-        raise ValueError(value)
-    if kind in (Path, Path | None):
-        return Path(convert(value, str))
-    return convert(value, kind)
-
-
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in table.items():
-        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return flat
+    where = f"--config {path}"
+    return options_of(read_table(path, where), RunConfig, where, GRID)
 
 
 def typed(name: str, values: Sequence[Any]) -> list[int]:

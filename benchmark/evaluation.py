@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..methods.base import Method
+from ..tasks.datasets.base import Images
 from ..tasks.episodes import ABSENT, EpisodeBatch, Episodes
 from ..tasks.errors import UserError
 from ..tasks.samplers import Sampler
@@ -47,7 +48,7 @@ class Source:
 
     device: torch.device
     table: FeatureTable | None = None
-    images: np.ndarray | None = None
+    images: Images | None = None
     preprocess: Preprocess | None = None
     backbone: nn.Module | None = None
     class_names: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 import torch
 
+from ..tasks.datasets.base import Images
 from ..tasks.datasets.resumable import Unfinished
 from ..tasks.files import write_atomically
 from ..tasks.progress import Progress
@@ -48,7 +49,7 @@ class Reached:
 def write_features(
     unfinished: Unfinished,
     backbone: LoadedBackbone,
-    images: np.ndarray,
+    images: Images,
     device: torch.device,
     encoding: Encoding,
     progress: Progress,

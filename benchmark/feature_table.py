@@ -23,6 +23,7 @@ from ..tasks.errors import UserError
 from ..tasks.files import cache_root, write_atomically
 from ..tasks.progress import Progress
 from .backbones.encoding import DEFAULT, VERSION, Encoding
+from .backbones.imported import LoadedImport
 from .backbones.loading import LoadedBackbone
 from .device import device_name
 from .feature_file import FEATURES, checksum_of, write_features
@@ -108,6 +109,8 @@ def feature_table(
 ) -> tuple[FeatureTable, bool]:
     """Open the table of a split, or encode it first. Of two processes that want the same table one encodes, the other waits.
 
+    Imported features are opened where they were imported to.
+
     Args:
         backbone: moved to `device` where it encodes.
         split: whose images are encoded.
@@ -119,8 +122,10 @@ def feature_table(
         The table, and whether it was in the cache.
 
     Raises:
-        UserError: it cannot be encoded (`encode`), or written.
+        UserError: it cannot be encoded (`encode`), or written, or imported features are of other images.
     """
+    if isinstance(backbone, LoadedImport):
+        return FeatureTable.of(backbone.features_of(split), device, backbone.splits[split.name].about["encoded"]), True
     encoding.check(device)
     content = key(backbone, split, encoding, device.type)
     folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"

@@ -58,7 +58,8 @@ class Job:
         """Evaluate what is missing; the record, saved where it is not complete."""
         config = self.plan.config
         split = self.plan.open_split(config.split, self.progress)
-        sampler = self.plan.sampler(split)
+        sampler = self.plan.sampler(split)  # over the clean images: corrupted ones have the same episodes
+        split = self.plan.corrupted(split)
         _check_writable(self.path)
         self.done.cut(whole_chunks(self.done.count, config.episodes, chunk_size(self.plan.inputs)), sampler)
         kept = self.done.count, len(self.done.disjoint)
@@ -168,6 +169,7 @@ class Job:
             **self.plan.sampling.shape,
             "seed": config.seed,
             "episodes_sha256": self.done.sha.hexdigest(),
+            **({} if split.corruption is None else {"corruption": dict(split.corruption)}),
         }
 
 

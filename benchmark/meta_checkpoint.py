@@ -79,7 +79,7 @@ def learned_part(
         UserError: the checkpoint's tensors are not those of this method.
     """
     if checkpoint is not None:
-        ways = int(method_of(checkpoint)["ways"])
+        ways = method_of(checkpoint)["ways"]  # None where they varied in training
     elif method.needs_training:
         raise UsageError(f"method {name} has to be trained: bench train --method {name} makes a file for --checkpoint")
     part = method.learned_part(backbone.module, backbone.feature_dim, ways or 0, Generator().manual_seed(0))

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..methods.base import Method
+from ..tasks import corrupted_split
 from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.errors import UsageError
 from ..tasks.parameters import build, parameters_of
@@ -16,6 +17,8 @@ from ..tasks.progress import SILENT, Progress
 from ..tasks.samplers import Sampler, check_ways
 from . import registry
 from .backbones.encoding import Encoding
+from .backbones.imported import SCHEME as IMPORTED
+from .backbones.imported import LoadedImport, check_options, load_import
 from .backbones.loading import LoadedBackbone, find_weights, load_backbone
 from .config import RunConfig
 from .device import choose_device
@@ -67,6 +70,14 @@ class Plan:
         """A split of the dataset, built or downloaded where it is not there yet."""
         return self.dataset.split(split, progress)
 
+    def corrupted(self, split: Split) -> Split:
+        """The split with the images that the run is on; the sampler is made over the clean one.
+
+        Raises:
+            UsageError: the corruption takes away what the images do not have.
+        """
+        return corrupted_split.corrupted(split, self.config.corrupted_by)
+
     def sampler(self, split: Split) -> Sampler:
         """The sampler over a split.
 
@@ -77,23 +88,23 @@ class Plan:
 
     def backbone_section(self) -> dict[str, Any]:
         """The record's `backbone` section."""
-        return {
-            **self.backbone.describe(),
-            "source_sha256": self.backbone.source_sha256,
-            "precision": self.encoding.precision,
-            "compile": self.encoding.compile,
-        }
+        section = {**self.backbone.describe(), "source_sha256": self.backbone.source_sha256}
+        if isinstance(self.backbone, LoadedImport):  # nothing was encoded here
+            return section
+        return section | {"precision": self.encoding.precision, "compile": self.encoding.compile}
 
     def identity(self) -> dict[str, Any]:
         """Everything the configuration says about the result; its hash names the record.
 
-        Precision and compilation are in it where they are not the defaults: older records, which do not say, keep their names.
+        Precision, compilation and corruption are in it where they are not the defaults: older records, which do not say, keep
+        their names.
         """
         config, default = self.config, asdict(Encoding())
         encoding = {key: value for key in ("precision", "compile") if (value := getattr(self.encoding, key)) != default[key]}
         method, backbone = self.method_section, self.backbone.describe()
         learned = {"learned_sha256": method["learned_sha256"]} if "learned_sha256" in method else {}
         text = {"text": method["text"]} if "text" in method else {}
+        corruption = {} if config.corrupted_by is None else {"corruption": corrupted_split.identity(config.corrupted_by)}
         return {
             "method": {key: method[key] for key in ("name", "parameters")} | learned | text,
             "backbone": {key: backbone[key] for key in ("name", "parameters", "weights_sha256", "tune")} | encoding,
@@ -106,6 +117,7 @@ class Plan:
                 "sampler_parameters": self.sampling.parameters,
                 **self.sampling.shape,
                 "seed": config.seed,
+                **corruption,
             },
             "episodes": config.episodes,
             "level": config.level,
@@ -118,11 +130,13 @@ class Plan:
 
     def path(self) -> Path:
         """Where the record belongs."""
-        shape = self.sampling.shape
+        config, shape = self.config, self.sampling.shape
         return record_path(
-            self.config.output,
+            config.output,
             dataset=self.dataset_name,
-            task_slug=task_slug(self.config.split, self.config.sampler, shape["ways"], shape["shots"], shape["queries"]),
+            task_slug=task_slug(
+                config.split, config.sampler, shape["ways"], shape["shots"], shape["queries"], config.corrupted_by
+            ),
             method=self.method_section["name"],
             backbone=self.backbone.name,
             config_sha256=self.config_sha256(),
@@ -143,6 +157,9 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     """
     split_name(config.split)
     device = choose_device(config.device)
+    is_import = config.backbone is not None and config.backbone.startswith(IMPORTED)
+    if is_import:
+        check_options(config)
     config = with_checkpoint(config)
     dataset_entry = registry.find("datasets", config.dataset)
     dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
@@ -158,8 +175,11 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     tune = _tune(config, method)
     encoding = _encoding(config, method.inputs_with(tune))
     encoding.check(device)  # before weights are fetched or anything is encoded
-    weights = find_weights(config.backbone, config.weights, config.dataset)
-    backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
+    if is_import:
+        backbone = load_import(config, dataset, method, tune)
+    else:
+        weights = find_weights(config.backbone, config.weights, config.dataset)
+        backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
     checkpoint = None if config.checkpoint is None else Path(config.checkpoint)
     learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
     if learned is not None:
@@ -176,7 +196,7 @@ def _tune(config: RunConfig, method: Method) -> str:
     if config.tune not in (None, "none") and not method.adapts:
         adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
         raise UsageError(f"--tune {config.tune}: {config.method} trains nothing on the support; {', '.join(adapting)} can")
-    return config.tune or ("head" if method.adapts else "none")
+    return config.tune or (method.default_tune if method.adapts else "none")
 
 
 def _encoding(config: RunConfig, inputs: Inputs) -> Encoding:

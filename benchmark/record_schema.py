@@ -40,7 +40,9 @@ SHAPE: dict[str, Any] = {
         "uses_class_names": bool,
         "learned_sha256": MayLack(OrNull(str)),  # of the checkpoint with what the method learned; null for initial values
         "distribution": OrNull(str),
-        "text": MayLack({"names_sha256": str, "prompts": MayLack(str), "prompts_sha256": MayLack(str)}),
+        "text": MayLack(
+            {"names_sha256": str, "prompts": MayLack(str), "prompts_sha256": MayLack(str), "class_names": MayLack(str)}
+        ),
         "chosen": MayLack({"values": dict, "split": str, "episodes": int, "tried": list}),  # of parameters that are "auto"
     },
     "backbone": {
@@ -69,6 +71,8 @@ SHAPE: dict[str, Any] = {
         "queries": OrNull(int),
         "seed": int,
         "episodes_sha256": str,
+        # of the images, whose fingerprint covers it; version: of the code that does it
+        "corruption": MayLack({"name": str, "severity": int, "version": int, "clean_fingerprint": str}),
     },
     "n_episodes": int,
     "accuracy": {

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..tasks.corruptions import Corruption
 from ..tasks.errors import UserError
 from ..tasks.files import os_errors_named, write_atomically
 from . import record_schema
@@ -41,6 +42,7 @@ class TaskKey(NamedTuple):
     shots: int | None
     queries: int | None
     seed: int
+    corruption: str | None = None  # name and severity, such as "noise 3"
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,11 @@ class RunRecord:
 
     def task_key(self) -> TaskKey:
         """What decides the episodes."""
-        values = {name: self.task[name] for name in TaskKey._fields}
+        values = {name: self.task[name] for name in TaskKey._fields if name != "corruption"}
+        corruption = self.task.get("corruption")
+        words = None if corruption is None else f"{corruption['name']} {corruption['severity']}"
         texts = {name: canonical_json(values[name]) for name in ("dataset_parameters", "sampler_parameters")}
-        return TaskKey(**{**values, **texts})
+        return TaskKey(**{**values, **texts}, corruption=words)
 
     def to_json(self) -> str:
         """The file's text: sorted keys, indented by one, newline at the end."""
@@ -269,10 +273,18 @@ def file_safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=+]+", "-", name)[:LONGEST_NAME].strip(".-") or "unnamed"
 
 
-def task_slug(split: str, sampler: str, ways: int | None, shots: int | None, queries: int | None) -> str:
-    """The readable folder name of a task, such as `test-5way-1shot-15query-uniform`; what is None is left out."""
+def task_slug(
+    split: str,
+    sampler: str,
+    ways: int | None,
+    shots: int | None,
+    queries: int | None,
+    corruption: Corruption | None = None,
+) -> str:
+    """The readable folder name of a task, such as `test-5way-1shot-15query-uniform-noise-3`; what is None is left out."""
     shape = [f"{value}{word}" for value, word in ((ways, "way"), (shots, "shot"), (queries, "query")) if value is not None]
-    return "-".join([split, *shape, file_safe(sampler)])
+    ending = [] if corruption is None else [corruption.name, str(corruption.severity)]
+    return "-".join([split, *shape, file_safe(sampler), *ending])
 
 
 def record_path(results: Path, *, dataset: str, task_slug: str, method: str, backbone: str, config_sha256: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tasks.corrupted_split import corrupted
 from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.episodes import EpisodeBatch, digest
 from ..tasks.errors import UsageError, UserError
@@ -88,18 +89,20 @@ def open_task(config: RunConfig, progress: Progress) -> OpenTask:
     config = with_sampling(config, sampling)
     split = dataset.split(split_name(config.split), progress)
     sampler = sampling.over(dataset, split)
+    images = corrupted(split, config.corrupted_by)
     key = TaskKey(
         dataset=entry.name,
         dataset_version=dataset.version,
         dataset_parameters=canonical_json(asdict(dataset)),
-        fingerprint=split.fingerprint,
+        fingerprint=images.fingerprint,
         split=config.split,
         sampler=config.sampler,
         sampler_parameters=canonical_json(sampler.parameters),
         seed=config.seed,
+        corruption=None if config.corrupted_by is None else str(config.corrupted_by),
         **sampling.shape,
     )
-    return OpenTask(key, split, sampler)
+    return OpenTask(key, images, sampler)
 
 
 def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: RunRecord | None = None) -> RunConfig:
@@ -124,7 +127,8 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
         # A plug-in's file is recorded without its folder, and of weights and testbeds there is a hash to be checked.
         named = Path(value).name if name in ("backbone", "dataset", "method") else value
         if name not in ("weights", "testbed") and named != recorded.get(name):
-            raise UsageError(f"--{name} {value}: the record has {recorded.get(name, 'varying ' + name)}; leave the option out")
+            theirs = recorded.get(name, f"varying {name}")
+            raise UsageError(f"--{name} {value}: the record has {'none' if theirs is None else theirs}; leave the option out")
     for name in settings.keys() & recorded["settings"].keys():
         raise UsageError(f"--set {name}: the record has {recorded['settings'][name]}; leave it out")
     if recorded["sampler"] == TestbedSampler.name and "testbed" not in options:
@@ -138,6 +142,7 @@ def _options_of(record: RunRecord) -> dict[str, Any]:
     Where files were, it does not say: those of a testbed, of weights and of a plug-in.
     """
     task, backbone = record.task, record.backbone
+    corruption = task.get("corruption", {})
     drawn_with = {name: value for name, value in task["sampler_parameters"].items() if name not in OF_A_TESTBED}
     settings = {
         **{f"dataset.{name}": value for name, value in task["dataset_parameters"].items()},
@@ -154,6 +159,8 @@ def _options_of(record: RunRecord) -> dict[str, Any]:
         "backbone": record.backbone_name,
         "weights": backbone["weights"],
         "tune": backbone["tune"],
+        "corruption": corruption.get("name"),
+        "severity": corruption.get("severity"),
         "prompts": record.method.get("text", {}).get("prompts"),
         **{name: backbone[name] for name in ("precision", "compile") if name in backbone},
         "settings": settings,

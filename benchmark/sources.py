@@ -12,6 +12,7 @@ from torch import nn
 from ..tasks.datasets.base import Split
 from ..tasks.progress import Progress
 from .backbones.encoding import encode
+from .backbones.imported import LoadedImport
 from .evaluation import Source
 from .feature_table import FeatureTable, feature_table
 from .plan import Plan
@@ -37,6 +38,8 @@ def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.dev
     images = np.array(split.images[rows])
     if plan.inputs == "images":
         source = Source(device, images=images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
+    elif isinstance(plan.backbone, LoadedImport):
+        source = Source(device, table=FeatureTable.of(plan.backbone.features_of(split)[rows], device))
     else:
         features = np.concatenate([encoded.features for encoded in encode(plan.backbone, images, device, plan.encoding)])
         source = Source(device, table=FeatureTable.of(features, device))

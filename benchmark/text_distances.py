@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..tasks.errors import UserError
-from .backbones.open_clip_models import SCHEME, OpenClipModel, find_model, open_clip_package
+from .backbones.open_clip_models import SCHEME, OpenClipModel, find_model
 
 PROMPT = "a photo of a {}."  # Radford et al. 2021, arXiv:2103.00020
 
@@ -28,23 +27,18 @@ def text_distances(model: str, names: Sequence[str]) -> np.ndarray:
 
     Raises:
         UsageError: an unknown architecture or tag.
-        UserError: open_clip is not installed, the hub cannot be reached, the file does not fit, or all names read the same.
+        UserError: the hub cannot be reached, the file does not fit, or all names read the same.
     """
     owner = f"distances {SCHEME}{model}"
-    open_clip = open_clip_package(owner)
     import torch
 
+    from .backbones.text_tower import find_tokenizer, load_text_tower
+
     found, weights = _weights(model, owner)
-    architecture, quick = found.architecture, found.quick_gelu
-    try:
-        with torch.random.fork_rng(devices=[]):  # open_clip draws initial weights from the global generator
-            network: Any = open_clip.create_model(architecture, pretrained=str(weights), force_quick_gelu=quick).eval()
-    except Exception as error:  # open_clip raises what its parts raise
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{owner}: {weights.name} does not fit {architecture}: {reason}") from error
-    tokens = open_clip.get_tokenizer(architecture)([PROMPT.format(name) for name in names])
+    tower = load_text_tower(found, find_tokenizer(found.architecture, owner), weights, owner)
     with torch.inference_mode():
-        features = torch.nn.functional.normalize(network.encode_text(tokens).double(), dim=1).numpy()  # [C, D]
+        tokens = tower.tokenize([PROMPT.format(name) for name in names])
+        features = torch.nn.functional.normalize(tower(tokens).double(), dim=1).numpy()  # [C, D]
     return _distances(features)
 
 

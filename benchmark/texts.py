@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +16,10 @@ from ..tasks.datasets.base import Dataset
 from ..tasks.errors import UsageError
 from ..tasks.progress import SILENT, Progress
 from .backbones.loading import LoadedBackbone
+from .class_names import readable_names
 from .config import RunConfig
-
-if TYPE_CHECKING:
-    from .prompts import PromptSet
+from .prompts import PromptSet, find_prompts
+from .text_features import text_features
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,10 @@ class Texts:
         Raises:
             UserError: the classes have no names.
         """
-        from .class_names import readable_names
-
         return readable_names(class_ids, class_names, self.file, progress)
 
     def features(self, backbone: LoadedBackbone, names: Sequence[str], device: torch.device, progress: Progress) -> Tensor:
         """The text feature of each class, float32 [C, D] of length 1."""
-        from .text_features import text_features
-
         assert self.prompts is not None
         return text_features(backbone, self.prompts, names, device, progress)
 
@@ -61,7 +57,8 @@ class Texts:
         identifiers, names = zip(*dataset.class_list(split), strict=True)
         digest = hashlib.sha256("\n".join(self.names(identifiers, names)).encode()).hexdigest()
         prompts = {} if self.prompts is None else {"prompts": self.prompts.name, "prompts_sha256": self.prompts.sha256}
-        return {**prompts, "names_sha256": digest}
+        given = {} if self.file is None else {"class_names": self.file.name}
+        return {**prompts, **given, "names_sha256": digest}
 
 
 def texts_of(config: RunConfig, method: Method) -> Texts | None:
@@ -78,6 +75,4 @@ def texts_of(config: RunConfig, method: Method) -> Texts | None:
         raise UsageError(f"--class-names {config.class_names}: {config.method} uses no class names; leave it out")
     if not (method.uses_text or method.uses_text_tower or config.class_names):
         return None
-    from .prompts import find_prompts
-
     return Texts(find_prompts(config.prompts, config.dataset) if method.uses_text else None, config.class_names)

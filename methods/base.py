@@ -52,6 +52,7 @@ class Method(ABC):
         meta_trained: whether `bench train` takes the method: `loss` is then defined.
         needs_training: whether the method is nothing without a part that was learned (`--checkpoint`).
         adapts: whether the method trains on the support, so that `--tune` says what may move: `Episodes.tune`.
+        default_tune: what a method that adapts may move where `--tune` says nothing.
         choices: candidates of the parameters whose value may be "auto", by name. The engine then takes the combination with the
             highest mean accuracy on the first episodes of the val split, the first of equals; `classify` never sees "auto".
         choice_episodes: how many val episodes decide.
@@ -70,6 +71,7 @@ class Method(ABC):
     meta_trained: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
+    default_tune: ClassVar[str] = "head"
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     choice_episodes: ClassVar[int] = 100
     later_parameters: ClassVar[frozenset[str]] = frozenset()

@@ -7,8 +7,8 @@ classification", arXiv:1909.02729 ("support-based initialization"). What may mov
 
 - none: nothing. No step is made; a query belongs to the nearest class mean by cosine.
 - head: the classifier. The backbone is frozen, so this runs on features, all episodes of a chunk at once.
-- norm, last-block, lora, full: the classifier and the parameters of the backbone that the scope frees, episode by episode, on
-  copies of them.
+- norm, last-block, lora, prompt, prompt-pool, full: the classifier and the parameters of the backbone that the scope frees,
+  episode by episode, on copies of them.
 
 Every step takes the whole support: the mean cross-entropy, one update by Adam (with decoupled weight decay, 0 by default), with
 a learning rate for the classifier and one for the backbone. Dropout is off. `statistics` says whose batch-norm statistics are
@@ -42,9 +42,12 @@ from .augmentation import random_crop, random_flip
 from .base import Episodes, Method, parameter
 from .cosine_head import cosines, initial_weights, train
 from .episode_noise import random_words
+from .frozen_part import FrozenPart, frozen_part
 
 AUGMENTATION = 0  # stream of an episode's random numbers
-RATE, RATES = 1e-4, {"norm": 1e-3, "lora": 1e-3}  # of what moves in the backbone; few parameters stand a higher one
+RATE = 1e-4  # of what moves in the backbone
+RATES = {"norm": 1e-3, "lora": 1e-3, "prompt": 1e-2, "prompt-pool": 1e-2}  # few parameters stand a higher one
+TRIED = 2  # images on which the frozen part of the network is tried out
 CROP_SHARE = 8  # images are shifted by up to an eighth of their side, 4 pixels of 32
 
 
@@ -58,7 +61,8 @@ class Finetune(Method):
     steps: int = parameter(10, "updates, each on the whole support")
     learning_rate: float = parameter(1e-2, "learning rate of the classifier")
     backbone_learning_rate: float | None = parameter(
-        None, "learning rate of what --tune frees of the backbone; none is 1e-3 for norm and lora, 1e-4 for the others"
+        None,
+        "learning rate of what --tune frees of the backbone; none is 1e-2 for prompts, 1e-3 for norm and lora, 1e-4 else",
     )
     weight_decay: float = parameter(0.0, "decoupled weight decay of both")
     scale: float = parameter(10.0, "factor on the cosine before the softmax")
@@ -105,7 +109,15 @@ class Finetune(Method):
             raise UserError(f"finetune with statistics={self.statistics}: the backbone has no batch norm; leave it at running")
         if self._is_frozen(tune):
             return self._scores_on_features(*_encoded(backbone, episodes), episodes)
-        return torch.stack([self._adapted_scores(backbone, episodes, episode) for episode in range(len(episodes))])
+        frozen = self._frozen_part(backbone, episodes)
+        return torch.stack([self._adapted_scores(backbone, frozen, episodes, episode) for episode in range(len(episodes))])
+
+    def _frozen_part(self, backbone: AdaptableBackbone, episodes: Episodes) -> FrozenPart | None:
+        """What need not be computed at every step, where the images are the same at every step."""
+        if self.augmentation:
+            return None
+        images = episodes.support[0, episodes.support_labels[0] >= 0]
+        return frozen_part(backbone, images[:TRIED] if self.statistics == "running" else images)
 
     def _scores_on_features(self, support: Tensor, query: Tensor, episodes: Episodes) -> Tensor:
         """Scores [E, Q, N] of features [E, Q, D], by classifiers trained on features [E, S, D]."""
@@ -116,24 +128,27 @@ class Finetune(Method):
             weights = train(weights, support, labels, class_mask, scale=self.scale, steps=self.steps, **rates)
         return self.scale * cosines(query, weights)
 
-    def _adapted_scores(self, backbone: AdaptableBackbone, episodes: Episodes, episode: int) -> Tensor:
+    def _adapted_scores(
+        self, backbone: AdaptableBackbone, frozen: FrozenPart | None, episodes: Episodes, episode: int
+    ) -> Tensor:
         """Scores [Q, N] of one episode, the backbone adapted or at least its images augmented."""
         present = episodes.support_labels[episode] >= 0
         images, labels = episodes.support[episode, present], episodes.support_labels[episode, present]
         absent = ~episodes.class_mask[episode]  # [N]
         generator = _generator(episodes, episode)
         moved = backbone.freed() if episodes.tune != "head" else {}
+        encode, support = (backbone.encode, images) if frozen is None else (frozen.encode, frozen.remember(images))
         with torch.no_grad():
-            weights = initial_weights(backbone.encode(moved, images)[None], labels[None], episodes.ways)  # [1, N, D]
+            weights = initial_weights(encode(moved, support)[None], labels[None], episodes.ways)  # [1, N, D]
         weights.requires_grad_()
         tensors = [weights, *moved.values()]
         rate = RATES.get(episodes.tune, RATE) if self.backbone_learning_rate is None else self.backbone_learning_rate
         rates = [self.learning_rate] + [rate] * len(moved)
         optimizer = Adam(tensors, rates, self.weight_decay)
         for _ in range(self.steps):
-            batch = _augmented(images, generator) if self.augmentation else images
+            batch = _augmented(images, generator) if self.augmentation else support
             with torch.enable_grad():
-                logits = self.scale * cosines(backbone.encode(moved, batch)[None], weights)[0]  # [S, N]
+                logits = self.scale * cosines(encode(moved, batch)[None], weights)[0]  # [S, N]
                 loss = cross_entropy(logits.masked_fill(absent, -torch.inf), labels)
             optimizer.step(torch.autograd.grad(loss, tensors, allow_unused=True))
         with torch.no_grad():

@@ -99,8 +99,8 @@ class Episodes:
         train_mean: float [D], mean feature of the train split, for methods that set `uses_train_mean`.
         backbone: the encoder, for methods whose `inputs` are images; left unchanged by them. Where the method adapts it, the
             parameters that may move are those that require grad.
-        tune: what an adapting method may move: none, norm, head, last-block, lora or full; `none` is no adaptation at all, and
-            `head` leaves the backbone as it is.
+        tune: what an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full; `none` is no
+            adaptation at all, and `head` leaves the backbone as it is.
         learned: what the method learns beside the backbone (`Method.learned_part`), for methods that have such a part.
         query_labels: int64 [E, Q], only in meta-training, never when a method is evaluated.
     """

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     SHARES = 4  # of the classes in a support set, where they vary
     EPISODE_SEEDS = 5  # what a method may draw randomness from
     DISJOINT = 6  # a split into images that no two episodes share
+    CORRUPTION = 7  # of an image, where it is random
     STEP = 64  # of a training: augmentation
     ORDER = 65  # of the images in an epoch
     DROPOUT = 66  # what torch's own generators are seeded with before a step of a training

@@ -8,7 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,11 @@ from torch.nn.modules.batchnorm import _NormBase  # what every batch and instanc
 from ...tasks.errors import UserError
 from ...tasks.parameters import build, parameters_of
 
+if TYPE_CHECKING:
+    from .dual_encoder import DualEncoder
+    from .text_tower import TextTower
+
+WITH_TEXT = "take --backbone clip-tiny or open_clip:ARCH/TAG"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, as torchvision has them
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights that PIL uses for grey
 
@@ -56,10 +62,26 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class TokenBlocks:
+    """Where learned tokens can join those of the image in a vision transformer.
+
+    Attributes:
+        names: of the modules that are its blocks, in order; each is called with tokens [B, T, W] and gives as many, for any T.
+        width: W of a token.
+        features: D of the network.
+    """
+
+    names: tuple[str, ...]
+    width: int
+    features: int
+
+
+@dataclass(frozen=True)
 class Backbone(ABC):
     """An image encoder. Subclasses are frozen dataclasses whose fields are the backbone's parameters."""
 
     citation: ClassVar[str] = ""
+    colour_only: ClassVar[bool] = False  # whether images have to have three channels
     open_parameters: ClassVar[str] = ""  # for `bench show`, where the parameters are not fields
     # Parameters that came when records of the backbone existed: `parameters` leaves them out at their default, so that those
     # records keep their names. The default of such a parameter must never change.
@@ -122,6 +144,25 @@ class Backbone(ABC):
             A module from float [B, channels, size, size] to features [B, D].
         """
 
+    def text_tower(self, weights: Path | None) -> TextTower:
+        """The tower that reads texts into the space of the features, in evaluation mode.
+
+        Args:
+            weights: the file that the network was filled from; None for the `hub_weights`.
+
+        Raises:
+            UserError: there is none, or the file has none.
+        """
+        raise UserError(f"backbone {type(self).__name__} has no text tower; {WITH_TEXT}")
+
+    def dual_encoder(self, channels: int, size: int, generator: torch.Generator) -> DualEncoder:
+        """Image and text tower together, with initial weights drawn from `generator`, to be trained.
+
+        Raises:
+            UserError: there is no text tower.
+        """
+        raise UserError(f"backbone {type(self).__name__} has no text tower; {WITH_TEXT}")
+
     def last_block(self, module: nn.Module) -> set[str]:
         """Names of the parameters of the last block and of whatever comes after it, for `--tune last-block`.
 
@@ -135,6 +176,14 @@ class Backbone(ABC):
             prefix, children = f"{prefix}{children[0][0]}.", _children(children[0][1])
         inside = f"{prefix}{children[-1][0]}." if children else ""
         return {name for name, _ in module.named_parameters() if name.startswith(inside)}
+
+    def token_blocks(self, module: nn.Module) -> TokenBlocks | None:
+        """The blocks of a vision transformer, for the scopes of `--tune` that add tokens; None: the network is none.
+
+        Args:
+            module: a network that `build` made.
+        """
+        return None
 
 
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...tasks.datasets.base import Images
 from ...tasks.errors import UsageError, UserError, did_you_mean
 from .base import Preprocess
 from .loading import LoadedBackbone
@@ -107,7 +108,7 @@ def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
 
 def encode(
     backbone: LoadedBackbone,
-    images: np.ndarray,
+    images: Images,
     device: torch.device,
     encoding: Encoding,
     start: int = 0,
@@ -158,7 +159,7 @@ def out_of_memory(error: BaseException) -> bool:
 def _in_batches(
     network: Callable[[Tensor], Tensor],
     backbone: LoadedBackbone,
-    images: np.ndarray,
+    images: Images,
     device: torch.device,
     encoding: Encoding,
     start: int,

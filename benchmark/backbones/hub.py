@@ -13,7 +13,7 @@ SECONDS = 5.0  # for the one question whether the hub is there
 CURE = "pass a file with --weights FILE"
 
 
-def fetch(repository: str, revision: str | None, filenames: Sequence[str], owner: str, cure: str = CURE) -> Path:
+def fetch(repository: str, revision: str | None, filenames: Sequence[str], owner: str, cure: str | None = None) -> Path:
     """The first of several files that a repository has, from the cache where it is there.
 
     Args:
@@ -21,27 +21,29 @@ def fetch(repository: str, revision: str | None, filenames: Sequence[str], owner
         revision: a commit, tag or branch; None takes the newest, or the newest in the cache.
         filenames: in the order of preference.
         owner: who asks, for the message ("backbone timm:resnet18").
-        cure: how to do without, for the message.
+        cure: how to do without, for the message; None: what to download elsewhere.
 
     Raises:
         UserError: the hub cannot be reached, or has no such file; the line says how to do without.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.utils import EntryNotFoundError
 
+    address = f"{constants.ENDPOINT}/{repository}/resolve/{revision or 'main'}/{filenames[0]}"
+    by_hand = cure or f"download {address} where there is a network, and pass it with --weights FILE"
     for filename in filenames:
         cached = try_to_load_from_cache(repository, filename, revision=revision)
         if isinstance(cached, str):
             return Path(cached)
-    _check_reachable(repository, owner, cure)
+    _check_reachable(repository, owner, by_hand)
     for filename in filenames:
         try:
             return Path(hf_hub_download(repository, filename, revision=revision))
         except EntryNotFoundError:
             continue
         except Exception as error:  # whatever the hub's client, its network library or the disk has to say
-            raise UserError(_message(repository, owner, "did not come from the hub", error, cure)) from error
-    raise UserError(f"{owner}: the hub's {repository} has none of {', '.join(filenames)}; {cure}")
+            raise UserError(_message(repository, owner, "did not come from the hub", error, by_hand)) from error
+    raise UserError(f"{owner}: the hub's {repository} has none of {', '.join(filenames)}; {cure or CURE}")
 
 
 def _check_reachable(repository: str, owner: str, cure: str) -> None:

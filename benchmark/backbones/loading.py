@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -23,10 +23,13 @@ from ...tasks.progress import SILENT, Progress
 from .. import registry
 from ..record_schema import problem
 from . import image_settings, tuning
-from .base import Backbone, Preprocess, feature_width
+from .base import WITH_TEXT, Backbone, Preprocess, feature_width
 from .described_weights import check_described, initial_network
 from .matching import NEEDED, fill
 from .weights_file import read_tensors
+
+if TYPE_CHECKING:
+    from .text_tower import TextTower
 
 SHIPPED = Path(__file__).parent / "weights"
 UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # pretraining of weights without a sidecar
@@ -55,6 +58,8 @@ class LoadedBackbone:
         source_sha256: of the code that defines the network, with the version of the package that it comes from.
         network_parameters: how many numbers the network has, without adapters.
         tune: which of them a method may move (tuning.py); those alone have `requires_grad`.
+        backbone: the recipe of the network; None where there is no network.
+        file: of the weights; None for those of the backbone's hub.
     """
 
     name: str
@@ -69,6 +74,18 @@ class LoadedBackbone:
     source_sha256: str
     network_parameters: int
     tune: str = "none"
+    backbone: Backbone | None = None
+    file: Path | None = None
+
+    def text_tower(self) -> TextTower:
+        """The text tower of the same weights, in evaluation mode on the CPU, made anew at each call.
+
+        Raises:
+            UserError: the backbone or the weights have none.
+        """
+        if self.backbone is None:
+            raise UserError(f"backbone {self.name} has no text tower; {WITH_TEXT}")
+        return self.backbone.text_tower(self.file)
 
     def describe(self) -> dict[str, Any]:
         """The record's `backbone` section."""
@@ -212,6 +229,8 @@ def load_backbone(
         source_sha256=_source_sha256(backbone),
         network_parameters=network_parameters,
         tune=tune,
+        backbone=backbone,
+        file=weights,
     )
 
 

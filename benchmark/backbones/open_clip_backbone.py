@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,9 +20,11 @@ from ...methods.initial_values import seeded
 from ...tasks.errors import UsageError, UserError
 from ...tasks.files import sha256_of
 from ...tasks.parameters import typed_values
-from .base import Backbone, Preprocess
+from .base import Backbone, Preprocess, TokenBlocks
+from .dual_encoder import DualEncoder, build_dual_encoder
 from .matching import fill
 from .open_clip_models import SCHEME, OpenClipModel, find_model, open_clip_package
+from .text_tower import TextTower, Tokenizer, find_tokenizer, load_text_tower
 from .weights_file import read_tensors
 
 
@@ -46,6 +49,8 @@ class OpenClipBackbone(Backbone):
     model: OpenClipModel = field(init=False)
     owner: str = field(init=False)
 
+    colour_only: ClassVar[bool] = True
+
     citation: ClassVar[str] = (
         "Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020; "
         "Ilharco et al. 2021, OpenCLIP, https://github.com/mlfoundations/open_clip"
@@ -59,7 +64,6 @@ class OpenClipBackbone(Backbone):
 
         Raises:
             UsageError: an unknown architecture or tag.
-            UserError: open_clip is not installed.
         """
         object.__setattr__(self, "owner", f"backbone {SCHEME}{model}")
         object.__setattr__(self, "model", find_model(model, self.owner))
@@ -84,7 +88,7 @@ class OpenClipBackbone(Backbone):
         """The release of open_clip, and of timm, from which some of its towers come."""
         import timm
 
-        return f"open_clip {open_clip_package(self.owner).__version__}, timm {timm.__version__}"
+        return f"open_clip {open_clip_package().__version__}, timm {timm.__version__}"
 
     def preprocess(self) -> Preprocess:
         """Size of the architecture; mean and deviation of the tag.
@@ -94,7 +98,7 @@ class OpenClipBackbone(Backbone):
         Raises:
             UsageError: the model's images are not square.
         """
-        open_clip = open_clip_package(self.owner)
+        open_clip = open_clip_package()
         size = open_clip.CLIPVisionCfg(**self.model.config["vision_cfg"]).image_size
         height, width = size if isinstance(size, tuple | list) else (size, size)
         if height != width:
@@ -114,8 +118,7 @@ class OpenClipBackbone(Backbone):
         Raises:
             UserError: the images are grey, or open_clip does not make the tower.
         """
-        if channels != 3:
-            raise UsageError(f"{self.owner}: it takes colour images; leave backbone.channels at 3 (grey ones are repeated)")
+        self._check_channels(channels)
         # The whole model would fetch parts of some text towers.
         from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
@@ -140,6 +143,28 @@ class OpenClipBackbone(Backbone):
         fill(module, read_tensors(path), path.name, self.owner.removeprefix("backbone "), needed=1.0)
         return module, sha256_of(path)
 
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the text tower.
+
+        Raises:
+            UserError: it needs a package or files of the hub that are not there.
+        """
+        return find_tokenizer(self.model.architecture, self.owner)
+
+    def text_tower(self, weights: Path | None) -> TextTower:
+        """The text tower of the same weights; open_clip's hub has those of a tag."""
+        path = self.model.fetch(self.owner) if weights is None else weights
+        return load_text_tower(self.model, self.tokenizer(), path, self.owner)
+
+    def dual_encoder(self, channels: int, size: int, generator: Generator) -> DualEncoder:
+        """The whole model; only images of the size of its configuration fit."""
+        self._check_channels(channels)
+        return build_dual_encoder(self.model, self.tokenizer(), self.owner, generator)
+
+    def _check_channels(self, channels: int) -> None:
+        if channels != 3:
+            raise UsageError(f"{self.owner}: it takes colour images; leave backbone.channels at 3 (grey ones are repeated)")
+
     def last_block(self, module: nn.Module) -> set[str]:
         """The last block with everything after it, down to the projection into the joint space.
 
@@ -163,3 +188,20 @@ class OpenClipBackbone(Backbone):
         else:
             return super().last_block(module)
         return {name for name, _ in module.named_parameters() if name.startswith(tuple(f"visual.{part}" for part in inside))}
+
+    def token_blocks(self, module: nn.Module) -> TokenBlocks | None:
+        """Those of open_clip's own vision transformer, or of a plain one of timm as its trunk."""
+        from open_clip.timm_model import TimmModel
+        from open_clip.transformer import VisionTransformer
+
+        from .timm_blocks import token_blocks
+
+        tower = module.get_submodule("visual")
+        if isinstance(tower, VisionTransformer):
+            count, width = len(tower.transformer.resblocks), tower.transformer.width
+            names = tuple(f"visual.transformer.resblocks.{i}" for i in range(count))
+        elif isinstance(tower, TimmModel) and (trunk := token_blocks(tower.trunk)) is not None:
+            names, width = tuple(f"visual.trunk.{name}" for name in trunk.names), trunk.width
+        else:
+            return None
+        return TokenBlocks(names, width, features=self.model.config["embed_dim"])

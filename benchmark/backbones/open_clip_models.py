@@ -58,16 +58,10 @@ class OpenClipModel:
         return fetch(repository, None, (filename,) if filename else FILES, owner, cure)
 
 
-def open_clip_package(owner: str) -> ModuleType:
-    """Import open_clip, which is an extra.
+def open_clip_package() -> ModuleType:
+    """Import open_clip, which takes seconds."""
+    import open_clip
 
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import open_clip
-    except ImportError as error:
-        raise UserError(f"{owner} needs the package open_clip: pip install 'fewbench[clip]'") from error
     return open_clip
 
 
@@ -80,9 +74,8 @@ def find_model(name: str, owner: str) -> OpenClipModel:
 
     Raises:
         UsageError: an unknown architecture or tag.
-        UserError: open_clip is not installed.
     """
-    open_clip = open_clip_package(owner)
+    open_clip = open_clip_package()
     architecture, slash, tag = name.partition("/")
     if architecture not in open_clip.list_models():
         near = did_you_mean(architecture, open_clip.list_models())

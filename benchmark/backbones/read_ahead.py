@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...tasks.datasets.base import Images
 
-def read_ahead(images: np.ndarray, start: int, size: int, device: torch.device) -> Generator[Tensor, None, None]:
+
+def read_ahead(images: Images, start: int, size: int, device: torch.device) -> Generator[Tensor, None, None]:
     """Yield images from row `start` to the end in batches, the next one always under way.
 
     Args:
@@ -23,12 +25,16 @@ def read_ahead(images: np.ndarray, start: int, size: int, device: torch.device) 
         uint8 [B, H, W, C] on the device.
     """
     read = _to_gpu(device) if device.type == "cuda" else _to_heap
+
+    def part(first: int) -> Callable[[], Tensor]:
+        return read(images[first : first + size])  # in the thread: corrupted images are made when they are looked up
+
     with ThreadPoolExecutor(1, "read-ahead") as thread:
-        coming: Future[Callable[[], Tensor]] = thread.submit(read, images[start : start + size])
+        coming: Future[Callable[[], Tensor]] = thread.submit(part, start)
         for following in range(start + size, len(images) + size, size):
             taken = coming.result()
             if following < len(images):
-                coming = thread.submit(read, images[following : following + size])
+                coming = thread.submit(part, following)
             yield taken()
 
 

@@ -24,9 +24,9 @@ from torch import Generator, nn
 from ...methods.initial_values import seeded
 from ...tasks.errors import UsageError, did_you_mean
 from ...tasks.files import sha256_of
-from .base import Backbone, Preprocess
+from .base import Backbone, Preprocess, TokenBlocks
 from .hub import fetch
-from .timm_blocks import last_block
+from .timm_blocks import last_block, token_blocks
 from .weights_file import read_tensors
 
 RESERVED = ("checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
@@ -147,6 +147,10 @@ class TimmBackbone(Backbone):
         features, and the two layers after it.
         """
         return last_block(module)
+
+    def token_blocks(self, module: nn.Module) -> TokenBlocks | None:
+        """Those of timm's plain vision transformers."""
+        return token_blocks(module)
 
     def _about(self) -> PretrainedCfg | None:
         return timm.get_pretrained_cfg(self.model, allow_unregistered=True)

@@ -1,4 +1,4 @@
-"""The last block of a network of timm, found by the groups that timm has for layer-wise learning rates."""
+"""The blocks of a network of timm: the last one by the groups of its layer-wise learning rates, and those that take tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable
 
 from timm.models import group_parameters
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+
+from .base import TokenBlocks
 
 Matcher = dict[str, str | list[tuple[str, tuple[int, ...] | None]]]  # patterns of names, as timm writes them
 # For the networks of timm that have no groups: numbered parts of numbered parts, and numbered parts.
@@ -32,6 +35,17 @@ def last_block(module: nn.Module) -> set[str]:
             return {name for name in [*group, *after] if name in group or order[name] > start}
         after += group
     return set(after)
+
+
+def token_blocks(module: nn.Module) -> TokenBlocks | None:
+    """The blocks of timm's `VisionTransformer`, made without a classifier; None: the network is none.
+
+    Its other transformers have windows or relative positions, and so no place for a further token.
+    """
+    if not isinstance(module, VisionTransformer):
+        return None
+    names = tuple(f"blocks.{i}" for i in range(len(module.blocks)))
+    return TokenBlocks(names, width=module.embed_dim, features=module.embed_dim)
 
 
 def _numbered(matcher: Matcher | Callable[[str], object]) -> Callable[[str], bool]:

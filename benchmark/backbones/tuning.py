@@ -3,7 +3,9 @@
 none: nothing. head: nothing of the backbone, only the method's own classifier. norm: scale and shift of normalisation layers
 (Frankle, Schwab and Morcos 2021, "Training BatchNorm and only BatchNorm", arXiv:2003.00152). last-block: the last block and
 whatever comes after it. lora: low-rank adapters beside linear and convolution layers, which are themselves left alone (Hu et
-al. 2022, "LoRA: low-rank adaptation of large language models", arXiv:2106.09685). full: everything.
+al. 2022, "LoRA: low-rank adaptation of large language models", arXiv:2106.09685). prompt: learned tokens at every block of a
+vision transformer (Jia et al. 2022, arXiv:2203.12119). prompt-pool: learned tokens before the first block, of which each image
+chooses some (Wang et al. 2022, arXiv:2112.08654); see visual_prompts.py for both. full: everything.
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ import copy
 import re
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Generator, nn
 
 from ...methods.initial_values import seeded
 from ...tasks.errors import UsageError, UserError, did_you_mean
 from .base import Backbone
+from .visual_prompts import DeepPrompts, PromptPool, deep_prompts_size, prompt_pool_size
 
-SCOPES = ("none", "norm", "head", "last-block", "lora", "full")
+SCOPES = ("none", "norm", "head", "last-block", "lora", "prompt", "prompt-pool", "full")
+PROMPTS = {"prompt": (DeepPrompts, deep_prompts_size), "prompt-pool": (PromptPool, prompt_pool_size)}
 RANK = 8  # of an adapter; its output is scaled by 1
-SEED = 0  # of the adapters' initial values
+SEED = 0  # of the initial values of adapters and prompts
 
 
 def check_scope(scope: str) -> None:
@@ -37,12 +41,14 @@ def free(module: nn.Module, scope: str, backbone: Backbone) -> nn.Module:
     """Let gradients reach exactly the parameters of a scope.
 
     Args:
-        module: the network, on the CPU; its parameters' `requires_grad` is changed, but for `lora`, which leaves it untouched.
+        module: the network, on the CPU; its parameters' `requires_grad` is changed, but for `lora` and the prompts, which leave
+            it untouched.
         scope: one of `SCOPES`.
         backbone: what made the network.
 
     Returns:
-        The network; for `lora` a copy with adapters, which gives the very same features until they are trained.
+        The network; for `lora` a copy with adapters, which gives the very same features until they are trained; for `prompt`
+        and `prompt-pool` a copy with random tokens beside the image's, which gives others from the start.
 
     Raises:
         UsageError: an unknown scope.
@@ -51,6 +57,8 @@ def free(module: nn.Module, scope: str, backbone: Backbone) -> nn.Module:
     check_scope(scope)
     if scope == "lora":
         return _with_adapters(module, backbone)
+    if scope in PROMPTS:
+        return _with_prompts(module, scope, backbone)
     names = _names(module, scope, backbone)
     if not names and scope not in ("none", "head"):
         raise UserError(f"--tune {scope}: the backbone has no parameters of that kind; take another scope")
@@ -71,6 +79,8 @@ def counts(module: nn.Module, backbone: Backbone) -> dict[str, int | None]:
     for scope in SCOPES:
         if scope == "lora":
             number = sum(_adapter_size(layer) for _, layer in _adaptable(module, backbone))
+        elif scope in PROMPTS:
+            number = PROMPTS[scope][1](blocks) if (blocks := backbone.token_blocks(module)) else 0
         else:
             number = sum(sizes[name] for name in _names(module, scope, backbone))
         numbers[scope] = number if number or scope in ("none", "head") else None
@@ -78,7 +88,7 @@ def counts(module: nn.Module, backbone: Backbone) -> dict[str, int | None]:
 
 
 def _names(module: nn.Module, scope: str, backbone: Backbone) -> set[str]:
-    """The parameters of every scope but lora."""
+    """The parameters of every scope that adds none."""
     if scope == "norm":
         return {
             f"{prefix}.{name}".removeprefix(".")
@@ -128,3 +138,11 @@ def _with_adapters(module: nn.Module, backbone: Backbone) -> nn.Module:
     for name, parameter in adapted.named_parameters():
         parameter.requires_grad_(".lora_" in name)
     return adapted.train(module.training)
+
+
+def _with_prompts(module: nn.Module, scope: str, backbone: Backbone) -> nn.Module:
+    blocks = backbone.token_blocks(module)
+    if blocks is None:
+        raise UserError(f"--tune {scope}: the backbone is no ViT of timm or open_clip; take another scope")
+    prompted = PROMPTS[scope][0](module, blocks, Generator().manual_seed(SEED))
+    return prompted.train(module.training)

@@ -14,8 +14,10 @@ from . import (
     data,
     distances,
     env,
+    features,
     leaderboard,
     listing,
+    pipeline,
     plot,
     pretrain,
     reproduce,
@@ -43,10 +45,12 @@ app.command("show")(show.show)
 app.command("env")(env.env)
 app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
+app.command("pipeline")(pipeline.pipeline)
 app.command("convert-weights")(convert_weights.convert_weights)
 app.command("reproduce")(reproduce.reproduce)
 data.app.command("distances")(distances.write)
 app.add_typer(data.app, name="data")
+app.add_typer(features.app, name="features")
 app.add_typer(plot.app, name="plot")
 app.add_typer(testbed.app, name="testbed")
 

@@ -78,6 +78,65 @@ def scaling(
 
 
 @app.command()
+def prompts(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records that differ in their prompts alone.")],
+    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/prompts.svg"),
+) -> None:
+    """Draw the accuracy with each prompt set, and its paired difference to the single prompt.
+
+    Example: bench plot prompts results/records/trifeature/test-5way-1shot-15query-uniform/clip-zero-shot-*.json
+    """
+    from ...tasks.files import write_atomically
+    from ..records import load_record
+    from ..reporting.canvas import form_of
+    from ..reporting.prompts_figure import draw_prompts
+
+    form = form_of(output)
+    write_atomically(output, draw_prompts([load_record(path) for path in records], form))
+    typer.echo(output)
+
+
+@app.command()
+def shots(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records of one dataset at several shots.")],
+    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/shots.svg"),
+) -> None:
+    """Draw accuracy against shots: a line for each method and backbone, a level one for a method that uses no support.
+
+    Example: bench plot shots results/records/trifeature/test-5way-*shot-15query-uniform/{protonet,clip-zero-shot}-*.json
+    """
+    from ...tasks.files import write_atomically
+    from ..records import load_record
+    from ..reporting.canvas import form_of
+    from ..reporting.shots_figure import draw_shots
+
+    form = form_of(output)
+    write_atomically(output, draw_shots([load_record(path) for path in records], form))
+    typer.echo(output)
+
+
+@app.command()
+def corruptions(
+    records: Annotated[
+        list[Path], typer.Argument(metavar="RECORD...", help="Records of one task on clean and corrupted images.")
+    ],
+    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/corruptions.svg"),
+) -> None:
+    """Draw accuracy against severity, 0 being the clean images: a panel a corruption, a line for each method and backbone.
+
+    Example: bench plot corruptions results/records/trifeature/test-5way-1shot-15query-uniform*/protonet-*.json
+    """
+    from ...tasks.files import write_atomically
+    from ..records import load_record
+    from ..reporting.canvas import form_of
+    from ..reporting.corruptions_figure import draw_corruptions
+
+    form = form_of(output)
+    write_atomically(output, draw_corruptions([load_record(path) for path in records], form))
+    typer.echo(output)
+
+
+@app.command()
 def episode(
     index: Annotated[int, typer.Option(help="Number of the episode in its task, from 0.")],
     output: Annotated[Path, typer.Option(help="File to write: .png.")],
@@ -86,6 +145,8 @@ def episode(
     split: Annotated[str | None, typer.Option(help=f"Class split: {OF_RECORD} test.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"Sampler: {OF_RECORD} uniform.")] = None,
     testbed: Annotated[Path | None, typer.Option(help="File with a fixed list of tasks, instead of a sampler.")] = None,
+    corruption: Annotated[str | None, typer.Option(help=f"What is done to the images: {OF_RECORD} nothing.")] = None,
+    severity: Annotated[int | None, typer.Option(help="Of the corruption, 1 to 5.")] = None,
     ways: Annotated[int | None, typer.Option(help=f"Classes an episode: {OF_RECORD} 5.")] = None,
     shots: Annotated[int | None, typer.Option(help=f"Support images a class: {OF_RECORD} 1.")] = None,
     queries: Annotated[int | None, typer.Option(help=f"Query images a class: {OF_RECORD} 15.")] = None,
@@ -113,8 +174,9 @@ def episode(
 
     form_of(output, ("png",))
     named: dict[str, Any] = {
-        "dataset": dataset, "split": split, "sampler": sampler, "testbed": testbed, "ways": ways, "shots": shots,
-        "queries": queries, "episodes": episodes, "seed": seed, "method": method, "weights": weights,
+        "dataset": dataset, "split": split, "sampler": sampler, "testbed": testbed, "corruption": corruption,
+        "severity": severity, "ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "seed": seed,
+        "method": method, "weights": weights,
     }  # fmt: skip
     options = {name: value for name, value in named.items() if value is not None}
     loaded = None if record is None else load_record(record)

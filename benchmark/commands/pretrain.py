@@ -12,14 +12,14 @@ def pretrain(
     dataset: Annotated[str, typer.Option(help="Dataset whose train classes are learnt.")],
     backbone: Annotated[str, typer.Option(help="Backbone (bench list backbones).")] = "conv4",
     recipe: Annotated[
-        str, typer.Option(help="supervised, or without labels: rotation, simclr, barlow-twins, dino.")
+        str, typer.Option(help="supervised; clip, by texts; or without labels: rotation, simclr, barlow-twins, dino.")
     ] = "supervised",
     epochs: Annotated[int, typer.Option(help="Passes over the train images.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Images a step, of all processes together.")] = 128,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate of AdamW; default: the recipe's.")] = None,
     weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 1e-2,
     crop: Annotated[
-        int | None, typer.Option(help="supervised, rotation: pixels by which images are shifted at random; default 3.")
+        int | None, typer.Option(help="supervised, rotation, clip: pixels by which images are shifted at random; default 3.")
     ] = None,
     flip: Annotated[
         bool | None,

@@ -19,6 +19,9 @@ def reproduce(
     list_: Annotated[bool, typer.Option("--list", help="List the recipes and how far they are.")] = False,
     page: Annotated[Path | None, typer.Option(help="Fill the table of this page from what was run; runs nothing.")] = None,
     check: Annotated[bool, typer.Option("--check", help="With --page: write nothing; exit 1 when the table is stale.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="The file that a recipe starts from, where the hub cannot be reached.")
+    ] = None,
     results: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     time_limit: Annotated[
@@ -44,7 +47,9 @@ def reproduce(
         _list(results)
     else:
         wanted = [recipe.load(name) for name in (names or recipe.names())]
-        _run(wanted, results, device, time_limit, overwrite, force)
+        if weights is not None and len(wanted) != 1:
+            raise UsageError(f"--weights {weights}: goes with the name of one recipe")
+        _run(wanted, results, device, time_limit, overwrite, force, weights)
 
 
 def _fill(page: Path, results: Path, check: bool) -> None:
@@ -72,14 +77,22 @@ def _list(results: Path) -> None:
     print_table(("recipe", "what", "budget", "state"), rows)
 
 
-def _run(wanted: list[Recipe], results: Path, device: str, time_limit: float | None, overwrite: bool, force: bool) -> None:
+def _run(
+    wanted: list[Recipe],
+    results: Path,
+    device: str,
+    time_limit: float | None,
+    overwrite: bool,
+    force: bool,
+    weights: Path | None,
+) -> None:
     from ..reproduction.page import HEADERS, NUMERIC, row
     from ..reproduction.reproducing import reproduce as reproduce_one
     from .terminal import TerminalProgress, print_table
 
     comparisons = []
     for one in wanted:
-        comparisons += reproduce_one(one, results, TerminalProgress(), device, time_limit, overwrite, force)
+        comparisons += reproduce_one(one, results, TerminalProgress(), device, time_limit, overwrite, force, weights)
     right = [number for number, numeric in enumerate(NUMERIC) if numeric]
     print_table(HEADERS, [row(one) for one in comparisons], right=right)
     for one in comparisons:

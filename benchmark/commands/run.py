@@ -29,6 +29,11 @@ def run(
     alpha: Annotated[float | None, typer.Option(help="Semantic sampler: how much nearness of classes counts.")] = None,
     beta: Annotated[float | None, typer.Option(help="Semantic sampler: how much often-drawn classes are avoided.")] = None,
     testbed: Annotated[Path | None, typer.Option(help="File with a fixed list of tasks (bench testbed make).")] = None,
+    corruption: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Corrupt the images: noise, blur, jpeg, grey, occlusion or contrast; {SEVERAL}."),
+    ] = None,
+    severity: Annotated[list[str] | None, typer.Option(help=f"Of the corruption, 1 to 5; {SEVERAL}.")] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.")
     ] = None,
@@ -43,7 +48,9 @@ def run(
     ] = None,
     tune: Annotated[
         str | None,
-        typer.Option(help="What an adapting method may move: none, norm, head, last-block, lora or full."),
+        typer.Option(
+            help="What an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full."
+        ),
     ] = None,
     prompts: Annotated[
         str | None, typer.Option(help="What class names are put into: single, ensemble or a file; several make a grid.")
@@ -92,7 +99,7 @@ def run(
         outcomes.append(outcome)
         if outcome.reused:
             progress.say(f"{outcome.path} is there already, nothing was run; --overwrite repeats it")
-    (_print_json if json else _print_table)(outcomes)
+    (_print_json if json else print_outcomes)(outcomes)
 
 
 def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
@@ -125,6 +132,8 @@ def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
         from ..meta_checkpoint import method_of
 
         options["method"] = method_of(Path(options["checkpoint"]))["name"]
+    options["corruption"] = [name for text in _several(options["corruption"]) if text for name in text.split(",")] or None
+    options["severity"] = typed("severity", [one for one in _several(options["severity"]) if one is not None]) or None
     for name in ("ways", "shots"):
         options[name] = typed(name, _several(options[name]))
     options["method"] = [name for text in _several(options["method"]) for name in text.split(",")]
@@ -145,7 +154,8 @@ def _describe(configs: list[RunConfig]) -> None:
     for config in configs:
         plan = make_plan(config)
         shape = " ".join(f"{name}={value}" for name, value in plan.sampling.shape.items() if value is not None)
-        task = f"{plan.dataset_name} {config.split}, {config.sampler} {shape}, seed {config.seed}"
+        corruption = "" if config.corrupted_by is None else f", corruption {config.corrupted_by}"
+        task = f"{plan.dataset_name} {config.split}, {config.sampler} {shape}, seed {config.seed}{corruption}"
         state = "to run" if finished_record(plan, progress) is None else "finished"
         rows.append([plan.method_section["name"], plan.backbone.weights, task, str(config.episodes), state, str(plan.path())])
     print_table(("method", "weights", "task", "episodes", "state", "record"), rows, right=(3,))
@@ -158,7 +168,8 @@ def _print_json(outcomes: list[Outcome]) -> None:
         typer.echo(json.dumps(json.loads(outcome.record.to_json()), sort_keys=True))
 
 
-def _print_table(outcomes: list[Outcome]) -> None:
+def print_outcomes(outcomes: list[Outcome]) -> None:
+    """A table of runs, then the paths of their records."""
     from ..reporting.tables import backbone_label
     from .terminal import percent, print_table
 
@@ -169,7 +180,8 @@ def _print_table(outcomes: list[Outcome]) -> None:
         episodes = f"{record.n_episodes}{'' if record.complete else ' (partial)'}"
         accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
         seconds = f"{record.timing['total_seconds']:.1f}"
-        rows.append([record.method_name, backbone_label(record), task["dataset"], *shape, episodes, accuracy, seconds])
+        images = ", ".join([task["dataset"], *filter(None, [record.task_key().corruption])])
+        rows.append([record.method_name, backbone_label(record), images, *shape, episodes, accuracy, seconds])
     level = outcomes[0].record.accuracy["level"]
     headers = (
         "method",

@@ -126,6 +126,7 @@ def _show_record(path: Path) -> None:
         ],
         ["sampler", f"{task['sampler']}, seed {task['seed']}"],
         *_coarsity_row(task),
+        *([["corruption", corruption]] if (corruption := record.task_key().corruption) else []),
         ["episodes", str(record.n_episodes)],
         ["accuracy %", f"{percent(record.mean)} ± {percent(record.half_width)} ({100 * accuracy['level']:g} % t interval)"],
     ]

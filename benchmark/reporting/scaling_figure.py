@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ...tasks.errors import UsageError
@@ -78,8 +78,12 @@ def milliseconds_an_image(record: RunRecord) -> float | None:
     return 1000 * encoding["seconds"] / encoding["images"]
 
 
-def check_one_task(records: Sequence[RunRecord]) -> None:
+def check_one_task(records: Sequence[RunRecord], but: Collection[str] = ()) -> None:
     """Refuse records of several tasks.
+
+    Args:
+        records: at least one.
+        but: what may differ, of the fields of `TaskKey`.
 
     Raises:
         UsageError: says in what the tasks differ.
@@ -87,11 +91,11 @@ def check_one_task(records: Sequence[RunRecord]) -> None:
     first = records[0].task_key()
     for record in records:
         key = record.task_key()
-        if key != first:
-            differing = ", ".join(name for name in key._fields if getattr(key, name) != getattr(first, name))
+        differing = [name for name in key._fields if name not in but and getattr(key, name) != getattr(first, name)]
+        if differing:
             raise UsageError(
                 f"the records are of several tasks: {task_label(records[0])}, and {task_label(record)} "
-                f"(differing in {differing}); give those of one"
+                f"(differing in {', '.join(differing)}); give those of one"
             )
 
 

@@ -13,6 +13,7 @@ from ..records import RunRecord, TaskKey, canonical_json
 from .coarsity import Quartile, quartiles
 from .ranking import RankRange, rank_ranges
 
+SINGLE = "single"  # the usual prompts
 FINGERPRINT_DIGITS = 12  # of any hash that people read
 SEMANTIC = (SemanticSampler.name, TestbedSampler.name)
 
@@ -46,8 +47,9 @@ class Table:
 
     @property
     def section(self) -> str:
-        """Heading that the table stands under: the dataset's name, and whether the tasks are drawn by meaning."""
-        return f"{self.key.dataset}, semantic tasks" if self.semantic else self.key.dataset
+        """Heading that the table stands under: the dataset's name, whether tasks are drawn by meaning, or images corrupted."""
+        semantic = ", semantic tasks" if self.semantic else ""
+        return f"{self.key.dataset}{semantic}{'' if self.key.corruption is None else ', corrupted images'}"
 
     @property
     def semantic(self) -> bool:
@@ -73,7 +75,9 @@ def task_title(task: TaskKey) -> str:
     shape = " ".join(f"{n}-{word}" for n, word in ((task.ways, "way"), (task.shots, "shot")) if n is not None)
     queries = "" if task.queries is None else "1 query" if task.queries == 1 else f"{task.queries} queries"
     sampler = with_parameters(f"{task.sampler} sampler", _with_short_hashes(json.loads(task.sampler_parameters)))
-    return ", ".join(part for part in (shape, queries, sampler, f"{task.split} split", f"seed {task.seed}") if part)
+    corruption = "" if task.corruption is None else f"corruption {task.corruption}"
+    parts = (shape, queries, sampler, f"{task.split} split", f"seed {task.seed}", corruption)
+    return ", ".join(part for part in parts if part)
 
 
 def _with_short_hashes(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +85,10 @@ def _with_short_hashes(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tables_of(records: Iterable[RunRecord]) -> list[Table]:
-    """Group the complete records by task and rank each group; sorted by dataset, semantic tasks last, then by task."""
+    """Group the complete records by task and rank each group; sorted by dataset, then by task.
+
+    Semantic tasks come after the others of their dataset, and those on corrupted images last.
+    """
     groups: dict[TaskKey, list[RunRecord]] = {}
     for record in records:
         if record.complete:
@@ -93,15 +100,16 @@ def _without_repeats(records: list[RunRecord]) -> list[RunRecord]:
     """One record of each run: repeating one with another interval or level gives a second record of the same accuracies."""
     first: dict[tuple[str, bytes], RunRecord] = {}
     for record in sorted(records, key=lambda record: record.config_sha256):
-        method = [record.method[name] for name in ("name", "parameters")]
+        method = [*(record.method[name] for name in ("name", "parameters")), record.method.get("text")]
         backbone = [record.backbone[name] for name in ("name", "parameters", "weights", "weights_sha256", "tune")]
         first.setdefault((canonical_json([method, backbone]), record.accuracies.tobytes()), record)
     return list(first.values())
 
 
 def _order(key: TaskKey) -> list[tuple[bool, Any]]:
-    words_first = (key.dataset, key.sampler in SEMANTIC, key.split, key.sampler, key.sampler_parameters)
-    numbers = (key.ways, key.shots, key.queries, key.seed)
+    section = (key.dataset, key.corruption is not None, key.sampler in SEMANTIC)
+    words_first = (*section, key.split, key.sampler, key.sampler_parameters)
+    numbers = (key.ways, key.shots, key.queries, key.seed, key.corruption or "")
     rest = (key.dataset_version, key.dataset_parameters, key.fingerprint)
     return [(value is None, value if value is not None else 0) for value in (*words_first, *numbers, *rest)]
 
@@ -134,8 +142,10 @@ def _plain(value: Any) -> str:
 
 
 def method_label(record: RunRecord) -> str:
-    """The method with the parameters that were changed."""
-    return with_parameters(record.method_name, _changed(record.method))
+    """The method with the parameters that were changed, and prompts and names of classes where they are not usual."""
+    text = record.method.get("text", {})
+    unusual = {name: text[name] for name in ("prompts", "class_names") if text.get(name) not in (None, SINGLE)}
+    return with_parameters(record.method_name, {**_changed(record.method), **unusual})
 
 
 def backbone_label(record: RunRecord) -> str:

@@ -56,6 +56,10 @@ class Learner(nn.Module, ABC):
         All of them are scalars, means over the batch, and every step takes the same parameters through the same operations.
         """
 
+    def kept(self) -> nn.Module:
+        """The part that goes into the weights file: the backbone without heads."""
+        return self.backbone
+
     def after_step(self, step: int) -> None:
         """Called when the optimiser has moved; a teacher follows its student here."""
 

@@ -17,10 +17,11 @@ from ...methods.maml import MAML
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.errors import UsageError
 from ...tasks.files import write_atomically
-from ...tasks.parameters import build
+from ...tasks.parameters import build, parameters_of
 from ...tasks.progress import Progress
 from ...tasks.samplers import check_ways
 from .. import registry
+from ..backbones import image_settings
 from ..backbones.base import Backbone, Preprocess, feature_width
 from ..backbones.loading import find_weights, load_backbone, make_backbone
 from ..config import RunConfig
@@ -60,6 +61,16 @@ class MetaTraining(TrainingPlan):
     method_section: dict[str, Any]
     sampling: Sampling
     start: dict[str, Any] | None
+
+    @property
+    def rule(self) -> Method:
+        """The method."""
+        return self.method
+
+    @property
+    def start_sha256(self) -> str | None:
+        """Of the weights file that the backbone starts from."""
+        return None if self.start is None else self.start["weights_sha256"]
 
     def learner(self, folder: Path) -> MetaLearner:
         """Networks and method with the episodes that they learn from."""
@@ -167,12 +178,12 @@ def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
         method, dataset.split("val", progress), config.val_ways, config.shots or 1, config.val_queries, config.val_episodes
     )
     generator = Generator().manual_seed(config.seed)
-    backbone, module, preprocess, start = _network(config, train, generator, progress)
+    backbone, parameters, module, preprocess, start = _network(config, train, generator, progress)
     width = feature_width(module.eval(), preprocess)
     learned = method.learned_part(module, width, sampling.shape["ways"] or 0, generator)
     settings = {
         **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
-        **{f"backbone.{name}": value for name, value in backbone.parameters.items()},
+        **{f"backbone.{name}": value for name, value in parameters.items()},
         **{f"sampler.{name}": value for name, value in sampling.parameters.items()},
         **section["parameters"],
     }
@@ -202,17 +213,23 @@ def _sampling(config: TrainConfig) -> Sampling:
 
 def _network(
     config: TrainConfig, train: Split, generator: Generator, progress: Progress
-) -> tuple[Backbone, nn.Module, Preprocess, dict[str, Any] | None]:
-    """The backbone, its network and preprocessing, and what its weights have seen where they are not initial ones."""
+) -> tuple[Backbone, dict[str, Any], nn.Module, Preprocess, dict[str, Any] | None]:
+    """The backbone, its parameters with what was set of its images, network, preprocessing, and what its weights have seen.
+
+    The last is None for initial weights.
+    """
     if config.weights is None:
         backbone = make_backbone(config.backbone, config.settings_of("backbone"))
-        return backbone, *network_for(config.size, backbone, train, generator), None
+        return backbone, backbone.parameters, *network_for(config.size, backbone, train, generator), None
     weights = find_weights(config.backbone, config.weights, config.dataset)
     loaded = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress)
     if config.size not in (None, loaded.preprocess.size):
         raise UsageError(f"--size {config.size}: the weights {loaded.weights} take images of {loaded.preprocess.size} pixels")
-    backbone = make_backbone(config.backbone, config.settings_of("backbone"))
-    return backbone, loaded.module, loaded.preprocess, {"weights_sha256": loaded.weights_sha256, **loaded.pretraining}
+    own = {parameter.name for parameter in parameters_of(registry.load(registry.find("backbones", config.backbone)))}
+    _, of_network = image_settings.apart(loaded.parameters, own)  # those that the weights' description says, too
+    backbone = make_backbone(config.backbone, of_network)
+    start = {"weights_sha256": loaded.weights_sha256, **loaded.pretraining}
+    return backbone, loaded.parameters, loaded.module, loaded.preprocess, start
 
 
 def _options(config: TrainConfig, time_limit: float | None) -> LoopOptions:

@@ -12,7 +12,9 @@ from ..backbones.base import Backbone, Preprocess, feature_width
 SAMPLE = 4096  # images that mean and deviation are taken of
 
 
-def network_for(size: int | None, backbone: Backbone, train: Split, generator: Generator) -> tuple[nn.Module, Preprocess]:
+def network_for(
+    size: int | None, backbone: Backbone, train: Split, generator: Generator, with_text: bool = False
+) -> tuple[nn.Module, Preprocess]:
     """The network with initial weights, for images as they are stored, or as it wants them where it refuses those.
 
     Args:
@@ -20,36 +22,42 @@ def network_for(size: int | None, backbone: Backbone, train: Split, generator: G
         backbone: the recipe of the network.
         train: the images to learn from; they say channels, mean and deviation.
         generator: on the CPU; draws the initial weights.
+        with_text: whether the text tower is wanted too; the network is then a `DualEncoder`.
 
     Raises:
         UsageError: it takes no images of `size`.
-        UserError: it takes the images neither as they are stored nor as it says it wants them.
+        UserError: it takes the images neither as they are stored nor as it says it wants them, or has no text tower.
     """
     stored, own = train.images.shape[1], backbone.preprocess().size
     state = generator.get_state()
     try:
-        return _network(stored if size is None else size, backbone, train, generator)
+        return _network(stored if size is None else size, backbone, train, generator, with_text)
     except UserError as error:
         if size is not None:
             raise UsageError(f"--size {size}: {error}") from error
         if own == stored:
             raise
-        return _network(own, backbone, train, generator.set_state(state))
+        return _network(own, backbone, train, generator.set_state(state), with_text)
 
 
-def _network(size: int, backbone: Backbone, train: Split, generator: Generator) -> tuple[nn.Module, Preprocess]:
-    preprocess = _preprocess(train, size)
-    module = backbone.build(preprocess.channels, size, generator)
+def _network(
+    size: int, backbone: Backbone, train: Split, generator: Generator, with_text: bool
+) -> tuple[nn.Module, Preprocess]:
+    preprocess = _preprocess(train, size, backbone.colour_only)
+    make = backbone.dual_encoder if with_text else backbone.build
+    module = make(preprocess.channels, size, generator)
     feature_width(module.eval(), preprocess)
     return module, preprocess
 
 
-def _preprocess(train: Split, size: int) -> Preprocess:
+def _preprocess(train: Split, size: int, colour_only: bool) -> Preprocess:
     """Scale by the mean and deviation of a fixed subset of the train images, one number a channel."""
     sample = np.asarray(train.images[:: max(1, len(train.images) // SAMPLE)], dtype=np.float64) / 255
     mean, std = sample.mean(axis=(0, 1, 2)), sample.std(axis=(0, 1, 2))
+    if colour_only and len(mean) == 1:  # grey images are repeated
+        mean, std = mean.repeat(3), std.repeat(3)
     return Preprocess(
-        channels=train.images.shape[3],
+        channels=len(mean),
         size=size,
         mean=tuple(round(float(value), 4) for value in mean),
         std=tuple(round(float(value), 4) for value in std),

@@ -34,6 +34,9 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     # Nichol et al. 2018: five tasks a step. Their update goes to Adam as if it were a gradient, which they name as a choice
     # beside plain SGD with a rate that falls from 1 to 0.
     "reptile": {"*": {"meta_batch": 5}},
+    # Hu et al. 2022, from a pretrained ViT: SGD with momentum 0.9, 100 epochs of 2,000 episodes with 15 queries, of which the
+    # first 5 warm up (--warmup-steps). A network that starts from nothing wants a rate a hundred times as high.
+    "pmf": {"*": {"optimizer": "momentum", "learning_rate": 5e-5, "schedule": "cosine"}},
     # Sung et al. 2018: Adam at 1e-3, halved every 100,000 episodes; 19 queries a class for 5-way 1-shot on Omniglot.
     "relation-net": {"*": {"schedule": "step", "halve_every": 100_000}, "omniglot": {"queries": 19}},
 }

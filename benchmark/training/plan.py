@@ -55,6 +55,16 @@ class TrainingPlan(ABC):
     preprocess: Preprocess
     device: torch.device
 
+    @property
+    @abstractmethod
+    def rule(self) -> object:
+        """What says how the network learns: a recipe or a method, whose code matters to the result."""
+
+    @property
+    def start_sha256(self) -> str | None:
+        """SHA-256 of the weights file that the network starts from; None where its weights are initial ones."""
+        return None
+
     @abstractmethod
     def learner(self, folder: Path) -> Learner:
         """What the loop trains; `folder` holds the checkpoints, and whatever else a training that goes on must know."""

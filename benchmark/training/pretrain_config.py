@@ -20,7 +20,7 @@ class PretrainConfig:
     Attributes:
         dataset: registered name; its train classes are learnt.
         backbone: registered name.
-        recipe: supervised, rotation, simclr, barlow-twins or dino.
+        recipe: supervised, rotation, simclr, barlow-twins, dino or clip.
         epochs: passes over the train images.
         batch_size: images a step, of all processes together.
         learning_rate: the highest, after a quarter of an epoch of warm-up; it falls to zero along a cosine. None: the recipe's.

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, nn
 
+from ...methods.clip_zero_shot import ClipZeroShot
 from ...methods.protonet import ProtoNet
 from ...tasks.datasets.base import Dataset
 from ...tasks.errors import UsageError
@@ -22,6 +23,8 @@ from .. import registry
 from ..backbones.base import feature_width
 from ..backbones.loading import make_backbone
 from ..device import choose_device
+from ..prompts import SINGLE, find_prompts
+from .captions import Captions, class_names
 from .distributed import local_device, part_here
 from .learner import Learner
 from .loop import Fitted
@@ -45,12 +48,19 @@ class Pretraining(TrainingPlan):
     Attributes:
         recipe: how the network learns.
         generator: draws the initial weights of heads; it has drawn the network's.
+        captions: what is said of the train images, for recipes that read texts.
     """
 
     verb: ClassVar[str] = "pretrain"
     config: PretrainConfig
     recipe: Recipe
     generator: Generator
+    captions: Captions | None
+
+    @property
+    def rule(self) -> Recipe:
+        """The recipe."""
+        return self.recipe
 
     @property
     def steps_per_epoch(self) -> int:
@@ -71,6 +81,7 @@ class Pretraining(TrainingPlan):
             flip=config.flip,
             steps=config.epochs * self.steps_per_epoch,
             generator=self.generator,
+            captions=self.captions,
         )
         return self.recipe.learner(material).to(self.device)
 
@@ -91,8 +102,8 @@ class Pretraining(TrainingPlan):
         )
 
     def kept(self, learner: Learner) -> nn.Module:
-        """The backbone without heads."""
-        return learner.backbone
+        """The backbone without heads, or both towers."""
+        return learner.kept()
 
     def own_sections(self, fitted: Fitted) -> dict[str, dict[str, Any]]:
         """The recipe and its epochs."""
@@ -117,11 +128,15 @@ def pretrain(
     force: bool = False,
 ) -> Path:
     """Train a backbone and write its best weights; `plan.carry_out` says what the other arguments mean and what is raised."""
-    return carry_out(partial(_plan, config), output, progress, time_limit, overwrite, force)
+    return carry_out(partial(plan_of, config), output, progress, time_limit, overwrite, force)
 
 
-def _plan(config: PretrainConfig, progress: Progress) -> Pretraining:
-    """Look every name up, build the network, and decide what was left open."""
+def plan_of(config: PretrainConfig, progress: Progress) -> Pretraining:
+    """Look every name up, build the network, and decide what was left open.
+
+    Raises:
+        UsageError: an unknown name or parameter, or a split too small for the batches or the validation.
+    """
     device = local_device(choose_device(config.device))
     recipe_class = find_recipe(config.recipe)
     recipe = build(recipe_class, config.settings_of("recipe"), f"recipe {config.recipe}")
@@ -130,10 +145,11 @@ def _plan(config: PretrainConfig, progress: Progress) -> Pretraining:
     backbone = make_backbone(config.backbone, config.settings_of("backbone"))
     check_classes(len(dataset.class_list("val")), VALIDATION["ways"])
     train = dataset.split("train", progress)
-    validation = Validation.of(ProtoNet(), dataset.split("val", progress), **VALIDATION)
     _check_batch(config, len(train.images))
     generator = Generator().manual_seed(config.seed)
-    module, preprocess = network_for(config.size, backbone, train, generator)
+    module, preprocess = network_for(config.size, backbone, train, generator, with_text=recipe.reads_text)
+    validation = _validation(recipe, dataset, progress)
+    captions = recipe.captions_of(dataset, train, progress)
     settings = {
         **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
         **{f"backbone.{name}": value for name, value in backbone.parameters.items()},
@@ -143,7 +159,7 @@ def _plan(config: PretrainConfig, progress: Progress) -> Pretraining:
         config,
         learning_rate=recipe.learning_rate if config.learning_rate is None else config.learning_rate,
         crop=config.crop if config.crop is not None else CROP if recipe.shifts else 0,
-        flip=config.flip if config.flip is not None else not recipe.shifts and preprocess.channels == 3,
+        flip=config.flip if config.flip is not None else not recipe.shifts and train.images.shape[3] == 3,
         device=device.type,
         size=preprocess.size,
         norm=None,  # the backbone's parameters say it
@@ -151,7 +167,19 @@ def _plan(config: PretrainConfig, progress: Progress) -> Pretraining:
         settings=settings,
     )
     module = module.to(device).to(memory_format=torch.channels_last)
-    return Pretraining(decided, dataset, train, validation, backbone, module, None, preprocess, device, recipe, generator)
+    plan = (decided, dataset, train, validation, backbone, module, None, preprocess, device, recipe, generator, captions)
+    return Pretraining(*plan)
+
+
+def _validation(recipe: Recipe, dataset: Dataset, progress: Progress) -> Validation:
+    """ProtoNet with one shot; for recipes that read texts zero-shot, on the queries of the same episodes."""
+    split = dataset.split("val", progress)
+    if not recipe.reads_text:
+        return Validation.of(ProtoNet(), split, **VALIDATION)
+    prompts = find_prompts(SINGLE, dataset.name)
+    texts = tuple(prompts.fill(name)[0] for name in class_names(split, progress))
+    validation = Validation.of(ClipZeroShot(), split, **VALIDATION)
+    return replace(validation, texts=texts, shape={**validation.shape, "shots": 0})
 
 
 def _check_batch(config: PretrainConfig, images: int) -> None:

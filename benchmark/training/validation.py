@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ...methods.base import Method
-from ...tasks.datasets.base import Split
+from ...tasks.datasets.base import Images, Split
 from ...tasks.episodes import EpisodeBatch
 from ...tasks.errors import UsageError
 from ...tasks.samplers import UniformSampler
 from ..backbones.base import Preprocess
+from ..backbones.dual_encoder import DualEncoder
 from ..evaluation import Source, evaluate_batch
 from ..feature_table import FeatureTable
 
@@ -31,6 +33,7 @@ class Validation:
         batch: the episodes.
         seeds: int64 [E], of the episodes.
         shape: ways, shots and queries of an episode, and how many episodes there are.
+        texts: one a class, for a method that uses text.
     """
 
     method: Method
@@ -38,6 +41,7 @@ class Validation:
     batch: EpisodeBatch
     seeds: np.ndarray
     shape: dict[str, int]
+    texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, method: Method, split: Split, ways: int, shots: int, queries: int, episodes: int) -> Validation:
@@ -61,7 +65,8 @@ class Validation:
         """Mean accuracy over the episodes, a fraction.
 
         Args:
-            module: float [B, C, H, W] to features [B, D], on the device; put in evaluation mode and back.
+            module: float [B, C, H, W] to features [B, D], on the device; put in evaluation mode and back. With a text tower
+                where the method uses text.
             preprocess: makes the images ready for it.
             device: where it runs.
             learned: what the method learned beside it; put in evaluation mode and back.
@@ -75,7 +80,8 @@ class Validation:
                 source = Source(device, images=self.split.images, preprocess=preprocess, backbone=module, learned=learned)
             else:
                 features = _features(module, preprocess, self.split.images, device)
-                source = Source(device, table=FeatureTable.of(features, device), learned=learned)
+                text = _text_features(module, self.texts, device) if self.method.uses_text else None
+                source = Source(device, table=FeatureTable.of(features, device), learned=learned, text=text)
             return float(evaluate_batch(self.method, "in validation", self.batch, self.seeds, source).mean())
         finally:
             for part, training in zip(parts, before, strict=True):
@@ -92,7 +98,7 @@ def check_classes(classes: int, ways: int) -> None:
         raise UsageError(f"validation episodes need {ways} val classes; there are {classes}")
 
 
-def _features(module: nn.Module, preprocess: Preprocess, images: np.ndarray, device: torch.device) -> np.ndarray:
+def _features(module: nn.Module, preprocess: Preprocess, images: Images, device: torch.device) -> np.ndarray:
     """Features [n, D] of images, uint8 [n, H, W, C]."""
     size, features = BATCH[device.type], []
     with torch.inference_mode():
@@ -100,3 +106,11 @@ def _features(module: nn.Module, preprocess: Preprocess, images: np.ndarray, dev
             batch = torch.from_numpy(np.array(images[start : start + size])).to(device)
             features.append(module(preprocess(batch)).float().cpu().numpy())
     return np.concatenate(features)
+
+
+def _text_features(module: nn.Module, texts: tuple[str, ...], device: torch.device) -> Tensor:
+    """Features float [C, D] of texts, each of length 1."""
+    assert isinstance(module, DualEncoder)
+    with torch.inference_mode():
+        tower = module.text
+        return normalize(tower(tower.tokenize(texts).to(device)).float(), dim=1)

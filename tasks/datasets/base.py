@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -19,6 +19,28 @@ from . import store
 from .resumable import alone
 
 SPLITS = ("train", "val", "test")
+
+
+class Images(Protocol):
+    """Images of a split, uint8 [n, H, W, C]: an array, or what is read like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, H, W, C)."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """What an array of them takes in memory."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Images by row number, slice or array of row numbers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,15 +55,18 @@ class Split:
         class_ids: identifiers, one a class (WordNet ids, `alphabet/character`, …).
         class_names: readable names, one a class.
         fingerprint: hexadecimal SHA-256 over shape, classes, counts and every image byte.
+        corruption: what is done to the images as they are read (name, severity, …), which the fingerprint then covers; None
+            where nothing is.
     """
 
     dataset: str
     name: str
-    images: np.ndarray
+    images: Images
     offsets: np.ndarray
     class_ids: tuple[str, ...]
     class_names: tuple[str, ...]
     fingerprint: str
+    corruption: Mapping[str, Any] | None = None
 
     @property
     def labels(self) -> np.ndarray:

@@ -1,19 +1,67 @@
-"""Random episodes for the tests of methods."""
+"""Random episodes for the tests of methods, and a text tower that knows their classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.tuning import free
+from fewbench.benchmark.backbones.vit import ViT
 from fewbench.methods.base import Method
 from fewbench.methods.relation_net import RelationNet
 from fewbench.tasks.episodes import Episodes
+
+
+class WordTower(nn.Module):
+    """A text tower without training: a text's feature is a sum over its words, in which the name of a class is its centre.
+
+    A word is one token: 4 … 31 for what is no class, and 32 + k for class k.
+    """
+
+    LENGTH, START, END, CLASSES = 24, 1, 2, 32
+
+    def __init__(self, centres: np.ndarray) -> None:
+        super().__init__()
+        width = centres.shape[-1]
+        random = np.random.default_rng(11)
+        words = random.normal(size=(self.CLASSES, width)) / 4
+        self.table = nn.Parameter(torch.from_numpy(np.concatenate([words, centres.reshape(-1, width)])).float())
+        self.positions = nn.Parameter(torch.from_numpy(random.normal(size=(self.LENGTH, width)) / 4).float())
+        self.requires_grad_(False)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """One token a word, between a start and an end, then zeros."""
+        tokens = torch.zeros(len(texts), self.LENGTH, dtype=torch.int64)
+        for row, text in zip(tokens, texts, strict=True):
+            words = [self._token(word) for word in text.replace(".", " .").split()][: self.LENGTH - 2]
+            row[: len(words) + 2] = torch.tensor([self.START, *words, self.END])
+        return tokens
+
+    def _token(self, word: str) -> int:
+        return self.CLASSES + int(word[5:]) if word.startswith("class") else 4 + sum(map(ord, word)) % (self.CLASSES - 4)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        return self.table[tokens]
+
+    def encode(self, embedded: Tensor, tokens: Tensor) -> Tensor:
+        """Every word says more or less of itself, as its place and the sum of all words have it."""
+        x = (embedded + self.positions) * (tokens > 0)[..., None]  # [B, L, W]
+        return (embedded * (tokens > 0)[..., None] * (1 + torch.tanh(x + x.mean(dim=1, keepdim=True)) / 2)).sum(dim=1)
+
+
+def with_texts(episodes: Episodes, centres: np.ndarray) -> Episodes:
+    """The episodes with names of their classes, "class0", "class1", …, and text features towards their centres [E, N, D]."""
+    text = nn.functional.normalize(torch.from_numpy(centres).float(), dim=-1)
+    count, ways = episodes.class_mask.shape
+    names = tuple(tuple(f"class{e * ways + n}" for n in range(ways) if episodes.class_mask[e, n]) for e in range(count))
+    text = text.masked_fill(~episodes.class_mask[..., None], 0)
+    return replace(episodes, text=text, class_names=names, text_tower=WordTower(centres))
 
 
 def equal_episodes(count: int = 4, ways: int = 5, shots: int = 2, queries: int = 7, width: int = 8, seed: int = 0) -> Episodes:
@@ -23,7 +71,7 @@ def equal_episodes(count: int = 4, ways: int = 5, shots: int = 2, queries: int =
     labels = np.tile(np.arange(ways), shots)
     support = centres[:, labels] + random.normal(size=(count, ways * shots, width))
     query = centres[:, random.integers(0, ways, size=queries)] + random.normal(size=(count, queries, width))
-    return Episodes(
+    episodes = Episodes(
         support=torch.from_numpy(support).float(),
         support_labels=torch.from_numpy(np.tile(labels, (count, 1))),
         query=torch.from_numpy(query).float(),
@@ -32,6 +80,7 @@ def equal_episodes(count: int = 4, ways: int = 5, shots: int = 2, queries: int =
         seeds=torch.from_numpy(random.integers(0, 2**63, size=count)),
         train_mean=torch.from_numpy(random.normal(size=width) / 4).float(),
     )
+    return with_texts(episodes, centres)
 
 
 def unequal_episodes(
@@ -49,7 +98,7 @@ def unequal_episodes(
     support = centres[np.arange(count)[:, None], labels] + random.normal(size=(count, ways * shots, width))
     support[labels < 0] = 50
     query = centres[:, :1] / 2 + random.normal(size=(count, queries, width))
-    return Episodes(
+    episodes = Episodes(
         support=torch.from_numpy(support).float(),
         support_labels=torch.from_numpy(labels),
         query=torch.from_numpy(query).float(),
@@ -58,11 +107,16 @@ def unequal_episodes(
         seeds=torch.from_numpy(random.integers(0, 2**63, size=count)),
         train_mean=torch.from_numpy(random.normal(size=width) / 4).float(),
     )
+    return with_texts(episodes, centres)
 
 
 def as_images(episodes: Episodes, tune: str) -> Episodes:
-    """The same episodes with images of 16 × 16 pixels in place of features of width 48, and a small Conv-4 to encode them."""
-    recipe, generator = Conv4(width=4), torch.Generator().manual_seed(5)
+    """The same episodes with images of 16 × 16 pixels in place of features of width 48, and a small network to encode them.
+
+    It is a Conv-4, but for prompts, which a ViT takes.
+    """
+    recipe = ViT(width=16, depth=2, heads=2) if tune.startswith("prompt") else Conv4(width=4)
+    generator = torch.Generator().manual_seed(5)
     backbone = recipe.build(3, 16, generator)
     # A pass in training mode gives batch norm running statistics that are neither the initial ones nor an episode's.
     backbone(torch.randn(32, 3, 16, 16, generator=generator))
@@ -96,6 +150,16 @@ def make_unequal_episodes() -> Callable[..., Episodes]:
 def width_for() -> Callable[[Method, int], int]:
     """The width of features to try a method with: the usual one, but for relation networks, whose features are maps."""
     return lambda method, usual: 64 * 4 * 4 if isinstance(method, RelationNet) else usual
+
+
+@pytest.fixture
+def decided() -> Callable[[Method], Method]:
+    """A method with the middle candidate for each parameter that is "auto"."""
+
+    def decide(method: Method) -> Method:
+        return replace(method, **{name: method.choices[name][len(method.choices[name]) // 2] for name in method.undecided})
+
+    return decide
 
 
 @pytest.fixture(scope="package", autouse=True)

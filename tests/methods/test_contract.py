@@ -11,11 +11,16 @@ from torch import Tensor, nn
 
 from fewbench.benchmark import registry
 from fewbench.methods.base import Method
+from fewbench.methods.coop import CoOp
+from fewbench.methods.linear_probe import LinearProbe
 from fewbench.methods.matching_net import MatchingNet
 from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.episodes import Episodes
 
 VARIANTS = {
+    "coop context=none": CoOp(context=None, tokens=4),
+    "linear-probe C=1e6": LinearProbe(C=1e6),
+    "linear-probe normalised=true": LinearProbe(C=1.0, normalised=True),
     "matching-net full_context=true": MatchingNet(full_context=True),
     "protonet distance=cosine": ProtoNet(distance="cosine"),
 }
@@ -28,8 +33,8 @@ ON_FEATURES = [
 
 
 @pytest.fixture(params=[*ON_FEATURES, *VARIANTS])
-def method(request: pytest.FixtureRequest) -> Method:
-    return VARIANTS.get(request.param) or registry.load(registry.find("methods", request.param))()
+def method(request: pytest.FixtureRequest, decided) -> Method:
+    return decided(VARIANTS.get(request.param) or registry.load(registry.find("methods", request.param))())
 
 
 @pytest.fixture(params=["equal", "unequal"])
@@ -40,8 +45,10 @@ def episodes(request: pytest.FixtureRequest, method: Method, make_episodes, make
 
 def taken(episodes: Episodes, index: Tensor) -> Episodes:
     """The episodes at `index`."""
-    columns = ("support", "support_labels", "query", "class_mask", "seeds")
-    return replace(episodes, **{name: getattr(episodes, name)[index] for name in columns})
+    columns = ("support", "support_labels", "query", "class_mask", "seeds", "text")
+    assert episodes.class_names is not None
+    names = tuple(episodes.class_names[i] for i in index)
+    return replace(episodes, class_names=names, **{name: getattr(episodes, name)[index] for name in columns})
 
 
 def padded(episodes: Episodes, support: int, queries: int, ways: int) -> Episodes:
@@ -50,8 +57,10 @@ def padded(episodes: Episodes, support: int, queries: int, ways: int) -> Episode
     def longer(features: Tensor, places: int) -> Tensor:
         return torch.cat([features, torch.full_like(features[:, :1], 77).repeat(1, places, 1)], dim=1)
 
+    assert episodes.text is not None
     return replace(
         episodes,
+        text=torch.nn.functional.pad(episodes.text, (0, 0, 0, ways)),
         support=longer(episodes.support, support),
         support_labels=torch.nn.functional.pad(episodes.support_labels, (0, support), value=-1),
         query=longer(episodes.query, queries),
@@ -154,3 +163,11 @@ def test_a_method_beats_chance_on_classes_that_lie_apart(method: Method, make_ep
     own = episodes.support + 0.1  # as queries, so that the labels are known
     hits = (scores_of(method, replace(episodes, query=own)).argmax(dim=-1) == episodes.support_labels).float().mean()
     assert hits == pytest.approx(1 / episodes.ways) if method.__class__.__name__ == "Chance" else hits > 0.8
+
+
+def test_candidates_are_of_parameters_that_are_chosen_by_default_and_each_is_allowed(method: Method):
+    by_default = type(method)()
+    assert by_default.undecided == tuple(method.choices)
+    for name, candidates in method.choices.items():
+        assert len(set(candidates)) == len(candidates) > 1
+        assert all(name not in replace(by_default, **{name: value}).undecided for value in candidates)

@@ -33,6 +33,8 @@ def features(make_unequal_episodes: Callable[..., Episodes]) -> Episodes:
         ({}, "norm", "images"),
         ({}, "last-block", "images"),
         ({}, "lora", "images"),
+        ({}, "prompt", "images"),
+        ({}, "prompt-pool", "images"),
         ({}, "full", "images"),
         ({"augmentation": True}, "none", "features"),
         ({"augmentation": True}, "head", "images"),
@@ -98,7 +100,7 @@ def test_full_tuning_is_that_of_torch(features: Episodes, make_images: MakeImage
         torch.testing.assert_close(scores[i, :, :ways], logits(images.query[i]).detach(), rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("tune", ["none", "norm", "head", "last-block", "lora", "full"])
+@pytest.mark.parametrize("tune", ["none", "norm", "head", "last-block", "lora", "prompt", "prompt-pool", "full"])
 def test_exactly_the_freed_parameters_move(
     tune: str, features: Episodes, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
 ):

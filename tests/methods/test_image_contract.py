@@ -11,16 +11,24 @@ from torch import Tensor
 
 from fewbench.methods.base import Method
 from fewbench.methods.finetune import Finetune
+from fewbench.methods.pmf import PMF
 from fewbench.tasks.episodes import Episodes
 
 CASES: dict[str, tuple[Method, str]] = {
     "finetune full": (Finetune(steps=3), "full"),
     "finetune norm, augmented": (Finetune(steps=3, augmentation=True), "norm"),
     "finetune head, augmented": (Finetune(steps=3, augmentation=True), "head"),
+    "finetune prompt": (Finetune(steps=3), "prompt"),
+    "finetune prompt-pool": (Finetune(steps=3), "prompt-pool"),
     "finetune last-block, support statistics": (Finetune(steps=3, statistics="support"), "last-block"),
     "finetune none, support statistics": (Finetune(statistics="support"), "none"),
     "finetune full, query statistics": (Finetune(steps=3, statistics="queries"), "full"),
     "finetune head, query statistics": (Finetune(steps=3, statistics="queries"), "head"),
+    "finetune last-block": (Finetune(steps=3), "last-block"),
+    "pmf full": (PMF(learning_rate=1e-3, steps=3), "full"),
+    "pmf last-block, together": (PMF(learning_rate=1e-3, steps=3, copies=2, parallel="vmap"), "last-block"),
+    "pmf norm, no step": (PMF(learning_rate=0.0), "norm"),
+    "pmf last-block, rate by the support": (PMF(learning_rate="auto-support", steps=2), "last-block"),
 }
 
 
@@ -43,7 +51,10 @@ def episodes(
     if method.transductive and request.param == "unequal":
         pytest.skip("padded queries would be among the others")
     make = make_episodes if request.param == "equal" else make_unequal_episodes
-    return make_images(make(count=3, ways=4, queries=5, width=48), tune)
+    images = make_images(make(count=3, ways=4, queries=5, width=48), tune)
+    assert images.backbone is not None
+    part = method.learned_part(images.backbone, 4, images.ways, torch.Generator().manual_seed(0))
+    return replace(images, learned=part and part.eval().requires_grad_(False))
 
 
 def taken(episodes: Episodes, index: Tensor) -> Episodes:

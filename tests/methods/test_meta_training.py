@@ -13,6 +13,7 @@ from fewbench.methods.feat import Feat
 from fewbench.methods.matching_net import MatchingNet
 from fewbench.methods.meta_baseline import MetaBaseline
 from fewbench.methods.meta_opt_net import MetaOptNet
+from fewbench.methods.pmf import PMF
 from fewbench.methods.protonet import ProtoNet
 from fewbench.methods.r2d2 import R2D2
 from fewbench.methods.relation_net import RelationNet
@@ -24,12 +25,13 @@ METHODS = [
     MatchingNet(full_context=True, steps=2),
     MetaBaseline(),
     MetaOptNet(),
+    PMF(),
     ProtoNet(),
     ProtoNet(distance="cosine"),
     R2D2(),
     RelationNet(),
 ]
-WITHOUT_GRADIENT = {"bias"}  # of R2D2: it moves all scores alike
+WITHOUT_GRADIENT = {"bias"}  # of R2D2 and P>M>F: it moves all scores alike
 
 
 @pytest.fixture(params=METHODS, ids=lambda method: f"{type(method).__name__} {vars(method)}")

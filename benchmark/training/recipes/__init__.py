@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 RECIPES = {
     "barlow-twins": "barlow_twins:BarlowTwins",
+    "clip": "clip:Clip",
     "dino": "dino:Dino",
     "rotation": "rotation:Rotation",
     "simclr": "simclr:SimClr",

@@ -13,9 +13,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ....methods.augmentation import random_crop, random_flip
+from ....tasks.datasets.base import Dataset, Split
 from ....tasks.errors import UsageError
 from ....tasks.parameters import parameter
+from ....tasks.progress import Progress
 from ...backbones.base import Preprocess
+from ..captions import Captions
 from ..learner import Learner, Part, step_generator
 from ..train_images import TrainImages
 from ..views import Views
@@ -37,6 +40,7 @@ class Material:
         flip: whether images are mirrored at random.
         steps: of the whole training.
         generator: on the CPU; draws initial weights.
+        captions: what is said of the images, for recipes that read texts; the backbone is then a `DualEncoder`.
     """
 
     backbone: nn.Module
@@ -48,6 +52,7 @@ class Material:
     flip: bool
     steps: int
     generator: Generator
+    captions: Captions | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,21 @@ class Recipe(ABC):
         citation: paper, in one line.
         learning_rate: of AdamW, where none is asked for.
         shifts: whether images are shifted by --crop; otherwise views are drawn of them.
+        reads_text: whether the text tower is trained too.
     """
 
     citation: ClassVar[str]
     learning_rate: ClassVar[float] = 2e-3
     shifts: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False
+
+    def captions_of(self, dataset: Dataset, split: Split, progress: Progress) -> Captions | None:
+        """What is said of the images of a split, for recipes that read texts.
+
+        Raises:
+            UserError: the classes have no names, or the recipe's file of captions is not right.
+        """
+        return None
 
     @abstractmethod
     def learner(self, material: Material) -> Learner:

@@ -32,7 +32,9 @@ def test_a_hub_that_cannot_be_reached_is_one_line_at_once(offline: bool, monkeyp
     assert message.startswith(
         "backbone timm:x: the weights timm/no_such_model are not in the cache, and the hub cannot be reached ("
     )
-    assert message.endswith("; pass a file with --weights FILE") and "\n" not in message
+    address = f"{NOWHERE}/timm/no_such_model/resolve/main/model.safetensors"
+    assert message.endswith(f"; download {address} where there is a network, and pass it with --weights FILE")
+    assert "\n" not in message
     assert capfd.readouterr() == ("", "")
 
 

@@ -129,6 +129,10 @@ def test_counts_are_those_of_what_is_freed(name: str):
     numbers = counts(module, backbone)
     assert tuple(numbers) == SCOPES
     for scope in SCOPES:
+        if numbers[scope] is None:
+            with pytest.raises(UserError, match=f"^--tune {scope}: the backbone "):
+                free(module, scope, backbone)
+            continue
         freed = free(module, scope, backbone)
         assert numbers[scope] == sum(value.numel() for value in freed.parameters() if value.requires_grad), scope
 
@@ -150,7 +154,11 @@ def test_a_network_without_what_the_scope_names_is_told():
         free(module, "norm", backbone)
     with pytest.raises(UserError, match=r"^--tune lora: the backbone has no linear or ungrouped convolution layers; take "):
         free(module, "lora", backbone)
-    assert counts(module, backbone) == {"none": 0, "norm": None, "head": 0, "last-block": 40, "lora": None, "full": 40}
+    for scope in ("prompt", "prompt-pool"):
+        with pytest.raises(UserError, match=rf"^--tune {scope}: the backbone is no ViT of timm or open_clip; take another "):
+            free(module, scope, backbone)
+    none_of_it = dict.fromkeys(("norm", "lora", "prompt", "prompt-pool"))
+    assert counts(module, backbone) == {"none": 0, "head": 0, "last-block": 40, "full": 40} | none_of_it
 
 
 def test_a_layer_that_is_read_but_not_called_takes_no_adapter():

@@ -11,7 +11,7 @@ from fewbench.benchmark import RunConfig
 from fewbench.benchmark.commands import plot
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.commands.show import show
-from fewbench.benchmark.records import load_record, write_record
+from fewbench.benchmark.records import accuracy_section, load_record, write_record
 from fewbench.benchmark.runner import run
 from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
@@ -115,6 +115,53 @@ def test_scaling_of_several_tasks_is_refused(sized, tmp_path):
     assert not (tmp_path / "scaling.svg").exists()
 
 
+@pytest.fixture
+def read(without_coarsity: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A function that gives a record of a method that read its class names in prompts, with accuracies moved by so much."""
+
+    def make(prompts: str, gain: float = 0.0, **task) -> Path:
+        record = load_record(without_coarsity)
+        accuracies = (record.accuracies + gain).clip(0, 1)
+        text = {"prompts": prompts, "prompts_sha256": f"of {prompts}", "names_sha256": "names"}
+        method = {**record.method, "name": "clip-zero-shot", "text": text}
+        path = tmp_path / f"{prompts}-{len(task)}.json"
+        accuracy = accuracy_section(accuracies)
+        write_record(replace(record, method=method, accuracy=accuracy, task={**record.task, **task}), path)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(("name", "start"), [("prompts.svg", b"<?xml"), ("a/b/prompts.png", b"\x89PNG")])
+def test_prompts_are_drawn(read, tmp_path, capsys, name, start):
+    plot.prompts([read("single"), read("ensemble", 0.1)], tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+    assert capsys.readouterr().out == f"{tmp_path / name}\n"
+
+
+def test_records_of_one_prompt_set_are_refused_and_nothing_is_written(read, without_coarsity, tmp_path):
+    with pytest.raises(UsageError, match="give a record with --prompts single too"):
+        plot.prompts([read("ensemble"), read("imagenet-7")], tmp_path / "prompts.svg")
+    with pytest.raises(UsageError, match=r"protonet, conv4 .*uses no prompts"):
+        plot.prompts([read("single"), without_coarsity], tmp_path / "prompts.svg")
+    assert not (tmp_path / "prompts.svg").exists()
+
+
+@pytest.mark.parametrize(("name", "start"), [("shots.svg", b"<?xml"), ("a/b/shots.png", b"\x89PNG")])
+def test_shots_are_drawn(read, recorded, without_coarsity, tmp_path, capsys, name, start):
+    plot.shots([without_coarsity, recorded(shots=5), read("single")], tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+    assert capsys.readouterr().out == f"{tmp_path / name}\n"
+
+
+def test_shots_of_other_tasks_are_refused_and_nothing_is_written(read, tmp_path):
+    with pytest.raises(UsageError, match=r"several tasks.*differing in ways"):
+        plot.shots([read("single"), read("single", shots=5, ways=3)], tmp_path / "shots.svg")
+    with pytest.raises(UsageError, match=r"end the name in \.svg or \.png"):
+        plot.shots([tmp_path / "absent.json"], tmp_path / "shots.pdf")
+    assert not (tmp_path / "shots.svg").exists()
+
+
 def test_an_episode_of_a_record_is_drawn_with_answers(record, tiny, testbed, tiny_weights, tmp_path, capsys):
     drawn = [tmp_path / name for name in ("answers.png", "again.png", "images.png")]
     for path in drawn[:2]:
@@ -150,4 +197,4 @@ def test_show_gives_the_coarsity_of_a_semantic_record_alone(record, without_coar
 
 def test_the_commands_are_part_of_bench():
     listed = CliRunner().invoke(app, ["plot", "--help"]).output
-    assert "coarsity" in listed and "scaling" in listed and "episode" in listed
+    assert all(name in listed for name in ("coarsity", "scaling", "prompts", "shots", "episode"))

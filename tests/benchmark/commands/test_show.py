@@ -45,7 +45,14 @@ def test_a_backbone_is_shown_with_its_cost_and_what_can_be_tuned():
     table = dict(cells for cells in lines if len(cells) == 2 and cells[0] in SCOPES)
     last = 9 * 64 * 64 + 64 + 2 * 64
     lora = 8 * (9 * 3 + 64) + 3 * 8 * (9 * 64 + 64)
-    assert table == {"none": "0", "norm": "512", "head": "0", "last-block": f"{last:,}", "lora": f"{lora:,}", "full": "113,088"}
+    in_layers = {"norm": "512", "last-block": f"{last:,}", "lora": f"{lora:,}", "full": "113,088"}
+    assert table == {"none": "0", "head": "0", "prompt": "-", "prompt-pool": "-"} | in_layers
+
+
+def test_the_prompts_of_a_transformer_are_counted():
+    shown = printed("show", "backbone", "vit", "--set", "size=16", "--set", "depth=2", "--set", "width=16")
+    table = dict(cells for cells in map(str.split, shown.splitlines()) if len(cells) == 2 and cells[0] in SCOPES)
+    assert (table["prompt"], table["prompt-pool"]) == (str(2 * 10 * 16), str(10 * (5 * 16 + 16)))
 
 
 def test_a_backbone_is_shown_as_it_is_set():

@@ -95,6 +95,18 @@ def test_labels_show_the_parameters_that_were_changed(make_record):
     assert (method_label(make_record([0.5])), backbone_label(make_record([0.5]))) == ("protonet", "conv4")
 
 
+def test_labels_show_prompts_and_names_that_are_not_usual(make_record):
+    record = make_record([0.5], method={"text": {"prompts": "single", "prompts_sha256": "0", "names_sha256": "1"}})
+    assert method_label(record) == "protonet"
+    record.method["text"].update(prompts="ensemble", class_names="names.csv")
+    assert method_label(record) == "protonet (class_names=names.csv, prompts=ensemble)"
+
+
+def test_runs_with_other_prompts_are_no_repeats(make_record):
+    records = [make_record([0.5, 0.6], method={"text": {"prompts": name, "names_sha256": "1"}}) for name in ("single", "other")]
+    assert len(shown(records)[0]) == 2
+
+
 def test_labels_show_all_parameters_where_the_defaults_are_unknown(make_record):
     record = make_record([0.5], method={"parameters": {"C": 0.5}})
     del record.method["changed"]

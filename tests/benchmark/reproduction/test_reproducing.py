@@ -13,6 +13,7 @@ from fewbench.benchmark.reproduction.page import BEGIN, END, update_page
 from fewbench.benchmark.reproduction.recipe import load
 from fewbench.benchmark.reproduction.reproducing import reproduce
 from fewbench.tasks.errors import UsageError, UserError
+from fewbench.tasks.files import sha256_of
 from fewbench.tasks.progress import SILENT
 
 PAGE = f"# Page\n\nbefore\n\n{BEGIN}\n{END}\n\nafter\n"
@@ -117,3 +118,43 @@ def test_a_page_without_its_markers_is_refused(text: str, recipes: Path, tmp_pat
         update_page(tmp_path / "page.md", tmp_path)
     with pytest.raises(UserError, match="no such file"):
         update_page(tmp_path / "absent.md", tmp_path)
+
+
+PRETRAIN = '[pretrain]\ndataset = "{dataset}"\nepochs = 1\nbatch-size = 60\n[pretrain.set]\n"backbone.width" = 8\n\n[train]'
+
+
+def test_a_recipe_may_pretrain_what_its_training_starts_from(recipes: Path, tiny: str, tmp_path: Path):
+    path, results = recipes / "quick.toml", tmp_path / "results"
+    path.write_text(path.read_text(encoding="utf-8").replace("[train]", PRETRAIN.format(dataset=tiny)), encoding="utf-8")
+    one, _ = reproduce(load("quick"), results, SILENT, "cpu")
+    pretrained = load("quick").pretrained(results)
+    assert one.record is not None and one.about is not None
+    assert one.about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(pretrained)
+    told = Told()
+    load("quick").checkpoint(results).unlink()
+    reproduce(load("quick"), results, told, "cpu")
+    assert told.bars == ["training"]  # the meta-training alone; its evaluations are there
+    path.write_text(path.read_text(encoding="utf-8").replace("epochs = 1", "epochs = 2"), encoding="utf-8")
+    assert compare(load("quick"), results)[0].record is None  # that checkpoint is of another pretraining
+
+
+def test_a_recipe_may_start_from_weights_which_may_come_by_hand(recipes: Path, tiny_weights: Path, tmp_path: Path):
+    path, results = recipes / "quick.toml", tmp_path / "results"
+    with pytest.raises(UsageError, match=r"recipe quick starts from no weights"):
+        reproduce(load("quick"), results, SILENT, "cpu", weights=tiny_weights)
+    path.write_text(f'weights = "conv4-omniglot"\n{path.read_text(encoding="utf-8")}', encoding="utf-8")
+    one, _ = reproduce(load("quick"), results, SILENT, "cpu", weights=tiny_weights)
+    assert one.record is not None and one.about is not None
+    assert one.about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(tiny_weights)
+
+
+def test_evaluations_of_varying_shape_on_another_dataset_and_with_a_scope(recipes: Path, tiny: str, tmp_path: Path):
+    path, results = recipes / "quick.toml", tmp_path / "results"
+    more = f'\n[[evaluation]]\ndataset = "{tiny}"\nsampler = "meta-dataset"\nepisodes = 20\ntune = "none"\n'
+    path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+    *_, varying = reproduce(load("quick"), results, SILENT, "cpu")
+    assert varying.record is not None and varying.record.task["ways"] is None
+    assert varying.record.task["sampler"] == "meta-dataset" and varying.record.n_episodes == 20
+    assert varying.evaluation.task == f"{tiny}, varying ways and shots, tune=none"
+    path.write_text(path.read_text(encoding="utf-8").replace('tune = "none"', 'tune = "full"'), encoding="utf-8")
+    assert compare(load("quick"), results)[-1].record is None

@@ -40,7 +40,7 @@ def about(path: Path) -> dict:
     return json.loads(path.with_suffix(".json").read_text())
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "clip"])  # recipes/test_clip.py has that one
 def test_every_recipe_says_how_its_weights_were_made(recipe: str, quick: PretrainConfig, tmp_path: Path) -> None:
     config = replace(quick, recipe=recipe, crop=None, epochs=2)
     path = pretrain(config, tmp_path / "weights.safetensors", SILENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from torch import Generator, Tensor, nn
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.base import Preprocess
+from fewbench.benchmark.backbones.clip_tiny import ClipTiny
 from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.benchmark.training.captions import Captions
 from fewbench.benchmark.training.learner import Part
 from fewbench.benchmark.training.recipes import RECIPES, find_recipe
 from fewbench.benchmark.training.recipes.barlow_twins import cross_correlation, terms
@@ -45,7 +48,23 @@ def material(tiny: str) -> Material:
     )
 
 
+def with_texts(material: Material) -> Material:
+    """The same images, said to be of twelve classes, and a network that reads."""
+    captions = Captions(
+        phrases=tuple(f"pattern {letter}" for letter in "abcdefghijkl"),
+        templates=("a photo of a {}.", "{}"),
+        of_image=material.images.labels,
+        choices=torch.arange(12)[:, None],
+        whole=1.0,
+    )
+    backbone = ClipTiny().dual_encoder(3, 64, seeded())
+    preprocess = replace(material.preprocess, size=64)
+    return replace(material, backbone=backbone, width=64, preprocess=preprocess, captions=captions)
+
+
 def learner_of(name: str, material: Material, **values: float) -> ImageLearner:
+    if find_recipe(name).reads_text:
+        material = with_texts(material)
     learner = build(find_recipe(name), values, name).learner(material)
     assert isinstance(learner, ImageLearner)
     return learner

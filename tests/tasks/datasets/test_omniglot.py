@@ -361,5 +361,5 @@ def test_real_drawings_are_those_known():
     split = Omniglot().prepare(REAL, ["val"])["val"]
     assert split.fingerprint == VAL_FINGERPRINT
     assert split.images.shape == (172 * 4 * 20, 28, 28, 1)
-    density = split.images.reshape(len(split.class_ids), -1).mean(axis=1) / 255  # [classes]
+    density = np.asarray(split.images).reshape(len(split.class_ids), -1).mean(axis=1) / 255  # [classes]
     assert 0.02 < density.min() and density.max() < 0.4

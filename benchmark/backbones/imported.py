@@ -1,0 +1,235 @@
+"""Features that were computed elsewhere, in the place of a backbone: `imported:NAME`, after `bench features import`.
+
+There is no network: methods on features work as on any other backbone's, and all that needs images or a network is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from ...methods.base import Method
+from ...tasks.datasets.base import Dataset, Split
+from ...tasks.errors import UsageError, UserError, listed
+from ...tasks.parameters import typed_values
+from ..config import RunConfig
+from ..imported_features import ImportedSplit, check_name, open_import
+from .base import Backbone, Preprocess
+from .encoding import DEFAULT
+from .loading import UNKNOWN, LoadedBackbone
+
+if TYPE_CHECKING:
+    from ..prompts import PromptSet
+
+SCHEME = "imported:"
+NOTHING = Preprocess(channels=0, size=0, mean=(), std=())  # no image is made ready
+
+
+@dataclass(frozen=True, init=False)
+class ImportedBackbone(Backbone):
+    """Features that were computed elsewhere, such as imported:my-clip (bench features import)."""
+
+    name: str = field(init=False)
+
+    def __init__(self, name: str) -> None:
+        """Check the name.
+
+        Raises:
+            UsageError: there can be no such name.
+        """
+        object.__setattr__(self, "name", check_name(name))
+
+    @classmethod
+    def from_name(cls, name: str, settings: Mapping[str, Any]) -> ImportedBackbone:
+        """Make `imported:NAME`, which has no parameters."""
+        typed_values({}, settings, f"backbone {name}")
+        return cls(name.removeprefix(SCHEME))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """None: the name says everything."""
+        return {}
+
+    @classmethod
+    def hub_weights(cls, name: str) -> str | None:
+        """The import's name: it needs no `--weights`."""
+        return cls.from_name(name, {}).name
+
+    def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
+        """There is none to be made.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"backbone {SCHEME}{self.name}: features without a network, and this needs one; see bench features list"
+        )
+
+    def build_from_hub(self, channels: int) -> tuple[nn.Module, str]:
+        """As `build`."""
+        return self.build(channels, 0, Generator()), ""
+
+
+class NoNetwork(nn.Module):
+    """Stands where a network would; whoever calls it asks for too much."""
+
+    def __init__(self, owner: str) -> None:
+        """Say who it belongs to ("backbone imported:my-clip")."""
+        super().__init__()
+        self.owner = owner
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode nothing.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{self.owner}: features without a network; images cannot be encoded with it")
+
+
+@dataclass(frozen=True)
+class LoadedImport(LoadedBackbone):
+    """Imported features of the splits that a run reads.
+
+    Attributes:
+        splits: by name.
+    """
+
+    splits: Mapping[str, ImportedSplit] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """The record's `backbone` section; what made the features stands under `imported`, as far as it is known."""
+        made_by = next(iter(self.splits.values())).about["made_by"]
+        known = {key: made_by.get(key) for key in ("preprocess", "network_parameters")}
+        section = {**super().describe(), "preprocess": known["preprocess"], "imported": dict(made_by)}
+        del section["network_parameters"]
+        return section if known["network_parameters"] is None else section | {"network_parameters": known["network_parameters"]}
+
+    def features_of(self, split: Split) -> np.ndarray:
+        """The features of a split, float16 or float32 [n, D], memory-mapped.
+
+        Raises:
+            UserError: they are of other images.
+        """
+        found = self.splits[split.name]
+        if found.about["fingerprint"] != split.fingerprint:
+            what = f"of a clean split, and {split.name} is corrupted" if split.corruption else f"not of this {split.dataset}"
+            raise UserError(
+                f"backbone {self.name}: the imported features of {split.name} are {what} (fingerprint "
+                f"{found.about['fingerprint'][:12]}…, not {split.fingerprint[:12]}…)"
+            )
+        return found.features
+
+    def text_features(self, prompts: PromptSet, names: Sequence[str]) -> Tensor:
+        """The imported features of class names.
+
+        Args:
+            prompts: what the names are put into.
+            names: as the classes are called.
+
+        Returns:
+            float32 [C, D] on the CPU, each row of length 1.
+
+        Raises:
+            UserError: others were imported, or none.
+        """
+        rows: dict[str, np.ndarray] = {}
+        texts = [text for split in self.splits.values() for text in split.texts]
+        for text in texts:
+            if text.templates == prompts.templates:
+                rows.update(zip(text.class_names, text.features, strict=True))
+        cure = "export them with bench features export --prompts … and import that file"
+        if not rows:
+            there = listed(dict.fromkeys(f'"{text.templates[0]}"' for text in texts)) or "none at all"
+            raise UserError(f"backbone {self.name}: no text features of the prompts '{prompts.name}', only of {there}; {cure}")
+        missing = [name for name in dict.fromkeys(names) if name not in rows]
+        if missing:
+            raise UserError(f"backbone {self.name}: no text features of {len(missing)} class names ({listed(missing)}); {cure}")
+        return torch.from_numpy(np.stack([rows[name] for name in names]))
+
+
+def check_options(config: RunConfig) -> None:
+    """Refuse options that imported features would not heed.
+
+    Raises:
+        UsageError: one line that names the option.
+    """
+    owner = f"--backbone {config.backbone}"
+    if config.checkpoint is not None:
+        raise UsageError(f"--checkpoint {config.checkpoint} and {owner}: take one of them, a checkpoint has its own backbone")
+    if config.weights not in (None, _name(config)):
+        raise UsageError(f"--weights {config.weights}: {owner} is features without a network; leave it out")
+    if config.corruption is not None:
+        raise UsageError(f"--corruption {config.corruption}: {owner} is features of clean images; take one with a network")
+    for option, value, default in (
+        ("batch-size", config.batch_size, DEFAULT.batch_size),
+        ("precision", config.precision, DEFAULT.precision),
+        ("compile", config.compile, DEFAULT.compile),
+    ):
+        if value != default:
+            raise UsageError(f"--{option}: with {owner} nothing is encoded; leave it out")
+
+
+def load_import(config: RunConfig, dataset: Dataset, method: Method, tune: str) -> LoadedImport:
+    """Open the imported features of every split that a run reads.
+
+    Args:
+        config: which import, and which split.
+        dataset: of the run.
+        method: decides whether the train and the val split are read too.
+        tune: what the method may move.
+
+    Raises:
+        UsageError: the method needs a network, or features of a split were not imported.
+        UserError: what was imported is damaged.
+    """
+    assert config.backbone is not None
+    backbone = ImportedBackbone.from_name(config.backbone, config.settings_of("backbone"))
+    _check_method(config, method, tune)
+    needed = {config.split: ""}
+    if method.uses_train_mean:
+        needed.setdefault("train", f", and {config.method} needs their mean")
+    if method.undecided:
+        needed.setdefault("val", f", and {config.method} chooses {', '.join(method.undecided)} on them")
+    splits = {split: open_import(backbone.name, dataset, split, why) for split, why in needed.items()}
+    found = splits[config.split]
+    if method.uses_text and not found.about["texts"]:
+        raise UsageError(
+            f"backbone {config.backbone}: no features of class names were imported, and {config.method} needs them"
+        )
+    made_by, hashes = found.about["made_by"], [split.about["sha256"] for split in splits.values()]
+    return LoadedImport(
+        name=config.backbone,
+        parameters={},
+        changed=[],
+        module=NoNetwork(f"backbone {config.backbone}"),
+        preprocess=NOTHING,
+        feature_dim=int(found.about["shape"][1]),
+        weights=backbone.name,
+        weights_sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest(),
+        pretraining=made_by.get("pretraining") or UNKNOWN,
+        source_sha256=made_by.get("source_sha256") or "unknown",
+        network_parameters=0,
+        tune=tune,
+        splits=splits,
+    )
+
+
+def _name(config: RunConfig) -> str:
+    return (config.backbone or "").removeprefix(SCHEME)
+
+
+def _check_method(config: RunConfig, method: Method, tune: str) -> None:
+    owner = f"backbone {config.backbone}: features without a network"
+    if method.inputs_with(tune) == "images":
+        if method.adapts and method.inputs_with("head") == "features":
+            raise UsageError(f"{owner}, so --tune {tune} has nothing to move; take --tune head")
+        raise UsageError(f"{owner}, and {config.method} works on images here; take a method on features (bench list methods)")
+    if method.uses_text_tower:
+        raise UsageError(f"{owner} or a text tower, and {config.method} learns prompts through one")

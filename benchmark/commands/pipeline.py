@@ -1,0 +1,53 @@
+"""`bench pipeline`: pretraining, meta-training and evaluation from one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..pipeline.running import Stage
+
+
+def pipeline(
+    method: Annotated[str, typer.Argument(help="Method of the stages that name none, such as pmf.")],
+    config: Annotated[Path, typer.Option(help="TOML file with [pretrain], [train] and [[run]] (docs/pipeline.md).")],
+    weights: Annotated[str | None, typer.Option(help="What to start from, instead of the weights that the file names.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
+    time_limit: Annotated[float | None, typer.Option(help="Stop after so many seconds; the same command goes on.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train and evaluate anew.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin an interrupted training anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done.")] = False,
+) -> None:
+    """Pretrain, meta-train and evaluate; what is there already is not made again.
+
+    Example: bench pipeline pmf --config pmf.toml
+    """
+    from ..pipeline.stages import read_pipeline
+
+    stages = read_pipeline(config, method, weights)
+    from ..pipeline.running import Call, carry_out_pipeline, describe  # torch is imported from here on
+    from .run import print_outcomes
+    from .terminal import TerminalProgress
+
+    call = Call(output, TerminalProgress(), device, time_limit, overwrite, force)
+    if dry_run:
+        _print_stages(describe(stages, call))
+        return
+    finished = carry_out_pipeline(stages, call)
+    if finished.trained:
+        _print_stages(finished.trained)
+    if finished.outcomes:
+        print_outcomes(list(finished.outcomes))
+    else:
+        typer.echo(finished.trained[-1].path)
+
+
+def _print_stages(stages: list[Stage] | tuple[Stage, ...]) -> None:
+    from .terminal import print_table
+
+    rows = [[one.name, one.what, one.state, str(one.path or "known after the stage before it")] for one in stages]
+    print_table(("stage", "what", "state", "file"), rows)

@@ -1,0 +1,172 @@
+"""The part of a backbone that no freed parameter can change, computed once for an image and remembered.
+
+Fine-tuning the last block asks, at every step, for the features of the same images; all blocks before it give the same each
+time. Torch itself says which: in a pass with gradients, a call of a module whose output requires none depends on no parameter
+that may move. The last such call before the first that does is where the network is cut: what it gives is remembered, and in a
+later pass every call up to there is skipped, and that one gives what is remembered.
+
+This is for networks that are chains up to the cut, such as Conv-4, ResNets and vision transformers with the last block freed.
+Whether one is, is tried out on the images themselves, with the freed parameters moved: the features have to be those of the
+whole network. Where they are not, or nothing comes before the first freed parameter, there is no frozen part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .adaptation import AdaptableBackbone
+
+TOLERANCE = 1e-2  # of the largest feature, for reduced precision too; another network is much further away
+STRETCH, OFFSET = 1.25, 0.01  # how the freed parameters are moved for the trial
+
+
+class FrozenPart:
+    """Remembers what the frozen part of a backbone gives for images, and goes on from there."""
+
+    def __init__(self, backbone: AdaptableBackbone, calls: list[nn.Module], shapes: list[torch.Size], size: torch.Size) -> None:
+        """Use `frozen_part`, which tries out whether it is right.
+
+        Args:
+            backbone: the whole network; nothing of it is changed but for the time of a call.
+            calls: the modules up to the cut in the order of their calls, none inside another.
+            shapes: of what they give for one image, without the first dimension.
+            size: of an image, [C, H, W].
+        """
+        self._network, self._calls, self._shapes, self._size = backbone.network, calls, shapes, size
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are remembered of an image."""
+        return self._shapes[-1].numel()
+
+    def remember(self, images: Tensor) -> Tensor:
+        """What the last frozen module gives for images [B, C, H, W], float [B, …]; no gradients."""
+        kept: list[Tensor] = []
+        last = self._calls[-1]
+        count = self._calls.count(last)
+
+        def keep(_: nn.Module, inputs: Any, output: Tensor) -> None:
+            kept.append(output)
+            if len(kept) == count:
+                raise _Reached
+
+        hook = last.register_forward_hook(keep)
+        try:
+            with torch.no_grad():
+                self._network(images)
+        except _Reached:
+            pass
+        finally:
+            hook.remove()
+        return kept[-1]
+
+    def encode(self, parameters: Mapping[str, Tensor], remembered: Tensor) -> Tensor:
+        """Features [B, D] by freed parameters, from what is `remember`ed of the images [B, …]."""
+        blank = remembered.new_zeros(())  # nobody looks at what stands in for the images and for the earlier calls
+        images = blank.float().expand(len(remembered), *self._size)
+        outputs = [blank.expand(len(remembered), *shape) for shape in self._shapes[:-1]] + [remembered]
+        with _giving(self._calls, iter(outputs)):
+            return functional_call(self._network, dict(parameters), (images,))
+
+
+def frozen_part(backbone: AdaptableBackbone, images: Tensor) -> FrozenPart | None:
+    """Find the frozen part of a backbone.
+
+    Args:
+        backbone: whose freed parameters are those that require grad.
+        images: [B, C, H, W], to try it out on; of a batch norm with statistics of the batch, a whole batch.
+
+    Returns:
+        None where the network has no such part, or cannot be cut.
+    """
+    moved = {name: (STRETCH * tensor.detach() + OFFSET).requires_grad_() for name, tensor in backbone.freed().items()}
+    if not moved:
+        return None
+    calls = _calls_without_gradient(backbone.network, moved, images)
+    if not calls:
+        return None
+    found = FrozenPart(backbone, [module for module, _ in calls], [shape for _, shape in calls], images.shape[1:])
+    with torch.no_grad():
+        expected = backbone.encode(moved, images)
+        try:
+            remembered = found.remember(images)
+            version = remembered._version
+            features = found.encode(moved, remembered)
+        except (RuntimeError, StopIteration):  # an operation looked at what was skipped, or the calls were others
+            return None
+    if remembered._version != version or features.shape != expected.shape:  # the block writes into its input
+        return None
+    same = (features - expected).abs().amax() <= TOLERANCE * expected.abs().amax()
+    return found if same else None
+
+
+class _Reached(Exception):
+    """All that is to be remembered has been computed."""
+
+
+def _calls_without_gradient(
+    network: nn.Module, moved: Mapping[str, Tensor], images: Tensor
+) -> list[tuple[nn.Module, torch.Size]]:
+    """The calls before the first whose output requires grad, outermost modules alone, with the shape of their outputs."""
+    finished: list[tuple[nn.Module, torch.Size | None, int]] = []  # in the order in which calls end; None: not constant
+    depth = 0
+
+    def enter(_: nn.Module, inputs: Any) -> None:
+        nonlocal depth
+        depth += 1
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal depth
+        depth -= 1
+        constant = isinstance(output, Tensor) and not output.requires_grad and output.shape[:1] == images.shape[:1]
+        finished.append((module, output.shape[1:] if constant else None, depth))
+
+    modules = list(network.modules())
+    hooks = [module.register_forward_pre_hook(enter) for module in modules]
+    hooks += [module.register_forward_hook(leave) for module in modules]
+    try:
+        with torch.enable_grad():
+            functional_call(network, dict(moved), (images,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return _outermost(finished)
+
+
+def _outermost(finished: list[tuple[nn.Module, torch.Size | None, int]]) -> list[tuple[nn.Module, torch.Size]]:
+    """The constant calls up to the first that is none, those inside another left out."""
+    outermost: list[tuple[nn.Module, torch.Size, int]] = []
+    for module, shape, depth in finished:
+        if shape is None:
+            break
+        while outermost and outermost[-1][2] > depth:  # the calls that ended inside this one
+            outermost.pop()
+        outermost.append((module, shape, depth))
+    return [(module, shape) for module, shape, _ in outermost]
+
+
+@contextmanager
+def _giving(modules: list[nn.Module], outputs: Iterator[Tensor]) -> Iterator[None]:
+    """Calls of these modules compute nothing and give the next of the outputs."""
+
+    def give(*_: Any, **__: Any) -> Tensor:
+        return next(outputs)
+
+    stand_ins: set[nn.Module] = set(modules)
+    before: dict[nn.Module, Callable[..., Any] | None] = {module: vars(module).get("forward") for module in stand_ins}
+    for module in stand_ins:
+        module.__dict__["forward"] = give
+    try:
+        yield
+    finally:
+        for module, own in before.items():
+            if own is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = own

@@ -1,0 +1,143 @@
+"""P>M>F: pretraining, meta-training, fine-tuning.
+
+Hu, Li, Stühmer, Kim and Hospedales 2022, "Pushing the limits of simple pipelines for few-shot learning: external data and
+fine-tuning make a difference", arXiv:2204.07305.
+
+P is whatever the backbone's weights come from. M (`bench train --method pmf`) is a prototypical network with scores
+s · (cos(query, prototype) + b): prototypes are means of features that are not normalised, s starts at 10 and b at 0, both
+learned. F fine-tunes the backbone for each episode: changed copies of the support stand in for queries (pseudo_queries.py), and
+Adam, 50 steps, minimises their cross-entropy with respect to all that `--tune` frees, by default the whole backbone
+(pmf_finetuning.py). The true queries are then classified with the prototypes of the clean support. Without a checkpoint of M
+this is P>F; with `--tune none` (or `head`: there is no classifier to move) it is P>M or P, and works on features.
+
+The learning rate is one of 0 (no fine-tuning), 1e-4, 5e-4, 1e-3 and 1e-2, the paper's. `auto` takes the best on validation
+episodes, one for the whole run, as the paper has one a domain. `auto-support` chooses for each episode by shots of its support
+that are held out (support_folds.py). Both take the smallest of those that are equally good, so that fine-tuning has to earn its
+place; neither sees a label of a query that is tested. `auto` is the default: it costs a few episodes once, and `auto-support`
+up to 20 fine-tunings an episode, to decide by 25 images at 5 shots and by nothing but changed copies at one.
+
+With `--tune last-block` the support has 10 copies which the steps take in turn, so that the blocks before need to see each but
+once; otherwise every step has a new one. `copies` changes that.
+
+Differs from the paper's code: the learning rate is never chosen by labelled test episodes; whether a copy is changed and
+mirrored is drawn for every image; a shift repeats the border; in meta-training batch norm and dropout are in training mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..tasks.errors import UsageError, UserError
+from .adaptation import AdaptableBackbone
+from .base import AUTO, Episodes, Method, parameter
+from .frozen_part import frozen_part
+from .pmf_finetuning import FineTuning, Supports
+from .scaled_cosine import ScaledCosine
+from .support_folds import Fold, folds_of
+
+RATES = (0.0, 1e-4, 5e-4, 1e-3, 1e-2)
+UNMOVED = ("none", "head")  # scopes that leave the backbone as it is
+COPIES = {"last-block": 10}  # of the scopes that need not see a new copy at every step
+TRIED = 2  # images on which the frozen part of the network is tried out
+
+
+@dataclass(frozen=True)
+class PMF(Method):
+    """P>M>F: cosine prototypes of a backbone fine-tuned on changed copies of the support (Hu et al. 2022)."""
+
+    meta_trained: ClassVar[bool] = True
+    adapts: ClassVar[bool] = True
+    default_tune: ClassVar[str] = "full"
+    choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {"learning_rate": RATES}
+    choice_episodes: ClassVar[int] = 32
+    citation: ClassVar[str] = "Hu, Li, Stühmer, Kim and Hospedales 2022, arXiv:2204.07305"
+
+    learning_rate: float | Literal["auto", "auto-support"] = parameter(
+        "auto", "of the fine-tuning, 0 is none; auto chooses on validation episodes, auto-support in each episode's support"
+    )
+    steps: int = parameter(50, "updates of an episode's fine-tuning")
+    flip: bool = parameter(True, "mirror some of the changed copies left to right; not for characters")
+    copies: int | None = parameter(
+        None, "changed copies of the support, taken in turn; none is one a step, and 10 for --tune last-block"
+    )
+    parallel: Literal["auto", "vmap", "loop"] = parameter(
+        "auto", "fine-tune episodes together (vmap) or one by one (loop); auto: on a GPU together, on a CPU one by one"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fine-tuned."""
+        if not isinstance(self.learning_rate, str) and not 0 <= self.learning_rate < float("inf"):
+            raise UsageError(f"method pmf: learning_rate={self.learning_rate}: at least 0")
+        for name in ("steps", "copies"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"method pmf: {name}={value}: at least 1")
+
+    def inputs_with(self, tune: str) -> Literal["features", "images"]:
+        """Features where the backbone stays as it is."""
+        return "features" if tune in UNMOVED else "images"
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> ScaledCosine:
+        """Scale and bias."""
+        return ScaledCosine()
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: scale · (cosine with the prototype + bias), by the fine-tuned backbone.
+
+        Raises:
+            UserError: the scope moves the backbone, and there are no images or no backbone.
+        """
+        cosine = episodes.learned
+        assert isinstance(cosine, ScaledCosine)
+        if episodes.tune in UNMOVED and episodes.support.dim() == 3:
+            return cosine(episodes.support, episodes.support_labels, episodes.query, episodes.ways)
+        if episodes.backbone is None:
+            raise UserError(f"pmf with --tune {episodes.tune} needs images and a backbone; --tune none works on features")
+        tuning = self._fine_tuning(episodes, episodes.backbone, cosine)
+        groups = _without_padding(episodes, one_by_one=self.learning_rate == "auto-support")
+        return torch.cat([tuning.scores(supports, query, self._rate(tuning, supports)) for supports, query in groups])
+
+    def _fine_tuning(self, episodes: Episodes, network: nn.Module, cosine: ScaledCosine) -> FineTuning:
+        backbone = AdaptableBackbone(network)
+        moves = self.learning_rate != 0
+        return FineTuning(
+            backbone,
+            cosine,
+            frozen_part(backbone, episodes.support[0, :TRIED]) if moves else None,
+            self.steps,
+            self.copies or COPIES.get(episodes.tune, self.steps),
+            self.flip,
+            self.parallel,
+        )
+
+    def _rate(self, tuning: FineTuning, supports: Supports) -> float:
+        """The learning rate: the one that is set, or the first of the best on what is held out of a support."""
+        assert self.learning_rate != AUTO
+        if not isinstance(self.learning_rate, str):
+            return self.learning_rate
+        folds = folds_of(supports, self.flip)
+        return max(RATES, key=lambda rate: sum(_right(tuning, fold, rate) for fold in folds))
+
+
+def _right(tuning: FineTuning, fold: Fold, rate: float) -> int:
+    """How many of the images that are held out are classified as what they are."""
+    scores = tuning.scores(fold.supports, fold.images, rate).masked_fill(~fold.supports.classes[:, None], -torch.inf)
+    return int((scores[0].argmax(dim=1) == fold.labels).sum())
+
+
+def _without_padding(episodes: Episodes, one_by_one: bool) -> list[tuple[Supports, Tensor]]:
+    """Supports with their queries [E, Q, …]: all together where they have one shape, else each episode by itself."""
+    whole = Supports(episodes.support, episodes.support_labels, episodes.class_mask, episodes.seeds)
+    present = episodes.support_labels >= 0  # [E, S]
+    if present.all() and not one_by_one:
+        return [(whole, episodes.query)]
+    groups = []
+    for i, supports in enumerate(whole.split(1)):
+        images, labels = supports.images[:, present[i]], supports.labels[:, present[i]]
+        groups.append((supports._replace(images=images, labels=labels), episodes.query[i : i + 1]))
+    return groups

@@ -1,0 +1,67 @@
+"""A split whose images are corrupted as they are read: the same classes and rows, so the same episodes, on other pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .corruptions import VERSION, Corruption
+from .datasets.base import Images, Split
+from .errors import UsageError
+
+
+@dataclass(frozen=True)
+class CorruptedImages:
+    """Images that are corrupted whenever they are read; nothing of them is held.
+
+    Attributes:
+        clean: uint8 [n, H, W, C], often memory-mapped.
+        corruption: what is done to them.
+    """
+
+    clean: Images
+    corruption: Corruption
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, H, W, C)."""
+        return self.clean.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Of all images, if they were held."""
+        return self.clean.nbytes
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.clean)
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        """Images by what indexes the first axis of an array: uint8 [H, W, C] of one row, [k, H, W, C] of several."""
+        wanted = np.arange(len(self.clean))[rows]
+        images = self.corruption.apply(self.clean[np.atleast_1d(wanted)], np.atleast_1d(wanted))
+        return images if wanted.ndim else images[0]
+
+
+def corrupted(split: Split, corruption: Corruption | None) -> Split:
+    """A split with corrupted images and a fingerprint of its own; the split itself where there is no corruption.
+
+    Raises:
+        UsageError: the corruption takes away what the images do not have.
+    """
+    if corruption is None:
+        return split
+    if corruption.name == "grey" and split.images.shape[3] == 1:
+        raise UsageError(f"--corruption grey: the images of {split.dataset} have no colour; take another corruption")
+    section = {**identity(corruption), "clean_fingerprint": split.fingerprint}
+    fingerprint = hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()
+    return replace(split, images=CorruptedImages(split.images, corruption), fingerprint=fingerprint, corruption=section)
+
+
+def identity(corruption: Corruption) -> dict[str, Any]:
+    """What makes corrupted images what they are, beside the clean ones."""
+    return {"name": corruption.name, "severity": corruption.severity, "version": VERSION}

@@ -1,0 +1,210 @@
+"""Pipelines on a dataset of noise: what is done, what is not done again, and what passes from stage to stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fewbench.benchmark import registry
+from fewbench.benchmark.backbones.loading import sidecar
+from fewbench.benchmark.pipeline.running import Call, Finished, carry_out_pipeline, describe
+from fewbench.benchmark.pipeline.stages import Pipeline, read_pipeline
+from fewbench.tasks.errors import UsageError, UserError
+from fewbench.tasks.files import sha256_of
+from fewbench.tasks.progress import SILENT
+
+PRETRAIN = """
+[pretrain]
+epochs = 1
+batch-size = 60
+[pretrain.set]
+"backbone.width" = 8
+"""
+TRAIN = """
+[train]
+ways = 4
+queries = 3
+steps = 4
+validate-every = 2
+val-episodes = 20
+"""
+RUN = """
+[[run]]
+queries = 5
+episodes = 70
+[[run]]
+method = "finetune"
+queries = 5
+episodes = 70
+[run.set]
+steps = 3
+"""
+
+
+class Told:
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.verbose, self.lines, self.bars = False, [], []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+    def track(self, description: str, total: int, unit: str = ""):
+        self.bars.append(description)
+        return SILENT.track(description, total)
+
+
+@pytest.fixture
+def read(tiny: str, tmp_path: Path):
+    """A function that makes a pipeline of text."""
+
+    def make(text: str, weights: str | None = None) -> Pipeline:
+        (tmp_path / "p.toml").write_text(f'dataset = "{tiny}"\n{text}', encoding="utf-8")
+        return read_pipeline(tmp_path / "p.toml", "protonet", weights)
+
+    return make
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    return Call(tmp_path / "results", Told(), "cpu")
+
+
+def paths(finished: Finished) -> list[Path]:
+    return [*(stage.path for stage in finished.trained if stage.path), *(outcome.path for outcome in finished.outcomes)]
+
+
+def test_each_stage_takes_what_the_one_before_it_made(read, call: Call):
+    finished = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), call)
+    pretrained, trained, proto, finetuned = paths(finished)
+    about = sidecar(trained)
+    assert about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(pretrained)
+    assert about["backbone_parameters"] == sidecar(pretrained)["backbone_parameters"]  # said by the pretraining alone
+    records = [outcome.record for outcome in finished.outcomes]
+    assert {record.backbone["weights_sha256"] for record in records} == {sha256_of(trained)}
+    assert [record.method_name for record in records] == ["protonet", "finetune"]
+    assert [stage.state for stage in finished.trained] == ["trained", "trained"]
+    assert proto.is_file() and finetuned.is_file()
+
+
+def test_without_meta_training_runs_take_the_pretrained_weights(read, call: Call):
+    finished = carry_out_pipeline(read(PRETRAIN + RUN), call)
+    pretrained, *_ = paths(finished)
+    assert {outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes} == {sha256_of(pretrained)}
+
+
+def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: Path):
+    (trained,) = paths(carry_out_pipeline(read(TRAIN, str(tiny_weights)), call))
+    assert sidecar(trained)["pretraining"]["started_from"]["weights_sha256"] == sha256_of(tiny_weights)
+
+
+def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call):
+    first = paths(carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), call))
+    again = Told()
+    second = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), replace(call, progress=again))
+    assert paths(second) == first and again.bars == [] and all(outcome.reused for outcome in second.outcomes)
+    assert [line.split(",")[0] for line in again.lines if "done already" in line] == [
+        "pretrain: done already",
+        "train: done already",
+        "run: done already",
+        "run: done already",
+    ]
+    third = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN.replace("steps = 3", "steps = 2")), call)
+    assert paths(third)[:3] == first[:3] and paths(third)[3] != first[3]
+    assert [outcome.reused for outcome in third.outcomes] == [True, False]
+    fourth = carry_out_pipeline(read(PRETRAIN + TRAIN.replace("steps = 4", "steps = 2") + RUN), call)
+    assert [stage.state for stage in fourth.trained] == ["done already", "trained"]
+    assert not set(paths(fourth)[1:]) & set(first)
+    fifth = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), call)  # the first is still there
+    assert paths(fifth) == first and all(stage.state == "done already" for stage in fifth.trained)
+
+
+def test_other_code_is_another_stage(read, call: Call, monkeypatch: pytest.MonkeyPatch):
+    text = 'backbone = "conv4"\n' + TRAIN
+    (before,) = describe(read(text), call)
+    monkeypatch.setattr(registry, "source_sha256", lambda cls: f"changed {cls.__name__}")
+    (after,) = describe(read(text), call)
+    assert before.path != after.path
+
+
+def test_the_address_is_of_the_weights_content_not_of_their_name(read, call: Call, tiny_weights: Path, tmp_path: Path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(tiny_weights.read_bytes())
+    copy.with_suffix(".json").write_bytes(tiny_weights.with_suffix(".json").read_bytes())
+    (one,), (two,) = (describe(read(TRAIN, str(path)), call) for path in (tiny_weights, copy))
+    assert one.path == two.path is not None
+    (three,) = describe(read(TRAIN), call)
+    assert three.path != one.path
+
+
+def test_a_description_of_what_would_be_done(read, call: Call):
+    pipeline = read(PRETRAIN + TRAIN + RUN)
+    assert [(stage.state, stage.path is None) for stage in describe(pipeline, call)] == [
+        ("trains", False),
+        ("trains", True),
+        ("runs", True),
+        ("runs", True),
+    ]
+    assert not call.results.exists()
+    done = paths(carry_out_pipeline(pipeline, call))
+    assert [(stage.state, stage.path) for stage in describe(pipeline, call)] == [("done already", path) for path in done]
+    done[2].unlink()
+    assert [stage.state for stage in describe(pipeline, call)] == ["done already", "done already", "runs", "done already"]
+
+
+def test_damaged_weights_are_made_again(read, call: Call):
+    pipeline = read(PRETRAIN)
+    (path,) = paths(carry_out_pipeline(pipeline, call))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert carry_out_pipeline(pipeline, call).trained[0].state == "trained" and path.read_bytes() == whole
+
+
+def test_the_time_limit_holds_for_all_stages_and_the_same_call_goes_on(read, call: Call):
+    pipeline = read(PRETRAIN + TRAIN + RUN)
+    undisturbed = paths(carry_out_pipeline(pipeline, replace(call, results=call.results / "undisturbed")))
+    short = replace(call, time_limit=1e-6)
+    with pytest.raises(UserError, match="stopped by --time-limit after 1 of 6 steps; the same command goes on"):
+        carry_out_pipeline(pipeline, short)
+    assert describe(pipeline, call)[0].state == "goes on"
+    carry_out_pipeline(replace(pipeline, runs=()), call)
+    with pytest.raises(UserError, match="stopped by --time-limit; interrupted"):
+        carry_out_pipeline(pipeline, short)
+    finished = paths(carry_out_pipeline(pipeline, call))
+    assert [sha256_of(path) for path in finished[:2]] == [sha256_of(path) for path in undisturbed[:2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[train]\nmethod = "finetune"\n', r"\[train\]: method finetune is not meta-trained"),
+        ('[[run]]\nmethod = "feat"\n', r"\[\[run\]\]: method feat has to be trained; add \[train\]"),
+        ('[train]\n[[run]]\nmethod = "feat"\n', r"\[\[run\]\]: method feat has to be trained; add \[train\]"),
+        ('[pretrain]\n[[run]]\ntune = "full"\n', r"\[\[run\]\]: tune full: method protonet trains nothing on the support"),
+        ("[pretrain]\n[[run]]\n[run.set]\npower = 3\n", "method protonet has no parameter 'power'"),
+        ('[pretrain]\n[[run]]\nmethod = "protonett"\n', "unknown method 'protonett'; did you mean 'protonet'"),
+        ('[pretrain]\n[[run]]\nsplit = "tests"\n', "tests"),
+        ('[pretrain]\n[[run]]\nsampler = "unifrom"\n', "unknown sampler 'unifrom'"),
+        ('[pretrain]\n[pretrain.set]\n"recipe.power" = 3\n', "recipe supervised has no parameter 'power'"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_the_first_stage(read, call: Call, text: str, says: str):
+    with pytest.raises(UsageError, match=says):
+        carry_out_pipeline(read(text), call)
+    assert not call.results.exists()
+
+
+def test_weights_of_a_hub_out_of_reach_name_the_file_to_fetch(
+    read, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    text = 'backbone = "timm:vit_small_patch16_224.dino"\nweights = "timm/vit_small_patch16_224.dino"\n' + TRAIN
+    file = "timm/vit_small_patch16_224.dino/resolve/main/model.safetensors"
+    with pytest.raises(UserError, match=rf"download .*{file} where there is a network, and pass it with --weights FILE"):
+        carry_out_pipeline(read(text), call)
