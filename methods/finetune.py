@@ -19,7 +19,7 @@ Defaults come from a look at the val classes of trifeature with the package's Co
 `head` had 84.5 to 85.4 % over 320 episodes for rates from 1e-4 to 1e-2 and 20 to 100 steps, so neither matters much. What the
 rate of the backbone brought, in points against `none` on the same 60 episodes (± 2 standard errors): norm 1e-3 +1.2 ± 0.9,
 5e-3 +1.6 ± 1.1; lora 1e-3 +1.3 ± 1.1, 5e-3 −2.7 ± 1.3; last-block 1e-4 +1.0 ± 0.7, 1e-3 +0.8 ± 1.1; full 1e-4 +1.4 ± 1.1, and
-on 40 others 3e-4 −0.5. One shot is little to learn from.
+on 40 others 3e-4 −0.5. One shot is little to learn from. The rate of prompts, which a Conv-4 does not take, was not looked at.
 
 Differs from the papers: Chen et al. use SGD and learn the classifier from a random start; Dhillon et al. put the classifier on
 the rectified logits of the pretraining's classifier, not on features, and have a transductive variant that also minimises the

@@ -99,7 +99,7 @@ class FineTuning:
         count = len(supports.labels)
         moved = {name: tensor.detach().expand(count, *tensor.shape).clone() for name, tensor in self.backbone.freed().items()}
         optimizer = Adam(list(moved.values()), [rate] * len(moved))
-        batches = _Batches(supports, self.copies, self.flip, self._usable(self.frozen, supports))
+        batches = _Batches(supports, self.copies, self.flip, self.backbone, self._usable(self.frozen, supports))
         for step in range(self.steps):
             slopes = self._gradients(moved, batches, step, supports)
             optimizer.step([slopes[name] for name in moved])
@@ -125,8 +125,8 @@ class FineTuning:
         return {name: slope[None] for name, slope in zip(leaves, slopes, strict=True)}
 
     def _features(self, parameters: Parameters, batch: Tensor, frozen: FrozenPart | None = None) -> Tensor:
-        """Features [B, D] of images, or of what the frozen part gives for them; autocast has them in bfloat16 on a GPU."""
-        with _precision(batch.device):  # entered anew each time: it remembers parameters, which then move
+        """Features [B, D] of images, or of what the frozen part gives for them."""
+        with _precision(self.backbone, batch.device):  # entered anew each time: it remembers parameters, which then move
             encode = self.backbone.encode if frozen is None else frozen.encode
             return encode(parameters, batch).float()
 
@@ -159,8 +159,10 @@ class FineTuning:
 class _Batches:
     """What the steps are made on: the clean support with one of its copies after it, [E, 2·S, …]."""
 
-    def __init__(self, supports: Supports, copies: int, flip: bool, frozen: FrozenPart | None) -> None:
-        self.supports, self.copies, self.flip, self.frozen = supports, copies, flip, frozen
+    def __init__(
+        self, supports: Supports, copies: int, flip: bool, backbone: AdaptableBackbone, frozen: FrozenPart | None
+    ) -> None:
+        self.supports, self.copies, self.flip, self.backbone, self.frozen = supports, copies, flip, backbone, frozen
         self.support = self._through(supports.images)
         # A copy that a later step takes again is kept where it is more than an image: what the frozen part gives.
         self.remembered: dict[int, Tensor] = {}
@@ -178,12 +180,14 @@ class _Batches:
     def _through(self, images: Tensor) -> Tensor:
         if self.frozen is None:
             return images
-        with _precision(images.device):
+        with _precision(self.backbone, images.device):
             return self.frozen.remember(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
-def _precision(device: torch.device) -> AbstractContextManager[Any]:
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+def _precision(backbone: AdaptableBackbone, device: torch.device) -> AbstractContextManager[Any]:
+    """Bfloat16 on a GPU, but for networks with batch norm, which vmap cannot take in two precisions at once."""
+    reduced = device.type == "cuda" and not backbone.has_batch_norm
+    return torch.autocast("cuda", torch.bfloat16) if reduced else nullcontext()
 
 
 def _numbers_given(network: nn.Module, image: Tensor) -> int:

@@ -208,6 +208,14 @@ def test_task_keys_differ_where_the_task_does(record, key, value):
     assert [name for name in before if before[name] != after[name]] == [key]
 
 
+def test_task_keys_tell_corrupted_images_apart(record):
+    section = {"name": "noise", "severity": 3, "version": 1, "clean_fingerprint": "0" * 64}
+    keys = {replace(record, task={**record.task, "corruption": {**section, "severity": s}}).task_key() for s in (3, 4)}
+    assert {key.corruption for key in keys | {record.task_key()}} == {None, "noise 3", "noise 4"}
+    with pytest.raises(ValueError, match=r"^task\.corruption\.version is missing$"):
+        replace(record, task={**record.task, "corruption": {"name": "noise", "severity": 3}})
+
+
 def test_task_keys_do_not_see_how_many_episodes_or_which_method(record):
     shorter = replace(record, n_episodes=2, accuracy=accuracy_section(FROZEN_ACCURACIES[:2]))
     other = replace(shorter, method={**record.method, "name": "maml"}, task={**record.task, "episodes_sha256": "1" * 64})
@@ -232,6 +240,7 @@ def test_config_digest_is_sha256_of_canonical_json():
 
 def test_task_slug_leaves_out_what_varies():
     assert task_slug("val", "meta-dataset", None, None, None) == "val-meta-dataset"
+    assert task_slug("test", "uniform", 5, None, None, Corruption("jpeg", 2)) == "test-5way-uniform-jpeg-2"
 
 
 @pytest.mark.parametrize(

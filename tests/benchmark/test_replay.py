@@ -70,6 +70,7 @@ def files(tiny: str, tiny_weights: Path) -> dict[str, str]:
         {"method": "ridge", "shots": 5, "seed": 3, "settings": {"dataset.noise": 20.0}},
         {"method": "simpleshot", "settings": {"transform": "cl2n"}},
         {"sampler": "meta-dataset", "queries": 15},
+        {"method": "ridge", "corruption": "occlusion", "severity": 4},
         {"sampler": "imbalanced", "shots": 4, "settings": {"sampler.concentration": 0.5}},
     ],
     ids=lambda options: options.get("sampler", options.get("method", "protonet")),

@@ -130,7 +130,7 @@ MISTAKES = {
     "hub out of reach": Mistake(
         ["run", "--dataset", "PLUGINS/tiny.py:Tiny", "--queries", "5", "--backbone", "timm:resnet18"],
         1,
-        r"timm:resnet18: the weights .* hub cannot be reached .*; pass a file with --weights FILE",
+        r"timm:resnet18: the weights .* hub cannot be reached .*; download .*/model\.safetensors .* --weights FILE$",
     ),
     "weights of another network": run("--backbone", "resnet12", says=r"belong to backbone conv4, not resnet12"),
     "weights without a description, of another network": run(

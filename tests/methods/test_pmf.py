@@ -115,9 +115,10 @@ def test_together_and_one_by_one_are_the_same(tune: str, make: Callable[..., Epi
 def test_reduced_precision_as_on_a_gpu(
     tune: str, parallel: Literal["vmap", "loop"], make: Callable[..., Episodes], monkeypatch: pytest.MonkeyPatch
 ):
-    episodes, method = make(tune), PMF(learning_rate=1e-3, steps=3, parallel=parallel)
+    recipe, method = Conv4(width=4, norm="group"), PMF(learning_rate=1e-3, steps=3, parallel=parallel)
+    episodes = replace(make(tune), backbone=free(recipe.build(3, 16, torch.Generator().manual_seed(0)).eval(), tune, recipe))
     expected = scores_of(method, episodes)
-    monkeypatch.setattr(pmf_finetuning, "_precision", lambda device: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr(pmf_finetuning, "_precision", lambda *_: torch.autocast("cpu", torch.bfloat16))
     scores = scores_of(method, episodes)
     assert scores.dtype == torch.float32 and not torch.equal(scores, expected)
     torch.testing.assert_close(scores, expected, rtol=0, atol=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -15,12 +16,13 @@ from fewbench.benchmark.backbones.clip_tiny import VOCABULARY, VOCABULARY_SIZE
 from fewbench.benchmark.backbones.loading import load_backbone, make_backbone
 from fewbench.benchmark.backbones.open_clip_models import OpenClipModel
 from fewbench.benchmark.backbones.text_tower import TextTower, build_text_tower, load_text_tower
+from fewbench.methods.initial_values import seeded
 from fewbench.tasks.errors import UserError
 
 LENGTH = 12
-VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
-TEXT = {"context_length": LENGTH, "vocab_size": VOCABULARY_SIZE, "width": 16, "heads": 2, "layers": 2}
-CONFIGS = {
+VISION: dict[str, Any] = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+TEXT: dict[str, Any] = {"context_length": LENGTH, "vocab_size": VOCABULARY_SIZE, "width": 16, "heads": 2, "layers": 2}
+CONFIGS: dict[str, dict[str, Any]] = {
     "clip": {"embed_dim": 8, "vision_cfg": VISION, "text_cfg": TEXT},
     "quick": {"embed_dim": 8, "vision_cfg": VISION, "text_cfg": TEXT, "quick_gelu": True},
     "custom": {"embed_dim": 8, "vision_cfg": VISION, "text_cfg": TEXT, "custom_text": True},
@@ -38,7 +40,7 @@ CONFIGS = {
     },
     "unprojected": {"embed_dim": 8, "vision_cfg": VISION, "text_cfg": {**TEXT, "proj_type": "none"}, "custom_text": True},
 }
-COCA = {"embed_dim": 8, "vision_cfg": VISION, "text_cfg": {**TEXT, "embed_cls": True, "output_tokens": True}}
+COCA: dict[str, Any] = {"embed_dim": 8, "vision_cfg": VISION, "text_cfg": {**TEXT, "embed_cls": True, "output_tokens": True}}
 TEXTS = ["a photo of a red striped triangle.", "grey", "", "one two three four five six seven eight nine ten eleven"]
 
 
@@ -46,14 +48,12 @@ def tokenizer() -> SimpleTokenizer:
     return SimpleTokenizer(str(VOCABULARY), context_length=LENGTH)
 
 
-def whole(kind: str) -> torch.nn.Module:
-    config, cls = CONFIGS[kind], open_clip.CustomTextCLIP if CONFIGS[kind].get("custom_text") else open_clip.CLIP
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = cls(
-            8, open_clip.CLIPVisionCfg(**VISION), open_clip.CLIPTextCfg(**config["text_cfg"]), config.get("quick_gelu", False)
-        )
-    return made.eval()
+def whole(kind: str) -> Any:
+    config = CONFIGS[kind]
+    cls = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
+    vision, text = open_clip.CLIPVisionCfg(**VISION), open_clip.CLIPTextCfg(**config["text_cfg"])
+    with seeded(0):
+        return cls(8, vision, text, config.get("quick_gelu", False)).eval()
 
 
 def described(kind: str) -> OpenClipModel:
@@ -76,7 +76,7 @@ def test_features_are_those_of_the_whole_model(kind: str, weights: Path):
     tower = load_text_tower(described(kind), tokenizer(), weights, "backbone x")
     model = whole(kind)
     with torch.no_grad():
-        expected: Tensor = model.encode_text(tokenizer()(TEXTS))  # type: ignore[operator]
+        expected: Tensor = model.encode_text(tokenizer()(TEXTS))
         torch.testing.assert_close(tower(tower.tokenize(TEXTS)), expected)
         shared = TextTower(getattr(model, "text", model), tokenizer(), "x")
         torch.testing.assert_close(shared(shared.tokenize(TEXTS)), expected)
@@ -128,7 +128,7 @@ def test_the_tower_needs_no_image_tower_in_the_file(tmp_path: Path):
     torch.save({"state_dict": state}, tmp_path / "text.pt")
     tower = load_text_tower(described("clip"), tokenizer(), tmp_path / "text.pt", "x")
     with torch.no_grad():
-        torch.testing.assert_close(tower(tower.tokenize(TEXTS)), whole("clip").encode_text(tokenizer()(TEXTS)))  # type: ignore
+        torch.testing.assert_close(tower(tower.tokenize(TEXTS)), whole("clip").encode_text(tokenizer()(TEXTS)))
 
 
 def test_every_tensor_has_to_match(tmp_path: Path):
@@ -172,7 +172,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {**CONFIGS["clip"], "text_cfg": {**TEXT, "vocab_size": 49408}}
     (folder / "fewbench-read.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder / "fewbench-read.json")
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         torch.save(open_clip.create_model("fewbench-read").state_dict(), folder / "weights.pt")
     return folder / "weights.pt"
 
@@ -180,7 +180,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_loaded_backbone_reads_with_its_own_weights(registered: Path):
     backbone = load_backbone("open_clip:fewbench-read", {}, registered)
     tower = backbone.text_tower()
-    reference = open_clip.create_model("fewbench-read", pretrained=str(registered)).eval()
+    reference: Any = open_clip.create_model("fewbench-read", pretrained=str(registered)).eval()
     with torch.no_grad():
         expected = reference.encode_text(open_clip.get_tokenizer("fewbench-read")(TEXTS))
         torch.testing.assert_close(tower(tower.tokenize(TEXTS)), expected)

@@ -208,3 +208,38 @@ def test_weights_of_a_hub_out_of_reach_name_the_file_to_fetch(
     file = "timm/vit_small_patch16_224.dino/resolve/main/model.safetensors"
     with pytest.raises(UserError, match=rf"download .*{file} where there is a network, and pass it with --weights FILE"):
         carry_out_pipeline(read(text), call)
+
+
+def test_weights_without_a_description_keep_what_was_said_of_their_images(read, call: Call, tmp_path: Path):
+    """As the recipe with Meta-Dataset's episodes has it: varying ways, a ViT at a size that is not its own."""
+    import timm
+    from safetensors.torch import save_file
+
+    bare = tmp_path / "bare.safetensors"
+    save_file(timm.create_model("test_vit", num_classes=0).state_dict(), bare)
+    text = """
+backbone = "timm:test_vit"
+[train]
+method = "pmf"
+sampler = "meta-dataset"
+shots = 1
+steps = 1
+val-queries = 1
+val-episodes = 2
+[train.set]
+"backbone.dynamic_img_size" = true
+"backbone.size" = 32
+"sampler.max_support" = 10
+[[run]]
+method = "pmf"
+tune = "none"
+sampler = "meta-dataset"
+episodes = 2
+"""
+    finished = carry_out_pipeline(read(text, str(bare)), call)
+    trained, *_ = paths(finished)
+    about = sidecar(trained)
+    assert about["preprocess"]["size"] == 32 and about["backbone_parameters"] == {"dynamic_img_size": True}
+    assert about["made_by"]["config"]["settings"]["backbone.size"] == 32  # another size is another training
+    record = finished.outcomes[0].record
+    assert record.method["learned_sha256"] == sha256_of(trained) and record.backbone["preprocess"]["size"] == 32

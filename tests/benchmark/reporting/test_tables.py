@@ -43,6 +43,7 @@ def test_a_run_repeated_with_another_interval_has_one_row(make_record):
         {"ways": 20},
         {"shots": None},
         {"queries": 5},
+        {"corruption": {"name": "noise", "severity": 3, "version": 1, "clean_fingerprint": "0" * 64}},
     ],
 )
 def test_different_tasks_never_share_a_table(make_record, task):
@@ -50,6 +51,25 @@ def test_different_tasks_never_share_a_table(make_record, task):
     tables = tables_of(records)
     assert sorted(len(table.rows) for table in tables) == [1, 1]
     assert len({(table.title, table.data) for table in tables}) == 2
+
+
+def test_corrupted_images_have_a_section_after_all_others_of_their_dataset(make_record):
+    def corruption(severity):
+        return {"name": "noise", "severity": severity, "version": 1, "clean_fingerprint": "0" * 64}
+
+    tasks = [
+        {"corruption": corruption(2)},
+        {"sampler": "semantic", "corruption": corruption(1)},
+        {"sampler": "semantic"},
+        {"corruption": corruption(1), "seed": 1},
+        {"corruption": corruption(1)},
+        {},
+    ]
+    tables = tables_of(make_record([0.5], task=task) for task in tasks)
+    corrupted = "omniglot, corrupted images"
+    sections = ["omniglot", "omniglot, semantic tasks", *3 * [corrupted], "omniglot, semantic tasks, corrupted images"]
+    assert [table.section for table in tables] == sections
+    assert [(table.key.seed, table.key.corruption) for table in tables[2:5]] == [(0, "noise 1"), (0, "noise 2"), (1, "noise 1")]
 
 
 def test_partial_records_have_no_row(make_record):
@@ -72,6 +92,8 @@ def test_title_says_the_task_in_words(make_record):
         return tables_of([make_record([0.5], task=task)])[0].title
 
     assert title() == "5-way 1-shot, 15 queries, uniform sampler, test split, seed 0"
+    corruption = {"name": "noise", "severity": 3, "version": 1, "clean_fingerprint": "0" * 64}
+    assert title(corruption=corruption).endswith("test split, seed 0, corruption noise 3")
     assert title(queries=1, split="val", seed=7) == "5-way 1-shot, 1 query, uniform sampler, val split, seed 7"
     varying = {"ways": None, "shots": None, "queries": None, "sampler": "meta-dataset", "sampler_parameters": {"max_ways": 50}}
     assert title(**varying) == "meta-dataset sampler (max_ways=50), test split, seed 0"

@@ -1,0 +1,58 @@
+"""The commands of docs/clip.md, run offline as they stand but with fewer episodes."""
+
+from __future__ import annotations
+
+import glob
+import re
+import shlex
+from pathlib import Path
+
+from fewbench.benchmark.prompts import NAMES
+from fewbench.benchmark.records import load_records
+from fewbench.benchmark.registry import BUILT_IN
+
+PAGE = (Path(__file__).parents[2] / "docs" / "clip.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
+NEEDS_A_DOWNLOAD = "open_clip:"
+FEW = ("--episodes", "20", "--queries", "15", "--device", "cpu")
+
+
+def arguments(command: str, folder: Path) -> list[str]:
+    """What the shell would hand over: words, and in the place of patterns the files that they match."""
+    words = [
+        found
+        for word in shlex.split(command)[1:]
+        for found in (sorted(glob.glob(word, root_dir=folder)) if "*" in word else [word])  # noqa: PTH207
+    ]
+    return [*words, *FEW] if words[0] == "run" else words
+
+
+def test_the_pages_commands_run_offline_in_their_order(bench_many, tmp_path: Path):
+    (tmp_path / "names.csv").write_text("class_id,name\nred-solid-disc,red disc\n", encoding="utf-8")
+    commands = [command for command in COMMANDS if NEEDS_A_DOWNLOAD not in command]
+    assert len(commands) == 7 and len(COMMANDS) == 8
+    for command in commands:
+        (done,) = bench_many([(arguments(command, tmp_path), tmp_path)], HF_HUB_OFFLINE="1")
+        assert done.code == 0, f"{command}: {done.err}"
+    records = [record for _, record in load_records(tmp_path / "results")[0]]
+    backbones = {record.method_name: record.backbone_name for record in records}
+    assert backbones == {
+        "clip-zero-shot": "clip-tiny",
+        "proto+text": "clip-tiny",
+        "tip-adapter": "clip-tiny",
+        "linear-probe": "clip-tiny",
+        "protonet": "conv4",
+    }
+    zero_shot = [record for record in records if record.method_name == "clip-zero-shot"]
+    assert sorted(record.method["text"]["prompts"] for record in zero_shot) == ["ensemble", "single", "single"]
+    assert len({record.method["text"]["names_sha256"] for record in zero_shot}) == 2  # the dataset's names, and the file's
+    chosen = {record.method_name for record in records if "chosen" in record.method}
+    assert chosen == {"proto+text", "tip-adapter", "linear-probe"}
+    assert {path.name for path in (tmp_path / "results" / "figures").iterdir()} == {"prompts.svg", "shots.svg"}
+
+
+def test_the_pages_tables_have_what_there_is():
+    first_column = set(re.findall(r"^\| ([^|]+?) \|", PAGE, re.MULTILINE))
+    listed = {name for cell in first_column for name in cell.split(", ")}
+    assert set(NAMES) | (BUILT_IN["datasets"].keys() - {"folder"}) <= listed
+    assert {"clip-zero-shot", "linear-probe", "proto+text", "tip-adapter", "tip-adapter-f", "clip-adapter", "coop"} <= listed
