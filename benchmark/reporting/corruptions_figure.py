@@ -59,8 +59,11 @@ def draw_corruptions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
             panel.set_axisbelow(True)
             panel.tick_params(axis="y", length=0)
             panel.set_title(name, fontsize=9)
-        figure.supxlabel("severity (0: clean images)", fontsize=9)
-        figure.supylabel("accuracy (%)", fontsize=9)
+        # Not `supxlabel`: that would stand in the legend.
+        for panel in panels.flat[max(0, len(names) - columns) : len(names)]:
+            panel.set_xlabel("severity (0: clean)")
+        for panel in panels[:, 0]:
+            panel.set_ylabel("accuracy (%)")
         task = records[0].task_key()._replace(corruption=None)
         figure.suptitle(textwrap.fill(f"{task.dataset}, {task_title(task)}", LONGEST_LINE), fontsize=9, fontweight="bold")
         # The first panel has every run, if only with an empty line.

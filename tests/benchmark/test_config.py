@@ -41,12 +41,22 @@ def test_the_output_folder_may_be_text():
         ({"level": 0}, "--level 0: between 0 and 1"),
         ({"level": 1.0}, "--level 1.0: between 0 and 1"),
         ({"level": float("nan")}, "--level nan: between 0 and 1"),
+        ({"corruption": "fog", "severity": 1}, "--corruption fog: unknown; known: blur, contrast, grey"),
+        ({"corruption": "blur", "severity": 9}, "--severity 9: from 1 to 5"),
+        ({"corruption": "blur"}, "--corruption blur: how much"),
+        ({"severity": 2}, "--severity 2: of what"),
     ],
 )
 def test_impossible_values_are_refused_in_one_line(values: dict, message: str):
     with pytest.raises(UsageError, match=message) as caught:
         RunConfig(**values)
     assert "\n" not in str(caught.value)
+
+
+def test_corruptions_and_severities_make_a_grid():
+    configs = grid({"corruption": ["noise", "blur"], "severity": [1, 5]})
+    assert [str(config.corrupted_by) for config in configs] == ["noise 1", "noise 5", "blur 1", "blur 5"]
+    assert RunConfig().corrupted_by is None
 
 
 def test_settings_go_to_whom_their_scope_names():

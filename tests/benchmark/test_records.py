@@ -20,6 +20,7 @@ from fewbench.benchmark.records import (
     write_record,
 )
 from fewbench.benchmark.statistics import bootstrap_interval, t_interval
+from fewbench.tasks.corruptions import Corruption
 from fewbench.tasks.errors import UserError
 
 FROZEN = Path(__file__).parent / "data" / "record-schema-1.json"

@@ -104,6 +104,17 @@ def test_a_semantic_task_is_drawn_again_from_its_parameters(recorded, files, dis
         replay(task, 40, None, SILENT)
 
 
+def test_corrupted_images_have_the_episodes_of_a_testbed_on_the_clean_ones(recorded, files, testbed):
+    clean, record = recorded(testbed=testbed), recorded(testbed=testbed, corruption="noise", severity=5)
+    assert record.task["episodes_sha256"] == clean.task["episodes_sha256"]
+    assert record.task["fingerprint"] != clean.task["fingerprint"]
+    with pytest.raises(UsageError, match="--corruption noise: the record has none; leave the option out"):
+        config_of({**files, "testbed": testbed, "corruption": "noise", "severity": 5}, {}, clean)
+    found = replay(config_of({**files, "testbed": testbed}, {}, record), 3, record, SILENT)
+    assert found.answers is not None
+    assert found.answers.credit.mean() == pytest.approx(record.accuracies[3])
+
+
 def test_a_testbed_is_found_again(recorded, files, testbed):
     record = recorded(testbed=testbed)
     assert record.n_episodes == 40

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ def seconds(work: Callable[[], object]) -> float:
 def test_a_probe_beside_scikit_learn(shots: int, say: Callable[[str], None]):
     pytest.importorskip("sklearn")
     many, few = made_up(shots, CHUNK), made_up(shots, TASKS)
+    few = replace(few, support=few.support.double(), query=few.query.double())  # what is fitted here in float64 anyhow
     ours, settings = LinearProbe(C=COST), {"C": COST, "max_iter": 10_000}
     loose, exact = (from_path("linear_model.LogisticRegression", {**settings, "tol": tol}) for tol in (1e-4, 1e-8))
     agreement = ours.classify(many)[:TASKS].argmax(dim=-1) == exact.classify(few).argmax(dim=-1)  # and both are warm now

@@ -37,7 +37,7 @@ AT_LEAST = {"full": 5.0 if ON_GPU else 0.9, "last-block": 5.0 if ON_GPU else 1.3
 VIT = "vit_small_patch16_224" if ON_GPU else "vit_tiny_patch16_224"
 NETWORKS: dict[str, tuple[Backbone, int, int]] = {  # with the size of the images and the steps that are timed
     "conv4": (Conv4(), 84 if ON_GPU else 32, 50 if ON_GPU else 20),
-    VIT: (TimmBackbone(VIT, {} if ON_GPU else {"img_size": 64}), 224 if ON_GPU else 64, 50 if ON_GPU else 10),
+    VIT: (TimmBackbone(VIT, {} if ON_GPU else {"img_size": 64}), 224 if ON_GPU else 64, 50),
 }
 
 
@@ -51,7 +51,7 @@ def one_thread() -> Iterator[None]:
 
 def drawn_episodes(recipe: Backbone, size: int, tune: str, method: PMF) -> Episodes:
     generator = torch.Generator().manual_seed(0)
-    network = free(recipe.build(3, size, generator).eval(), tune, recipe).to(DEVICE, memory_format=torch.channels_last)
+    network = free(recipe.build(3, size, generator).eval(), tune, recipe).to(DEVICE).to(memory_format=torch.channels_last)
     images = torch.randn(EPISODES * (WAYS + QUERIES), 3, size, size, generator=generator).to(DEVICE)
     images = images.contiguous(memory_format=torch.channels_last).unflatten(0, (EPISODES, WAYS + QUERIES))
     return Episodes(
