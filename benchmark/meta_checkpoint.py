@@ -57,7 +57,8 @@ def with_checkpoint(config: RunConfig) -> RunConfig:
         )
     settings = {**section["parameters"], **config.settings}
     backbone = sidecar(checkpoint)["backbone"]
-    if config.backbone is not None and Path(config.backbone).name == backbone:  # a plug-in's file is described without its folder
+    # A plug-in's file is described without its folder.
+    if config.backbone is not None and Path(config.backbone).name == backbone:
         backbone = config.backbone
     return replace(config, backbone=backbone, weights=config.checkpoint, settings=settings)
 
