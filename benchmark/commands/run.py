@@ -48,9 +48,7 @@ def run(
     ] = None,
     tune: Annotated[
         str | None,
-        typer.Option(
-            help="What an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full."
-        ),
+        typer.Option(help="What an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full."),
     ] = None,
     prompts: Annotated[
         str | None, typer.Option(help="What class names are put into: single, ensemble or a file; several make a grid.")

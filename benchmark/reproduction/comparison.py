@@ -75,25 +75,50 @@ def compare(recipe: Recipe, results: Path) -> list[Comparison]:
     about = description(recipe, results)
     if about is None:
         return [Comparison(recipe, evaluation) for evaluation in recipe.evaluations]
-    dataset = registry.find("datasets", recipe.train.dataset).name
-    found, _ = load_records(results / "records" / file_safe(dataset))
+    names = {registry.find("datasets", dataset_of(recipe, evaluation)).name for evaluation in recipe.evaluations}
+    found = [one for name in sorted(names) for one in load_records(results / "records" / file_safe(name))[0]]
     return [_comparison(recipe, evaluation, about, found) for evaluation in recipe.evaluations]
+
+
+def dataset_of(recipe: Recipe, evaluation: Evaluation) -> str:
+    """What an evaluation is on, as the recipe calls it."""
+    return evaluation.dataset or recipe.train.dataset
 
 
 def description(recipe: Recipe, results: Path) -> dict[str, Any] | None:
     """What lies beside the checkpoint of a recipe; None where there is none, or it is of another training."""
+    about = _read(recipe.checkpoint(results), {"weights_sha256", "method", "pretraining", "made_by"})
+    if about is None or not recipe.made(about):
+        return None
+    if recipe.pretrain is not None:
+        before = description_of_pretraining(recipe, results)
+        if before is None or before["weights_sha256"] != about["pretraining"]["started_from"]["weights_sha256"]:
+            return None
+    return about
+
+
+def description_of_pretraining(recipe: Recipe, results: Path) -> dict[str, Any] | None:
+    """What lies beside the weights that a recipe pretrains; None where there are none, or they are of another pretraining."""
+    about = _read(recipe.pretrained(results), {"weights_sha256", "made_by"})
+    return about if about is not None and recipe.made_before(about) else None
+
+
+def _read(weights: Path, needed: set[str]) -> dict[str, Any] | None:
+    """The description of a weights file, if it has what is needed."""
     try:
-        about = json.loads(recipe.checkpoint(results).with_suffix(".json").read_text(encoding="utf-8"))
+        about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    needed = {"weights_sha256", "method", "pretraining", "made_by"}
-    return about if isinstance(about, dict) and needed <= about.keys() and recipe.made(about) else None
+    return about if isinstance(about, dict) and needed <= about.keys() else None
 
 
 def _comparison(
     recipe: Recipe, evaluation: Evaluation, about: dict[str, Any], found: Iterable[tuple[Path, RunRecord]]
 ) -> Comparison:
-    fitting = [(path, record) for path, record in found if _is_of(record, evaluation, about)]
+    dataset = registry.find("datasets", dataset_of(recipe, evaluation)).name
+    fitting = [
+        (path, record) for path, record in found if record.task["dataset"] == dataset and _is_of(record, evaluation, about)
+    ]
     path, record = fitting[0] if fitting else (None, None)
     return Comparison(recipe, evaluation, about, record, path)
 
@@ -101,7 +126,7 @@ def _comparison(
 def _is_of(record: RunRecord, evaluation: Evaluation, about: dict[str, Any]) -> bool:
     """Whether a record is of this evaluation of this checkpoint."""
     task, backbone = record.task, record.backbone
-    shape = {name: getattr(evaluation, name) for name in ("ways", "shots", "queries", "seed")}
+    shape = {name: None if evaluation.varies else getattr(evaluation, name) for name in ("ways", "shots", "queries")}
     method = about["method"]
     return (
         record.complete
@@ -109,7 +134,9 @@ def _is_of(record: RunRecord, evaluation: Evaluation, about: dict[str, Any]) -> 
         and record.accuracy["level"] == LEVEL
         and backbone["weights_sha256"] == about["weights_sha256"]
         and (backbone.get("precision", "fp32"), backbone.get("compile", False)) == ("fp32", False)
-        and (task["split"], task["sampler"]) == ("test", "uniform")
+        and evaluation.tune in (None, backbone["tune"])
+        and (task["split"], task["sampler"], task["seed"]) == ("test", evaluation.sampler, evaluation.seed)
+        and task.get("corruption") is None
         and shape == {name: task[name] for name in shape}
         and record.method_name == method["name"]
         and record.method["parameters"] == {**method["parameters"], **evaluation.settings}

@@ -4,8 +4,9 @@ summary = "ProtoNet with Conv-4 on Omniglot"
 source = "Snell et al. 2017, arXiv:1703.05175, table 1"
 budget = "about 40 minutes on two CPU cores"
 differs = "6,000 training episodes"       # from the paper; may be left out
+weights = "timm/resnet18.a1_in1k"         # what the training starts from; may be left out, or made by [pretrain]
 
-[train]                                    # options of bench train
+[train]                                    # options of bench train; so has [pretrain] those of bench pretrain
 method = "protonet"
 dataset = "omniglot"
 [train.set]                                # its --set
@@ -24,19 +25,21 @@ interval = 0.4
 
 from __future__ import annotations
 
-import tomllib
-import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...tasks.errors import UsageError, UserError, did_you_mean
-from ...tasks.parameters import convert
+from ..option_tables import options_of, read_table
+from ..pipeline.stages import Common, made_of, training_options
+from ..training.pretrain_config import PretrainConfig
 from ..training.train_config import TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
-LEFT_TO_THE_CALL = ("device",)  # options of bench train that no recipe has
+TEXTS = ("summary", "source", "budget", "differs")
+TABLES = ("pretrain", "train", "evaluation")
+VARYING = "meta-dataset"  # the sampler whose episodes have ways and shots of their own
 
 
 @dataclass(frozen=True)
@@ -44,30 +47,43 @@ class Evaluation:
     """A task that a checkpoint is evaluated on, and the published number.
 
     Attributes:
-        ways: classes an episode.
-        shots: support images a class.
-        queries: query images a class.
+        ways: classes an episode; None where they vary.
+        shots: support images a class; None where they vary.
+        queries: query images a class; of no meaning where they vary.
         episodes: of the test classes.
         seed: of the episodes.
+        dataset: None: that of the training.
+        sampler: uniform, or meta-dataset for varying ways and shots.
+        tune: what the method may move; None: its default.
         published: accuracy in percent; None where there is none to compare with.
         interval: half-width of its 95 % interval in percent; None where it was not published.
         settings: parameters of the method that differ from those of the training.
     """
 
-    ways: int
-    shots: int
+    ways: int | None = None
+    shots: int | None = None
     queries: int = 15
     episodes: int = 10_000
     seed: int = 0
+    dataset: str | None = None
+    sampler: str = "uniform"
+    tune: str | None = None
     published: float | None = None
     interval: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def varies(self) -> bool:
+        """Whether ways and shots do."""
+        return self.sampler == VARYING
+
+    @property
     def task(self) -> str:
         """Such as `5-way 1-shot`."""
-        of_method = "".join(f", {name}={value}" for name, value in self.settings.items())
-        return f"{self.ways}-way {self.shots}-shot{of_method}"
+        shape = "varying ways and shots" if self.varies else f"{self.ways}-way {self.shots}-shot"
+        chosen = {} if self.tune is None else {"tune": self.tune}
+        of_method = [f"{name}={value}" for name, value in {**chosen, **self.settings}.items()]
+        return ", ".join([*([] if self.dataset is None else [self.dataset]), shape, *of_method])
 
 
 @dataclass(frozen=True)
@@ -80,8 +96,10 @@ class Recipe:
         source: of the published numbers.
         budget: what it takes, in words.
         differs: from the paper, in words; "" where nothing does.
+        pretrain: what makes the weights that the training starts from; None: nothing does.
         train: what is trained.
         stated: the options of the training that the recipe states, by name; the others are left to their defaults.
+        stated_of_pretraining: the same of the pretraining.
         evaluations: at least one.
     """
 
@@ -90,22 +108,31 @@ class Recipe:
     source: str
     budget: str
     differs: str
+    pretrain: PretrainConfig | None
     train: TrainConfig
     stated: Mapping[str, Any]
+    stated_of_pretraining: Mapping[str, Any]
     evaluations: tuple[Evaluation, ...]
 
     def checkpoint(self, results: Path) -> Path:
         """The weights file that the training makes, in a results folder."""
         return results / "checkpoints" / f"{self.name}.safetensors"
 
+    def pretrained(self, results: Path) -> Path:
+        """The weights file that the pretraining makes, in a results folder."""
+        return results / "checkpoints" / f"{self.name}-pretrained.safetensors"
+
     def made(self, about: Mapping[str, Any]) -> bool:
-        """Whether a checkpoint's description is of this training: all that the recipe states is as it was."""
-        config = about.get("made_by", {}).get("config", {})
-        stated = {name: value for name, value in self.stated.items() if name != "settings"}
-        settings = config.get("settings", {})
-        return all(config.get(name) == value for name, value in stated.items()) and all(
-            name in settings and settings[name] == value for name, value in self.stated.get("settings", {}).items()
-        )
+        """Whether a checkpoint's description is of this training: all that the recipe states is as it was.
+
+        Of weights that it starts from, their name does not matter: the same file may come from the hub or by hand.
+        """
+        started = about.get("pretraining", {}).get("started_from") is not None
+        return _states(self.stated, about) and started == (self.train.weights is not None or self.pretrain is not None)
+
+    def made_before(self, about: Mapping[str, Any]) -> bool:
+        """Whether a description is of this recipe's pretraining."""
+        return _states(self.stated_of_pretraining, about)
 
 
 def names() -> list[str]:
@@ -129,46 +156,53 @@ def load(name: str) -> Recipe:
         raise UsageError(f"unknown recipe '{name}'; {did_you_mean(name, names())} (bench reproduce --list)")
     path = FOLDER / f"{name}.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    try:
-        return _recipe(name, content)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: {error}") from error
+        return _recipe(name, read_table(path, str(path)), str(path))
+    except UsageError as error:
+        raise UserError(str(error)) from error  # the package's mistake, not the user's
 
 
-def _recipe(name: str, content: dict[str, Any]) -> Recipe:
+def _recipe(name: str, content: dict[str, Any], where: str) -> Recipe:
     """Make a recipe of what its file says.
 
     Raises:
-        ValueError: something is missing, unknown or of the wrong type.
+        UsageError: something is missing, unknown or of the wrong type.
     """
-    texts = {key: content.pop(key, "" if key == "differs" else None) for key in ("summary", "source", "budget", "differs")}
+    texts = {key: content.pop(key, "" if key == "differs" else None) for key in TEXTS}
     for key, text in texts.items():
         if not isinstance(text, str):
-            raise ValueError(f"{key} is missing or not text")
-    training, evaluations = content.pop("train", None), content.pop("evaluation", None)
-    if content or not isinstance(training, dict) or not isinstance(evaluations, list) or not evaluations:
-        raise ValueError(f"it needs [train] and [[evaluation]], and has no place for {', '.join(content) or 'anything else'}")
-    stated = _options(training, TrainConfig, "[train]", LEFT_TO_THE_CALL)
-    several = tuple(Evaluation(**_options(one, Evaluation, "[[evaluation]]")) for one in evaluations)
-    return Recipe(name, train=TrainConfig(**stated), stated=stated, evaluations=several, **texts)
+            raise UsageError(f"{where}: {key} is missing or not text")
+    tables = {key: content.pop(key) for key in TABLES if key in content}
+    weights = content.pop("weights", None)
+    evaluations = tables.get("evaluation")
+    if content or "train" not in tables or not isinstance(evaluations, list) or not evaluations:
+        unknown = ", ".join(content) or "anything else"
+        raise UsageError(f"{where}: it needs [train] and [[evaluation]], and has no place for {unknown}")
+    pretrain, train = training_options(tables, Common(weights=weights), where)
+    assert train is not None
+    return Recipe(
+        name,
+        **texts,
+        pretrain=None if pretrain is None else made_of(PretrainConfig, pretrain, f"{where}: [pretrain]"),
+        train=made_of(TrainConfig, train, f"{where}: [train]"),
+        stated={key: value for key, value in train.items() if key != "weights"},
+        stated_of_pretraining=pretrain or {},
+        evaluations=tuple(_evaluation(one, f"{where}: [[evaluation]]") for one in evaluations),
+    )
 
 
-def _options(table: Mapping[str, Any], cls: type, where: str, without: Iterable[str] = ()) -> dict[str, Any]:
-    """A table's values as fields of a dataclass: keys with dashes are names with underscores, and `set` is `settings`."""
-    hints, found = typing.get_type_hints(cls), {}
-    known = {one.name: one for one in fields(cls) if one.name not in without}
-    for key, value in table.items():
-        name = "settings" if key == "set" else key.replace("-", "_")
-        if name not in known:
-            raise ValueError(f"{where} has no option '{key}'; {did_you_mean(name, known)}")
-        try:
-            found[name] = dict(value) if name == "settings" else convert(value, hints[name])
-        except ValueError:
-            raise ValueError(f"{where}: {key} = {value!r} is of the wrong type") from None
-    for name, one in known.items():
-        if name not in found and one.default is MISSING and one.default_factory is MISSING:
-            raise ValueError(f"{where} lacks {name}")
-    return found
+def _evaluation(table: Mapping[str, Any], where: str) -> Evaluation:
+    evaluation = Evaluation(**options_of(table, Evaluation, where))
+    for name in ("ways", "shots"):
+        if (getattr(evaluation, name) is None) != evaluation.varies:
+            raise UsageError(f"{where} has {name} that vary" if evaluation.varies else f"{where} lacks {name}")
+    return evaluation
+
+
+def _states(stated: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether all that is stated of a training is so in a description's configuration."""
+    config = about.get("made_by", {}).get("config", {})
+    options = {name: value for name, value in stated.items() if name != "settings"}
+    settings = config.get("settings", {})
+    return all(config.get(name) == value for name, value in options.items()) and all(
+        name in settings and settings[name] == value for name, value in stated.get("settings", {}).items()
+    )

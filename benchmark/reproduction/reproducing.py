@@ -1,4 +1,7 @@
-"""Running a recipe: training, evaluation, comparison. What is there already is not repeated."""
+"""Running a recipe: training, evaluation, comparison. What is there already is not repeated.
+
+It is a pipeline whose files have the recipe's name, so that the page can be made where the data is not.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from ...tasks.progress import Progress
 from ..config import RunConfig
 from ..runner import run
 from ..training.meta_training import meta_train
-from .comparison import Comparison, compare, description
+from ..training.pretraining import pretrain
+from .comparison import Comparison, compare, description, description_of_pretraining
 from .recipe import Evaluation, Recipe
 
 
@@ -22,6 +26,7 @@ def reproduce(
     time_limit: float | None = None,
     overwrite: bool = False,
     force: bool = False,
+    weights: Path | None = None,
 ) -> list[Comparison]:
     """Train a recipe's checkpoint, evaluate it on test episodes and compare.
 
@@ -32,32 +37,52 @@ def reproduce(
         results: folder for `checkpoints` and `records`.
         progress: told of long work.
         device: auto, cpu or cuda.
-        time_limit: seconds after which the training stops; the same call goes on.
+        time_limit: seconds after which each training stops; the same call goes on.
         overwrite: train and evaluate anew.
         force: begin anew where a training was interrupted.
+        weights: the file that the training starts from, where the recipe names weights of a hub.
 
     Raises:
         UserError: the checkpoint is of another training, the time ran out, or anything else that training and evaluation raise.
     """
+    if weights is not None and recipe.train.weights is None:
+        raise UsageError(f"--weights {weights}: recipe {recipe.name} starts from no weights of a hub")
     checkpoint = recipe.checkpoint(results)
     if checkpoint.is_file() and description(recipe, results) is None and not overwrite:
         raise UsageError(f"{checkpoint} is of another training than recipe {recipe.name} now is; --overwrite trains it anew")
     if overwrite or not checkpoint.is_file():
-        meta_train(replace(recipe.train, device=device), checkpoint, progress, time_limit, overwrite, force)
+        start = str(weights) if weights is not None else recipe.train.weights
+        if recipe.pretrain is not None:
+            start = str(_pretrained(recipe, results, progress, device, time_limit, overwrite, force))
+        config = replace(recipe.train, device=device, weights=start)
+        meta_train(config, checkpoint, progress, time_limit, overwrite, force)
     for evaluation in recipe.evaluations:
         run(run_config(recipe, evaluation, results, device, overwrite), progress)
     return compare(recipe, results)
 
 
+def _pretrained(
+    recipe: Recipe, results: Path, progress: Progress, device: str, time_limit: float | None, overwrite: bool, force: bool
+) -> Path:
+    """The weights that the training starts from, pretrained where they are not there."""
+    assert recipe.pretrain is not None
+    path = recipe.pretrained(results)
+    if not overwrite and path.is_file() and description_of_pretraining(recipe, results) is not None:
+        return path
+    return pretrain(replace(recipe.pretrain, device=device), path, progress, time_limit, overwrite, force)
+
+
 def run_config(recipe: Recipe, evaluation: Evaluation, results: Path, device: str, overwrite: bool) -> RunConfig:
     """The evaluation as `bench run` would have it, of the checkpoint in a results folder."""
-    of_dataset = {name: value for name, value in recipe.train.settings.items() if name.startswith("dataset.")}
+    same = evaluation.dataset in (None, recipe.train.dataset)
+    of_dataset = {name: value for name, value in recipe.train.settings.items() if same and name.startswith("dataset.")}
+    shape = {} if evaluation.varies else {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
     return RunConfig(
         method=recipe.train.method,
-        dataset=recipe.train.dataset,
-        ways=evaluation.ways,
-        shots=evaluation.shots,
-        queries=evaluation.queries,
+        dataset=evaluation.dataset or recipe.train.dataset,
+        **shape,  # type: ignore[arg-type]
+        sampler=evaluation.sampler,
+        tune=evaluation.tune,
         episodes=evaluation.episodes,
         seed=evaluation.seed,
         checkpoint=str(recipe.checkpoint(results)),

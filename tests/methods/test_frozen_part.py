@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 
 from fewbench.benchmark.backbones.base import Backbone
@@ -27,8 +28,7 @@ def of(recipe: Backbone, tune: str) -> AdaptableBackbone:
 
 
 def vit() -> AdaptableBackbone:
-    arguments = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2, "num_classes": 0}
-    network = timm.create_model("vit_tiny_patch16_224", **arguments).eval()
+    network = VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=2, num_classes=0).eval()
     return freed(network, last_block(network))
 
 

@@ -220,15 +220,15 @@ def test_labels_of_the_queries_are_never_read(rate: Any, learned: ScaledCosine):
         scores, told = score(method, "pmf", poisoned, drawn.seeds, drawn.source)
         assert torch.equal(scores, honest)
         assert np.array_equal(told.numpy(), poisoned.query_labels)
-    found = [accuracies(method, "pmf", batch, drawn.seeds, drawn.source) for batch in (drawn.batch, wrong)]
-    assert not np.array_equal(*found)  # the labels are what the accuracy is of
+    right, poisoned = (accuracies(method, "pmf", batch, drawn.seeds, drawn.source) for batch in (drawn.batch, wrong))
+    assert not np.array_equal(right, poisoned)  # the labels are what the accuracy is of
 
 
 def test_the_support_is_what_is_learned_from(learned: ScaledCosine):
     drawn, method = Drawn(learned, "last-block"), PMF(learning_rate=1e-2, steps=2)
     poisoned = replace(drawn.batch, support_labels=(drawn.batch.support_labels + 1) % 4)
-    scores = [score(method, "pmf", batch, drawn.seeds, drawn.source)[0] for batch in (drawn.batch, poisoned)]
-    assert not torch.allclose(*scores, atol=0.01)
+    before, after = (score(method, "pmf", batch, drawn.seeds, drawn.source)[0] for batch in (drawn.batch, poisoned))
+    assert not torch.allclose(before, after, atol=0.01)
 
 
 def test_another_seed_draws_other_copies(make: Callable[..., Episodes]):

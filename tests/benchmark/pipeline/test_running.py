@@ -229,6 +229,7 @@ val-episodes = 2
 [train.set]
 "backbone.dynamic_img_size" = true
 "backbone.size" = 32
+"sampler.max_ways" = 6
 "sampler.max_support" = 10
 [[run]]
 method = "pmf"

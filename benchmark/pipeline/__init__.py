@@ -1,0 +1,1 @@
+"""Pipelines: pretraining, meta-training and evaluation from one file, each stage done once."""

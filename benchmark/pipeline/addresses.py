@@ -1,0 +1,64 @@
+"""Content addresses: the name of a trained stage's file is a hash of everything that its weights depend on.
+
+A stage whose file is there need not run again, whatever other stages the file of the pipeline has; a change of an option, of
+the weights that it starts from, of the data or of the code gives another name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...tasks.files import sha256_of
+from .. import registry
+from ..backbones.loading import sidecar
+from ..records import config_digest, file_safe
+from ..training.plan import TrainingPlan
+
+DIGITS = 12
+NAMES = {"backbone": "backbones", "dataset": "datasets", "method": "methods"}  # by option: the kind in the registry
+# A device makes no other stage of it: what a GPU trained is taken on a machine without one. The weights count by their content.
+NOT_CONTENT = ("device", "weights")
+
+
+def file_of(plan: TrainingPlan, precision: str | None, results: Path) -> Path:
+    """Where the weights of a stage belong.
+
+    Args:
+        plan: of the stage.
+        precision: as it was asked for; None leaves it to the device, which is then no part of the address.
+        results: folder of `checkpoints`.
+    """
+    known = content(plan, precision)
+    config, digest = known["config"], config_digest(known)[:DIGITS]
+    parts = (plan.verb, config.get("method", config.get("recipe")), config["backbone"], config["dataset"], digest)
+    return results / "checkpoints" / f"{'-'.join(file_safe(part) for part in parts)}.safetensors"
+
+
+def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
+    """What the weights of a stage depend on."""
+    identity = plan.identity()
+    config = {name: value for name, value in identity["config"].items() if name not in NOT_CONTENT}
+    for name, kind in NAMES.items():  # a plug-in's file is known by its name, wherever it lies; its code counts below
+        if name in config:
+            config[name] = registry.find(kind, config[name]).name
+    return {
+        "config": {**config, "precision": precision},
+        "weights_sha256": plan.start_sha256,
+        "dataset_version": plan.dataset.version,
+        "fingerprints": {"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},
+        "code": {
+            "backbone": [registry.source_sha256(type(plan.backbone)), plan.backbone.code_version()],
+            "rule": registry.source_sha256(type(plan.rule)),
+        },
+    }
+
+
+def is_there(file: Path) -> bool:
+    """Whether weights are there, with the description that was written after them.
+
+    Raises:
+        UserError: there is a description that cannot be read.
+    """
+    described = file.is_file() and file.with_suffix(".json").is_file()
+    return described and sidecar(file).get("weights_sha256") == sha256_of(file)

@@ -1,0 +1,61 @@
+"""What can be refused before the first stage: hours of training are no place to learn that the last stage has a typo."""
+
+from __future__ import annotations
+
+from ...tasks.datasets.base import split_name
+from ...tasks.errors import UsageError
+from ...tasks.parameters import build
+from .. import registry
+from ..backbones.tuning import check_scope
+from ..config import RunConfig
+from ..plan import make_method
+from ..sampling import sampling_of
+from ..training.pretrain_config import PretrainConfig
+from ..training.recipes import find_recipe
+from ..training.train_config import TrainConfig
+from .stages import Pipeline
+
+
+def check(pipeline: Pipeline) -> None:
+    """Look up every name and parameter of every stage that its weights do not decide.
+
+    Raises:
+        UsageError: an unknown one, a value of the wrong type, or a method that does not do what its stage asks.
+    """
+    if pipeline.pretrain is not None:
+        _check_pretraining(pipeline.pretrain)
+    if pipeline.train is not None:
+        _check_training(pipeline.train)
+    for config in pipeline.runs:
+        _check_run(config, pipeline)
+
+
+def _check_pretraining(config: PretrainConfig) -> None:
+    _check_dataset(config)
+    registry.find("backbones", config.backbone)
+    build(find_recipe(config.recipe), config.settings_of("recipe"), f"recipe {config.recipe}")
+
+
+def _check_training(config: TrainConfig) -> None:
+    _check_dataset(config)
+    registry.find("backbones", config.backbone)
+    method, _ = make_method(config.method, config.settings_of("method"))
+    if not method.meta_trained:
+        raise UsageError(f"[train]: method {config.method} is not meta-trained; bench list methods says which are")
+
+
+def _check_run(config: RunConfig, pipeline: Pipeline) -> None:
+    _check_dataset(config)
+    split_name(config.split)
+    sampling_of(config)
+    check_scope(config.tune or "none")
+    method, _ = make_method(config.method, config.settings_of("method"))
+    if config.tune not in (None, "none") and not method.adapts:
+        raise UsageError(f"[[run]]: tune {config.tune}: method {config.method} trains nothing on the support")
+    if method.needs_training and (pipeline.train is None or pipeline.train.method != config.method):
+        raise UsageError(f"[[run]]: method {config.method} has to be trained; add [train] with that method")
+
+
+def _check_dataset(config: PretrainConfig | TrainConfig | RunConfig) -> None:
+    cls = registry.load(registry.find("datasets", config.dataset))
+    build(cls, config.settings_of("dataset"), f"dataset {config.dataset}")

@@ -1,0 +1,239 @@
+"""Carrying a pipeline out: every stage takes what the one before it made, and what is there already is not made again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ...tasks.errors import Interrupted, UsageError, UserError
+from ...tasks.progress import Advance, Progress
+from ..config import RunConfig
+from ..plan import make_plan
+from ..runner import Outcome, finished_record, run
+from ..training import meta_training, pretraining
+from ..training.distributed import part_here
+from ..training.options import check_options
+from ..training.outputs import folder_of
+from ..training.plan import TrainingPlan, carry_out
+from ..training.pretrain_config import PretrainConfig
+from ..training.train_config import TrainConfig
+from .addresses import file_of, is_there
+from .checks import check
+from .stages import Pipeline
+
+State = Literal["done already", "goes on", "trains", "trained", "runs"]
+AGAIN = "the same command goes on from there"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of which is known whether there is something to do.
+
+    Attributes:
+        name: pretrain, train or run.
+        what: what is learnt or evaluated, in a few words.
+        state: what there is to do, or was done.
+        path: of the weights or the record; None where it depends on weights that are not there yet.
+    """
+
+    name: str
+    what: str
+    state: State
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A pipeline's end.
+
+    Attributes:
+        trained: the stages that train.
+        outcomes: of the runs.
+    """
+
+    trained: tuple[Stage, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a pipeline is called, beside what its file says.
+
+    Attributes:
+        results: folder of `checkpoints` and `records`.
+        progress: told of every stage, and of long work.
+        device: auto, cpu or cuda.
+        time_limit: seconds after which it stops.
+        overwrite: train and evaluate anew.
+        force: begin anew where a training was interrupted.
+    """
+
+    results: Path
+    progress: Progress
+    device: str = "auto"
+    time_limit: float | None = None
+    overwrite: bool = False
+    force: bool = False
+
+
+def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
+    """Do what is missing of a pipeline; interrupted, killed or out of time, the same call goes on.
+
+    Raises:
+        UserError: the time ran out, or anything that the commands of the stages raise.
+    """
+    check_options({"time_limit": call.time_limit})
+    check(pipeline)
+    clock, trained, weights = _Clock(call), [], None
+    for config in _trainings(pipeline):
+        plan = _plan(config, weights, call)
+        stage = _training_stage(plan, config, call)
+        trained.append(stage)
+        call.progress.say(_told(stage))
+        if stage.state != "done already":
+            assert stage.path is not None
+            seconds = clock.left(at_least=1e-3)  # a training makes a step, however little time there is
+            carry_out(_given(plan), stage.path, call.progress, seconds, True, call.force)
+            trained[-1] = replace(stage, state="trained")
+        weights = stage.path
+    outcomes = [clock.run(run_config(config, pipeline, weights, call)) for config in pipeline.runs]
+    return Finished(tuple(trained), tuple(outcomes))
+
+
+def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
+    """What `carry_out_pipeline` would do.
+
+    Raises:
+        UserError: as there, as far as it is known before.
+    """
+    check(pipeline)
+    stages, weights = [], None
+    for config in _trainings(pipeline):
+        if stages and weights is None:
+            stages.append(Stage(_name(config), _what(config), "trains", None))
+            continue
+        stage = _training_stage(_plan(config, weights, call), config, call)
+        weights = stage.path if stage.state == "done already" else None
+        stages.append(stage)
+    known = not stages or weights is not None
+    for config in pipeline.runs:
+        if known:
+            stages.append(_run_stage(run_config(config, pipeline, weights, call), call.progress))
+        else:
+            stages.append(Stage("run", _what(config), "runs", None))
+    return stages
+
+
+def run_config(config: RunConfig, pipeline: Pipeline, weights: Path | None, call: Call) -> RunConfig:
+    """A run with the weights that were made for it.
+
+    A run of the method that was meta-trained takes what that method learned, too; a run of another takes the backbone alone.
+    """
+    config = replace(config, device=call.device, output=call.results, overwrite=call.overwrite)
+    if weights is None:
+        return config
+    whole = pipeline.train is not None and pipeline.train.method == config.method
+    return replace(config, checkpoint=str(weights)) if whole else replace(config, weights=str(weights))
+
+
+def _trainings(pipeline: Pipeline) -> list[PretrainConfig | TrainConfig]:
+    return [config for config in (pipeline.pretrain, pipeline.train) if config is not None]
+
+
+def _plan(config: PretrainConfig | TrainConfig, weights: Path | None, call: Call) -> TrainingPlan:
+    if part_here().world > 1:
+        raise UsageError("bench pipeline runs in one process; bench pretrain and bench train are for torchrun")
+    config = replace(config, device=call.device)
+    if isinstance(config, PretrainConfig):
+        return pretraining.plan_of(config, call.progress)
+    return meta_training.plan_of(config if weights is None else replace(config, weights=str(weights)), call.progress)
+
+
+def _given(plan: TrainingPlan) -> Callable[[Progress], TrainingPlan]:
+    return lambda progress: plan
+
+
+def _training_stage(plan: TrainingPlan, config: PretrainConfig | TrainConfig, call: Call) -> Stage:
+    path = file_of(plan, config.precision, call.results)
+    begun = folder_of(path).is_dir() and not call.force
+    state: State = "done already" if not call.overwrite and is_there(path) else "goes on" if begun else "trains"
+    return Stage(plan.verb, _what(config), state, path)
+
+
+def _run_stage(config: RunConfig, progress: Progress) -> Stage:
+    plan = make_plan(config)
+    state: State = "runs" if finished_record(plan, progress) is None else "done already"
+    return Stage("run", _what(config), state, plan.path())
+
+
+def _name(config: PretrainConfig | TrainConfig) -> str:
+    return "pretrain" if isinstance(config, PretrainConfig) else "train"
+
+
+def _what(config: PretrainConfig | TrainConfig | RunConfig) -> str:
+    """Such as `protonet on omniglot`; of a plug-in's file without its folder."""
+    of = config.recipe if isinstance(config, PretrainConfig) else config.method
+    shape = f", {config.ways}-way {config.shots}-shot" if isinstance(config, RunConfig) and config.sampler == "uniform" else ""
+    return f"{Path(of).name} on {Path(config.dataset).name}{shape}"
+
+
+def _told(stage: Stage) -> str:
+    return f"{stage.name}: {stage.state}, {stage.path}"
+
+
+class _Clock:
+    """What is left of the time limit, and runs that are stopped by it."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.end = None if call.time_limit is None else time.monotonic() + call.time_limit
+
+    def left(self, at_least: float = 0.0) -> float | None:
+        """Seconds; None: any."""
+        return None if self.end is None else max(at_least, self.end - time.monotonic())
+
+    def run(self, config: RunConfig) -> Outcome:
+        """One evaluation.
+
+        Raises:
+            UserError: the time ran out; what was evaluated is kept.
+        """
+        progress = _Timed(self.call.progress, self.end)
+        self.call.progress.say(f"run: {_what(config)}")
+        try:
+            outcome = run(config, progress)
+        except (KeyboardInterrupt, Interrupted) as error:
+            if not progress.stopped:
+                raise
+            raise UserError(f"stopped by --time-limit; {str(error) or AGAIN}") from None
+        if outcome.reused:
+            self.call.progress.say(f"run: done already, {outcome.path}")
+        return outcome
+
+
+class _Timed:
+    """A progress that ends a run as Ctrl-C does, once time is out: where work is reported, what was done before is kept."""
+
+    def __init__(self, inner: Progress, end: float | None) -> None:
+        self.inner, self.end, self.verbose, self.stopped = inner, end, inner.verbose, False
+
+    def say(self, message: str) -> None:
+        """Pass it on."""
+        self.inner.say(message)
+
+    @contextmanager
+    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
+        """Pass it on, and look at the time with each advance."""
+        with self.inner.track(description, total, unit) as advance:
+
+            def timed(steps: int) -> None:
+                advance(steps)
+                if steps and self.end is not None and time.monotonic() >= self.end:
+                    self.stopped = True
+                    raise KeyboardInterrupt
+
+            yield timed
