@@ -34,11 +34,11 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     Raises:
         UsageError: the val split is too small for such episodes.
     """
-    names = plan.method.undecided
+    names = plan.method.undecided_with(plan.backbone.tune)
     if not names:
         return plan
     split = plan.open_split(SPLIT, progress)
-    sampler = _sampler(plan, split)
+    sampler = _sampler(plan, split, names[0])
     batch = sampler.draw(0, plan.method.choice_episodes)
     seeds = sampler.episode_seeds(batch.index)
     source, _ = source_of(plan, split, device, progress)
@@ -61,10 +61,9 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     return replace(plan, method=replace(plan.method, **values), method_section={**plan.method_section, "chosen": chosen})
 
 
-def _sampler(plan: Plan, split: Split) -> Sampler:
+def _sampler(plan: Plan, split: Split, name: str) -> Sampler:
     """Draws val episodes of the run's shape."""
     sampling = plan.sampling
-    name = plan.method.undecided[0]
     try:
         if sampling.testbed is None and issubclass(SAMPLERS[sampling.name], Sampler):
             check_ways(sampling.shape["ways"], len(split.class_ids))

@@ -78,9 +78,8 @@ class Method(ABC):
     version: ClassVar[str] = "1"
     citation: ClassVar[str] = ""
 
-    @property
-    def undecided(self) -> tuple[str, ...]:
-        """Names of the parameters that are "auto"."""
+    def undecided_with(self, tune: str) -> tuple[str, ...]:
+        """Names of the parameters that are "auto" and matter under a tuning scope."""
         return tuple(name for name in self.choices if getattr(self, name) == AUTO)
 
     def inputs_with(self, tune: str) -> Literal["features", "images"]:

@@ -82,6 +82,10 @@ class PMF(Method):
         """Features where the backbone stays as it is."""
         return "features" if tune in UNMOVED else "images"
 
+    def undecided_with(self, tune: str) -> tuple[str, ...]:
+        """No learning rate is needed where nothing moves."""
+        return () if tune in UNMOVED else super().undecided_with(tune)
+
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> ScaledCosine:
         """Scale and bias."""
         return ScaledCosine()

@@ -195,8 +195,8 @@ def load_import(config: RunConfig, dataset: Dataset, method: Method, tune: str) 
     needed = {config.split: ""}
     if method.uses_train_mean:
         needed.setdefault("train", f", and {config.method} needs their mean")
-    if method.undecided:
-        needed.setdefault("val", f", and {config.method} chooses {', '.join(method.undecided)} on them")
+    if undecided := method.undecided_with(tune):
+        needed.setdefault("val", f", and {config.method} chooses {', '.join(undecided)} on them")
     splits = {split: open_import(backbone.name, dataset, split, why) for split, why in needed.items()}
     found = splits[config.split]
     if method.uses_text and not found.about["texts"]:

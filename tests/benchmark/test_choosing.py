@@ -119,4 +119,5 @@ def test_methods_say_what_is_undecided():
         def classify(self, episodes: Episodes) -> Tensor:
             raise NotImplementedError
 
-    assert Open().undecided == ("one",) and Open(one=1).undecided == () and Open(two="auto").undecided == ("one", "two")
+    assert Open().undecided_with("none") == ("one",) and Open(one=1).undecided_with("none") == ()
+    assert Open(two="auto").undecided_with("none") == ("one", "two")

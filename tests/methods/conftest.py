@@ -157,7 +157,8 @@ def decided() -> Callable[[Method], Method]:
     """A method with the middle candidate for each parameter that is "auto"."""
 
     def decide(method: Method) -> Method:
-        return replace(method, **{name: method.choices[name][len(method.choices[name]) // 2] for name in method.undecided})
+        candidates = {name: method.choices[name] for name in method.undecided_with("full")}
+        return replace(method, **{name: values[len(values) // 2] for name, values in candidates.items()})
 
     return decide
 

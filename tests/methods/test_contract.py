@@ -167,7 +167,7 @@ def test_a_method_beats_chance_on_classes_that_lie_apart(method: Method, make_ep
 
 def test_candidates_are_of_parameters_that_are_chosen_by_default_and_each_is_allowed(method: Method):
     by_default = type(method)()
-    assert by_default.undecided == tuple(method.choices)
+    assert by_default.undecided_with("full") == tuple(method.choices)
     for name, candidates in method.choices.items():
         assert len(set(candidates)) == len(candidates) > 1
-        assert all(name not in replace(by_default, **{name: value}).undecided for value in candidates)
+        assert all(name not in replace(by_default, **{name: value}).undecided_with("full") for value in candidates)

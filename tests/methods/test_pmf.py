@@ -258,4 +258,5 @@ def test_a_scope_that_moves_the_backbone_needs_it(make_episodes, learned: Scaled
 
 def test_the_rates_are_the_papers_with_none_first():
     assert PMF.choices["learning_rate"] == RATES == (0.0, 1e-4, 5e-4, 1e-3, 1e-2)
-    assert PMF().undecided == ("learning_rate",) and PMF(learning_rate="auto-support").undecided == ()
+    assert PMF().undecided_with("full") == ("learning_rate",) and PMF().undecided_with("none") == ()
+    assert PMF(learning_rate="auto-support").undecided_with("full") == ()

@@ -94,7 +94,7 @@ def test_the_sampler(benchmark: BenchmarkFixture, say: Callable[[str], None]):
 @pytest.mark.parametrize("name", sorted(BUILT_IN["methods"]))
 def test_a_method(name: str, benchmark: BenchmarkFixture, source: Source, say: Callable[[str], None]):
     method = load(find("methods", name))()
-    method = replace(method, **{auto: method.choices[auto][0] for auto in method.undecided})
+    method = replace(method, **{auto: method.choices[auto][0] for auto in method.undecided_with("none")})
     if method.uses_text_tower:
         pytest.skip("learns prompts: its speed is the text tower's")
     if method.inputs != "features":
