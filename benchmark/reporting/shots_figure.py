@@ -23,7 +23,6 @@ WITHOUT_SUPPORT = frozenset({"chance", "clip-zero-shot"})  # methods whose accur
 ROOM = 1.2  # factor between the outermost shots and the ends of the axis
 # What lines may differ in that a label does not say unless it has to.
 FURTHER: dict[str, Callable[[RunRecord], str | None]] = {
-    "prompts": lambda record: record.method.get("text", {}).get("prompts"),
     "weights": lambda record: record.backbone["weights"],
     "class names": lambda record: record.method.get("text", {}).get("names_sha256", "")[:FINGERPRINT_DIGITS],
 }

@@ -13,10 +13,11 @@ ROOT = Path(__file__).parents[2]
     "command",
     [
         ["leaderboard", "--check"],
+        ["table", "docs/clip.md", "--check"],
         ["table", "docs/pretraining.md", "--check"],
         ["reproduce", "--page", "docs/reproduction.md", "--check"],
     ],
-    ids=lambda command: command[0],
+    ids=lambda command: " ".join(command),
 )
 def test_a_generated_page_is_up_to_date(command: list[str], bench):
     done = bench(*command, cwd=ROOT)

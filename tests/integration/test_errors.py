@@ -155,7 +155,7 @@ MISTAKES = {
         "--method", "finetune", "--tune", "nrom", says=r"--tune nrom: no such scope; did you mean 'norm'\?"
     ),
     "tuning for a method that trains nothing": run(
-        "--tune", "full", says=r"--tune full: protonet trains nothing .*finetune can"
+        "--tune", "full", says=r"--tune full: protonet trains nothing .*finetune, pmf can"
     ),
     "low-rank adapters without a layer for them": run(
         "--method",

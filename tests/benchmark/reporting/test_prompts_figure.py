@@ -87,7 +87,8 @@ def test_records_that_differ_otherwise_are_refused(record, changes, says):
 
 def test_another_method_is_refused(record, make_record):
     other = make_record(SINGLE, name="tip-adapter", method={"text": record("ensemble").method["text"], "name": "tip-adapter"})
-    with pytest.raises(UsageError, match=r"prompts \(method\): clip-zero-shot, conv4, and tip-adapter, conv4"):
+    labels = r"clip-zero-shot, conv4, and tip-adapter \(prompts=ensemble\), conv4"
+    with pytest.raises(UsageError, match=rf"prompts \(method\): {labels}"):
         draw_prompts([record(), other])
 
 

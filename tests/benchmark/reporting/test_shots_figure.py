@@ -111,9 +111,9 @@ def test_labels_say_more_where_lines_would_be_called_the_same(record):
     weights = records[0].backbone["weights"]
     assert labels_of(lines_of(records))[:2] == [f"protonet, conv4, weights {weights}", "protonet, conv4, weights other"]
     assert labels_of(lines_of([read("single"), read("ensemble"), read("ensemble", "b" * 64)])) == [
-        "tip-adapter, conv4, prompts single",
-        "tip-adapter, conv4, prompts ensemble, class names aaaaaaaaaaaa",
-        "tip-adapter, conv4, prompts ensemble, class names bbbbbbbbbbbb",
+        "tip-adapter, conv4",
+        "tip-adapter (prompts=ensemble), conv4, class names aaaaaaaaaaaa",
+        "tip-adapter (prompts=ensemble), conv4, class names bbbbbbbbbbbb",
     ]
 
 
