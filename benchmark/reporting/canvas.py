@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...tasks.errors import UsageError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0b5394", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")  # told apart by the colour-blind too
@@ -60,6 +61,32 @@ def figure_bytes(size: tuple[float, float], paint: Callable[[Figure], None], for
 def looks() -> Iterator[tuple[str, str]]:
     """Marker and colour of one run after the other."""
     return zip(itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False)
+
+
+def draw_accuracies(
+    panel: Axes, points: Iterable[tuple[float, float, float | None]], label: str, marker: str, colour: str
+) -> None:
+    """Draw accuracies with their intervals as a line.
+
+    Args:
+        panel: where; its vertical axis is in percent.
+        points: abscissa, mean and half-width (None where there is no interval) as fractions.
+        label: in the legend.
+        marker: of each point.
+        colour: of all.
+    """
+    found = list(points)
+    panel.errorbar(
+        [place for place, _, _ in found],
+        [100 * mean for _, mean, _ in found],
+        yerr=[100 * (half_width or 0.0) for _, _, half_width in found],
+        label=label,
+        color=colour,
+        marker=marker,
+        markersize=5,
+        capsize=3,
+        elinewidth=1,
+    )
 
 
 def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED)) -> str:

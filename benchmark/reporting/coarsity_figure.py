@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..records import RunRecord
-from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks
+from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
 from .coarsity import quartiles
 from .figures import run_label, task_label
 
@@ -63,17 +63,8 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
 
 def _draw_quartiles(panel: Axes, record: RunRecord, label: str, marker: str, colour: str) -> None:
     found = [quartile for quartile in quartiles(record) if quartile is not None]
-    panel.errorbar(
-        [quartile.coarsity for quartile in found],
-        [100 * quartile.accuracy.mean for quartile in found],
-        yerr=[100 * (quartile.accuracy.half_width or 0.0) for quartile in found],
-        label=label,
-        color=colour,
-        marker=marker,
-        markersize=5,
-        capsize=3,
-        elinewidth=1,
-    )
+    points = [(quartile.coarsity, quartile.accuracy.mean, quartile.accuracy.half_width) for quartile in found]
+    draw_accuracies(panel, points, label, marker, colour)
 
 
 def _draw_bins(panel: Axes, record: RunRecord, colour: str) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ...tasks.corruptions import SEVERITIES, STRENGTHS
 from ...tasks.errors import UsageError, UserError
-from ..records import RunRecord, canonical_json
-from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks
-from .figures import run_label
+from ..records import RunRecord
+from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
+from .figures import run_key, run_label
 from .scaling_figure import LONGEST_BACKBONE, check_one_task
 from .tables import task_title
 
@@ -101,20 +101,12 @@ def lines_of(records: Sequence[RunRecord]) -> list[dict[tuple[str | None, int], 
     """The runs of each method and backbone by corruption and severity, (None, 0) for the clean images."""
     gathered: dict[str, dict[tuple[str | None, int], RunRecord]] = {}
     for record, section in _with_sections(records):
-        of_run = gathered.setdefault(_run(record), {})
+        of_run = gathered.setdefault(run_key(record), {})
         place = section.get("name"), section.get("severity", CLEAN)
         known = of_run.setdefault(place, record)
         if record.n_episodes > known.n_episodes:
             of_run[place] = record
     return list(gathered.values())
-
-
-def _run(record: RunRecord) -> str:
-    """What makes runs on different images those of one line."""
-    method, backbone = record.method, record.backbone
-    classifier = [method.get(name) for name in ("name", "parameters", "learned_sha256", "text")]
-    encoder = [backbone.get(name) for name in ("name", "parameters", "weights_sha256", "tune", "precision", "compile")]
-    return canonical_json([classifier, encoder])
 
 
 def _label(records: Sequence[RunRecord]) -> str:
@@ -128,14 +120,5 @@ def _draw_line(
     """The clean run, and those of one corruption."""
     severities = ((None, CLEAN), *((name, severity) for severity in SEVERITIES))
     found = [(severity, line[key, severity]) for key, severity in severities if (key, severity) in line]
-    panel.errorbar(
-        [severity for severity, _ in found],
-        [100 * record.mean for _, record in found],
-        yerr=[100 * (record.half_width or 0.0) for _, record in found],
-        label=label,
-        color=colour,
-        marker=marker,
-        markersize=4,
-        capsize=2,
-        elinewidth=1,
-    )
+    points = [(severity, record.mean, record.half_width) for severity, record in found]
+    draw_accuracies(panel, points, label, marker, colour)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..records import RunRecord
+from ..records import RunRecord, canonical_json
 from .canvas import COLOURS, figure_bytes, shortened
 from .tables import Table, backbone_label, method_label, task_title
 
@@ -67,3 +67,11 @@ def run_label(record: RunRecord, longest_backbone: int = LONGEST_BACKBONE) -> st
 def task_label(record: RunRecord) -> str:
     """The dataset and the task as a figure's title names them."""
     return f"{record.task['dataset']}, {task_title(record.task_key())}"
+
+
+def run_key(record: RunRecord) -> str:
+    """What makes runs on different tasks those of one line of a figure: all that decides how an episode is answered."""
+    method, backbone = record.method, record.backbone
+    classifier = [method.get(name) for name in ("name", "parameters", "learned_sha256", "text")]
+    encoder = [backbone.get(name) for name in ("name", "parameters", "weights_sha256", "tune", "precision", "compile")]
+    return canonical_json([classifier, encoder])

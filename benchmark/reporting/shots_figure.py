@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...tasks.errors import UsageError
-from ..records import RunRecord, canonical_json
-from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks
-from .figures import run_label, task_label
+from ..records import RunRecord
+from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
+from .figures import run_key, run_label, task_label
 from .scaling_figure import LONGEST_BACKBONE, check_one_task
 from .tables import FINGERPRINT_DIGITS
 
@@ -100,7 +100,7 @@ def lines_of(records: Sequence[RunRecord]) -> list[Line]:
     check_one_task(records, but=("shots",))
     gathered: dict[str, dict[int, RunRecord]] = {}
     for record in records:
-        of_run = gathered.setdefault(_run(record), {})
+        of_run = gathered.setdefault(run_key(record), {})
         known = of_run.setdefault(record.task["shots"], record)
         if record.n_episodes > known.n_episodes:
             of_run[record.task["shots"]] = record
@@ -122,30 +122,14 @@ def labels_of(lines: Sequence[Line]) -> list[str]:
     return labels
 
 
-def _run(record: RunRecord) -> str:
-    """What makes runs at different shots those of one line."""
-    method, backbone = record.method, record.backbone
-    encoder = [backbone.get(name) for name in ("name", "parameters", "weights_sha256", "tune", "precision", "compile")]
-    return canonical_json([method["name"], method["parameters"], method.get("text"), encoder])
-
-
 def _title(record: RunRecord) -> str:
     """The dataset and the task without its shots."""
     return task_label(record).replace(f" {record.task['shots']}-shot", "", 1)
 
 
 def _draw_line(panel: Axes, line: Line, label: str, marker: str, colour: str) -> None:
-    panel.errorbar(
-        [record.task["shots"] for record in line.records],
-        [100 * record.mean for record in line.records],
-        yerr=[100 * (record.half_width or 0.0) for record in line.records],
-        label=label,
-        color=colour,
-        marker=marker,
-        markersize=5,
-        capsize=3,
-        elinewidth=1,
-    )
+    points = [(record.task["shots"], record.mean, record.half_width) for record in line.records]
+    draw_accuracies(panel, points, label, marker, colour)
 
 
 def _draw_level(panel: Axes, line: Line, label: str, marker: str, colour: str) -> None:
