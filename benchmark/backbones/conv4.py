@@ -1,6 +1,9 @@
 """Conv-4: four blocks of 3×3 convolution, batch norm, ReLU and 2×2 max-pooling.
 
 Vinyals et al. 2016, "Matching networks for one shot learning", arXiv:1606.04080; Snell et al. 2017, arXiv:1703.05175.
+
+MAML's network for Omniglot (Finn et al. 2017, arXiv:1703.03400, section 5.2) has convolutions of stride 2 in the place of the
+pooling, and its feature is the mean over the last map: `halving=stride`. It computes about a quarter.
 """
 
 from __future__ import annotations
@@ -26,8 +29,12 @@ class Conv4(Backbone):
     width: int = parameter(64, "filters of each block")
     norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
 
+    halving: Literal["pool", "stride"] = parameter(
+        "pool", "what halves the maps: max-pooling; or stride, and the last map's mean is the feature (MAML's on Omniglot)"
+    )
+
     citation: ClassVar[str] = "Vinyals et al. 2016, Matching networks for one shot learning, arXiv:1606.04080"
-    later_parameters: ClassVar[tuple[str, ...]] = ("norm",)
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "halving")
 
     def __post_init__(self) -> None:
         """Refuse an empty network."""
@@ -38,16 +45,18 @@ class Conv4(Backbone):
         """Make the network; images need at least 16 pixels a side, since every block halves them."""
         if size < 2**BLOCKS:
             raise UsageError(f"backbone conv4: images of {size} pixels are too small, it needs {2**BLOCKS}")
-        blocks = [_block(channels if i == 0 else self.width, self.width, self.norm, generator) for i in range(BLOCKS)]
-        return nn.Sequential(*blocks, nn.Flatten())
+        strided = self.halving == "stride"
+        blocks = [_block(channels if i == 0 else self.width, self.width, self.norm, strided, generator) for i in range(BLOCKS)]
+        return nn.Sequential(*blocks, *([nn.AdaptiveAvgPool2d(1)] if strided else []), nn.Flatten())
 
 
-def _block(inputs: int, outputs: int, norm: Norm, generator: torch.Generator) -> nn.Module:
+def _block(inputs: int, outputs: int, norm: Norm, strided: bool, generator: torch.Generator) -> nn.Module:
     # fork_rng puts the global generator back, from which torch's own initialisation draws. (skip_init would not draw, but costs
     # most of a second at the first call, when it imports sympy.)
     with torch.random.fork_rng(devices=[]):
-        convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+        convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, stride=2 if strided else 1)
     assert convolution.bias is not None
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
     nn.init.zeros_(convolution.bias)
-    return nn.Sequential(convolution, normalisation(norm, outputs), nn.ReLU(), nn.MaxPool2d(2))
+    layers = [convolution, normalisation(norm, outputs), nn.ReLU()]
+    return nn.Sequential(*layers if strided else [*layers, nn.MaxPool2d(2)])

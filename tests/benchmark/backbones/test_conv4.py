@@ -50,6 +50,21 @@ def test_every_block_has_the_norm(norm: str, kind: type[nn.Module], state: set[s
     assert features.shape == (2, 8) and features.isfinite().all() and features.std() > 0
 
 
+def test_strides_halve_the_maps_and_the_last_is_averaged():
+    pooled, strided = build(channels=1, size=28), build(channels=1, size=28, halving="stride")
+    assert pooled.state_dict().keys() == strided.state_dict().keys()
+    images = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    sizes = []
+    maps = images
+    with torch.no_grad():
+        for block in list(strided)[:4]:
+            maps = block(maps)
+            sizes.append(tuple(maps.shape[2:]))
+        assert sizes == [(14, 14), (7, 7), (4, 4), (2, 2)]
+        torch.testing.assert_close(strided(images), maps.mean(dim=(2, 3)))
+    assert "halving" not in Conv4().parameters and Conv4(halving="stride").parameters["halving"] == "stride"
+
+
 def test_what_cannot_be_built_is_told():
     with pytest.raises(UsageError, match=r"^backbone conv4: width=0: at least 1$"):
         Conv4(width=0)
