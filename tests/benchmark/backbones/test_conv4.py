@@ -57,7 +57,7 @@ def test_strides_halve_the_maps_and_the_last_is_averaged():
     sizes = []
     maps = images
     with torch.no_grad():
-        for block in list(strided)[:4]:
+        for block in list(strided.children())[:4]:
             maps = block(maps)
             sizes.append(tuple(maps.shape[2:]))
         assert sizes == [(14, 14), (7, 7), (4, 4), (2, 2)]
