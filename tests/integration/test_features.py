@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewbench.benchmark.backbones.loading import shipped_weights
 from fewbench.benchmark.records import load_record
 
 PAGE = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
@@ -125,8 +124,6 @@ def test_the_examples_of_the_page(bench_many, tmp_path: Path, monkeypatch):
 
 
 def test_zero_shot_runs_on_imported_text_features(bench_many, tmp_path: Path):
-    if "clip-tiny-trifeature" not in shipped_weights():
-        pytest.skip("the weights of clip-tiny are not shipped")
     few = ["--method", "clip-zero-shot", "--episodes", "100", "--device", "cpu"]
     export, take, direct, imported, other = bench_many(
         [

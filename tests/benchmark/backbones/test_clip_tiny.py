@@ -10,13 +10,12 @@ from fewbench.benchmark.backbones import tuning
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.clip_tiny import CONFIG, VOCABULARY_SIZE, ClipTiny
 from fewbench.benchmark.backbones.dual_encoder import DualEncoder
-from fewbench.benchmark.backbones.loading import find_weights, load_backbone, make_backbone, save_weights, shipped_weights
+from fewbench.benchmark.backbones.loading import find_weights, load_backbone, make_backbone, save_weights
 from fewbench.tasks.datasets.trifeature import Trifeature
 from fewbench.tasks.errors import UsageError, UserError
 
 IMAGES = torch.rand(3, 3, 64, 64, generator=Generator().manual_seed(1))
 TEXTS = ["a photo of a red striped triangle.", "the bad photo of a purple hourglass", "naïve 北京 🙂"]
-NEEDS_WEIGHTS = pytest.mark.skipif("clip-tiny-trifeature" not in shipped_weights(), reason="the weights are not made yet")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +116,6 @@ def test_without_weights_the_command_that_makes_some_is_named():
         find_weights("clip-tiny", None, "omniglot")
 
 
-@NEEDS_WEIGHTS
 def test_the_shipped_weights_are_small_and_tell_colours_by_name():
     path = find_weights("clip-tiny", None, "trifeature")
     assert path is not None and path.stat().st_size < 2_000_000
