@@ -79,11 +79,13 @@ class Evaluation:
 
     @property
     def task(self) -> str:
-        """Such as `5-way 1-shot`."""
+        """Such as `5-way 1-shot`, and what is not usual."""
         shape = "varying ways and shots" if self.varies else f"{self.ways}-way {self.shots}-shot"
+        usual = self.varies or self.queries == Evaluation.queries
+        queries = [] if usual else ["1 query" if self.queries == 1 else f"{self.queries} queries"]
         chosen = {} if self.tune is None else {"tune": self.tune}
         of_method = [f"{name}={value}" for name, value in {**chosen, **self.settings}.items()]
-        return ", ".join([*([] if self.dataset is None else [self.dataset]), shape, *of_method])
+        return ", ".join([*([] if self.dataset is None else [self.dataset]), shape, *queries, *of_method])
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_a_file_becomes_options(recipes: Path):
     )
     one, two = recipe.evaluations
     assert (one.ways, one.shots, one.published, one.interval) == (5, 1, 40.0, 3.0)
-    assert (two.shots, two.published, two.task) == (2, None, "5-way 2-shot")
+    assert (two.shots, two.published, two.task) == (2, None, "5-way 2-shot, 5 queries")
     assert recipe.checkpoint(Path("r")) == Path("r/checkpoints/quick.safetensors")
 
 

@@ -99,10 +99,10 @@ def test_the_page_says_what_was_found_and_what_was_not_run(results: Path, recipe
     assert one.difference is not None and one.combined is not None
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in filled.splitlines() if line.startswith("| ")]
     assert [row[:4] for row in rows[2:]] == [
-        ["never", "5-way 1-shot", "–", "40.0 ± 3.0"],
-        ["never", "5-way 2-shot", "–", "–"],
-        ["quick", "5-way 1-shot", "inductive", "40.0 ± 3.0"],
-        ["quick", "5-way 2-shot", "inductive", "–"],
+        ["never", "5-way 1-shot, 5 queries", "–", "40.0 ± 3.0"],
+        ["never", "5-way 2-shot, 5 queries", "–", "–"],
+        ["quick", "5-way 1-shot, 5 queries", "inductive", "40.0 ± 3.0"],
+        ["quick", "5-way 2-shot, 5 queries", "inductive", "–"],
     ]
     assert [row[-1] for row in rows[2:]] == ["not run yet", "not run yet", one.verdict, "–"]
     assert rows[4][4] == f"{100 * one.record.mean:.2f} ± {100 * one.record.half_width:.2f}"
