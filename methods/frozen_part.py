@@ -38,7 +38,7 @@ class FrozenPart:
             shapes: of what they give for one image, without the first dimension.
             size: of an image, [C, H, W].
         """
-        self._network, self._calls, self._shapes, self._size = backbone.network, calls, shapes, size
+        self._network, self._tied, self._calls, self._shapes, self._size = backbone.network, backbone.tied, calls, shapes, size
 
     @property
     def numbers(self) -> int:
@@ -72,7 +72,7 @@ class FrozenPart:
         images = blank.float().expand(len(remembered), *self._size)
         outputs = [blank.expand(len(remembered), *shape) for shape in self._shapes[:-1]] + [remembered]
         with _giving(self._calls, iter(outputs)):
-            return functional_call(self._network, dict(parameters), (images,))
+            return functional_call(self._network, dict(parameters), (images,), tie_weights=self._tied)
 
 
 def frozen_part(backbone: AdaptableBackbone, images: Tensor) -> FrozenPart | None:

@@ -14,10 +14,12 @@ def pretrain(
     recipe: Annotated[
         str, typer.Option(help="supervised; clip, by texts; or without labels: rotation, simclr, barlow-twins, dino.")
     ] = "supervised",
-    epochs: Annotated[int, typer.Option(help="Passes over the train images.")] = 30,
+    epochs: Annotated[int, typer.Option(help="Passes over the train images; 0 keeps the initial weights.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Images a step, of all processes together.")] = 128,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate of AdamW; default: the recipe's.")] = None,
     weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 1e-2,
+    warmup_epochs: Annotated[float, typer.Option(help="Epochs, or a part of one, in which the learning rate rises.")] = 0.25,
+    clip_norm: Annotated[float | None, typer.Option(help="Length that the gradient may have.")] = None,
     crop: Annotated[
         int | None, typer.Option(help="supervised, rotation, clip: pixels by which images are shifted at random; default 3.")
     ] = None,
@@ -60,6 +62,8 @@ def pretrain(
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
+        warmup_epochs=warmup_epochs,
+        clip_norm=clip_norm,
         crop=crop,
         flip=flip,
         seed=seed,

@@ -13,7 +13,7 @@ from ..sampling import sampling_of
 from ..training.pretrain_config import PretrainConfig
 from ..training.recipes import find_recipe
 from ..training.train_config import TrainConfig
-from .stages import Pipeline
+from .stages import Pipeline, PipelineRun
 
 
 def check(pipeline: Pipeline) -> None:
@@ -26,8 +26,8 @@ def check(pipeline: Pipeline) -> None:
         _check_pretraining(pipeline.pretrain)
     if pipeline.train is not None:
         _check_training(pipeline.train)
-    for config in pipeline.runs:
-        _check_run(config, pipeline)
+    for one in pipeline.runs:
+        _check_run(one, pipeline)
 
 
 def _check_pretraining(config: PretrainConfig) -> None:
@@ -44,7 +44,8 @@ def _check_training(config: TrainConfig) -> None:
         raise UsageError(f"[train]: method {config.method} is not meta-trained; bench list methods says which are")
 
 
-def _check_run(config: RunConfig, pipeline: Pipeline) -> None:
+def _check_run(run: PipelineRun, pipeline: Pipeline) -> None:
+    config = run.config
     _check_dataset(config)
     split_name(config.split)
     sampling_of(config)
@@ -52,7 +53,7 @@ def _check_run(config: RunConfig, pipeline: Pipeline) -> None:
     method, _ = make_method(config.method, config.settings_of("method"))
     if config.tune not in (None, "none") and not method.adapts:
         raise UsageError(f"[[run]]: tune {config.tune}: method {config.method} trains nothing on the support")
-    if method.needs_training and (pipeline.train is None or pipeline.train.method != config.method):
+    if method.needs_training and not pipeline.learned_by(run):
         raise UsageError(f"[[run]]: method {config.method} has to be trained; add [train] with that method")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..training.pretrain_config import PretrainConfig
 from ..training.train_config import TrainConfig
 from .addresses import file_of, is_there
 from .checks import check
-from .stages import Pipeline
+from .stages import Pipeline, PipelineRun
 
 State = Literal["done already", "goes on", "trains", "trained", "runs"]
 AGAIN = "the same command goes on from there"
@@ -88,19 +88,20 @@ def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
     """
     check_options({"time_limit": call.time_limit})
     check(pipeline)
-    clock, trained, weights = _Clock(call), [], None
+    clock, trained = _Clock(call), []
+    weights: dict[str, Path] = {}
     for config in _trainings(pipeline):
-        plan = _plan(config, weights, call)
+        plan = _plan(config, weights.get("pretrain"), call)
         stage = _training_stage(plan, config, call)
         trained.append(stage)
         call.progress.say(_told(stage))
+        assert stage.path is not None
         if stage.state != "done already":
-            assert stage.path is not None
             seconds = clock.left(at_least=1e-3)  # a training makes a step, however little time there is
             carry_out(_given(plan), stage.path, call.progress, seconds, True, call.force)
             trained[-1] = replace(stage, state="trained")
-        weights = stage.path
-    outcomes = [clock.run(run_config(config, pipeline, weights, call)) for config in pipeline.runs]
+        weights[_name(config)] = stage.path
+    outcomes = [clock.run(run_config(one, pipeline, weights, call)) for one in pipeline.runs]
     return Finished(tuple(trained), tuple(outcomes))
 
 
@@ -111,33 +112,34 @@ def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
         UserError: as there, as far as it is known before.
     """
     check(pipeline)
-    stages, weights = [], None
+    stages: list[Stage] = []
+    weights: dict[str, Path] = {}
     for config in _trainings(pipeline):
-        if stages and weights is None:
+        if len(weights) < len(stages):  # it starts from weights that are not there
             stages.append(Stage(_name(config), _what(config), "trains", None))
             continue
-        stage = _training_stage(_plan(config, weights, call), config, call)
-        weights = stage.path if stage.state == "done already" else None
+        stage = _training_stage(_plan(config, weights.get("pretrain"), call), config, call)
+        if stage.state == "done already" and stage.path is not None:
+            weights[_name(config)] = stage.path
         stages.append(stage)
-    known = not stages or weights is not None
-    for config in pipeline.runs:
-        if known:
-            stages.append(_run_stage(run_config(config, pipeline, weights, call), call.progress))
+    for one in pipeline.runs:
+        if one.after is None or one.after in weights:
+            stages.append(_run_stage(run_config(one, pipeline, weights, call), call.progress))
         else:
-            stages.append(Stage("run", _what(config), "runs", None))
+            stages.append(Stage("run", _what(one.config), "runs", None))
     return stages
 
 
-def run_config(config: RunConfig, pipeline: Pipeline, weights: Path | None, call: Call) -> RunConfig:
-    """A run with the weights that were made for it.
+def run_config(run: PipelineRun, pipeline: Pipeline, weights: Mapping[str, Path], call: Call) -> RunConfig:
+    """A run with the weights that were made for it, of those that are there by stage.
 
     A run of the method that was meta-trained takes what that method learned, too; a run of another takes the backbone alone.
     """
-    config = replace(config, device=call.device, output=call.results, overwrite=call.overwrite)
-    if weights is None:
+    config = replace(run.config, device=call.device, output=call.results, overwrite=call.overwrite)
+    if run.after is None:
         return config
-    whole = pipeline.train is not None and pipeline.train.method == config.method
-    return replace(config, checkpoint=str(weights)) if whole else replace(config, weights=str(weights))
+    made = str(weights[run.after])
+    return replace(config, checkpoint=made) if pipeline.learned_by(run) else replace(config, weights=made)
 
 
 def _trainings(pipeline: Pipeline) -> list[PretrainConfig | TrainConfig]:

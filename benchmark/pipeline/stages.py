@@ -14,6 +14,7 @@ epochs = 30
 steps = 10000
 
 [[run]]                         # F and evaluation: options of bench run, as many tables as wanted; a list makes a grid
+after = "train"                 # pretrain: takes what P made, although there is M; default: the last of them
 shots = [1, 5]
 [run.set]
 steps = 50
@@ -23,7 +24,7 @@ Any stage may be left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,18 +73,35 @@ class Common:
 
 
 @dataclass(frozen=True)
+class PipelineRun:
+    """A run, whose weights are open where P or M makes them.
+
+    Attributes:
+        config: of the run.
+        after: pretrain or train, the stage whose weights it takes; None: those at the top of the file, or its default.
+    """
+
+    config: RunConfig
+    after: str | None
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """Stages, none of them looked up yet.
 
     Attributes:
         pretrain: P; None: left out.
         train: M, whose weights are open where P makes them; None: left out.
-        runs: F and evaluations, whose weights are open where P or M makes them; may be none.
+        runs: F and evaluations; may be none.
     """
 
     pretrain: PretrainConfig | None
     train: TrainConfig | None
-    runs: tuple[RunConfig, ...]
+    runs: tuple[PipelineRun, ...]
+
+    def learned_by(self, run: PipelineRun) -> bool:
+        """Whether a run's method was meta-trained before it, so that it takes what the method learned beside the backbone."""
+        return run.after == "train" and self.train is not None and self.train.method == run.config.method
 
 
 def read_pipeline(path: Path, method: str, weights: str | None = None) -> Pipeline:
@@ -111,14 +129,17 @@ def read_pipeline(path: Path, method: str, weights: str | None = None) -> Pipeli
     common = common if weights is None else replace(common, weights=weights)
     pretrain, train = training_options(tables, common, where, method)
     made = None if (last := train or pretrain) is None else backbone_of(last)
-    runs = [
-        {**one, "weights": common.weights if last is None else None}
-        for one in _run_options(tables.get("run", []), common, made, method, where)
-    ]
+    trained = [name for name, options in (("pretrain", pretrain), ("train", train)) if options is not None]
+    runs: list[PipelineRun] = []
+    for table in _run_tables(tables.get("run", []), where):
+        after = _after(table.pop("after", None), trained, common, f"{where}: [[run]]")
+        options = _run_options(table, common, made, method, f"{where}: [[run]]")
+        options["weights"] = common.weights if after is None else None
+        runs.extend(PipelineRun(config, after) for config in _grid(options, made, f"{where}: [[run]]"))
     return Pipeline(
         None if pretrain is None else made_of(PretrainConfig, pretrain, f"{where}: [pretrain]"),
         None if train is None else made_of(TrainConfig, train, f"{where}: [train]"),
-        tuple(config for one in runs for config in _grid(one, made, f"{where}: [[run]]")),
+        tuple(runs),
     )
 
 
@@ -176,16 +197,28 @@ def _options(table: Any, config: type, stage: str, defaults: Mapping[str, Any], 
     return options
 
 
-def _run_options(tables: Any, common: Common, made: str | None, method: str, where: str) -> list[dict[str, Any]]:
-    if not isinstance(tables, list):
+def _run_tables(tables: Any, where: str) -> list[dict[str, Any]]:
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         raise UsageError(f"{where}: run is a list of tables, [[run]]")
-    found = []
-    for table in tables:
-        options = _options(table, RunConfig, "run", {"method": method, **common.options(made)}, f"{where}: [[run]]")
-        if "dataset" not in options:  # the command has a default, which nobody means here
-            raise UsageError(f"{where}: [[run]] lacks dataset")
-        found.append(options)
-    return found
+    return [dict(table) for table in tables]
+
+
+def _after(named: Any, trained: Sequence[str], common: Common, where: str) -> str | None:
+    """The stage whose weights a run takes; None: none that trains."""
+    if named is None:
+        return trained[-1] if trained else None
+    if named == "pretrain" and common.weights is not None:  # they stand in for what P makes
+        return None
+    if named not in trained:
+        raise UsageError(f"{where}: after = {named!r}: one of the stages that train here ({', '.join(trained) or 'none'})")
+    return named
+
+
+def _run_options(table: Any, common: Common, made: str | None, method: str, where: str) -> dict[str, Any]:
+    options = _options(table, RunConfig, "run", {"method": method, **common.options(made)}, where)
+    if "dataset" not in options:  # the command has a default, which nobody means here
+        raise UsageError(f"{where} lacks dataset")
+    return options
 
 
 def _grid(options: Mapping[str, Any], made: str | None, where: str) -> list[RunConfig]:

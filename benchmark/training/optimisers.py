@@ -51,7 +51,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Sch
         return CosineLRScheduler(optimizer, t_initial=max(2, options.steps), **warmup)  # of one step timm warns
     if options.schedule == "step":
         return StepLRScheduler(optimizer, decay_t=options.halve_every or 1, decay_rate=0.5, **warmup)
-    return StepLRScheduler(optimizer, decay_t=options.steps, decay_rate=1.0, **warmup)
+    return StepLRScheduler(optimizer, decay_t=max(1, options.steps), decay_rate=1.0, **warmup)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,9 +12,9 @@ Schedule = Literal["cosine", "step", "constant"]
 Precision = Literal["fp32", "bf16", "fp16"]
 KNOWN = {"schedule": get_args(Schedule), "precision": get_args(Precision)}
 LEAST = {  # of options that are numbers
-    "epochs": 1, "batch_size": 1, "steps": 1, "validate_every": 1, "halve_every": 1, "patience": 1, "size": 1, "crop": 0,
+    "epochs": 0, "batch_size": 1, "steps": 1, "validate_every": 1, "halve_every": 1, "patience": 1, "size": 1, "crop": 0,
     "ways": 1, "shots": 1, "queries": 1, "meta_batch": 1, "val_ways": 2, "val_queries": 1, "val_episodes": 1,
-    "weight_decay": 0, "momentum": 0, "warmup_steps": 0, "checkpoint_seconds": 0,
+    "weight_decay": 0, "momentum": 0, "warmup_steps": 0, "warmup_epochs": 0, "checkpoint_seconds": 0,
 }  # fmt: skip
 ABOVE_ZERO = ("learning_rate", "clip_norm", "clip_value", "time_limit")
 NOT_IDENTITY = ("time_limit", "checkpoint_seconds")  # may differ from one call of a training to the next
@@ -25,7 +25,7 @@ class LoopOptions:
     """How a learner is trained.
 
     Attributes:
-        steps: updates of the parameters.
+        steps: updates of the parameters; 0 validates the initial ones and keeps them.
         validate_every: steps between validations; the last step is validated too.
         optimizer: a name that timm.optim knows, such as adam, adamw, sgd (with Nesterov momentum) or momentum (SGD without).
         learning_rate: the highest.
@@ -66,7 +66,7 @@ class LoopOptions:
         Raises:
             UsageError: a value is out of range or unknown.
         """
-        check_options(vars(self))
+        check_options({name: value for name, value in vars(self).items() if (name, value) != ("steps", 0)})
         if (self.schedule == "step") != (self.halve_every is not None):
             raise UsageError("--schedule step and --halve-every N belong together")
 

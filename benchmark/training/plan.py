@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,8 +83,11 @@ class TrainingPlan(ABC):
 
     def identity(self) -> dict[str, Any]:
         """What the result depends on."""
+        options = asdict(self.config)
+        usual = {one.name: one.default for one in fields(self.config)}
+        known = {name: value for name, value in options.items() if name not in self.config.later or value != usual[name]}
         return {
-            "config": json.loads(json.dumps(asdict(self.config))),
+            "config": json.loads(json.dumps(known)),
             "fingerprint": self.train.fingerprint,
             "processes": part_here().world,
         }
@@ -107,7 +110,7 @@ class TrainingPlan(ABC):
             },
             "made_by": {
                 "command": command_line(self.verb, asdict(self.config), processes),
-                "config": asdict(self.config),
+                "config": self.identity()["config"],
                 "processes": processes,
                 "device": self.device.type,
                 "git_commit": code["git_commit"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ...tasks.errors import UsageError
 from .options import check_norm, check_options
@@ -21,9 +21,9 @@ class PretrainConfig:
         dataset: registered name; its train classes are learnt.
         backbone: registered name.
         recipe: supervised, rotation, simclr, barlow-twins, dino or clip.
-        epochs: passes over the train images.
+        epochs: passes over the train images; 0 keeps the initial weights, the control of an ablation.
         batch_size: images a step, of all processes together.
-        learning_rate: the highest, after a quarter of an epoch of warm-up; it falls to zero along a cosine. None: the recipe's.
+        learning_rate: the highest, after the warm-up; it falls to zero along a cosine. None: the recipe's.
         weight_decay: of AdamW.
         crop: pixels by which images are shifted at random, in recipes without views of their own; None is 3.
         flip: whether images are mirrored at random; None: colour images are, by recipes that learn from views.
@@ -33,8 +33,13 @@ class PretrainConfig:
         norm: norm layers of the backbone (its parameter `norm`); None: its default.
         precision: of the forward pass: fp32, bf16 or fp16; None is bf16 on a GPU and fp32 on a CPU.
         patience: stop after so many epochs without a better one; None never stops early.
+        warmup_epochs: the learning rate rises through so many, or a part of one.
+        clip_norm: gradients longer than this, all together, are shortened to it; None leaves them.
         settings: parameters as name → value; `recipe.`, `backbone.` or `dataset.` before a name says whose.
     """
+
+    # Options that came later: where they have their defaults, an identity is what it was before.
+    later: ClassVar[tuple[str, ...]] = ("warmup_epochs", "clip_norm")
 
     dataset: str
     backbone: str = "conv4"
@@ -51,6 +56,8 @@ class PretrainConfig:
     norm: str | None = None
     precision: str | None = None
     patience: int | None = None
+    warmup_epochs: float = 0.25
+    clip_norm: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ from .train_images import TrainImages
 from .validation import Validation, check_classes
 
 CROP = 3  # pixels, where the recipe shifts images and nothing else is asked for
+UNTRAINED = "none"  # the recipe of weights that nothing has changed
 VALIDATION = {"ways": 5, "shots": 1, "queries": 15, "episodes": 1000}
 
 
@@ -94,7 +95,8 @@ class Pretraining(TrainingPlan):
             validate_every=steps_per_epoch,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
-            warmup_steps=steps_per_epoch // 4,
+            warmup_steps=int(config.warmup_epochs * steps_per_epoch),
+            clip_norm=config.clip_norm,
             precision=config.precision,  # type: ignore[arg-type]
             patience=config.patience,
             time_limit=time_limit,
@@ -109,7 +111,7 @@ class Pretraining(TrainingPlan):
         """The recipe and its epochs."""
         return {
             "pretraining": {
-                "recipe": self.config.recipe,
+                "recipe": self.config.recipe if fitted.steps_done else UNTRAINED,
                 "recipe_parameters": asdict(self.recipe),
                 "epochs": fitted.steps_done / self.steps_per_epoch,
                 "images": fitted.steps_done * self.config.batch_size,

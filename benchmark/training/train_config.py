@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ..config import SCOPES
 from .options import Precision, Schedule, check_norm, check_options
@@ -52,6 +52,8 @@ class TrainConfig:
         patience: stop after so many validations without a better one; None never stops early.
         settings: parameters as name → value; `backbone.`, `dataset.` or `sampler.` before a name says whose, else the method's.
     """
+
+    later: ClassVar[tuple[str, ...]] = ()  # options that came later, as PretrainConfig has them
 
     method: str
     dataset: str

@@ -133,7 +133,8 @@ class Trainer:
 
     @property
     def _at_validation(self) -> bool:
-        return self.step > 0 and (self.step % self.options.validate_every == 0 or self.step == self.options.steps)
+        between = self.step > 0 and self.step % self.options.validate_every == 0
+        return between or self.step == self.options.steps
 
     @property
     def validation_due(self) -> bool:
@@ -167,8 +168,8 @@ class Trainer:
             if self.group.first:
                 write_checkpoint(self.folder / BEST, self._learner_tensors(), {**self._about(), "value": value})
         row = self.curves.rows[-1]
-        told = ", ".join(f"{name} {row[name]:.3f}" for name in row if name not in OWN_COLUMNS)
-        self.progress.say(f"step {self.step} of {self.options.steps}: {told}, validation {value:.4f}")
+        told = "".join(f"{name} {row[name]:.3f}, " for name in row if name not in OWN_COLUMNS)
+        self.progress.say(f"step {self.step} of {self.options.steps}: {told}validation {value:.4f}")
 
     def out_of_patience(self) -> bool:
         """Whether the latest validations, as many as `patience`, were no better than one before."""
@@ -216,6 +217,8 @@ class Trainer:
             for name in (BEST, LAST, CSV, PNG):
                 (self.folder / name).unlink(missing_ok=True)
             self.save()
+        if self.options.steps == 0:
+            self.curves.close_row(0, 0.0, 0.0)  # which the only validation belongs to
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing."""

@@ -38,14 +38,14 @@ def test_a_stage_has_the_options_of_its_command_and_what_all_have_in_common(tmp_
     pipeline = read(tmp_path, WHOLE)
     assert pipeline.pretrain == PretrainConfig("omniglot", "resnet12", epochs=3, seed=7, settings={"backbone.width": 8})
     assert pipeline.train == TrainConfig("pmf", "omniglot", "resnet12", steps=5, seed=8)
-    one, five, other = pipeline.runs
+    one, five, other = (run.config for run in pipeline.runs)
     assert [(run.method, run.dataset, run.shots, run.tune, run.seed) for run in (one, five, other)] == [
         ("pmf", "omniglot", 1, None, 7),
         ("pmf", "omniglot", 5, None, 7),
         ("finetune", "trifeature", 1, "full", 7),
     ]
     assert one.settings == five.settings == {"learning_rate": 0.1} and other.settings == {}
-    assert {run.backbone for run in pipeline.runs} == {"resnet12"} and {run.weights for run in pipeline.runs} == {None}
+    assert {(run.config.backbone, run.config.weights, run.after) for run in pipeline.runs} == {("resnet12", None, "train")}
 
 
 @pytest.mark.parametrize("stage", ["[pretrain]", "[train]", "[[run]]"])
@@ -57,14 +57,14 @@ def test_any_stage_alone(tmp_path: Path, stage: str):
 def test_the_first_stage_that_is_there_starts_from_the_weights(tmp_path: Path):
     common = 'dataset = "omniglot"\nweights = "w.safetensors"\n'
     whole = read(tmp_path, f"{common}[train]\n[[run]]\n")
-    assert whole.train is not None and whole.train.weights == "w.safetensors" and whole.runs[0].weights is None
-    assert read(tmp_path, f"{common}[[run]]\n").runs[0].weights == "w.safetensors"
-    assert read(tmp_path, f"{common}[[run]]\n", "other").runs[0].weights == "other"
+    assert whole.train is not None and whole.train.weights == "w.safetensors" and whole.runs[0].config.weights is None
+    assert read(tmp_path, f"{common}[[run]]\n").runs[0].config.weights == "w.safetensors"
+    assert read(tmp_path, f"{common}[[run]]\n", "other").runs[0].config.weights == "other"
 
 
 def test_a_run_without_a_training_takes_the_backbone_that_its_method_has_by_default(tmp_path: Path):
-    assert read(tmp_path, 'dataset = "omniglot"\n[[run]]\n').runs[0].backbone is None
-    assert read(tmp_path, 'dataset = "omniglot"\n[train]\n[[run]]\n').runs[0].backbone == "conv4"
+    assert read(tmp_path, 'dataset = "omniglot"\n[[run]]\n').runs[0].config.backbone is None
+    assert read(tmp_path, 'dataset = "omniglot"\n[train]\n[[run]]\n').runs[0].config.backbone == "conv4"
 
 
 @pytest.mark.parametrize(
