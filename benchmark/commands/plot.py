@@ -137,6 +137,25 @@ def corruptions(
 
 
 @app.command()
+def stages(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records that differ in what was trained.")],
+    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/stages.svg"),
+) -> None:
+    """Draw the accuracy after P, P>M, P>F and P>M>F: a panel for what was trained on and tested on, and the shots.
+
+    Example: bench plot stages results/records/*/*/pmf-*.json
+    """
+    from ...tasks.files import write_atomically
+    from ..records import load_record
+    from ..reporting.canvas import form_of
+    from ..reporting.stages_figure import draw_stages
+
+    form = form_of(output)
+    write_atomically(output, draw_stages([load_record(path) for path in records], form))
+    typer.echo(output)
+
+
+@app.command()
 def episode(
     index: Annotated[int, typer.Option(help="Number of the episode in its task, from 0.")],
     output: Annotated[Path, typer.Option(help="File to write: .png.")],

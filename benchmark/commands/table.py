@@ -16,10 +16,11 @@ def table(
 
     A block says `records=GLOB rows=FIELD columns=FIELD,FIELD` and, to leave records out, `where=FIELD:VALUE,FIELD:VALUE`. The
     glob counts from the current folder; a field is a dotted path into a record, such as task.shots or `backbone.tune as tune`.
+    A block `<!-- effects: records=GLOB -->` has what each stage of P>M>F changes.
 
     Example: bench table docs/pretraining.md
     """
-    from ..reporting.pivot import update_page
+    from ..reporting.blocks import update_page
 
     stale = [file for file in files if update_page(file, check)]
     if check and stale:

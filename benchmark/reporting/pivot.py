@@ -1,33 +1,31 @@
-"""Tables of records in a markdown page: one field down, others across, the accuracy in the cells.
+"""Tables of records: fields down, others across, the accuracy in the cells.
 
-A page holds blocks such as
+A query is text such as
 
-    <!-- table: records=results/records/omniglot/**/*.json rows=method.name columns=task.ways,task.shots where=task.seed:0 -->
-    <!-- /table -->
+    records=results/records/omniglot/**/*.json rows=method.name columns=task.ways,task.shots where=task.seed:0
 
-each marker on a line of its own. What stands between the two is generated. Fields are dotted paths into the JSON of a record;
-`task.dataset as data` gives one a name. The glob counts from the current folder. `where` keeps the records in which each field
-has its value, or one of its values where it is named several times. Only complete records are shown.
+Fields are dotted paths into the JSON of a record, and `stages.…` is what can be read off it (stages.py); `task.dataset as data`
+gives one a name. The glob counts from the current folder. `where` keeps the records in which each field has its value, or one
+of its values where it is named several times. Only complete records are shown.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ...tasks.errors import UserError, did_you_mean, listed
 from ..records import RunRecord, load_record
-from .markdown import accuracy_cell, escaped, read_page, table_lines, write_if_changed
+from .markdown import accuracy_cell, escaped, table_lines
+from .stages import stages_of
 
-BLOCK = re.compile(r"^(<!-- table: (?P<query>[^\n]*?) -->[ \t]*\r?$)(?P<body>.*?)^<!-- /table -->", re.MULTILINE | re.DOTALL)
-MARKER = re.compile(r"^<!-- (table:|/table -->)", re.MULTILINE)
 KEYS = ("records", "rows", "columns", "where")
 UNITS = {"ways": "way", "shots": "shot"}  # numbers that have a word of their own: 5-way
-FORM = "<!-- table: records=GLOB rows=FIELD columns=FIELD[,FIELD] [where=FIELD:VALUE,...] -->"
+FORM = "records=GLOB rows=FIELD columns=FIELD[,FIELD] [where=FIELD:VALUE,...]"
 
 
 @dataclass(frozen=True)
@@ -96,11 +94,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Query:
-    """What a block asks for.
+    """Which records, and how they are laid out.
 
     Attributes:
         records: glob of record files.
-        rows: fields whose values make the rows.
+        rows: fields whose values make the rows; none for what is no pivot.
         columns: fields whose values make the columns.
         where: the values that a field may have, by path.
     """
@@ -111,23 +109,29 @@ class Query:
     where: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def parse(cls, text: str) -> Query:
-        """Read what stands in a marker.
+    def parse(cls, text: str, laid_out: bool = True) -> Query:
+        """Read a query.
+
+        Args:
+            text: of the form above.
+            laid_out: whether it says rows and columns.
 
         Raises:
             UserError: something is missing or unknown.
         """
+        known = KEYS if laid_out else (KEYS[0], KEYS[-1])
         parts = [part.partition("=") for part in re.split(r"\s+(?=\w+=)", text.strip())]
         found = {key: value.strip() for key, _, value in parts}
-        if len(found) < len(parts) or set(found) - set(KEYS) or not all(found.get(key) for key in KEYS[:3]):
-            raise UserError(f"'{text.strip()}' is not of the form {FORM}")
+        if len(found) < len(parts) or set(found) - set(known) or not all(found.get(key) for key in known[:-1]):
+            form = FORM if laid_out else re.sub(r" (rows|columns)=\S+", "", FORM)
+            raise UserError(f"'{text.strip()}' is not of the form {form}")
         where: dict[str, tuple[str, ...]] = {}
         for condition in found.get("where", "").split(",") if "where" in found else ():
             path, colon, value = condition.strip().partition(":")
             if not colon:
                 raise UserError(f"where={condition}: write FIELD:VALUE")
             where[path] = (*where.get(path, ()), value)
-        rows, columns = (tuple(map(Field.parse, found[key].split(","))) for key in ("rows", "columns"))
+        rows, columns = (tuple(map(Field.parse, found[key].split(",") if laid_out else ())) for key in ("rows", "columns"))
         return cls(found["records"], rows, columns, where)
 
     def find(self) -> list[tuple[Path, RunRecord]]:
@@ -186,47 +190,10 @@ def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     return table_lines([escaped(head) for head in heads], body, numeric)
 
 
-def update_page(file: Path, check: bool = False) -> bool:
-    """Fill every block of a page.
-
-    Args:
-        file: the page; what stands outside the blocks is kept to the byte.
-        check: write nothing, only compare.
-
-    Returns:
-        Whether a table was not what the records say; without `check` it is now.
-
-    Raises:
-        UserError: the page is absent, has no block or a marker without its partner, or a block cannot be filled.
-    """
-    old = read_page(file)
-    if old is None:
-        raise UserError(f"{file}: no such file")
-    markers = [found[1] for found in MARKER.finditer(old)]
-    blocks = list(BLOCK.finditer(old))
-    if not blocks or len(markers) != 2 * len(blocks):
-        raise UserError(f"{file} needs lines '{FORM}', each with a line '<!-- /table -->' below it, to put tables there")
-    new = "".join(_filled(file, old, blocks))
-    return old != new if check else write_if_changed(file, new.encode("utf-8"))
-
-
-def _filled(file: Path, text: str, blocks: Sequence[re.Match[str]]) -> Iterator[str]:
-    """The page, piece by piece."""
-    end = 0
-    for number, block in enumerate(blocks, 1):
-        try:
-            query = Query.parse(block["query"])
-            lines = pivot(query, query.find())
-        except UserError as error:
-            raise UserError(f"{file}, table {number}: {error}") from error
-        yield text[end : block.start("body")]
-        yield "\n".join(["", "", *lines, "", ""])
-        end = block.end("body")
-    yield text[end:]
-
-
 def _content(record: RunRecord) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+    stages = stages_of(record)
+    sections = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {**sections, "stages": {**asdict(stages), "chain": stages.chain}}
 
 
 def _text(value: Any) -> str:

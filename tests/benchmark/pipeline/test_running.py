@@ -41,6 +41,7 @@ episodes = 70
 [run.set]
 steps = 3
 """
+RUN_BEFORE = RUN.replace('method = "finetune"', 'method = "finetune"\nafter = "pretrain"')
 
 
 class Told:
@@ -94,6 +95,20 @@ def test_without_meta_training_runs_take_the_pretrained_weights(read, call: Call
     finished = carry_out_pipeline(read(PRETRAIN + RUN), call)
     pretrained, *_ = paths(finished)
     assert {outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes} == {sha256_of(pretrained)}
+
+
+def test_a_run_may_take_what_was_there_before_meta_training(read, call: Call, tiny_weights: Path):
+    finished = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN_BEFORE), call)
+    pretrained, trained, *_ = paths(finished)
+    assert [outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes] == [
+        sha256_of(trained),
+        sha256_of(pretrained),
+    ]
+    # Weights of elsewhere stand in for what P makes.
+    elsewhere = carry_out_pipeline(
+        read(TRAIN + '[[run]]\nafter = "pretrain"\nepisodes = 20\nqueries = 5', str(tiny_weights)), call
+    )
+    assert elsewhere.outcomes[0].record.backbone["weights_sha256"] == sha256_of(tiny_weights)
 
 
 def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: Path):

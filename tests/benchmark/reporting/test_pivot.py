@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark.records import write_record
-from fewbench.benchmark.reporting.pivot import Field, Query, pivot, update_page
+from fewbench.benchmark.reporting.blocks import update_page
+from fewbench.benchmark.reporting.pivot import Field, Query, pivot
 from fewbench.tasks.errors import UserError
 
 SIMPLE = "records=records/*.json rows=method.name columns=task.shots"
@@ -99,7 +100,10 @@ def test_a_field_that_some_records_have_is_empty_in_the_others(save):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("records=records/*.json rows=method.name", "'records=records/*.json rows=method.name' is not of the form <!-- table:"),
+        (
+            "records=records/*.json rows=method.name",
+            "'records=records/*.json rows=method.name' is not of the form records=GLOB rows=FIELD",
+        ),
         (f"{SIMPLE} colour=red", "is not of the form"),
         (f"{SIMPLE} rows=task.seed", "is not of the form"),
         (f"{SIMPLE} where=task.shots", "where=task.shots: write FIELD:VALUE"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from fewbench.benchmark.backbones.loading import load_backbone
 from fewbench.benchmark.commands.main import app
@@ -53,6 +54,31 @@ def test_every_recipe_says_how_its_weights_were_made(recipe: str, quick: Pretrai
     loaded = load_backbone("conv4", {}, path)
     assert loaded.feature_dim == 8 and loaded.pretraining["recipe"] == recipe and not loaded.pretraining["external"]
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".csv", ".json", ".png", ".safetensors"]
+
+
+def test_no_epochs_keep_the_initial_weights(quick: PretrainConfig, tmp_path: Path) -> None:
+    path = pretrain(replace(quick, epochs=0), tmp_path / "none.safetensors", SILENT)
+    sidecar = about(path)
+    assert sidecar["pretraining"]["recipe"] == "none" and sidecar["pretraining"]["images"] == 0
+    assert sidecar["val_accuracy"]["step"] == 0 and 0 < sidecar["val_accuracy"]["mean"] < 1
+    plan = pretraining.plan_of(replace(quick, epochs=0), SILENT)
+    loaded = load_backbone("conv4", {}, path).module.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in plan.module.state_dict().items())
+    before = path.stat().st_mtime_ns
+    pretrain(replace(quick, epochs=0), path, SILENT)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_the_rate_rises_through_the_warmup_and_long_gradients_are_cut(quick: PretrainConfig) -> None:
+    options = pretraining.plan_of(replace(quick, epochs=4, warmup_epochs=1.5, clip_norm=2.0), SILENT).options(None)
+    assert (options.steps, options.warmup_steps, options.clip_norm) == (24, 9, 2.0)
+    with pytest.raises(UsageError, match="--warmup-epochs -1: at least 0"):
+        replace(quick, warmup_epochs=-1.0)
+
+
+def test_options_that_came_later_change_an_identity_only_where_they_are_used(quick: PretrainConfig) -> None:
+    usual, other = (pretraining.plan_of(replace(quick, clip_norm=norm), SILENT).identity()["config"] for norm in (None, 2.0))
+    assert other == {**usual, "clip_norm": 2.0} and not set(PretrainConfig.later) & set(usual)
 
 
 def test_the_same_seed_gives_the_same_weights(quick: PretrainConfig, tmp_path: Path) -> None:
@@ -120,7 +146,7 @@ def test_a_network_that_refuses_small_images_gets_those_it_was_made_for(quick: P
     ("options", "said"),
     [
         ({"recipe": "superwised"}, "unknown recipe 'superwised'; did you mean 'supervised'"),
-        ({"epochs": 0}, "--epochs 0: at least 1"),
+        ({"epochs": -1}, "--epochs -1: at least 0"),
         ({"batch_size": 0}, "--batch-size 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
         ({"weight_decay": float("inf")}, "--weight-decay inf"),

@@ -1,0 +1,129 @@
+"""What a stage changes: mean paired differences between runs that differ in that stage alone.
+
+Two runs are a pair where all else is equal: the network's architecture, what it was trained on, the other stages, and the task.
+They saw the same episodes, so the difference is taken episode by episode. Of one task the pairs are averaged first, since they
+share its episodes; tasks have episodes of their own, so the errors of their means are independent. The interval is about the
+choice of the episodes, with the networks as they are: another training would move the numbers too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from ...tasks.errors import UserError
+from ..records import RunRecord, canonical_json
+from .markdown import EMPTY, table_lines
+from .stages import NONE, Stages, stages_of
+
+LEVEL = 0.95
+META, FINE = "meta-training", "fine-tuning"
+HEADS = ("stage", "in domain", "across domains")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Of a stage, on the tasks of one kind.
+
+    Attributes:
+        mean: of the differences with and without it, a fraction.
+        half_width: of its interval.
+        least: the smallest difference of a pair.
+        most: the largest.
+        pairs: how many.
+    """
+
+    mean: float
+    half_width: float
+    least: float
+    most: float
+    pairs: int
+
+    def __str__(self) -> str:
+        """In percent."""
+        interval = f"{100 * self.mean:+.2f} ± {100 * self.half_width:.2f}"
+        return f"{interval} ({100 * self.least:+.1f} to {100 * self.most:+.1f}, {self.pairs} pairs)"
+
+
+def effects_table(records: Sequence[RunRecord]) -> list[str]:
+    """Of each stage in and across domains, by shots; a markdown table, a line a row.
+
+    Args:
+        records: complete ones.
+
+    Raises:
+        UserError: two of them have all in common, or a pair has no common episodes.
+    """
+    runs = _by_place(records)
+    recipes = sorted({stages.pretraining for stages, _ in runs.values()} - {NONE})
+    kinds: list[tuple[str, Callable[[Stages], Stages | None]]] = [
+        *((f"{recipe} pretraining", _without_pretraining(recipe)) for recipe in recipes),
+        (META, lambda stages: replace(stages, meta_trained=False) if stages.meta_trained else None),
+        (FINE, lambda stages: replace(stages, fine_tuned=NONE) if stages.fine_tuned != NONE else None),
+    ]
+    rows: list[list[str]] = []
+    for shots in sorted({record.task["shots"] for _, record in runs.values()}):
+        for name, without in kinds:
+            pairs = [
+                (stages, record, runs[place][1])
+                for stages, record in runs.values()
+                if record.task["shots"] == shots and (less := without(stages)) is not None
+                if (place := _place(record, less)) in runs
+            ]
+            cells = [effect_of((a, b) for stages, a, b in pairs if stages.in_domain == inside) for inside in (True, False)]
+            rows.append([f"{name}, {shots}-shot", *(EMPTY if cell is None else str(cell) for cell in cells)])
+    return table_lines(HEADS, rows, [False, True, True])
+
+
+def effect_of(pairs: Iterable[tuple[RunRecord, RunRecord]]) -> Effect | None:
+    """The mean difference of first minus second; None of no pairs.
+
+    Raises:
+        UserError: a pair has no common episodes.
+    """
+    by_task: dict[str, list[np.ndarray]] = {}
+    for one, other in pairs:
+        count = min(one.n_episodes, other.n_episodes)
+        if one.n_episodes == other.n_episodes and one.task["episodes_sha256"] != other.task["episodes_sha256"]:
+            raise UserError(
+                f"two records of {one.task['dataset']} saw different episodes; repeat the older run with --overwrite"
+            )
+        differences = np.asarray(one.accuracies[:count]) - np.asarray(other.accuracies[:count])
+        by_task.setdefault(canonical_json(one.task_key()._asdict()), []).append(differences)
+    if not by_task:
+        return None
+    means = [float(differences.mean()) for several in by_task.values() for differences in several]
+    variance = 0.0
+    for several in by_task.values():
+        shortest = min(map(len, several))
+        of_episodes = np.mean([differences[:shortest] for differences in several], axis=0)
+        share = len(several) / len(means)
+        variance += share**2 * float(of_episodes.var(ddof=1)) / shortest
+    half_width = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance)
+    return Effect(float(np.mean(means)), half_width, min(means), max(means), len(means))
+
+
+def _without_pretraining(recipe: str) -> Callable[[Stages], Stages | None]:
+    return lambda stages: replace(stages, pretraining=NONE) if stages.pretraining == recipe else None
+
+
+def _by_place(records: Sequence[RunRecord]) -> dict[str, tuple[Stages, RunRecord]]:
+    found: dict[str, tuple[Stages, RunRecord]] = {}
+    for record in records:
+        stages = stages_of(record)
+        place = _place(record, stages)
+        if place in found:
+            raise UserError(f"two records have the same stages on {record.task['dataset']}: take one of them out")
+        found[place] = stages, record
+    return found
+
+
+def _place(record: RunRecord, stages: Stages) -> str:
+    """All that two runs of a pair have in common."""
+    network: list[Any] = [record.backbone["name"], record.backbone["parameters"]]
+    return canonical_json([record.method_name, network, vars(stages), record.task_key()._asdict()])
