@@ -1,0 +1,43 @@
+"""The pipeline files of docs/ablation.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fewbench.benchmark.pipeline.checks import check
+from fewbench.benchmark.pipeline.stages import PipelineRun, read_pipeline
+
+FILES = sorted((Path(__file__).parents[2] / "docs" / "ablation").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_file_of_the_ablation_can_be_carried_out(file: Path):
+    check(read_pipeline(file, "pmf"))
+
+
+def fine_tuning(run: PipelineRun) -> dict[str, Any]:
+    """What decides its result: how episodes are computed together does not."""
+    return {name: value for name, value in run.config.settings.items() if name != "parallel"}
+
+
+def test_the_ablation_has_every_cell_and_its_files_differ_in_nothing_else():
+    pipelines = {file.stem: read_pipeline(file, "pmf") for file in FILES if file.stem != "scopes"}
+    assert len(pipelines) == 12
+    cells, runs = set(), set()
+    for pipeline in pipelines.values():
+        assert pipeline.pretrain is not None and pipeline.train is not None
+        recipe = pipeline.pretrain.recipe if pipeline.pretrain.epochs else "none"
+        cells.add((pipeline.pretrain.backbone, pipeline.pretrain.dataset, recipe))
+        assert (pipeline.train.steps, pipeline.train.shots) == (500, 5)
+        runs.add(
+            frozenset(
+                (run.after, run.config.dataset, run.config.shots, run.config.tune, str(sorted(fine_tuning(run).items())))
+                for run in pipeline.runs
+            )
+        )
+    datasets = ("trifeature", "omniglot")
+    assert cells == {(b, d, p) for b in ("conv4", "vit") for d in datasets for p in ("none", "supervised", "simclr")}
+    assert len(runs) == 1 and len(*runs) == 2 * 3 * 2 * 2  # stages before, datasets, shots, fine-tuned or not
