@@ -47,7 +47,8 @@ class Effect:
     def __str__(self) -> str:
         """In percent."""
         interval = f"{100 * self.mean:+.2f} ± {100 * self.half_width:.2f}"
-        return f"{interval} ({100 * self.least:+.1f} to {100 * self.most:+.1f}, {self.pairs} pairs)"
+        pairs = "1 pair" if self.pairs == 1 else f"{self.pairs} pairs"
+        return f"{interval} ({100 * self.least:+.1f} to {100 * self.most:+.1f}, {pairs})"
 
 
 def effects_table(records: Sequence[RunRecord]) -> list[str]:
