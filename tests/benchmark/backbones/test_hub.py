@@ -27,7 +27,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_at_once(offline: bool, monkeyp
     started = time.perf_counter()
     with pytest.raises(UserError) as caught:
         fetch("timm/no_such_model", None, ("model.safetensors",), "backbone timm:x")
-    assert time.perf_counter() - started < 5  # the hub's own client asks for 47 seconds
+    assert time.perf_counter() - started < 20  # the hub's own client asks for 47 seconds
     message = str(caught.value)
     assert message.startswith(
         "backbone timm:x: the weights timm/no_such_model are not in the cache, and the hub cannot be reached ("
