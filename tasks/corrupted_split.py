@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .corrupting import corrupt
 from .corruptions import VERSION, Corruption
 from .datasets.base import Images, Split
 from .errors import UsageError
@@ -43,7 +44,7 @@ class CorruptedImages:
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         """Images by what indexes the first axis of an array: uint8 [H, W, C] of one row, [k, H, W, C] of several."""
         wanted = np.arange(len(self.clean))[rows]
-        images = self.corruption.apply(self.clean[np.atleast_1d(wanted)], np.atleast_1d(wanted))
+        images = corrupt(self.clean[np.atleast_1d(wanted)], np.atleast_1d(wanted), self.corruption)
         return images if wanted.ndim else images[0]
 
 

@@ -1,35 +1,20 @@
-"""Named corruptions of images, of severities 1 to 5: a function of the image, its row and the severity alone.
+"""The names, severities and strengths of corruptions of images; corrupting.py does them.
 
 The strengths of noise, blur, JPEG and contrast are those of Hendrycks and Dietterich 2019 ("Benchmarking neural network
-robustness to common corruptions and perturbations", arXiv:1903.12261), as in the code that made CIFAR-10-C and ImageNet-C. The
-random numbers of a row are the same at every severity, so that a higher one does more of the same: stronger noise of the same
-pattern, a larger square around the smaller one.
+robustness to common corruptions and perturbations", arXiv:1903.12261), as in the code that made CIFAR-10-C and ImageNet-C.
 """
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from .errors import UsageError, did_you_mean
-from .random_streams import Purpose, uniform, words
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SEVERITIES = (1, 2, 3, 4, 5)
 VERSION = 1  # changes when the same image, row and severity give other pixels
-SEED = 0  # of the noise and the places of squares: the corrupted images of a dataset are the same for every task
-NOISE, PLACES = 0, 1  # streams of random numbers
 SMALL = 64  # pixels
 SMALL_SIDE, LARGE_SIDE = 32, 224  # of the images that the published strengths were made for
-BLUR_REACH = 4.0  # deviations to the end of the kernel, as in the published code
-HIDDEN = 128.0  # mid-grey: neither ink nor paper, where an image is a drawing
 
 
 class Strengths(NamedTuple):
@@ -88,88 +73,3 @@ class Corruption:
         strengths = STRENGTHS[self.name]
         strength = (strengths.small if side <= SMALL else strengths.large)[self.severity - 1]
         return strength * side / (SMALL_SIDE if side <= SMALL else LARGE_SIDE) if self.name == "blur" else strength
-
-    def apply(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Corrupt images one by one, so that each is the same whichever are corrupted with it.
-
-        Args:
-            images: uint8 [n, H, W, C], C 1 or 3.
-            rows: int [n], their rows in the split.
-
-        Returns:
-            uint8 [n, H, W, C].
-        """
-        import torch
-
-        corrupt, strength = FUNCTIONS[self.name], self.strength(*images.shape[1:3])
-        corrupted = np.empty_like(images)
-        # Whoever reads images may compute in 16 bits; the images stay what they are.
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-            for image, row, place in zip(images, rows.tolist(), corrupted, strict=True):
-                channels_first = torch.from_numpy(image.transpose(2, 0, 1).copy())  # uint8 [C, H, W]
-                place[:] = corrupt(channels_first, strength, row).permute(1, 2, 0).numpy()
-        return corrupted
-
-
-def _noise(image: Tensor, deviation: float, row: int) -> Tensor:
-    import torch
-    from scipy.special import ndtri  # the quantiles of the normal distribution
-
-    random = uniform(words(SEED, Purpose.CORRUPTION, NOISE, row, row + 1, image.numel()))[0]
-    normal = torch.from_numpy(ndtri(random - 2.0**-33)).view(image.shape)  # between the steps of 2⁻³²: neither 0 nor 1
-    return _rounded(image + 255 * deviation * normal)
-
-
-def _blur(image: Tensor, deviation: float, row: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    size, deviations = 2 * math.ceil(BLUR_REACH * deviation) + 1, [deviation, deviation]
-    if size // 2 >= min(image.shape[1:]):  # edges are mirrored, once
-        raise UsageError(f"--corruption blur: images of {image.shape[1]}×{image.shape[2]} pixels are too small for it")
-    along_rows = functional.gaussian_blur(image.float(), [size, 1], deviations)
-    return _rounded(functional.gaussian_blur(along_rows, [1, size], deviations))
-
-
-def _jpeg(image: Tensor, quality: float, row: int) -> Tensor:
-    import torch
-    from PIL import Image  # as in the published code; torchvision is giving its encoder up
-
-    file = io.BytesIO()
-    channels_last = image.permute(1, 2, 0).numpy()
-    Image.fromarray(channels_last.squeeze(2) if len(image) == 1 else channels_last).save(file, "JPEG", quality=int(quality))
-    return torch.from_numpy(np.array(Image.open(file))).view(*image.shape[1:], len(image)).permute(2, 0, 1)
-
-
-def _grey(image: Tensor, share: float, row: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.adjust_saturation(image, 1 - share)
-
-
-def _occlusion(image: Tensor, share: float, row: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    down, right = uniform(words(SEED, Purpose.CORRUPTION, PLACES, row, row + 1, 2))[0].tolist()
-    height, width = (round(share**0.5 * side) for side in image.shape[1:])
-    top, left = round(down * (image.shape[1] - height)), round(right * (image.shape[2] - width))
-    return functional.erase(image, top, left, height, width, image.new_full((1, 1, 1), HIDDEN))
-
-
-def _contrast(image: Tensor, share: float, row: int) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    return functional.adjust_contrast(image, share)
-
-
-def _rounded(image: Tensor) -> Tensor:
-    return image.round().clamp(0, 255).byte()
-
-
-FUNCTIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
-    "noise": _noise,
-    "blur": _blur,
-    "jpeg": _jpeg,
-    "grey": _grey,
-    "occlusion": _occlusion,
-    "contrast": _contrast,
-}

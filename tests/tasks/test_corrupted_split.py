@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fewbench.tasks.corrupted_split import CorruptedImages, corrupted
+from fewbench.tasks.corrupting import corrupt
 from fewbench.tasks.corruptions import Corruption
 from fewbench.tasks.datasets.base import Split
 from fewbench.tasks.errors import UsageError
@@ -21,7 +22,7 @@ def test_images_are_those_of_their_rows_however_they_are_read(clean: Split):
     images = corrupted(clean, NOISE).images
     assert images.shape == (12, 16, 16, 3) and len(images) == 12 and images.nbytes == 12 * 16 * 16 * 3
     whole = images[:]
-    np.testing.assert_array_equal(whole, NOISE.apply(np.array(clean.images[:]), np.arange(12)))
+    np.testing.assert_array_equal(whole, corrupt(np.array(clean.images[:]), np.arange(12), NOISE))
     np.testing.assert_array_equal(images[7], whole[7])
     np.testing.assert_array_equal(images[-2], whole[10])
     np.testing.assert_array_equal(images[4:20:3], whole[4::3])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from fewbench.tasks.corrupting import corrupt
 from fewbench.tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 from fewbench.tasks.errors import UsageError
 
@@ -24,7 +25,7 @@ def damage(images: np.ndarray, name: str) -> np.ndarray:
     rows = np.arange(len(images))
     return np.array(
         [
-            ((Corruption(name, severity).apply(images, rows).astype(float) - images) ** 2).mean(axis=(1, 2, 3))
+            ((corrupt(images, rows, Corruption(name, severity)).astype(float) - images) ** 2).mean(axis=(1, 2, 3))
             for severity in SEVERITIES
         ]
     )
@@ -46,41 +47,41 @@ def test_each_severity_damages_every_image_more_than_the_one_below(name, size, c
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (84, 84, 3), (40, 96, 3)])
 def test_shape_and_type_stay(name, shape):
     images = images_of(2, *shape)
-    found = Corruption(name, 3).apply(images, np.array([5, 9]))
+    found = corrupt(images, np.array([5, 9]), Corruption(name, 3))
     assert found.dtype == np.uint8 and found.shape == images.shape
 
 
 @EVERY
 def test_an_image_does_not_depend_on_those_beside_it_nor_on_global_state(name):
     images, rows, corruption = images_of(), np.array([7, 3, 2**33, 0, 12, 3]), Corruption(name, 4)
-    together = corruption.apply(images, rows)
+    together = corrupt(images, rows, corruption)
     order = [4, 0, 5, 2, 1, 3]
     torch.manual_seed(1)
-    np.testing.assert_array_equal(corruption.apply(images[order], rows[order]), together[order])
+    np.testing.assert_array_equal(corrupt(images[order], rows[order], corruption), together[order])
     torch.manual_seed(2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        alone = [corruption.apply(images[i : i + 1], rows[i : i + 1])[0] for i in range(len(images))]
+        alone = [corrupt(images[i : i + 1], rows[i : i + 1], corruption)[0] for i in range(len(images))]
     np.testing.assert_array_equal(np.stack(alone), together)
 
 
 @pytest.mark.parametrize(("name", "random"), [(name, name in ("noise", "occlusion")) for name in STRENGTHS])
 def test_what_is_random_depends_on_the_row_and_nothing_else_does(name, random):
     image = images_of(1).repeat(2, axis=0)
-    first, second = Corruption(name, 5).apply(image, np.array([0, 1]))
+    first, second = corrupt(image, np.array([0, 1]), Corruption(name, 5))
     assert (first != second).any() == random
 
 
 def test_noise_has_the_deviation_of_its_severity():
     images = np.full((20, 84, 84, 3), 128, np.uint8)
     for severity, deviation in zip((1, 2, 3), (0.08, 0.12, 0.18), strict=True):  # above, noise is cut off at black and white
-        noise = Corruption("noise", severity).apply(images, np.arange(20)).astype(float) - 128
+        noise = corrupt(images, np.arange(20), Corruption("noise", severity)).astype(float) - 128
         assert abs(noise.mean()) < 0.1
         assert noise.std() == pytest.approx(255 * deviation, rel=0.01)
 
 
 def test_a_square_hides_its_share_and_lies_within_the_next_larger_one():
     images = images_of(30) // 2  # nothing is mid-grey
-    hidden = [(Corruption("occlusion", s).apply(images, np.arange(30)) != images).any(axis=3) for s in SEVERITIES]
+    hidden = [(corrupt(images, np.arange(30), Corruption("occlusion", s)) != images).any(axis=3) for s in SEVERITIES]
     for mask, share in zip(hidden, STRENGTHS["occlusion"].small, strict=True):
         assert mask.mean() == pytest.approx(share, abs=0.03)
     for smaller, larger in itertools.pairwise(hidden):
@@ -91,7 +92,7 @@ def test_a_square_hides_its_share_and_lies_within_the_next_larger_one():
 
 
 def test_grey_takes_all_colour_away_at_last():
-    found = Corruption("grey", 5).apply(images_of(), np.arange(6))
+    found = corrupt(images_of(), np.arange(6), Corruption("grey", 5))
     assert (found.max(axis=3) - found.min(axis=3) <= 1).all()
 
 
@@ -99,7 +100,7 @@ def test_grey_takes_all_colour_away_at_last():
 def test_blur_spreads_a_line_by_the_scaled_deviation(axis):
     image = np.zeros((1, 112, 112, 1), np.uint8)
     image[(0, 56) if axis == 1 else (0, slice(None), 56)] = 255
-    weights = Corruption("blur", 5).apply(image, np.zeros(1, int)).astype(float).sum(axis=(0, 3 - axis, 3))
+    weights = corrupt(image, np.zeros(1, int), Corruption("blur", 5)).astype(float).sum(axis=(0, 3 - axis, 3))
     places = np.arange(112) - 56
     # 6 pixels of 224 are 3 of 112; tails that round to zero take a little of it.
     assert (weights @ places**2 / weights.sum()) ** 0.5 == pytest.approx(3, rel=0.05)
@@ -109,14 +110,14 @@ def test_blur_spreads_a_line_by_the_scaled_deviation(axis):
 
 def test_contrast_keeps_its_share_of_the_deviation():
     images = images_of(4, 84, 84)
-    found = Corruption("contrast", 2).apply(images, np.arange(4))
+    found = corrupt(images, np.arange(4), Corruption("contrast", 2))
     np.testing.assert_allclose(found.std(axis=(1, 2)), 0.3 * images.std(axis=(1, 2)), rtol=0.05)
 
 
 def test_random_corruptions_are_frozen():
     """Integers alone come into these; the others go through libraries that may round otherwise."""
     images = np.tile(np.arange(32, dtype=np.uint8)[:, None, None], (2, 1, 32, 3))
-    digest = hashlib.sha256(Corruption("occlusion", 3).apply(images, np.array([1, 1000])).tobytes()).hexdigest()
+    digest = hashlib.sha256(corrupt(images, np.array([1, 1000]), Corruption("occlusion", 3)).tobytes()).hexdigest()
     assert digest == "98c04b58e0a030504e7d3ab83cd81c6a5b553fc4ea24103962177667552fdd70"
 
 
@@ -141,4 +142,4 @@ def test_severities_are_from_one_to_five(severity):
 
 def test_an_image_too_small_to_be_blurred_is_told():
     with pytest.raises(UsageError, match="too small"):
-        Corruption("blur", 5).apply(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1, int))
+        corrupt(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1, int), Corruption("blur", 5))
