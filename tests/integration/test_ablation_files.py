@@ -24,7 +24,7 @@ def fine_tuning(run: PipelineRun) -> dict[str, Any]:
 
 
 def test_the_ablation_has_every_cell_and_its_files_differ_in_nothing_else():
-    pipelines = {file.stem: read_pipeline(file, "pmf") for file in FILES if file.stem != "scopes"}
+    pipelines = {file.stem: read_pipeline(file, "pmf") for file in FILES}
     assert len(pipelines) == 12
     cells, runs = set(), set()
     for pipeline in pipelines.values():

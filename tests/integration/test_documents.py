@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
     "command",
     [
         ["leaderboard", "--check"],
+        ["table", "docs/ablation.md", "--check"],
         ["table", "docs/clip.md", "--check"],
         ["table", "docs/pretraining.md", "--check"],
         ["reproduce", "--page", "docs/reproduction.md", "--check"],
