@@ -9,7 +9,7 @@ choice of the episodes, with the networks as they are: another training would mo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from .markdown import EMPTY, table_lines
 from .stages import NONE, Stages, stages_of
 
 LEVEL = 0.95
-META, FINE = "meta-training", "fine-tuning"
+PRETRAINING, META, FINE = "pretraining", "meta-training", "fine-tuning"
 HEADS = ("stage", "in domain", "across domains")
 
 
@@ -61,24 +61,37 @@ def effects_table(records: Sequence[RunRecord]) -> list[str]:
         UserError: two of them have all in common, or a pair has no common episodes.
     """
     runs = _by_place(records)
-    recipes = sorted({stages.pretraining for stages, _ in runs.values()} - {NONE})
-    kinds: list[tuple[str, Callable[[Stages], Stages | None]]] = [
-        *((f"{recipe} pretraining", _without_pretraining(recipe)) for recipe in recipes),
-        (META, lambda stages: replace(stages, meta_trained=False) if stages.meta_trained else None),
-        (FINE, lambda stages: replace(stages, fine_tuned=NONE) if stages.fine_tuned != NONE else None),
-    ]
+    pairs: dict[tuple[int, str], list[tuple[bool, RunRecord, RunRecord]]] = {}
+    for stages, record in runs.values():
+        for name, less in _without_one(stages):
+            if (place := _place(record, less)) in runs:
+                pair = stages.in_domain, record, runs[place][1]
+                pairs.setdefault((record.task["shots"], name), []).append(pair)
     rows: list[list[str]] = []
-    for shots in sorted({record.task["shots"] for _, record in runs.values()}):
-        for name, without in kinds:
-            pairs = [
-                (stages, record, runs[place][1])
-                for stages, record in runs.values()
-                if record.task["shots"] == shots and (less := without(stages)) is not None
-                if (place := _place(record, less)) in runs
-            ]
-            cells = [effect_of((a, b) for stages, a, b in pairs if stages.in_domain == inside) for inside in (True, False)]
-            rows.append([f"{name}, {shots}-shot", *(EMPTY if cell is None else str(cell) for cell in cells)])
+    for shots, name in sorted(pairs, key=lambda key: (key[0], _order(key[1]))):
+        of_kind = pairs[shots, name]
+        cells = [effect_of((a, b) for in_domain, a, b in of_kind if in_domain == inside) for inside in (True, False)]
+        rows.append([f"{name}, {shots}-shot", *(EMPTY if cell is None else str(cell) for cell in cells)])
     return table_lines(HEADS, rows, [False, True, True])
+
+
+def _without_one(stages: Stages) -> Iterator[tuple[str, Stages]]:
+    """The stages but one, and what the difference is called: alone, a stage does something else than beside another."""
+    trained = stages.pretraining != NONE or stages.meta_trained
+    if stages.pretraining != NONE:
+        name = f"{stages.pretraining} {PRETRAINING}{' before meta-training' if stages.meta_trained else ' alone'}"
+        yield name, replace(stages, pretraining=NONE)
+    if stages.meta_trained:
+        name = f"{META}{' alone' if stages.pretraining == NONE else ' after pretraining'}"
+        yield name, replace(stages, meta_trained=False)
+    if stages.fine_tuned != NONE:
+        yield f"{FINE} of {'trained' if trained else 'initial'} weights", replace(stages, fine_tuned=NONE)
+
+
+def _order(name: str) -> tuple[int, bool, str]:
+    """P, M, F; each first without another training beside it."""
+    stage = 1 if name.startswith(META) else 2 if name.startswith(FINE) else 0
+    return stage, not name.endswith(("alone", "initial weights")), name
 
 
 def effect_of(pairs: Iterable[tuple[RunRecord, RunRecord]]) -> Effect | None:
@@ -107,10 +120,6 @@ def effect_of(pairs: Iterable[tuple[RunRecord, RunRecord]]) -> Effect | None:
         variance += share**2 * float(of_episodes.var(ddof=1)) / shortest
     half_width = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance)
     return Effect(float(np.mean(means)), half_width, min(means), max(means), len(means))
-
-
-def _without_pretraining(recipe: str) -> Callable[[Stages], Stages | None]:
-    return lambda stages: replace(stages, pretraining=NONE) if stages.pretraining == recipe else None
 
 
 def _by_place(records: Sequence[RunRecord]) -> dict[str, tuple[Stages, RunRecord]]:

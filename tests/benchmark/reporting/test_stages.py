@@ -88,9 +88,18 @@ def test_the_table_pairs_runs_that_differ_in_one_stage_alone(record):
     wider = record((0.9, 0.9, 0.9), "none", width=128)  # of another architecture: no partner
     lines = effects_table([none, pretrained, meta, tuned, away, away_tuned, wider])
     assert lines[2:] == [
-        "| supervised pretraining, 1-shot | +20.00 ± 0.00 (+20.0 to +20.0, 1 pair) | – |",
-        "| meta-training, 1-shot | +10.00 ± 0.00 (+10.0 to +10.0, 1 pair) | – |",
-        "| fine-tuning, 1-shot | +5.00 ± 0.00 (+5.0 to +5.0, 1 pair) | +10.00 ± 0.00 (+10.0 to +10.0, 1 pair) |",
+        "| supervised pretraining alone, 1-shot | +20.00 ± 0.00 (+20.0 to +20.0, 1 pair) | – |",
+        "| meta-training after pretraining, 1-shot | +10.00 ± 0.00 (+10.0 to +10.0, 1 pair) | – |",
+        "| fine-tuning of trained weights, 1-shot | +5.00 ± 0.00 (+5.0 to +5.0, 1 pair) "
+        "| +10.00 ± 0.00 (+10.0 to +10.0, 1 pair) |",
+    ]
+    whole = [none, meta, pretrained, record((0.3, 0.4, 0.5), "none", meta=True), record((0.3, 0.3, 0.4), "none", tune="full")]
+    assert [line.split(" | ")[0] for line in effects_table(whole)[2:]] == [
+        "| supervised pretraining alone, 1-shot",
+        "| supervised pretraining before meta-training, 1-shot",
+        "| meta-training alone, 1-shot",
+        "| meta-training after pretraining, 1-shot",
+        "| fine-tuning of initial weights, 1-shot",
     ]
     with pytest.raises(UserError, match="two records have the same stages"):
         effects_table([none, record((0.2, 0.3, 0.5), "none")])
@@ -104,7 +113,9 @@ def test_a_page_has_a_block_of_effects(record, tmp_path, monkeypatch):
     page.write_text("<!-- effects: records=*.json -->\nold\n<!-- /effects -->\nend\n", encoding="utf-8")
     assert update_page(page)
     text = page.read_text(encoding="utf-8")
-    assert "| meta-training, 1-shot | +10.00 ± 0.00 (+10.0 to +10.0, 1 pair) | – |" in text and "old" not in text
+    assert (
+        "| meta-training after pretraining, 1-shot | +10.00 ± 0.00 (+10.0 to +10.0, 1 pair) | – |" in text and "old" not in text
+    )
     assert text.endswith("<!-- /effects -->\nend\n")
     page.write_text("<!-- effects: records=*.json rows=method.name -->\n<!-- /effects -->\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"table 1: .* is not of the form records=GLOB \[where"):
