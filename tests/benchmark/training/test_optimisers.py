@@ -78,7 +78,7 @@ def test_an_optimiser_that_cannot_be_used_is_refused_in_one_line(name: str, told
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"steps": 0}, "--steps 0: at least 1"),
+        ({"steps": -1}, "--steps -1: at least 1"),
         ({"validate_every": 0}, "--validate-every"),
         ({"learning_rate": 0.0}, "--learning-rate 0: more than 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
