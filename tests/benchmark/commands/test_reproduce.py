@@ -54,7 +54,7 @@ def test_a_recipe_is_run_listed_and_put_on_the_page(folder: Path):
     stale = invoke("--page", "page.md", "--check")
     assert (stale.exit_code, stale.stderr) == (1, "page.md is stale; run 'bench reproduce --page page.md'\n")
     assert invoke("--page", "page.md").stdout == "page.md\n"
-    assert "| quick | 5-way 1-shot | inductive | 1.0 |" in Path("page.md").read_text(encoding="utf-8")
+    assert "| quick | 5-way 1-shot, 5 queries | inductive | 1.0 |" in Path("page.md").read_text(encoding="utf-8")
     assert invoke("--page", "page.md", "--check").exit_code == 0
 
 
