@@ -11,6 +11,7 @@ from fewbench.benchmark.pipeline.checks import check
 from fewbench.benchmark.pipeline.stages import PipelineRun, read_pipeline
 
 FILES = sorted((Path(__file__).parents[2] / "docs" / "ablation").glob("*.toml"))
+STAGES = [file for file in FILES if file.stem != "scopes"]  # that one is about what may move in F
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -24,7 +25,7 @@ def fine_tuning(run: PipelineRun) -> dict[str, Any]:
 
 
 def test_the_ablation_has_every_cell_and_its_files_differ_in_nothing_else():
-    pipelines = {file.stem: read_pipeline(file, "pmf") for file in FILES}
+    pipelines = {file.stem: read_pipeline(file, "pmf") for file in STAGES}
     assert len(pipelines) == 12
     cells, runs = set(), set()
     for pipeline in pipelines.values():
