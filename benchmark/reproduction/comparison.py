@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from .. import registry
 from ..records import RunRecord, file_safe, load_records
-from .recipe import Evaluation, Recipe
+from .recipe import Evaluation, Recipe, load
 
 Verdict = Literal["within", "above", "outside"]
 LEVEL = 0.95  # of the published intervals, and of ours
@@ -90,8 +90,9 @@ def description(recipe: Recipe, results: Path) -> dict[str, Any] | None:
     about = _read(recipe.checkpoint(results), {"weights_sha256", "method", "pretraining", "made_by"})
     if about is None or not recipe.made(about):
         return None
-    if recipe.pretrain is not None:
-        before = description_of_pretraining(recipe, results)
+    if recipe.pretrain is not None or recipe.after is not None:
+        after = None if recipe.after is None else load(recipe.after)
+        before = description_of_pretraining(recipe, results) if after is None else description(after, results)
         if before is None or before["weights_sha256"] != about["pretraining"]["started_from"]["weights_sha256"]:
             return None
     return about

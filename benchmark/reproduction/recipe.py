@@ -4,7 +4,8 @@ summary = "ProtoNet with Conv-4 on Omniglot"
 source = "Snell et al. 2017, arXiv:1703.05175, table 1"
 budget = "about 40 minutes on two CPU cores"
 differs = "6,000 training episodes"       # from the paper; may be left out
-weights = "timm/resnet18.a1_in1k"         # what the training starts from; may be left out, or made by [pretrain]
+weights = "timm/resnet18.a1_in1k"         # what the training starts from; may be left out, or made by [pretrain],
+after = "protonet-mini-imagenet-1shot"    # or by another recipe
 
 [train]                                    # options of bench train; so has [pretrain] those of bench pretrain
 method = "protonet"
@@ -98,6 +99,7 @@ class Recipe:
         source: of the published numbers.
         budget: what it takes, in words.
         differs: from the paper, in words; "" where nothing does.
+        after: the recipe whose checkpoint the training starts from; None: of no other.
         pretrain: what makes the weights that the training starts from; None: nothing does.
         train: what is trained.
         stated: the options of the training that the recipe states, by name; the others are left to their defaults.
@@ -110,6 +112,7 @@ class Recipe:
     source: str
     budget: str
     differs: str
+    after: str | None
     pretrain: PretrainConfig | None
     train: TrainConfig
     stated: Mapping[str, Any]
@@ -130,7 +133,7 @@ class Recipe:
         Of weights that it starts from, their name does not matter: the same file may come from the hub or by hand.
         """
         started = about.get("pretraining", {}).get("started_from") is not None
-        return _states(self.stated, about) and started == (self.train.weights is not None or self.pretrain is not None)
+        return _states(self.stated, about) and started == any((self.train.weights, self.pretrain, self.after))
 
     def made_before(self, about: Mapping[str, Any]) -> bool:
         """Whether a description is of this recipe's pretraining."""
@@ -174,7 +177,9 @@ def _recipe(name: str, content: dict[str, Any], where: str) -> Recipe:
         if not isinstance(text, str):
             raise UsageError(f"{where}: {key} is missing or not text")
     tables = {key: content.pop(key) for key in TABLES if key in content}
-    weights = content.pop("weights", None)
+    weights, after = content.pop("weights", None), content.pop("after", None)
+    if after is not None and (after not in names() or weights is not None or "pretrain" in tables):
+        raise UsageError(f"{where}: after names another recipe, in place of weights and [pretrain]")
     evaluations = tables.get("evaluation")
     if content or "train" not in tables or not isinstance(evaluations, list) or not evaluations:
         unknown = ", ".join(content) or "anything else"
@@ -184,6 +189,7 @@ def _recipe(name: str, content: dict[str, Any], where: str) -> Recipe:
     return Recipe(
         name,
         **texts,
+        after=after,
         pretrain=None if pretrain is None else made_of(PretrainConfig, pretrain, f"{where}: [pretrain]"),
         train=made_of(TrainConfig, train, f"{where}: [train]"),
         stated={key: value for key, value in train.items() if key != "weights"},

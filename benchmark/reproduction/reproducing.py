@@ -15,7 +15,7 @@ from ..runner import run
 from ..training.meta_training import meta_train
 from ..training.pretraining import pretrain
 from .comparison import Comparison, compare, description, description_of_pretraining
-from .recipe import Evaluation, Recipe
+from .recipe import Evaluation, Recipe, load
 
 
 def reproduce(
@@ -47,18 +47,35 @@ def reproduce(
     """
     if weights is not None and recipe.train.weights is None:
         raise UsageError(f"--weights {weights}: recipe {recipe.name} starts from no weights of a hub")
-    checkpoint = recipe.checkpoint(results)
-    if checkpoint.is_file() and description(recipe, results) is None and not overwrite:
-        raise UsageError(f"{checkpoint} is of another training than recipe {recipe.name} now is; --overwrite trains it anew")
-    if overwrite or not checkpoint.is_file():
-        start = str(weights) if weights is not None else recipe.train.weights
-        if recipe.pretrain is not None:
-            start = str(_pretrained(recipe, results, progress, device, time_limit, overwrite, force))
-        config = replace(recipe.train, device=device, weights=start)
-        meta_train(config, checkpoint, progress, time_limit, overwrite, force)
+    _trained(recipe, results, progress, device, time_limit, overwrite, force, weights)
     for evaluation in recipe.evaluations:
         run(run_config(recipe, evaluation, results, device, overwrite), progress)
     return compare(recipe, results)
+
+
+def _trained(
+    recipe: Recipe,
+    results: Path,
+    progress: Progress,
+    device: str,
+    time_limit: float | None,
+    overwrite: bool,
+    force: bool,
+    weights: Path | None = None,
+) -> Path:
+    """The checkpoint of a recipe, trained where it is not there, after what it starts from."""
+    checkpoint = recipe.checkpoint(results)
+    if checkpoint.is_file() and not overwrite:
+        if description(recipe, results) is None:
+            now = f"recipe {recipe.name} now is"
+            raise UsageError(f"{checkpoint} is of another training than {now}; --overwrite trains it anew")
+        return checkpoint
+    start = recipe.train.weights if weights is None else str(weights)
+    if recipe.after is not None:  # which has a name of its own, and is trained anew only by that
+        start = str(_trained(load(recipe.after), results, progress, device, time_limit, overwrite=False, force=force))
+    elif recipe.pretrain is not None:
+        start = str(_pretrained(recipe, results, progress, device, time_limit, overwrite, force))
+    return meta_train(replace(recipe.train, device=device, weights=start), checkpoint, progress, time_limit, overwrite, force)
 
 
 def _pretrained(

@@ -90,6 +90,8 @@ def test_an_unknown_recipe_gets_the_nearest(recipes: Path):
         ("[[evaluation]]", '[[evaluation]]\nsampler = "meta-dataset"', "has ways that vary"),
         ("[train]", "[pretrain]\nepochs = 1\n[train]", r"\[pretrain\] lacks dataset"),
         ("[train]", 'weights = "w"\n[pretrain]\n[train]', r"weights and \[pretrain\] both"),
+        ("[train]", 'after = "slow"\n[train]', r"after names another recipe, in place of weights and \[pretrain\]"),
+        ("[train]", 'after = "quick"\nweights = "w"\n[train]', r"after names another recipe, in place of weights"),
         ("budget", "budget = ", "is not TOML"),
     ],
 )

@@ -138,6 +138,23 @@ def test_a_recipe_may_pretrain_what_its_training_starts_from(recipes: Path, tiny
     assert compare(load("quick"), results)[0].record is None  # that checkpoint is of another pretraining
 
 
+def test_a_recipe_may_start_where_another_ended(recipes: Path, tmp_path: Path):
+    first, results = recipes / "quick.toml", tmp_path / "results"
+    text = first.read_text(encoding="utf-8")
+    (recipes / "second.toml").write_text(f'after = "quick"\n{text}', encoding="utf-8")
+    one, _ = reproduce(load("second"), results, SILENT, "cpu")
+    started = load("quick").checkpoint(results)
+    assert one.record is not None and one.about is not None
+    assert one.about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(started)
+    assert compare(load("quick"), results)[0].record is None  # trained, not evaluated
+    started.unlink()
+    told = Told()
+    reproduce(load("second"), results, told, "cpu")
+    assert told.bars == []  # what is there is not made again for its beginning's sake
+    first.write_text(text.replace("steps = 4", "steps = 6"), encoding="utf-8")
+    assert compare(load("second"), results)[0].record is None  # that checkpoint starts from another one
+
+
 def test_a_recipe_may_start_from_weights_which_may_come_by_hand(recipes: Path, tiny_weights: Path, tmp_path: Path):
     path, results = recipes / "quick.toml", tmp_path / "results"
     with pytest.raises(UsageError, match=r"recipe quick starts from no weights"):
