@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -13,11 +15,12 @@ from ..tasks.errors import UsageError
 from ..tasks.progress import Progress
 from ..tasks.samplers import Sampler, UniformSampler, check_ways
 from .evaluation import evaluate_batch
-from .plan import Plan
+from .plan import CHOICES, Plan
+from .records import RunRecord
 from .sampling import SAMPLERS, SHAPE
 from .sources import source_of
 
-SPLIT = "val"
+UNIT = "combinations"  # of the bar, which no time limit may end: a choice that is begun again each time is never made
 
 
 def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
@@ -37,28 +40,43 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     names = plan.method.undecided_with(plan.backbone.tune)
     if not names:
         return plan
-    split = plan.open_split(SPLIT, progress)
+    split = plan.open_split(CHOICES, progress)
     sampler = _sampler(plan, split, names[0])
     batch = sampler.draw(0, plan.method.choice_episodes)
     seeds = sampler.episode_seeds(batch.index)
     source, _ = source_of(plan, split, device, progress)
     combinations = list(itertools.product(*(plan.method.choices[name] for name in names)))
     owner, accuracies = plan.method_section["name"], []
-    with progress.track(f"choosing {', '.join(names)} of {owner} on {SPLIT}", len(combinations)) as advance:
+    with progress.track(f"choosing {', '.join(names)} of {owner} on {CHOICES}", len(combinations), UNIT) as advance:
         for values in combinations:
             method = replace(plan.method, **dict(zip(names, values, strict=True)))
             accuracies.append(float(evaluate_batch(method, owner, batch, seeds, source).mean()))
             advance(1)
     best = max(range(len(combinations)), key=accuracies.__getitem__)  # the first of equals
     values = dict(zip(names, combinations[best], strict=True))
-    progress.say(f"{', '.join(f'{name}={value}' for name, value in values.items())}: {100 * accuracies[best]:.2f} % on {SPLIT}")
+    progress.say(
+        f"{', '.join(f'{name}={value}' for name, value in values.items())}: {100 * accuracies[best]:.2f} % on {CHOICES}"
+    )
     chosen = {
         "values": values,
-        "split": SPLIT,
+        "split": CHOICES,
         "episodes": len(batch),
         "tried": [[*one, round(accuracy, 6)] for one, accuracy in zip(combinations, accuracies, strict=True)],
     }
-    return replace(plan, method=replace(plan.method, **values), method_section={**plan.method_section, "chosen": chosen})
+    return _decided(plan, values, chosen)
+
+
+def as_chosen_before(plan: Plan, record: RunRecord) -> Plan:
+    """The plan with what an interrupted run of it chose: its episodes go on with the very values that they began with."""
+    chosen = record.method.get("chosen")
+    if chosen is None or {*chosen["values"]} != {*plan.method.undecided_with(plan.backbone.tune)}:
+        return plan
+    return _decided(plan, chosen["values"], chosen)
+
+
+def _decided(plan: Plan, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Plan:
+    section = {**plan.method_section, "chosen": dict(chosen)}
+    return replace(plan, method=replace(plan.method, **values), method_section=section)
 
 
 def _sampler(plan: Plan, split: Split, name: str) -> Sampler:
@@ -72,4 +90,4 @@ def _sampler(plan: Plan, split: Split, name: str) -> Sampler:
         check_ways(shape["ways"], len(split.class_ids))
         return UniformSampler(offsets=split.offsets, seed=sampling.seed, **shape)
     except UsageError as error:
-        raise UsageError(f"{name}={AUTO} is chosen on {SPLIT} episodes: {error}; or set it: --set {name}=VALUE") from error
+        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes: {error}; or set it: --set {name}=VALUE") from error

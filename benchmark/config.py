@@ -129,9 +129,15 @@ class RunConfig:
 
 
 def grid(options: Mapping[str, Any]) -> list[RunConfig]:
-    """One config for each combination of the options that hold a list; the last such option varies fastest."""
+    """One config for each combination of the options that hold a list; the last such option varies fastest.
+
+    Raises:
+        UsageError: such a list is empty, or there is no such combination.
+    """
     several = {name: value for name, value in options.items() if isinstance(value, list | tuple)}
     fixed = {name: value for name, value in options.items() if name not in several}
+    if empty := [name for name, values in several.items() if not values]:
+        raise UsageError(f"{empty[0]} = []: nothing to run")
     return [
         RunConfig(**fixed, **dict(zip(several, values, strict=True)))
         for values in itertools.product(*(dict.fromkeys(value) for value in several.values()))

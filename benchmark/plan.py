@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ..methods.base import Method
+from ..methods.base import AUTO, Method
 from ..tasks import corrupted_split
 from ..tasks.datasets.base import Dataset, Split, split_name
 from ..tasks.errors import UsageError
@@ -19,7 +20,7 @@ from . import registry
 from .backbones.encoding import Encoding
 from .backbones.imported import SCHEME as IMPORTED
 from .backbones.imported import LoadedImport, check_options, load_import
-from .backbones.loading import LoadedBackbone, find_weights, load_backbone
+from .backbones.loading import UNTRAINED, LoadedBackbone, find_weights, load_backbone
 from .config import RunConfig
 from .device import choose_device
 from .evaluation import Inputs
@@ -30,6 +31,7 @@ from .sampling import Sampling, sampling_of, with_sampling
 from .texts import Texts, texts_of
 
 SKLEARN = "sklearn:"
+CHOICES = "val"  # the split whose episodes decide what is "auto"
 PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
 
 
@@ -97,17 +99,19 @@ class Plan:
         """Everything the configuration says about the result; its hash names the record.
 
         Precision, compilation and corruption are in it where they are not the defaults: older records, which do not say, keep
-        their names.
+        their names. Preprocessing is in it of weights that nothing has changed; all others are of one preprocessing.
         """
         config, default = self.config, asdict(Encoding())
         encoding = {key: value for key in ("precision", "compile") if (value := getattr(self.encoding, key)) != default[key]}
         method, backbone = self.method_section, self.backbone.describe()
         learned = {"learned_sha256": method["learned_sha256"]} if "learned_sha256" in method else {}
         text = {"text": method["text"]} if "text" in method else {}
+        untrained = backbone["pretraining"].get("recipe") == UNTRAINED
+        images = {"preprocess": backbone["preprocess"]} if untrained else {}
         corruption = {} if config.corrupted_by is None else {"corruption": corrupted_split.identity(config.corrupted_by)}
         return {
             "method": {key: method[key] for key in ("name", "parameters")} | learned | text,
-            "backbone": {key: backbone[key] for key in ("name", "parameters", "weights_sha256", "tune")} | encoding,
+            "backbone": {key: backbone[key] for key in ("name", "parameters", "weights_sha256", "tune")} | encoding | images,
             "task": {
                 "dataset": self.dataset_name,
                 "dataset_version": self.dataset.version,
@@ -172,8 +176,7 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     texts = texts_of(config, method)
     if texts is not None:
         method_section["text"] = texts.section(dataset, config.split)
-    tune = _tune(config, method)
-    encoding = _encoding(config, method.inputs_with(tune))
+    tune, encoding = check_method(config, method)
     encoding.check(device)  # before weights are fetched or anything is encoded
     if is_import:
         backbone = load_import(config, dataset, method, tune)
@@ -187,6 +190,17 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, encoding, learned, sampling, texts)
 
 
+def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
+    """What a method may move, and how images are encoded for it.
+
+    Raises:
+        UsageError: options that do not go with the method, or with each other.
+    """
+    tune = _tune(config, method)
+    _check_choices(config, method.undecided_with(tune))
+    return tune, _encoding(config, method.inputs_with(tune))
+
+
 def _tune(config: RunConfig, method: Method) -> str:
     """What the method may move.
 
@@ -197,6 +211,17 @@ def _tune(config: RunConfig, method: Method) -> str:
         adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
         raise UsageError(f"--tune {config.tune}: {config.method} trains nothing on the support; {', '.join(adapting)} can")
     return config.tune or (method.default_tune if method.adapts else "none")
+
+
+def _check_choices(config: RunConfig, undecided: Sequence[str]) -> None:
+    """What is chosen on the val split has to be said for a run on it: a choice must not see the labels that it is judged by.
+
+    Raises:
+        UsageError: something is left open.
+    """
+    if undecided and config.split == CHOICES:
+        name = undecided[0]
+        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes, which the run reports; set it: --set {name}=VALUE")
 
 
 def _encoding(config: RunConfig, inputs: Inputs) -> Encoding:
@@ -226,6 +251,7 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
         from ..methods.scikit_learn import from_path
 
         method = from_path(name.removeprefix(SKLEARN), settings)
+        changed = sorted(settings)
         parameters, distribution = dict(method.values), f"scikit-learn {package_version('scikit-learn')}"
     else:
         entry = registry.find("methods", name)
@@ -235,13 +261,14 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
             for parameter in parameters_of(type(method))
             if (value := getattr(method, parameter.name)) != parameter.default or parameter.name not in method.later_parameters
         }
+        changed = sorted(one.name for one in parameters_of(type(method)) if getattr(method, one.name) != one.default)
         name, version = entry.name, package_version(entry.origin)
         distribution = f"{entry.origin} {version}" if version else entry.origin
     section = {
         "name": name,
         "version": method.version,
         "parameters": parameters,
-        "changed": sorted(settings),
+        "changed": changed,
         "source_sha256": registry.source_sha256(type(method)),
         "transductive": method.transductive,
         "uses_class_names": method.uses_class_names,

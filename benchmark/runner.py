@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..tasks.errors import UserError
 from ..tasks.progress import Progress
+from .choosing import as_chosen_before
 from .config import RunConfig
 from .episodes_done import EpisodesDone
 from .job import Job
@@ -45,6 +46,7 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     wanted = min(plan.config.episodes, config.limit or config.episodes)
     if earlier is not None and wanted < plan.config.episodes and earlier.n_episodes >= wanted:
         return Outcome(earlier, partial_path, reused=True)
+    plan = plan if earlier is None else as_chosen_before(plan, earlier)
     record = Job(plan, partial_path, wanted, progress, started, EpisodesDone.of(earlier)).execute()
     if not record.complete:
         return Outcome(record, partial_path, reused=False)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .text_tower import TextTower
 
 SHIPPED = Path(__file__).parent / "weights"
+UNTRAINED = "none"  # the recipe of weights that nothing has changed
 UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # pretraining of weights without a sidecar
 SIDECAR = {
     "backbone": str,

@@ -6,11 +6,13 @@ the weights that it starts from, of the data or of the code gives another name.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...tasks.files import sha256_of
-from .. import registry
+from .. import registry, training
 from ..backbones.loading import sidecar
 from ..records import config_digest, file_safe
 from ..training.plan import TrainingPlan
@@ -46,12 +48,22 @@ def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
         "config": {**config, "precision": precision},
         "weights_sha256": plan.start_sha256,
         "dataset_version": plan.dataset.version,
+        "preprocess": asdict(plan.preprocess),
         "fingerprints": {"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},
         "code": {
             "backbone": [registry.source_sha256(type(plan.backbone)), plan.backbone.code_version()],
             "rule": registry.source_sha256(type(plan.rule)),
+            "training": _training_code(),
         },
     }
+
+
+def _training_code() -> str:
+    """Hexadecimal SHA-256 over the modules that train: views, optimisers, the loop and all else."""
+    folder, sha = Path(training.__file__).parent, hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        sha.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return sha.hexdigest()
 
 
 def is_there(file: Path) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from ...tasks.datasets.base import split_name
+from ...tasks.datasets.base import Dataset, split_name
 from ...tasks.errors import UsageError
 from ...tasks.parameters import build
+from ...tasks.samplers import check_ways
 from .. import registry
+from ..backbones.loading import make_backbone
 from ..backbones.tuning import check_scope
 from ..config import RunConfig
-from ..plan import make_method
+from ..device import choose_device
+from ..plan import check_method, make_method
 from ..sampling import sampling_of
+from ..training.meta_training import decide
 from ..training.pretrain_config import PretrainConfig
 from ..training.recipes import find_recipe
 from ..training.train_config import TrainConfig
@@ -32,31 +36,26 @@ def check(pipeline: Pipeline) -> None:
 
 def _check_pretraining(config: PretrainConfig) -> None:
     _check_dataset(config)
-    registry.find("backbones", config.backbone)
+    make_backbone(config.backbone, config.settings_of("backbone"))
     build(find_recipe(config.recipe), config.settings_of("recipe"), f"recipe {config.recipe}")
 
 
 def _check_training(config: TrainConfig) -> None:
-    _check_dataset(config)
     registry.find("backbones", config.backbone)
-    method, _ = make_method(config.method, config.settings_of("method"))
-    if not method.meta_trained:
-        raise UsageError(f"[train]: method {config.method} is not meta-trained; bench list methods says which are")
+    decide(config, choose_device(config.device))
 
 
 def _check_run(run: PipelineRun, pipeline: Pipeline) -> None:
     config = run.config
-    _check_dataset(config)
-    split_name(config.split)
-    sampling_of(config)
+    dataset = _check_dataset(config)
+    check_ways(sampling_of(config).shape["ways"], len(dataset.class_list(split_name(config.split))))
     check_scope(config.tune or "none")
     method, _ = make_method(config.method, config.settings_of("method"))
-    if config.tune not in (None, "none") and not method.adapts:
-        raise UsageError(f"[[run]]: tune {config.tune}: method {config.method} trains nothing on the support")
+    check_method(config, method)
     if method.needs_training and not pipeline.learned_by(run):
         raise UsageError(f"[[run]]: method {config.method} has to be trained; add [train] with that method")
 
 
-def _check_dataset(config: PretrainConfig | TrainConfig | RunConfig) -> None:
+def _check_dataset(config: PretrainConfig | RunConfig) -> Dataset:
     cls = registry.load(registry.find("datasets", config.dataset))
-    build(cls, config.settings_of("dataset"), f"dataset {config.dataset}")
+    return build(cls, config.settings_of("dataset"), f"dataset {config.dataset}")

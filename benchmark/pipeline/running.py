@@ -11,6 +11,7 @@ from typing import Literal
 
 from ...tasks.errors import Interrupted, UsageError, UserError
 from ...tasks.progress import Advance, Progress
+from ..choosing import UNIT as CHOICES
 from ..config import RunConfig
 from ..plan import make_plan
 from ..runner import Outcome, finished_record, run
@@ -234,7 +235,7 @@ class _Timed:
 
             def timed(steps: int) -> None:
                 advance(steps)
-                if steps and self.end is not None and time.monotonic() >= self.end:
+                if unit != CHOICES and steps and self.end is not None and time.monotonic() >= self.end:
                     self.stopped = True
                     raise KeyboardInterrupt
 

@@ -123,8 +123,6 @@ def read_pipeline(path: Path, method: str, weights: str | None = None) -> Pipeli
         if key not in known:
             raise UsageError(f"{where}: unknown key '{key}'; {did_you_mean(key, known)}")
     tables = {name: content.pop(name) for name in ELSEWHERE if name in content}
-    if not tables:
-        raise UsageError(f"{where}: no stage; it needs [pretrain], [train] or [[run]]")
     common = Common(**options_of(content, Common, where))
     common = common if weights is None else replace(common, weights=weights)
     pretrain, train = training_options(tables, common, where, method)
@@ -136,6 +134,8 @@ def read_pipeline(path: Path, method: str, weights: str | None = None) -> Pipeli
         options = _run_options(table, common, made, method, f"{where}: [[run]]")
         options["weights"] = common.weights if after is None else None
         runs.extend(PipelineRun(config, after) for config in _grid(options, made, f"{where}: [[run]]"))
+    if not trained and not runs:
+        raise UsageError(f"{where}: no stage; it needs [pretrain], [train] or [[run]]")
     return Pipeline(
         None if pretrain is None else made_of(PretrainConfig, pretrain, f"{where}: [pretrain]"),
         None if train is None else made_of(TrainConfig, train, f"{where}: [train]"),

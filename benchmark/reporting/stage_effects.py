@@ -1,9 +1,11 @@
 """What a stage changes: mean paired differences between runs that differ in that stage alone.
 
-Two runs are a pair where all else is equal: the network's architecture, what it was trained on, the other stages, and the task.
-They saw the same episodes, so the difference is taken episode by episode. Of one task the pairs are averaged first, since they
-share its episodes; tasks have episodes of their own, so the errors of their means are independent. The interval is about the
-choice of the episodes, with the networks as they are: another training would move the numbers too.
+Two runs are a pair where all else is equal: the network's architecture, what it was trained on, which other stages there were,
+how episodes were fine-tuned, and the task; a meta-trained network is compared with the very weights that it started from. How
+P and M were trained (rates, steps) is not looked at. Both saw the same episodes, so the difference is taken episode by episode.
+Of one test set the pairs are averaged first, since they share its episodes, under whatever corruption; other test sets have
+episodes of their own, so the errors of their means are independent. The interval is about the choice of the episodes, with the
+networks as they are: another training would move the numbers too.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from .stages import NONE, Stages, stages_of
 
 LEVEL = 0.95
 PRETRAINING, META, FINE = "pretraining", "meta-training", "fine-tuning"
+UNIMPORTANT = "parallel"  # of a method's parameters: how episodes are computed together
 HEADS = ("stage", "in domain", "across domains")
 
 
@@ -58,20 +61,22 @@ def effects_table(records: Sequence[RunRecord]) -> list[str]:
         records: complete ones.
 
     Raises:
-        UserError: two of them have all in common, or a pair has no common episodes.
+        UserError: two of them have all in common, or a pair has too few common episodes.
     """
     runs = _by_place(records)
-    pairs: dict[tuple[int, str], list[tuple[bool, RunRecord, RunRecord]]] = {}
-    for stages, record in runs.values():
+    pairs: dict[tuple[str, str], list[tuple[bool, RunRecord, RunRecord]]] = {}
+    for stages, record in sorted(runs.values(), key=lambda run: run[1].task["shots"] or math.inf):
+        shots = "varying shots" if record.task["shots"] is None else f"{record.task['shots']}-shot"
         for name, less in _without_one(stages):
-            if (place := _place(record, less)) in runs:
-                pair = stages.in_domain, record, runs[place][1]
-                pairs.setdefault((record.task["shots"], name), []).append(pair)
+            _, other = runs.get(_place(record, less), (None, None))
+            if other is not None and (less.meta_trained == stages.meta_trained or _went_on_from(record, other)):
+                pairs.setdefault((shots, name), []).append((stages.in_domain, record, other))
     rows: list[list[str]] = []
-    for shots, name in sorted(pairs, key=lambda key: (key[0], _order(key[1]))):
+    by_shots = [*dict.fromkeys(shots for shots, _ in pairs)]
+    for shots, name in sorted(pairs, key=lambda key: (by_shots.index(key[0]), _order(key[1]))):
         of_kind = pairs[shots, name]
         cells = [effect_of((a, b) for in_domain, a, b in of_kind if in_domain == inside) for inside in (True, False)]
-        rows.append([f"{name}, {shots}-shot", *(EMPTY if cell is None else str(cell) for cell in cells)])
+        rows.append([f"{name}, {shots}", *(EMPTY if cell is None else str(cell) for cell in cells)])
     return table_lines(HEADS, rows, [False, True, True])
 
 
@@ -98,27 +103,31 @@ def effect_of(pairs: Iterable[tuple[RunRecord, RunRecord]]) -> Effect | None:
     """The mean difference of first minus second; None of no pairs.
 
     Raises:
-        UserError: a pair has no common episodes.
+        UserError: a pair has no common episodes, or but one.
     """
-    by_task: dict[str, list[np.ndarray]] = {}
+    by_set: dict[str, list[np.ndarray]] = {}
     for one, other in pairs:
         count = min(one.n_episodes, other.n_episodes)
         if one.n_episodes == other.n_episodes and one.task["episodes_sha256"] != other.task["episodes_sha256"]:
             raise UserError(
                 f"two records of {one.task['dataset']} saw different episodes; repeat the older run with --overwrite"
             )
+        if count < 2:
+            raise UserError(
+                f"two records of {one.task['dataset']} have {count} common episodes; an interval needs two at least"
+            )
         differences = np.asarray(one.accuracies[:count]) - np.asarray(other.accuracies[:count])
-        by_task.setdefault(canonical_json(one.task_key()._asdict()), []).append(differences)
-    if not by_task:
+        by_set.setdefault(canonical_json([one.task[name] for name in ("dataset", "split", "seed")]), []).append(differences)
+    if not by_set:
         return None
-    means = [float(differences.mean()) for several in by_task.values() for differences in several]
-    variance = 0.0
-    for several in by_task.values():
+    means = [float(differences.mean()) for several in by_set.values() for differences in several]
+    variance, fewest = 0.0, min(len(differences) for several in by_set.values() for differences in several)
+    for several in by_set.values():
         shortest = min(map(len, several))
         of_episodes = np.mean([differences[:shortest] for differences in several], axis=0)
         share = len(several) / len(means)
         variance += share**2 * float(of_episodes.var(ddof=1)) / shortest
-    half_width = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance)
+    half_width = float(stats.t.ppf((1 + LEVEL) / 2, fewest - 1)) * math.sqrt(variance)
     return Effect(float(np.mean(means)), half_width, min(means), max(means), len(means))
 
 
@@ -136,4 +145,12 @@ def _by_place(records: Sequence[RunRecord]) -> dict[str, tuple[Stages, RunRecord
 def _place(record: RunRecord, stages: Stages) -> str:
     """All that two runs of a pair have in common."""
     network: list[Any] = [record.backbone["name"], record.backbone["parameters"]]
-    return canonical_json([record.method_name, network, vars(stages), record.task_key()._asdict()])
+    parameters = {name: value for name, value in record.method["parameters"].items() if name != UNIMPORTANT}
+    tuning = None if stages.fine_tuned == NONE else parameters
+    return canonical_json([record.method_name, tuning, network, vars(stages), record.task_key()._asdict()])
+
+
+def _went_on_from(record: RunRecord, other: RunRecord) -> bool:
+    """Whether a run's network was meta-trained from that of the other."""
+    started = record.backbone["pretraining"]["started_from"] or {}
+    return started.get("weights_sha256") == other.backbone["weights_sha256"]

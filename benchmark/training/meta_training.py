@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Generator, nn
 
 from ...methods.base import Method
@@ -147,22 +148,29 @@ def default_output(config: TrainConfig) -> Path:
     return Path("results") / "checkpoints" / f"{'-'.join(file_safe(part) for part in parts)}.safetensors"
 
 
-def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
-    """Look every name up, build the networks, and decide what was left open.
+class Decided(NamedTuple):
+    """A configuration with nothing left open that weights and images do not decide, and what it names."""
+
+    config: TrainConfig
+    method: Method
+    section: dict[str, Any]  # of a record, about the method
+    dataset: Dataset
+    sampling: Sampling
+
+
+def decide(config: TrainConfig, device: torch.device) -> Decided:
+    """Look names up and take the paper's settings where nothing was said, before weights are read or images opened.
 
     Raises:
-        UsageError: an unknown name or parameter, a method without a loss, or a split too small for the episodes.
+        UsageError: an unknown name or parameter, a method without a loss, options that do not go together, or too few classes.
     """
-    device = local_device(choose_device(config.device))
     method, section = make_method(config.method, config.settings_of("method"))
     if not method.meta_trained:
         known = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).meta_trained]
         raise UsageError(f"method {config.method} is not meta-trained; {', '.join(known)} are")
-    dataset_name = registry.find("datasets", config.dataset).name
-    dataset: Dataset = build(
-        registry.load(registry.find("datasets", config.dataset)), config.settings_of("dataset"), f"dataset {config.dataset}"
-    )
-    paper = settings_of(section["name"], dataset_name)
+    entry = registry.find("datasets", config.dataset)
+    dataset: Dataset = build(registry.load(entry), config.settings_of("dataset"), f"dataset {config.dataset}")
+    paper = settings_of(section["name"], entry.name)
     chosen = {name: paper[name] if getattr(config, name) is None else getattr(config, name) for name in OF_THE_PAPER}
     if chosen["schedule"] != "step" and config.halve_every is None:
         chosen["halve_every"] = None
@@ -173,6 +181,17 @@ def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
     sampling = _sampling(config)
     check_ways(sampling.shape["ways"], len(dataset.class_list("train")))
     check_classes(len(dataset.class_list("val")), config.val_ways)
+    return Decided(config, method, section, dataset, sampling)
+
+
+def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
+    """Look every name up, build the networks, and decide what was left open.
+
+    Raises:
+        UsageError: as of `decide`, or a split too small for the episodes.
+    """
+    device = local_device(choose_device(config.device))
+    config, method, section, dataset, sampling = decide(config, device)
     train = dataset.split("train", progress)
     validation = Validation.of(
         method, dataset.split("val", progress), config.val_ways, config.shots or 1, config.val_queries, config.val_episodes

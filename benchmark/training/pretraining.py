@@ -21,7 +21,7 @@ from ...tasks.parameters import build
 from ...tasks.progress import Progress
 from .. import registry
 from ..backbones.base import feature_width
-from ..backbones.loading import make_backbone
+from ..backbones.loading import UNTRAINED, make_backbone
 from ..device import choose_device
 from ..prompts import SINGLE, find_prompts
 from .captions import Captions, class_names
@@ -38,7 +38,6 @@ from .train_images import TrainImages
 from .validation import Validation, check_classes
 
 CROP = 3  # pixels, where the recipe shifts images and nothing else is asked for
-UNTRAINED = "none"  # the recipe of weights that nothing has changed
 VALIDATION = {"ways": 5, "shots": 1, "queries": 15, "episodes": 1000}
 
 

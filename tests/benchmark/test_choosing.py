@@ -11,6 +11,7 @@ from fewbench.benchmark.choosing import with_choices
 from fewbench.benchmark.evaluation import Source, evaluate_batch
 from fewbench.benchmark.feature_table import feature_table
 from fewbench.benchmark.plan import make_plan
+from fewbench.benchmark.records import write_record
 from fewbench.benchmark.replay import config_of, replay
 from fewbench.methods.base import Episodes, Method, class_means, parameter
 from fewbench.tasks.errors import UsageError
@@ -107,6 +108,28 @@ def test_a_val_split_that_is_too_small_is_told(signed: RunConfig):
     plan = make_plan(replace(signed, dataset="trifeature", weights=None, ways=161))  # of 160 val classes and 200 test classes
     with pytest.raises(UsageError, match=r"^factor=auto is chosen on val episodes: .* or set it: --set factor=VALUE$"):
         with_choices(plan, CPU, SILENT)
+
+
+def test_a_run_on_val_has_to_be_told(signed: RunConfig):
+    with pytest.raises(
+        UsageError, match=r"^factor=auto is chosen on val episodes, which the run reports; set it: --set factor="
+    ):
+        make_plan(replace(signed, split="val"))
+    decided = replace(signed, split="val", settings={"factor": 1.0, "norm": 2.0})
+    assert runner.run(decided, SILENT).record.task["split"] == "val"
+
+
+def test_an_interrupted_run_goes_on_with_what_it_chose(signed: RunConfig, monkeypatch: pytest.MonkeyPatch):
+    begun = runner.run(replace(signed, limit=70), SILENT).record
+    assert begun.status == "partial" and begun.method["chosen"]["values"]["factor"] == 1.0
+    chosen = {
+        **begun.method["chosen"],
+        "values": {"factor": -1.0, "norm": 2.0},
+    }  # as if chosen on a device that rounds otherwise
+    path = next(signed.output.rglob("*.partial.json"))
+    write_record(replace(begun, method={**begun.method, "chosen": chosen}), path)
+    record = runner.run(signed, SILENT).record
+    assert record.method["chosen"] == chosen and record.accuracies[70:].mean() < 0.2 < record.accuracies[:70].mean()
 
 
 def test_methods_say_what_is_undecided():

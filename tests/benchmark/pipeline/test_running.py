@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.loading import sidecar
+from fewbench.benchmark.pipeline import addresses
 from fewbench.benchmark.pipeline.running import Call, Finished, carry_out_pipeline, describe
 from fewbench.benchmark.pipeline.stages import Pipeline, read_pipeline
 from fewbench.tasks.errors import UsageError, UserError
@@ -155,6 +157,40 @@ def test_the_address_is_of_the_weights_content_not_of_their_name(read, call: Cal
     assert three.path != one.path
 
 
+def test_the_address_knows_normalisation_and_the_code_that_trains(read, call: Call, tiny_weights: Path, monkeypatch):
+    (one,) = describe(read(TRAIN, str(tiny_weights)), call)
+    about = json.loads(tiny_weights.with_suffix(".json").read_text(encoding="utf-8"))
+    about["preprocess"]["mean"] = [0.25, 0.5, 0.5]
+    other = tiny_weights.with_name("other.safetensors")
+    other.write_bytes(tiny_weights.read_bytes())
+    other.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
+    (two,) = describe(read(TRAIN, str(other)), call)
+    monkeypatch.setattr(addresses, "_training_code", lambda: "changed")
+    (three,) = describe(read(TRAIN, str(tiny_weights)), call)
+    assert len({one.path, two.path, three.path}) == 3
+
+
+def test_initial_weights_under_another_normalisation_are_another_run(read, call: Call, tmp_path: Path):
+    text = PRETRAIN.replace("epochs = 1", "epochs = 0") + "[[run]]\nepisodes = 20\nqueries = 5\n"
+    weights, run = paths(carry_out_pipeline(read(text), call))
+    about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    about["preprocess"]["mean"] = [0.25, 0.5, 0.5]
+    weights.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
+    (elsewhere,) = describe(read("[[run]]\nepisodes = 20\nqueries = 5\n", str(weights)), call)
+    assert elsewhere.path != run
+
+
+def test_a_choice_is_made_whatever_the_time_limit_and_kept(read, call: Call):
+    text = PRETRAIN + '[[run]]\nmethod = "pmf"\ntune = "norm"\nqueries = 5\nepisodes = 10\n[run.set]\nsteps = 1\n'
+    carry_out_pipeline(replace(read(text), runs=()), call)
+    again = Told()
+    with pytest.raises(UserError, match=r"interrupted after [1-9] of 10 episodes; the same command goes on"):
+        carry_out_pipeline(read(text), replace(call, time_limit=1e-6))
+    finished = carry_out_pipeline(read(text), replace(call, progress=again))
+    assert not any("choosing" in bar for bar in again.bars)
+    assert finished.outcomes[0].record.method["chosen"]["split"] == "val"
+
+
 def test_a_description_of_what_would_be_done(read, call: Call):
     pipeline = read(PRETRAIN + TRAIN + RUN)
     assert [(stage.state, stage.path is None) for stage in describe(pipeline, call)] == [
@@ -195,10 +231,17 @@ def test_the_time_limit_holds_for_all_stages_and_the_same_call_goes_on(read, cal
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[train]\nmethod = "finetune"\n', r"\[train\]: method finetune is not meta-trained"),
+        ('[train]\nmethod = "finetune"\n', r"method finetune is not meta-trained; .*protonet"),
+        ("[train]\nways = 50\n", r"--ways 50: "),
+        ('[train]\nsampler = "unifrom"\n', "unknown sampler 'unifrom'"),
+        ('[train]\noptimizer = "adamm"\n', "unknown optimizer 'adamm'"),
+        ('[pretrain]\n[pretrain.set]\n"backbone.widht" = 3\n', "backbone conv4 has no parameter 'widht'"),
+        ("[pretrain]\n[[run]]\nways = 50\n", r"--ways 50: "),
+        ('[pretrain]\n[[run]]\nmethod = "pmf"\nprecision = "bf16"\n', "--precision bf16: pmf works on images"),
+        ('[pretrain]\n[[run]]\nmethod = "pmf"\nsplit = "val"\n', "learning_rate=auto is chosen on val episodes, which"),
         ('[[run]]\nmethod = "feat"\n', r"\[\[run\]\]: method feat has to be trained; add \[train\]"),
         ('[train]\n[[run]]\nmethod = "feat"\n', r"\[\[run\]\]: method feat has to be trained; add \[train\]"),
-        ('[pretrain]\n[[run]]\ntune = "full"\n', r"\[\[run\]\]: tune full: method protonet trains nothing on the support"),
+        ('[pretrain]\n[[run]]\ntune = "full"\n', "--tune full: protonet trains nothing on the support"),
         ("[pretrain]\n[[run]]\n[run.set]\npower = 3\n", "method protonet has no parameter 'power'"),
         ('[pretrain]\n[[run]]\nmethod = "protonett"\n', "unknown method 'protonett'; did you mean 'protonet'"),
         ('[pretrain]\n[[run]]\nsplit = "tests"\n', "tests"),

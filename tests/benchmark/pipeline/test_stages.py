@@ -101,6 +101,8 @@ def test_a_mistake_is_one_line_that_names_the_table(tmp_path: Path, old: str, ne
     ("text", "says"),
     [
         ('dataset = "omniglot"', r"no stage; it needs \[pretrain\], \[train\] or \[\[run\]\]"),
+        ("run = []", r"no stage; it needs \[pretrain\], \[train\] or \[\[run\]\]"),
+        ('[[run]]\ndataset = "omniglot"\nshots = []', r"\[\[run\]\]: shots = \[\]: nothing to run"),
         ("[[run]]", r"\[\[run\]\] lacks dataset"),
         ('dataset = "omniglot"\n[run]\n', r"run is a list of tables, \[\[run\]\]"),
         ('dataset = "omniglot"\n[[train]]\n', r"\[train\] is a table of options"),

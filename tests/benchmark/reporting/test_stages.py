@@ -19,15 +19,20 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def seen(recipe="supervised", meta=False, dataset="trifeature"):
     """What a description says of the weights."""
-    first = None if recipe == "none" and meta else {"dataset": dataset, "recipe": recipe, "external": False}
+    first = {"dataset": dataset, "recipe": recipe, "external": False}
+    if meta:
+        first["weights_sha256"] = f"{recipe} weights"
     return {"dataset": dataset, "recipe": "pmf 5-way", "external": False, "started_from": first} if meta else first
 
 
 @pytest.fixture
 def record(make_record):
-    def make(accuracies=(0.2, 0.4, 0.6), recipe="supervised", meta=False, tune="none", data="trifeature", shots=1, width=64):
+    def make(accuracies=(0.2, 0.4, 0.6), recipe="supervised", meta=False, tune="none", data="trifeature", shots=1, width=64,
+             **method):  # fmt: skip
         backbone = {"name": "conv4", "parameters": {"width": width}, "pretraining": seen(recipe, meta), "tune": tune}
-        return make_record(accuracies, name="pmf", backbone=backbone, task={"dataset": data, "shots": shots})
+        backbone["weights_sha256"] = "meta-trained" if meta else f"{recipe} weights"
+        task = {"dataset": data, "shots": shots}
+        return make_record(accuracies, name="pmf", method={"parameters": method}, backbone=backbone, task=task)
 
     return make
 
@@ -60,10 +65,10 @@ def test_an_effect_is_the_mean_paired_difference(record):
     effect = effect_of([(record(base * 0.8 + gain), record(base * 0.8))])
     assert effect is not None and effect.pairs == 1
     assert effect.mean == pytest.approx(gain.mean()) == effect.least == effect.most
-    z = scipy_stats.norm.ppf(0.975)
+    z = scipy_stats.t.ppf(0.975, 39)
     assert effect.half_width == pytest.approx(z * gain.std(ddof=1) / np.sqrt(40))
     # a second pair of other episodes, twice the first's: errors of the two tasks are independent
-    other = (record(base * 0.8 + 2 * gain, shots=5), record(base * 0.8, shots=5))
+    other = (record(base * 0.8 + 2 * gain, data="omniglot"), record(base * 0.8, data="omniglot"))
     both = effect_of([(record(base * 0.8 + gain), record(base * 0.8)), other])
     assert both is not None and both.mean == pytest.approx(1.5 * gain.mean()) and both.pairs == 2
     assert both.half_width == pytest.approx(z * gain.std(ddof=1) / np.sqrt(40) * np.sqrt(1 + 4) / 2)
@@ -71,6 +76,14 @@ def test_an_effect_is_the_mean_paired_difference(record):
     twice = effect_of([(record(base * 0.8 + gain), record(base * 0.8))] * 2)
     assert twice is not None and twice.half_width == pytest.approx(effect.half_width) and twice.pairs == 2
     assert effect_of([]) is None
+    # nor does it under a corruption, which leaves the episodes as they are
+    noisy = record(base * 0.8 + gain), record(base * 0.8)
+    for one in noisy:
+        one.task["corruption"] = {"name": "noise", "severity": 1}
+    again = effect_of([(record(base * 0.8 + gain), record(base * 0.8)), noisy])
+    assert again is not None and again.half_width == pytest.approx(effect.half_width)
+    with pytest.raises(UserError, match="have 1 common episodes; an interval needs two"):
+        effect_of([(record([0.5]), record([0.25]))])
 
 
 def test_runs_that_saw_other_episodes_are_no_pair(record):
@@ -103,6 +116,25 @@ def test_the_table_pairs_runs_that_differ_in_one_stage_alone(record):
     ]
     with pytest.raises(UserError, match="two records have the same stages"):
         effects_table([none, record((0.2, 0.3, 0.5), "none")])
+
+
+def test_runs_that_differ_in_more_are_no_pair(record):
+    started, meta = record(), record(meta=True)
+    assert len(effects_table([started, meta])) == 3
+    started.backbone["weights_sha256"] = "others"
+    assert len(effects_table([started, meta])) == 2  # meta-trained from other weights
+    tuned = record(tune="full", steps=10, parallel="loop")
+    assert len(effects_table([tuned, record(recipe="none", tune="full", steps=10, parallel="vmap")])) == 3
+    assert len(effects_table([tuned, record(recipe="none", tune="full", steps=50)])) == 2
+
+
+def test_varying_shots_come_last(record):
+    runs = [record(recipe=recipe, shots=shots) for recipe in ("none", "supervised") for shots in (None, 5, 1)]
+    assert [line.split(" | ")[0].rpartition(", ")[2] for line in effects_table(runs)[2:]] == [
+        "1-shot",
+        "5-shot",
+        "varying shots",
+    ]
 
 
 def test_a_page_has_a_block_of_effects(record, tmp_path, monkeypatch):
