@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ def fine_tuning(run: PipelineRun) -> dict[str, Any]:
     return {name: value for name, value in run.config.settings.items() if name != "parallel"}
 
 
-def test_the_ablation_has_every_cell_and_its_files_differ_in_nothing_else():
+def test_the_ablation_has_every_cell_and_its_files_differ_in_nothing_but_the_rate_of_meta_training():
     pipelines = {file.stem: read_pipeline(file, "pmf") for file in STAGES}
     assert len(pipelines) == 12
-    cells, runs = set(), set()
+    cells, trainings, runs = set(), set(), set()
     for pipeline in pipelines.values():
         assert pipeline.pretrain is not None and pipeline.train is not None
         recipe = pipeline.pretrain.recipe if pipeline.pretrain.epochs else "none"
         cells.add((pipeline.pretrain.backbone, pipeline.pretrain.dataset, recipe))
-        assert (pipeline.train.steps, pipeline.train.shots) == (500, 5)
+        assert pipeline.train.learning_rate == (1e-3 if recipe == "none" else 3e-4)
+        alike = {"backbone": "conv4", "dataset": "omniglot", "learning_rate": None}
+        trainings.add(str(replace(pipeline.train, **alike)))
         runs.add(
             frozenset(
                 (run.after, run.config.dataset, run.config.shots, run.config.tune, str(sorted(fine_tuning(run).items())))
@@ -41,4 +44,5 @@ def test_the_ablation_has_every_cell_and_its_files_differ_in_nothing_else():
         )
     datasets = ("trifeature", "omniglot")
     assert cells == {(b, d, p) for b in ("conv4", "vit") for d in datasets for p in ("none", "supervised", "simclr")}
+    assert len(trainings) == 1
     assert len(runs) == 1 and len(*runs) == 2 * 3 * 2 * 2  # stages before, datasets, shots, fine-tuned or not
