@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
 import torch
 
 from ..tasks.errors import UsageError
@@ -25,6 +29,23 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name}: only cpu and cuda are supported; take --device auto")
     return device
+
+
+@contextmanager
+def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
+    """Let a GPU round the factors of float32 products to TF32's 10 bits, or not; torch's settings are put back afterwards.
+
+    Torch leaves convolutions to TF32 unless told otherwise, so that what is to be float32 has to be told so.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)  # a module, as far as types go
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        if device.type == "cuda":
+            matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+        yield
+    finally:
+        if device.type == "cuda":
+            matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def device_name(device: torch.device) -> str:

@@ -99,13 +99,15 @@ def _read_npz(path: Path) -> FeatureContents:
     try:
         with np.load(path, allow_pickle=False) as content:
             found = {name: content[name] for name in content.files}
+        if strange := [name for name, one in found.items() if not isinstance(one, np.ndarray)]:
+            raise ValueError(f"{strange[0]} in it is no array")
+        texts = {name: array for name, array in found.items() if array.ndim == 0 and array.dtype.kind in "SU"}
+        entries = {name: array.astype(str).item() for name, array in texts.items()}
     except (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
             hint = "text of pandas is made plain by .to_numpy(str)"
             raise UserError(f"{path}: it holds Python objects, which are never unpickled; {hint}") from error
         raise UserError(f"{path} is no whole .npz file ({_reason(error)})") from error
-    texts = {name: array for name, array in found.items() if array.ndim == 0 and array.dtype.kind in "SU"}
-    entries = {name: array.astype(str).item() for name, array in texts.items()}
     return FeatureContents({name: array for name, array in found.items() if name not in texts}, entries)
 
 
@@ -127,9 +129,12 @@ def _read_safetensors(path: Path) -> FeatureContents:
             entries = dict(content.metadata() or {})
     except SafetensorError as error:
         raise UserError(f"{path} is no whole .safetensors file ({_reason(error)})") from error
-    arrays = {  # numpy has no bfloat16; float32 holds all of its values
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy() for name, tensor in tensors.items()
-    }
+    arrays = {}
+    for name, tensor in tensors.items():  # numpy has no bfloat16; float32 holds all of its values
+        try:
+            arrays[name] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        except TypeError as error:
+            raise UserError(f"{path}: '{name}' is of type {tensor.dtype}; take float32, float16 or bfloat16") from error
     for name in NAMES_OF_ROWS:
         if name in entries:
             arrays[name] = np.array(_list_of_text(entries.pop(name), name, path), dtype=object)
@@ -139,7 +144,7 @@ def _read_safetensors(path: Path) -> FeatureContents:
 def _list_of_text(text: str, name: str, path: Path) -> list[str]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise UserError(f"{path}: '{name}' in its header is no JSON list of text")

@@ -42,7 +42,7 @@ def with_checkpoint(config: RunConfig) -> RunConfig:
     """The config with what its checkpoint decides: backbone, weights, and the method's parameters where none are set.
 
     Raises:
-        UsageError: the checkpoint is of another method, or weights are named as well.
+        UsageError: the checkpoint is of another method or backbone, or weights are named as well.
     """
     if config.checkpoint is None:
         return config
@@ -50,17 +50,16 @@ def with_checkpoint(config: RunConfig) -> RunConfig:
     section = method_of(checkpoint)
     if config.weights is not None:
         raise UsageError("--checkpoint and --weights: take one of them")
-    if config.method != section["name"]:
+    if Path(config.method).name != section["name"]:  # a plug-in's file is described without its folder
         raise UsageError(
             f"--checkpoint {checkpoint} is of method {section['name']}, not {config.method}; "
             f"--weights {checkpoint} takes its backbone alone"
         )
     settings = {**section["parameters"], **config.settings}
     backbone = sidecar(checkpoint)["backbone"]
-    # A plug-in's file is described without its folder.
-    if config.backbone is not None and Path(config.backbone).name == backbone:
-        backbone = config.backbone
-    return replace(config, backbone=backbone, weights=config.checkpoint, settings=settings)
+    if config.backbone is not None and Path(config.backbone).name != Path(backbone).name:
+        raise UsageError(f"--checkpoint {checkpoint} is of backbone {backbone}, not {config.backbone}")
+    return replace(config, backbone=config.backbone or backbone, weights=config.checkpoint, settings=settings)
 
 
 def learned_part(

@@ -174,9 +174,10 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     config = replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else PLAIN))
     assert config.backbone is not None
     texts = texts_of(config, method)
-    if texts is not None:
-        method_section["text"] = texts.section(dataset, config.split)
     tune, encoding = check_method(config, method)
+    if texts is not None:
+        choices = CHOICES if method.undecided_with(tune) else None
+        method_section["text"] = texts.section(dataset, config.split, choices)
     encoding.check(device)  # before weights are fetched or anything is encoded
     if is_import:
         backbone = load_import(config, dataset, method, tune)

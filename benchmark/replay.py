@@ -21,6 +21,7 @@ from ..tasks.progress import Progress
 from ..tasks.samplers import Sampler
 from ..tasks.testbed_sampler import TestbedSampler
 from . import registry
+from .choosing import as_chosen_before
 from .config import RunConfig
 from .device import choose_device
 from .evaluation import Answers, Source, predictions
@@ -31,6 +32,7 @@ from .sources import source_of_rows
 
 DRAW = 1024  # episodes drawn at a time where only their digest is wanted
 OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with
+OF_FILES = ("weights", "testbed", "prompts", "class_names")  # options that say where a file is whose hash the record has
 SAME = 1e-9  # accuracies that differ by less are the same
 
 
@@ -109,13 +111,13 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
     """The config of a task, with the method, backbone and weights where there is a record.
 
     Args:
-        options: what the user names of the options of `RunConfig`. With a record, weights, testbed, and the file of a plug-in
-            method, backbone or dataset say where those of the record are.
+        options: what the user names of the options of `RunConfig`. With a record, weights, testbed, prompts, class names, and
+            the file of a plug-in method, backbone or dataset say where those of the record are.
         settings: parameters of the dataset and sampler, as `dataset.name` or `sampler.name`.
         record: says the rest.
 
     Raises:
-        UsageError: an option contradicts the record, or the record ran on a testbed and no file is named.
+        UsageError: an option contradicts the record, or the record ran on a testbed or a checkpoint and no file is named.
     """
     for name in settings:
         if not name.startswith(("dataset.", "sampler.")):
@@ -126,14 +128,19 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
     for name, value in options.items():
         # A plug-in's file is recorded without its folder, and of weights and testbeds there is a hash to be checked.
         named = Path(value).name if name in ("backbone", "dataset", "method") else value
-        if name not in ("weights", "testbed") and named != recorded.get(name):
+        if name not in OF_FILES and named != recorded.get(name):
             theirs = recorded.get(name, f"varying {name}")
             raise UsageError(f"--{name} {value}: the record has {'none' if theirs is None else theirs}; leave the option out")
     for name in settings.keys() & recorded["settings"].keys():
         raise UsageError(f"--set {name}: the record has {recorded['settings'][name]}; leave it out")
     if recorded["sampler"] == TestbedSampler.name and "testbed" not in options:
         raise UsageError("the record was made on a testbed; name its file with --testbed")
-    return RunConfig(**{**recorded, **options, "settings": {**recorded["settings"], **settings}})
+    merged = {**recorded, **options, "settings": {**recorded["settings"], **settings}}
+    if record.method.get("learned_sha256") is not None:  # the method learned something, too
+        if "weights" not in options:
+            raise UsageError("the record's method was meta-trained; name its checkpoint with --weights")
+        merged["checkpoint"] = merged.pop("weights")
+    return RunConfig(**merged)
 
 
 def _options_of(record: RunRecord) -> dict[str, Any]:
@@ -149,7 +156,6 @@ def _options_of(record: RunRecord) -> dict[str, Any]:
         **{f"sampler.{name}": value for name, value in drawn_with.items()},
         **{f"backbone.{name}": value for name, value in backbone["parameters"].items()},
         **record.method["parameters"],
-        **record.method.get("chosen", {}).get("values", {}),
     }
     return {
         **{name: task[name] for name in SHAPE if task[name] is not None},
@@ -182,7 +188,8 @@ def replay(config: RunConfig, index: int, record: RunRecord | None, progress: Pr
     """
     if record is not None and index >= record.n_episodes:
         raise UsageError(f"--index {index}: the record has {record.n_episodes} episodes, counted from 0")
-    plan = None if record is None else make_plan(config, progress)  # finds the weights before anything is prepared
+    # Weights are found before anything is prepared.
+    plan = None if record is None else as_chosen_before(make_plan(config, progress), record)
     task = open_task(config, progress)
     episode = task.episode(index)
     if plan is None or record is None:
@@ -211,6 +218,8 @@ def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch
         raise UserError(
             f"weights {plan.backbone.weights} are not those of the record (other SHA-256); name them with --weights"
         )
+    if plan.method_section.get("text") != record.method.get("text"):
+        raise UserError("prompts or class names are not those of the record; name their files with --prompts and --class-names")
     seeds = task.sampler.episode_seeds(episode.index)
     source, renumbered = _source(plan, task.split, episode, progress)
     answers = predictions(plan.method, record.method_name, renumbered, seeds, source)

@@ -10,6 +10,7 @@ from ..tasks.errors import UserError
 from ..tasks.progress import Progress
 from .choosing import as_chosen_before
 from .config import RunConfig
+from .device import choose_device, tf32
 from .episodes_done import EpisodesDone
 from .job import Job
 from .plan import Plan, make_plan
@@ -47,7 +48,8 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     if earlier is not None and wanted < plan.config.episodes and earlier.n_episodes >= wanted:
         return Outcome(earlier, partial_path, reused=True)
     plan = plan if earlier is None else as_chosen_before(plan, earlier)
-    record = Job(plan, partial_path, wanted, progress, started, EpisodesDone.of(earlier)).execute()
+    with tf32(choose_device(config.device), allowed=False):  # but where features are encoded with it, on demand
+        record = Job(plan, partial_path, wanted, progress, started, EpisodesDone.of(earlier)).execute()
     if not record.complete:
         return Outcome(record, partial_path, reused=False)
     write_record(record, path)

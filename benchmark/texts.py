@@ -52,13 +52,24 @@ class Texts:
         assert self.prompts is not None
         return text_features(backbone, self.prompts, names, device, progress)
 
-    def section(self, dataset: Dataset, split: str) -> dict[str, Any]:
-        """What a record says of the texts: enough to know whether those of another run are the same."""
-        identifiers, names = zip(*dataset.class_list(split), strict=True)
-        digest = hashlib.sha256("\n".join(self.names(identifiers, names)).encode()).hexdigest()
+    def section(self, dataset: Dataset, split: str, choices: str | None) -> dict[str, Any]:
+        """What a record says of the texts: enough to know whether those of another run are the same.
+
+        Args:
+            dataset: of the run.
+            split: of the run.
+            choices: the split whose episodes decide parameters; None where none does. Its names count if they are of a file.
+        """
+        digest = self._names_sha256(dataset, split)
         prompts = {} if self.prompts is None else {"prompts": self.prompts.name, "prompts_sha256": self.prompts.sha256}
         given = {} if self.file is None else {"class_names": self.file.name}
+        if self.file is not None and choices is not None:
+            given["choices_names_sha256"] = self._names_sha256(dataset, choices)
         return {**prompts, **given, "names_sha256": digest}
+
+    def _names_sha256(self, dataset: Dataset, split: str) -> str:
+        identifiers, names = zip(*dataset.class_list(split), strict=True)
+        return hashlib.sha256("\n".join(self.names(identifiers, names)).encode()).hexdigest()
 
 
 def texts_of(config: RunConfig, method: Method) -> Texts | None:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...tasks.datasets.base import Images
 from ...tasks.errors import UsageError, UserError, did_you_mean
+from ..device import tf32
 from .base import Preprocess
 from .loading import LoadedBackbone
 from .read_ahead import read_ahead
@@ -89,21 +90,10 @@ class Encoded(NamedTuple):
 
 @contextmanager
 def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Compute without gradients and in a precision; torch's settings are put back afterwards.
-
-    fp32 means it: convolutions on a GPU, which torch leaves to TF32 unless told otherwise, are told otherwise.
-    """
-    matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)  # a module, as far as types go
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    """Compute without gradients and in a precision; torch's settings are put back afterwards."""
     autocast = torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST)
-    try:
-        if device.type == "cuda":
-            matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
-        with torch.inference_mode(), autocast:
-            yield
-    finally:
-        if device.type == "cuda":
-            matmul.allow_tf32, cudnn.allow_tf32 = before
+    with tf32(device, precision == "tf32"), torch.inference_mode(), autocast:
+        yield
 
 
 def encode(

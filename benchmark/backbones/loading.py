@@ -187,6 +187,7 @@ def load_backbone(
     cls: type[Backbone] = registry.load(entry)
     owner = f"backbone {name}"
     of_images, of_network = image_settings.apart(settings, {parameter.name for parameter in parameters_of(cls)})
+    about: dict[str, Any] = {}
     if weights is not None and weights.with_suffix(".json").is_file():
         about = sidecar(weights)
         if entry.name not in (about["backbone"], Path(about["backbone"]).name):  # a plug-in's file may have a folder
@@ -213,6 +214,8 @@ def load_backbone(
             check_described(module, backbone, described, preprocess, tensors, weights)
         said = fill(module, tensors, weights.name, name, needed)
         sha256 = sha256_of(weights)
+        if about.get("weights_sha256", sha256) != sha256:
+            raise UserError(f"--weights {weights}: {weights.with_suffix('.json').name} beside it describes another file")
         if needed < 1:
             progress.say(said)
     network_parameters = sum(parameter.numel() for parameter in module.parameters())

@@ -175,6 +175,8 @@ def episode(
     seed: Annotated[int | None, typer.Option(help=f"Seed of the episodes: {OF_RECORD} 0.")] = None,
     method: Annotated[str | None, typer.Option(help="Where the record's method is, if it is one of a file.")] = None,
     weights: Annotated[str | None, typer.Option(help="Where the record's weights are, if not with the package.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Where the record's prompts are, if they are of a file.")] = None,
+    class_names: Annotated[Path | None, typer.Option(help="Where the record's class names are, if they are of a file.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="dataset.NAME=VALUE or sampler.NAME=VALUE.")] = None,
 ) -> None:
     """Draw the support and query images of an episode with their classes, and what a record's method answered.
@@ -195,7 +197,7 @@ def episode(
     named: dict[str, Any] = {
         "dataset": dataset, "split": split, "sampler": sampler, "testbed": testbed, "corruption": corruption,
         "severity": severity, "ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "seed": seed,
-        "method": method, "weights": weights,
+        "method": method, "weights": weights, "prompts": prompts, "class_names": class_names,
     }  # fmt: skip
     options = {name: value for name, value in named.items() if value is not None}
     loaded = None if record is None else load_record(record)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...tasks.errors import Interrupted, UserError
 from ...tasks.progress import SILENT, Advance, Progress
+from ..device import tf32
 from .curves import Curves
 from .distributed import processes
 from .interruption import Interruptions
@@ -79,7 +80,8 @@ def fit(
         UserError: time was out (a checkpoint is written first), the checkpoint is of another training or damaged, the loss is
             no longer finite, or a file cannot be written.
     """
-    with processes(device) as group, _reproducible(device), Interruptions() as interruptions:
+    exact = options.precision == "fp32"
+    with processes(device) as group, tf32(device, allowed=not exact), _reproducible(device), Interruptions() as interruptions:
         heard = progress if group.first else SILENT
         trainer = Trainer(learner, validate, options, folder, identity, heard, group)
         trainer.resume(force)

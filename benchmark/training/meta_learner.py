@@ -5,6 +5,8 @@ Letters in shape comments: E episodes, N ways, S support rows, Q query rows, C c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from ...tasks.samplers import Sampler
 from ..backbones.base import Preprocess
 from ..evaluation import Inputs
 from .learner import Learner, Part, step_generator
+from .recipes.projection import full_precision
 from .train_images import StoredImages
 
 
@@ -106,10 +109,24 @@ class MetaLearner(Learner):
         episodes = replace(
             batch, support=support.unflatten(0, shape[0]), query=query.unflatten(0, shape[1]), learned=self.learned
         )
-        loss = self.method.loss(episodes)
-        with torch.no_grad():
-            scores = self.method.classify(replace(episodes, support=episodes.support.detach(), query=episodes.query.detach()))
+        with full_precision(features):
+            loss = self.method.loss(episodes)
+            with torch.no_grad(), _evaluating(self.learned):
+                scores = self.method.classify(episodes)
         return loss, {"accuracy": _accuracy(scores.masked_fill(~batch.class_mask[:, None], -torch.inf), batch)}
+
+
+@contextmanager
+def _evaluating(module: nn.Module | None) -> Iterator[None]:
+    """A module in evaluation mode for a while: its batch norm has seen the episodes already."""
+    if module is None or not module.training:
+        yield
+        return
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train()
 
 
 def _accuracy(scores: Tensor, episodes: Episodes) -> Tensor:

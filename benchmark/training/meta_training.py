@@ -15,6 +15,8 @@ from torch import Generator, nn
 
 from ...methods.base import Method
 from ...methods.maml import MAML
+from ...methods.maml_tasks import Head
+from ...methods.meta_sgd import RatedHead
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.errors import UsageError
 from ...tasks.files import write_atomically
@@ -174,7 +176,8 @@ def decide(config: TrainConfig, device: torch.device) -> Decided:
     chosen = {name: paper[name] if getattr(config, name) is None else getattr(config, name) for name in OF_THE_PAPER}
     if chosen["schedule"] != "step" and config.halve_every is None:
         chosen["halve_every"] = None
-    precision = config.precision or ("bf16" if device.type == "cuda" else "fp32")
+    halves = device.type == "cuda" and method.inputs_with("none") == "features"  # an inner loop would round at every step
+    precision = config.precision or ("bf16" if halves else "fp32")
     config = replace(config, device=device.type, precision=precision, **chosen)
     _options(config, None)  # refuses what does not go together
     _check_meta_batch(config)
@@ -200,6 +203,7 @@ def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
     backbone, parameters, module, preprocess, start = _network(config, train, generator, progress)
     width = feature_width(module.eval(), preprocess)
     learned = method.learned_part(module, width, sampling.shape["ways"] or 0, generator)
+    _check_outputs(config, learned, sampling.shape["ways"])
     settings = {
         **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
         **{f"backbone.{name}": value for name, value in parameters.items()},
@@ -217,6 +221,18 @@ def _check_meta_batch(config: TrainConfig) -> None:
     processes = part_here().world
     if config.meta_batch is not None and config.meta_batch % processes:
         raise UsageError(f"--meta-batch {config.meta_batch}: as many episodes for each of {processes} processes")
+
+
+def _check_outputs(config: TrainConfig, learned: nn.Module | None, ways: int | None) -> None:
+    """Refuse episodes that a classifier with an output for each class of a training episode could not answer."""
+    if not isinstance(learned, Head | RatedHead):
+        return
+    if ways is None:
+        raise UsageError(f"--sampler {config.sampler}: {config.method} meta-trains a classifier, of a fixed number of classes")
+    if config.val_ways > ways:
+        raise UsageError(
+            f"--val-ways {config.val_ways}: {config.method} meta-trains a classifier of {ways} classes; take --val-ways {ways}"
+        )
 
 
 def _sampling(config: TrainConfig) -> Sampling:

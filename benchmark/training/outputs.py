@@ -15,8 +15,19 @@ from ...tasks.errors import UsageError
 from ...tasks.files import os_errors_named, remove_folder
 from ..backbones.loading import save_weights
 
+SUFFIX = ".safetensors"
 CURVES = (".csv", ".png")
 CURE = "take another --output, or replace it with --overwrite"
+
+
+def check_output(output: Path) -> None:
+    """Refuse a name that a description, the curves or the checkpoints could not stand beside.
+
+    Raises:
+        UsageError: its suffix is another.
+    """
+    if output.suffix != SUFFIX:
+        raise UsageError(f"--output {output}: the weights file is a {SUFFIX} file; its name has to end so")
 
 
 def folder_of(output: Path) -> Path:
@@ -29,7 +40,8 @@ def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
 
     Args:
         output: the weights file.
-        identity: what the result depends on: `config`, `fingerprint` of the train split, and number of `processes`.
+        identity: what the result depends on: `config`, `fingerprint` of the train split, number of `processes`, and
+            `start_sha256` of the weights that it started from, where there are such.
         maker: the command, for messages.
 
     Raises:
@@ -39,12 +51,14 @@ def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
         return False
     try:
         about = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+        started = about["pretraining"].get("started_from")
         made = {
             "config": about["made_by"]["config"],
             "fingerprint": about["pretraining"]["fingerprint"],
             "processes": about["made_by"]["processes"],
+            **({"start_sha256": started["weights_sha256"]} if started else {}),
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(f"{output} is there already, and not by this version of {maker}; {CURE}") from None
     if made == identity:
         return True

@@ -1,5 +1,6 @@
 """What the papers trained with: the defaults of `bench train`, by method and dataset.
 
+Where a paper trains with other numbers for more shots, they are those of its 1-shot experiments.
 Each entry overrides the one for every dataset ("*"), and that the ones for every method (DEFAULTS). Sources stand beside them.
 """
 
@@ -31,9 +32,10 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "fomaml": _MAML,
     "anil": _MAML,
     "meta-sgd": _MAML,
-    # Nichol et al. 2018: five tasks a step. Their update goes to Adam as if it were a gradient, which they name as a choice
-    # beside plain SGD with a rate that falls from 1 to 0.
-    "reptile": {"*": {"meta_batch": 5}},
+    # Nichol et al. 2018: five tasks a step; 10 images a class on Omniglot and 15 on mini-ImageNet, shots and queries alike.
+    # Their update goes to Adam as if it were a gradient, which they name as a choice beside plain SGD with a rate that falls
+    # from 1 to 0.
+    "reptile": {"*": {"meta_batch": 5, "queries": 9}, "mini-imagenet": {"queries": 14}},
     # Hu et al. 2022, from a pretrained ViT: SGD with momentum 0.9, 100 epochs of 2,000 episodes with 15 queries, of which the
     # first 5 warm up (--warmup-steps). A network that starts from nothing wants a rate a hundred times as high.
     "pmf": {"*": {"optimizer": "momentum", "learning_rate": 5e-5, "schedule": "cosine"}},

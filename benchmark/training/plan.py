@@ -22,7 +22,7 @@ from .distributed import part_here
 from .learner import Learner
 from .loop import Fitted, fit
 from .options import LoopOptions, check_options
-from .outputs import folder_of, is_finished, publish
+from .outputs import check_output, folder_of, is_finished, publish
 from .pretrain_config import PretrainConfig
 from .train_config import TrainConfig
 from .validation import Validation
@@ -86,10 +86,12 @@ class TrainingPlan(ABC):
         options = asdict(self.config)
         usual = {one.name: one.default for one in fields(self.config)}
         known = {name: value for name, value in options.items() if name not in self.config.later or value != usual[name]}
+        start = {} if self.start_sha256 is None else {"start_sha256": self.start_sha256}
         return {
             "config": json.loads(json.dumps(known)),
             "fingerprint": self.train.fingerprint,
             "processes": part_here().world,
+            **start,
         }
 
     def description(self, fitted: Fitted, code: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +154,7 @@ def carry_out(
             finite, or a file cannot be written.
     """
     check_options({"time_limit": time_limit})
+    check_output(output)
     first = part_here().rank == 0
     progress = progress if first else SILENT
     plan = make_plan(progress)

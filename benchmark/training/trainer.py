@@ -163,7 +163,9 @@ class Trainer:
         """Take a validation in, and write the learner down if it is the best so far."""
         self.curves.validated(value)
         self.stale += 1
-        if self.best is None or value > self.best.value:
+        if self.best is not None and self.best.step == self.step:  # a process was killed after it had written this very best
+            self.stale = 0
+        elif self.best is None or value > self.best.value:
             self.best, self.stale = Best(value, self.step), 0
             if self.group.first:
                 write_checkpoint(self.folder / BEST, self._learner_tensors(), {**self._about(), "value": value})

@@ -1,5 +1,6 @@
 import json
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +93,26 @@ def test_a_missing_file_is_told(suffix: str, tmp_path: Path):
         read_contents(tmp_path / f"features{suffix}")
 
 
+def test_what_is_no_array_of_numbers_is_told(tmp_path: Path):
+    from safetensors.torch import save_file
+
+    np.savez(tmp_path / "more.npz", features=FEATURES)
+    with zipfile.ZipFile(tmp_path / "more.npz", "a") as archive:
+        archive.writestr("README.txt", "of a stranger")
+    with pytest.raises(UserError, match=r"no whole \.npz file \(README\.txt in it is no array\)"):
+        read_contents(tmp_path / "more.npz")
+    np.savez(tmp_path / "bytes.npz", features=FEATURES, dataset=np.array("é".encode()))
+    with pytest.raises(UserError, match=r"bytes\.npz is no whole \.npz file"):
+        read_contents(tmp_path / "bytes.npz")
+    save_file({"features": torch.zeros(2, 3, dtype=torch.float8_e4m3fn)}, tmp_path / "small.safetensors")
+    with pytest.raises(UserError, match=r"small\.safetensors: 'features' is of type torch\.float8_e4m3fn; take float32"):
+        read_contents(tmp_path / "small.safetensors")
+
+
 def test_a_list_in_a_header_has_to_be_one(tmp_path: Path):
     from safetensors.numpy import save_file
 
-    for text in ("[1, 2]", "a,b", '{"a": 1}'):
+    for text in ("[1, 2]", "a,b", '{"a": 1}', 100_000 * "["):
         save_file({"features": FEATURES}, tmp_path / "f.safetensors", metadata={"source": text})
         with pytest.raises(UserError, match="'source' in its header is no JSON list of text"):
             read_contents(tmp_path / "f.safetensors")

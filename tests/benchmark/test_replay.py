@@ -8,6 +8,8 @@ from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.backbones.loading import load_backbone, save_weights
 from fewbench.benchmark.records import RunRecord, accuracy_section
 from fewbench.benchmark.replay import config_of, replay
+from fewbench.benchmark.training.meta_training import meta_train
+from fewbench.benchmark.training.train_config import TrainConfig
 from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT, SilentProgress
 from fewbench.tasks.testbed import make_testbed
@@ -113,6 +115,31 @@ def test_corrupted_images_have_the_episodes_of_a_testbed_on_the_clean_ones(recor
     found = replay(config_of({**files, "testbed": testbed}, {}, record), 3, record, SILENT)
     assert found.answers is not None
     assert found.answers.credit.mean() == pytest.approx(record.accuracies[3])
+
+
+def test_what_a_method_learned_is_found_again(recorded, tiny, tmp_path):
+    config = TrainConfig(
+        "meta-baseline", tiny, ways=4, queries=3, steps=2, validate_every=2, val_episodes=20, learning_rate=1.0,
+        settings={"backbone.width": 8},
+    )  # fmt: skip
+    path = str(meta_train(config, tmp_path / "trained.safetensors", SILENT))
+    record, messages = recorded("meta-baseline", weights=None, checkpoint=path), Messages()
+    found = replay(config_of({"dataset": tiny, "weights": path}, {}, record), 4, record, messages)
+    assert found.answers is not None and not messages.said
+    assert found.answers.credit.mean() == pytest.approx(record.accuracies[4])
+    with pytest.raises(UsageError, match="method was meta-trained; name its checkpoint with --weights"):
+        config_of({"dataset": tiny}, {}, record)
+
+
+def test_class_names_of_a_file_are_found_again(tiny, tmp_path):
+    names = tmp_path / "names.csv"
+    rows = [f"test-{number},thing {number}" for number in range(12)]
+    names.write_text("\n".join(["class_id,name", *rows]) + "\n", encoding="utf-8")
+    options = {"dataset": tiny, "weights": "clip-tiny-trifeature"}
+    record = run(RunConfig("clip-zero-shot", **options, class_names=names, queries=5, episodes=20, output=tmp_path))
+    assert replay(config_of({**options, "class_names": names}, {}, record), 2, record, SILENT).answers is not None
+    with pytest.raises(UserError, match="class names are not those of the record; name their files with --prompts and"):
+        replay(config_of(options, {}, record), 2, record, SILENT)
 
 
 def test_a_testbed_is_found_again(recorded, files, testbed):

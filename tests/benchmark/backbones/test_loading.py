@@ -115,6 +115,12 @@ def unknown_parameter(weights: Path) -> None:
     describe(weights, backbone_parameters={"depth": 3})
 
 
+def other_weights(weights: Path) -> None:
+    about = weights.with_suffix(".json").read_bytes()
+    save_weights(weights, Conv4(width=8).build(3, 16, torch.Generator()), sidecar(weights))
+    weights.with_suffix(".json").write_bytes(about)
+
+
 def damaged_sidecar(weights: Path) -> None:
     weights.with_suffix(".json").write_text("{")
 
@@ -153,6 +159,7 @@ def describe(weights: Path, **change: object) -> None:
             unknown_parameter,
             r"backbone conv4 has no parameter 'depth'; did you mean 'width'\? It has: width \(int, ",
         ),
+        (other_weights, r"--weights .*tiny\.safetensors: tiny\.json beside it describes another file$"),
         (damaged_sidecar, r"--weights .*tiny\.safetensors: its description tiny\.json cannot be read \("),
         (empty_sidecar, r"tiny\.safetensors: its description is not complete: tiny\.json\.backbone is missing$"),
         (sidecar_of_another_kind, r"tiny\.safetensors: its description is not complete: tiny\.json is not a section$"),

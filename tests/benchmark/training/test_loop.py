@@ -276,6 +276,30 @@ def test_a_kill_goes_on_from_the_validation_before_it(train, toy: ModuleType, tm
     assert len(validated) == 3  # that after step 8 is not made twice
 
 
+def test_a_kill_between_the_best_checkpoint_and_the_last_costs_no_patience(train, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    values = {8: 0.5, 16: 0.7, 24: 0.75, 32: 0.8, 40: 0.6}
+    write = trainer.write_checkpoint
+
+    def validations(first: int):
+        following = iter(sorted(step for step in values if step >= first))
+        return lambda: values[next(following)]
+
+    def killed(path: Path, tensors: Any, about: dict[str, Any]) -> None:
+        if path.name == "last.safetensors" and about["step"] == 16:
+            raise SystemError
+        write(path, tensors, about)
+
+    options = {"steps": 100, "patience": 1, "checkpoint_seconds": 1000.0}
+    whole = train("undisturbed", validate=validations(8), **options)
+    monkeypatch.setattr(trainer, "write_checkpoint", killed)
+    with pytest.raises(SystemError):
+        train(validate=validations(8), **options)
+    assert read_checkpoint(tmp_path / "run" / "best.safetensors").about["step"] == 16
+    monkeypatch.undo()
+    again = train(validate=validations(16), **options)
+    assert (again.best_step, again.steps_done) == (whole.best_step, whole.steps_done) == (32, 40)
+
+
 def test_a_long_training_has_at_most_so_many_rows_and_those_of_validations(train, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trainer, "ROWS", 10)
     fitted = train(steps=29, validate_every=10)

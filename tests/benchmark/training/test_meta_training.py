@@ -9,7 +9,7 @@ import torch
 
 from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.training.learner import Part
-from fewbench.benchmark.training.meta_training import default_output, meta_train, plan_of
+from fewbench.benchmark.training.meta_training import decide, default_output, meta_train, plan_of
 from fewbench.benchmark.training.train_config import TrainConfig
 from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.progress import SILENT
@@ -76,12 +76,69 @@ def test_a_step_draws_the_same_episodes_whole_or_in_parts(quick: TrainConfig, tm
     assert whole.query_labels is not None and sorted(set(whole.query_labels[0].tolist())) == [0, 1, 2, 3]
 
 
+def test_batch_norm_of_what_is_learned_sees_an_episode_once(quick: TrainConfig, tmp_path: Path):
+    config = replace(quick, method="relation-net", backbone="relation-encoder", size=28, settings={"bn": "running"})
+    learner = plan_of(config, SILENT).learner(tmp_path).train()
+    learner(learner.batch(0, Part()))
+    counts = [int(value) for name, value in learner.state_dict().items() if name.endswith("num_batches_tracked")]
+    assert len(counts) > 4 and set(counts) == {1}
+    assert learner.learned is not None and all(module.training for module in learner.learned.modules())
+
+
+def test_losses_on_features_are_of_full_precision(quick: TrainConfig, tmp_path: Path):
+    learner = plan_of(quick, SILENT).learner(tmp_path).train()
+    batch = learner.batch(0, Part())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = learner(batch)
+    assert loss.dtype == torch.float32 and loss != loss.bfloat16()
+
+
+@pytest.mark.parametrize("method", ["maml", "reptile", "meta-sgd"])
+def test_a_classifier_of_as_many_ways_as_episodes_is_validated_on_no_more(method: str, quick: TrainConfig):
+    with pytest.raises(UsageError, match=f"^--val-ways 5: {method} meta-trains a classifier of 4 classes; take --val-ways 4$"):
+        plan_of(replace(quick, method=method), SILENT)
+    varying = replace(quick, method=method, ways=None, shots=None, queries=None, sampler="meta-dataset")
+    with pytest.raises(UsageError, match=f"^--sampler meta-dataset: {method} meta-trains a classifier, of a fixed number"):
+        plan_of(varying, SILENT)
+
+
+def test_a_checkpoint_is_of_the_weights_that_it_started_from(quick: TrainConfig, tiny_weights: Path, tmp_path: Path):
+    start, output = tmp_path / "start.safetensors", tmp_path / "trained.safetensors"
+    for suffix in (".safetensors", ".json"):
+        start.with_suffix(suffix).write_bytes(tiny_weights.with_suffix(suffix).read_bytes())
+    config = replace(quick, weights=str(start))
+    path = meta_train(config, output, SILENT)
+    assert meta_train(config, output, SILENT) == path
+    other = meta_train(config, tmp_path / "other.safetensors", SILENT)
+    for suffix in (".safetensors", ".json"):
+        start.with_suffix(suffix).write_bytes(other.with_suffix(suffix).read_bytes())
+    with pytest.raises(UsageError, match=r"of another training \(start_sha256 "):
+        meta_train(config, output, SILENT)
+
+
+def test_weights_are_a_safetensors_file(quick: TrainConfig, tmp_path: Path):
+    for name in ("trained", "trained-lr0.4", "trained.json"):
+        with pytest.raises(UsageError, match=r"--output .*: the weights file is a \.safetensors file; its name has to end so$"):
+            meta_train(quick, tmp_path / name, SILENT)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_plugins_checkpoint_is_evaluated_from_anywhere(quick: TrainConfig, tmp_path: Path):
+    (tmp_path / "mine.py").write_text("from fewbench.methods.protonet import ProtoNet\n\n\nclass Mine(ProtoNet):\n    pass\n")
+    name = f"{tmp_path / 'mine.py'}:Mine"
+    path = meta_train(replace(quick, method=name), tmp_path / "trained.safetensors", SILENT)
+    config = RunConfig(name, dataset=quick.dataset, checkpoint=str(path), episodes=10, queries=5, output=tmp_path)
+    assert run(config).method_name == "mine.py:Mine"
+    with pytest.raises(UsageError, match=r"trained\.safetensors is of backbone conv4, not resnet12$"):
+        run(replace(config, backbone="resnet12"))
+
+
 @pytest.mark.parametrize("method", ["maml", "relation-net", "feat", "r2d2", "meta-opt-net", "matching-net"])
 def test_a_step_moves_the_backbone_and_what_is_learned(method: str, quick: TrainConfig, tmp_path: Path):
     options: dict = {"relation-net": {"backbone": "relation-encoder", "size": 28, "settings": {}}}.get(method, {})
     if method == "matching-net":
         options = {"settings": {**quick.settings, "full_context": True}}
-    learner = plan_of(replace(quick, method=method, **options), SILENT).learner(tmp_path)
+    learner = plan_of(replace(quick, method=method, val_ways=4, **options), SILENT).learner(tmp_path)
     loss, _ = learner.train()(learner.batch(0, Part()))
     loss.backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in learner.backbone.parameters())
@@ -90,8 +147,11 @@ def test_a_step_moves_the_backbone_and_what_is_learned(method: str, quick: Train
 
 
 def test_the_papers_settings_are_the_defaults_and_are_recorded(tiny: str):
-    plan = plan_of(TrainConfig("protonet", "trifeature", backbone="conv4", ways=8, settings={"backbone.width": 8}), SILENT)
-    assert (plan.config.schedule, plan.config.halve_every, plan.config.optimizer) == ("step", 2000, "adam")
+    cpu = torch.device("cpu")
+    config = decide(TrainConfig("protonet", "trifeature", backbone="conv4", ways=8), cpu).config
+    assert (config.schedule, config.halve_every, config.optimizer) == ("step", 2000, "adam")
+    reptile = decide(TrainConfig("reptile", "omniglot"), cpu).config
+    assert (reptile.shots, reptile.queries, reptile.meta_batch) == (1, 9, 5)
     assert default_output(TrainConfig("protonet", "omniglot")).name == "protonet-conv4-omniglot-60way1shot.safetensors"
 
 
