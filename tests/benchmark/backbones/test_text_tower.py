@@ -152,7 +152,9 @@ def test_a_file_without_a_text_tower_is_one_line(tmp_path: Path):
 
 
 def test_parts_that_would_be_fetched_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # the environment was read when it was imported
     config = {**CONFIGS["clip"], "text_cfg": {"hf_model_name": "somebody/a-text-tower-that-no-hub-has"}}
     with pytest.raises(UserError, match=r"^backbone x: its text tower is not made by open_clip: ") as caught:
         build_text_tower(OpenClipModel("x", "", config, {}), "backbone x")
