@@ -46,7 +46,7 @@ def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
             config[name] = registry.find(kind, config[name]).name
     return {
         "config": {**config, "precision": precision},
-        "weights_sha256": plan.start_sha256,
+        "files_sha256": plan.files_sha256,
         "dataset_version": plan.dataset.version,
         "preprocess": asdict(plan.preprocess),
         "fingerprints": {"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+
 from ...tasks.datasets.base import Dataset, split_name
 from ...tasks.errors import UsageError
 from ...tasks.parameters import build
 from ...tasks.samplers import check_ways
 from .. import registry
 from ..backbones.loading import make_backbone
-from ..backbones.tuning import check_scope
+from ..backbones.tuning import check_scope, free
 from ..config import RunConfig
 from ..device import choose_device
 from ..plan import check_method, make_method
 from ..sampling import sampling_of
 from ..training.meta_training import decide
+from ..training.plan import TrainingPlan
 from ..training.pretrain_config import PretrainConfig
 from ..training.recipes import find_recipe
 from ..training.train_config import TrainConfig
@@ -32,6 +35,16 @@ def check(pipeline: Pipeline) -> None:
         _check_training(pipeline.train)
     for one in pipeline.runs:
         _check_run(one, pipeline)
+
+
+def check_scopes(pipeline: Pipeline, plan: TrainingPlan) -> None:
+    """Refuse runs that would tune what their network has nothing of: it is that of the training, known before it is trained.
+
+    Raises:
+        UserError: as of `free`, such as prompts without a ViT.
+    """
+    for scope in sorted({one.config.tune for one in pipeline.runs if one.after is not None and one.config.tune is not None}):
+        free(copy.deepcopy(plan.module), scope, plan.backbone)
 
 
 def _check_pretraining(config: PretrainConfig) -> None:

@@ -23,7 +23,7 @@ from ..training.plan import TrainingPlan, carry_out
 from ..training.pretrain_config import PretrainConfig
 from ..training.train_config import TrainConfig
 from .addresses import file_of, is_there
-from .checks import check
+from .checks import check, check_scopes
 from .stages import Pipeline, PipelineRun
 
 State = Literal["done already", "goes on", "trains", "trained", "runs"]
@@ -93,6 +93,7 @@ def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
     weights: dict[str, Path] = {}
     for config in _trainings(pipeline):
         plan = _plan(config, weights.get("pretrain"), call)
+        check_scopes(pipeline, plan)
         stage = _training_stage(plan, config, call)
         trained.append(stage)
         call.progress.say(_told(stage))
@@ -119,7 +120,9 @@ def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
         if len(weights) < len(stages):  # it starts from weights that are not there
             stages.append(Stage(_name(config), _what(config), "trains", None))
             continue
-        stage = _training_stage(_plan(config, weights.get("pretrain"), call), config, call)
+        plan = _plan(config, weights.get("pretrain"), call)
+        check_scopes(pipeline, plan)
+        stage = _training_stage(plan, config, call)
         if stage.state == "done already" and stage.path is not None:
             weights[_name(config)] = stage.path
         stages.append(stage)

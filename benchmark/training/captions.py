@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.errors import UsageError, listed
+from ...tasks.files import sha256_of
 from ...tasks.progress import Progress
 from ...tasks.tables import csv_rows
 from ..class_names import readable_names
@@ -37,6 +38,7 @@ class Captions:
         of_image: int64 [n], which row of `choices` an image has.
         choices: int64 [groups, most], numbers of phrases, −1 behind the last.
         whole: the share of the images that get the first of their phrases; the others get any but the first. None: any.
+        file_sha256: of the file that they were read from; None: of class names.
     """
 
     phrases: tuple[str, ...]
@@ -44,6 +46,7 @@ class Captions:
     of_image: Tensor
     choices: Tensor
     whole: float | None
+    file_sha256: str | None = None
 
     def draw(self, rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """A caption for each image.
@@ -123,7 +126,7 @@ def captions_of_file(path: Path, dataset: Dataset, split: Split, progress: Progr
     if others:
         progress.say(f"{owner}: {others} of {len(lines)} lines are not about the {split.name} split")
     of_image = split.labels if keys[0] == CLASS else np.arange(len(split.images))
-    return Captions(tuple(numbers), (PLACE,), torch.from_numpy(of_image), _padded(rows), None)
+    return Captions(tuple(numbers), (PLACE,), torch.from_numpy(of_image), _padded(rows), None, sha256_of(path))
 
 
 def class_names(split: Split, progress: Progress) -> tuple[str, ...]:

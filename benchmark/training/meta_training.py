@@ -71,9 +71,9 @@ class MetaTraining(TrainingPlan):
         return self.method
 
     @property
-    def start_sha256(self) -> str | None:
+    def files_sha256(self) -> dict[str, str]:
         """Of the weights file that the backbone starts from."""
-        return None if self.start is None else self.start["weights_sha256"]
+        return {} if self.start is None else {"start_sha256": self.start["weights_sha256"]}
 
     def learner(self, folder: Path) -> MetaLearner:
         """Networks and method with the episodes that they learn from."""

@@ -41,7 +41,7 @@ def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
     Args:
         output: the weights file.
         identity: what the result depends on: `config`, `fingerprint` of the train split, number of `processes`, and
-            `start_sha256` of the weights that it started from, where there are such.
+            `start_sha256` of the weights that it started from, `captions_sha256` of a file of captions, where there are such.
         maker: the command, for messages.
 
     Raises:
@@ -51,12 +51,14 @@ def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
         return False
     try:
         about = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
-        started = about["pretraining"].get("started_from")
+        history = about["pretraining"]
+        started = history.get("started_from")
         made = {
             "config": about["made_by"]["config"],
-            "fingerprint": about["pretraining"]["fingerprint"],
+            "fingerprint": history["fingerprint"],
             "processes": about["made_by"]["processes"],
             **({"start_sha256": started["weights_sha256"]} if started else {}),
+            **({"captions_sha256": history["captions_sha256"]} if "captions_sha256" in history else {}),
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(f"{output} is there already, and not by this version of {maker}; {CURE}") from None

@@ -61,9 +61,9 @@ class TrainingPlan(ABC):
         """What says how the network learns: a recipe or a method, whose code matters to the result."""
 
     @property
-    def start_sha256(self) -> str | None:
-        """SHA-256 of the weights file that the network starts from; None where its weights are initial ones."""
-        return None
+    def files_sha256(self) -> dict[str, str]:
+        """SHA-256 of each file that the training reads beside the dataset, by what it is: they count by their content."""
+        return {}
 
     @abstractmethod
     def learner(self, folder: Path) -> Learner:
@@ -86,12 +86,11 @@ class TrainingPlan(ABC):
         options = asdict(self.config)
         usual = {one.name: one.default for one in fields(self.config)}
         known = {name: value for name, value in options.items() if name not in self.config.later or value != usual[name]}
-        start = {} if self.start_sha256 is None else {"start_sha256": self.start_sha256}
         return {
             "config": json.loads(json.dumps(known)),
             "fingerprint": self.train.fingerprint,
             "processes": part_here().world,
-            **start,
+            **self.files_sha256,
         }
 
     def description(self, fitted: Fitted, code: dict[str, Any]) -> dict[str, Any]:

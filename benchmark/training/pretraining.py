@@ -63,6 +63,12 @@ class Pretraining(TrainingPlan):
         return self.recipe
 
     @property
+    def files_sha256(self) -> dict[str, str]:
+        """Of the file of captions."""
+        sha256 = None if self.captions is None else self.captions.file_sha256
+        return {} if sha256 is None else {"captions_sha256": sha256}
+
+    @property
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch."""
         return len(self.train.images) // self.config.batch_size
@@ -112,6 +118,7 @@ class Pretraining(TrainingPlan):
             "pretraining": {
                 "recipe": self.config.recipe if fitted.steps_done else UNTRAINED,
                 "recipe_parameters": asdict(self.recipe),
+                **self.files_sha256,
                 "epochs": fitted.steps_done / self.steps_per_epoch,
                 "images": fitted.steps_done * self.config.batch_size,
                 "external": False,

@@ -61,6 +61,5 @@ def test_a_tenth_is_left_as_it_is_and_half_of_the_others_are_mirrored():
     mirrored = copies[:, 0, 0, 0] > copies[:, 0, 0, -1]
     assert same.float().mean().item() == pytest.approx(0.1, abs=0.03)
     assert mirrored.float().mean().item() == pytest.approx(0.45, abs=0.05)
-    assert not (pseudo_queries(ramp, SEEDS[:1], 0, False)[0, :, 0, 0, 0] > ramp.max() * 0.9).all()
     unflipped = pseudo_queries(ramp, SEEDS[:1], 0, False)[0]
     assert (unflipped[:, 0, 0, 0] <= unflipped[:, 0, 0, -1]).all()

@@ -255,6 +255,14 @@ def test_what_does_not_fit_is_told_before_the_first_stage(read, call: Call, text
     assert not call.results.exists()
 
 
+@pytest.mark.parametrize("do", [carry_out_pipeline, describe])
+def test_a_network_without_a_place_for_prompts_is_not_trained_first(read, call: Call, do):
+    pipeline = read(PRETRAIN + TRAIN + '[[run]]\nmethod = "pmf"\ntune = "prompt"\n[run.set]\nlearning_rate = "0.01"\n')
+    with pytest.raises(UserError, match="--tune prompt: the backbone is no ViT"):
+        do(pipeline, call)
+    assert not call.results.exists()
+
+
 def test_weights_of_a_hub_out_of_reach_name_the_file_to_fetch(
     read, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
