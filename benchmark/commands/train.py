@@ -37,6 +37,10 @@ def train(
     size: Annotated[int | None, typer.Option(help="Pixels to which images are resized.")] = None,
     crop: Annotated[int, typer.Option(help="Pixels by which images are shifted at random.")] = 0,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror images at random.")] = False,
+    smallest_area: Annotated[
+        float | None, typer.Option(help="Crop images at random to this share of their area or more, scaled back.")
+    ] = None,
+    jitter: Annotated[float, typer.Option(help="Largest change of brightness, contrast and saturation, 0 to 1.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of initial weights, episodes and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16; default: bf16 on a GPU.")] = None,

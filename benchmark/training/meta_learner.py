@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...methods.augmentation import random_crop, random_flip
 from ...methods.base import Method
 from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes
 from ...tasks.samplers import Sampler
 from ..backbones.base import Preprocess
 from ..evaluation import Inputs
+from .augmentation import Augmentation
 from .learner import Learner, Part, step_generator
 from .recipes.projection import full_precision
 from .train_images import StoredImages
@@ -33,8 +33,7 @@ class EpisodeSource:
         images: of the train split.
         preprocess: makes images ready for the backbone.
         meta_batch: episodes a step, of all processes together.
-        crop: pixels by which images are shifted at random.
-        flip: whether images are mirrored at random.
+        augmentation: of the images, each for itself.
         seed: of the augmentation.
     """
 
@@ -42,8 +41,7 @@ class EpisodeSource:
     images: StoredImages
     preprocess: Preprocess
     meta_batch: int
-    crop: int
-    flip: bool
+    augmentation: Augmentation
     seed: int
 
     def draw(self, step: int, part: Part) -> Episodes:
@@ -52,15 +50,11 @@ class EpisodeSource:
         drawn = self.sampler.draw(first, first + self.meta_batch)[np.arange(part.rank, self.meta_batch, part.world)].trimmed()
         device = self.images.device
         rows = np.concatenate([drawn.support, drawn.query], axis=1)  # [E, S + Q]
-        images = self._augmented(self.preprocess(self.images.at(torch.from_numpy(rows.reshape(-1)))), step, part)
+        generator = step_generator(self.seed, step, device, part)
+        images = self.augmentation(self.images.at(torch.from_numpy(rows.reshape(-1))), self.preprocess, generator)
         images = images.contiguous(memory_format=torch.channels_last).unflatten(0, rows.shape)
         support, query = images.split([drawn.support.shape[1], drawn.query.shape[1]], dim=1)
         return self._episodes(drawn, support, query, device)
-
-    def _augmented(self, images: Tensor, step: int, part: Part) -> Tensor:
-        generator = step_generator(self.seed, step, self.images.device, part)
-        images = random_crop(images, self.crop, generator) if self.crop else images
-        return random_flip(images, generator) if self.flip else images
 
     def _episodes(self, drawn: EpisodeBatch, support: Tensor, query: Tensor, device: torch.device) -> Episodes:
         return Episodes(

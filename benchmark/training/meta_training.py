@@ -32,6 +32,7 @@ from ..device import choose_device
 from ..plan import make_method
 from ..records import file_safe
 from ..sampling import Sampling, sampling_of
+from .augmentation import Augmentation
 from .distributed import local_device, part_here
 from .learner import Learner
 from .loop import Fitted
@@ -80,7 +81,8 @@ class MetaTraining(TrainingPlan):
         config, sampler = self.config, self.sampling.over(self.dataset, self.train)
         assert config.meta_batch is not None
         images = StoredImages(self.train, self.device)
-        source = EpisodeSource(sampler, images, self.preprocess, config.meta_batch, config.crop, config.flip, config.seed)
+        augmentation = Augmentation(config.crop, config.flip, config.smallest_area, config.jitter)
+        source = EpisodeSource(sampler, images, self.preprocess, config.meta_batch, augmentation, config.seed)
         inputs = self.method.inputs_with("none")
         learner = MetaLearner(self.method, inputs, self.module, self.learned, source).to(self.device)
         learner.method = _settled(self.method, learner, folder)
@@ -201,6 +203,8 @@ def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
     )
     generator = Generator().manual_seed(config.seed)
     backbone, parameters, module, preprocess, start = _network(config, train, generator, progress)
+    if config.jitter and preprocess.channels == 1:
+        raise UsageError(f"--jitter {config.jitter:g}: the images are grey")
     width = feature_width(module.eval(), preprocess)
     learned = method.learned_part(module, width, sampling.shape["ways"] or 0, generator)
     _check_outputs(config, learned, sampling.shape["ways"])

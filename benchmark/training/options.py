@@ -16,6 +16,7 @@ LEAST = {  # of options that are numbers
     "ways": 1, "shots": 1, "queries": 1, "meta_batch": 1, "val_ways": 2, "val_queries": 1, "val_episodes": 1,
     "weight_decay": 0, "momentum": 0, "warmup_steps": 0, "warmup_epochs": 0, "checkpoint_seconds": 0,
 }  # fmt: skip
+BETWEEN = {"smallest_area": (0.01, 1), "jitter": (0, 1)}
 ABOVE_ZERO = ("learning_rate", "clip_norm", "clip_value", "time_limit")
 NOT_IDENTITY = ("time_limit", "checkpoint_seconds")  # may differ from one call of a training to the next
 
@@ -92,6 +93,8 @@ def check_options(values: Mapping[str, Any]) -> None:
         option = f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"--{name.replace('_', '-')} {value}"
         if name in LEAST and not LEAST[name] <= value < float("inf"):
             raise UsageError(f"{option}: at least {LEAST[name]}")
+        if name in BETWEEN and not BETWEEN[name][0] <= value <= BETWEEN[name][1]:
+            raise UsageError(f"{option}: from {BETWEEN[name][0]} to {BETWEEN[name][1]}")
         if name in ABOVE_ZERO and not 0 < value < float("inf"):
             raise UsageError(f"{option}: more than 0")
         if name == "seed" and not 0 <= value < 2**64:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ...tasks.errors import UsageError
 from ..config import SCOPES
 from .options import Precision, Schedule, check_norm, check_options
 
@@ -46,6 +47,8 @@ class TrainConfig:
         size: pixels to which images are resized; None: as they are stored, or as the network wants them.
         crop: pixels by which images are shifted at random.
         flip: whether images are mirrored at random.
+        smallest_area: images are cropped at random to this share of their area or more, and scaled back; None: they are not.
+        jitter: largest relative change of brightness, contrast and saturation.
         seed: of initial weights, episodes and augmentation.
         device: auto, cpu or cuda.
         precision: of the forward pass: fp32, bf16 or fp16; None is bf16 on a GPU and fp32 on a CPU.
@@ -53,7 +56,7 @@ class TrainConfig:
         settings: parameters as name → value; `backbone.`, `dataset.` or `sampler.` before a name says whose, else the method's.
     """
 
-    later: ClassVar[tuple[str, ...]] = ()  # options that came later, as PretrainConfig has them
+    later: ClassVar[tuple[str, ...]] = ("smallest_area", "jitter")  # options that came later, as PretrainConfig has them
 
     method: str
     dataset: str
@@ -80,6 +83,8 @@ class TrainConfig:
     size: int | None = None
     crop: int = 0
     flip: bool = False
+    smallest_area: float | None = None
+    jitter: float = 0.0
     seed: int = 0
     device: str = "auto"
     precision: Precision | None = None
@@ -94,6 +99,8 @@ class TrainConfig:
         """
         check_options(vars(self))
         check_norm(self.backbone, self.settings.get("backbone.norm"))
+        if self.crop and self.smallest_area is not None:
+            raise UsageError("--crop and --smallest-area are two ways to crop; give one of them")
 
     def settings_of(self, scope: str) -> dict[str, Any]:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""

@@ -77,18 +77,19 @@ def random_affine(images: Tensor, areas: tuple[float, float], flip: float, rotat
     return functional.grid_sample(images.contiguous(), grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def random_colours(images: Tensor, jitter: float, grey: float, generator: Generator) -> Tensor:
+def random_colours(images: Tensor, jitter: float, grey: float, generator: Generator, changed: float = DISTORTED) -> Tensor:
     """Change brightness, contrast and saturation, in this order, of most images of [B, 3, H, W] in 0 … 1, and grey some.
 
     Args:
         images: float.
-        jitter: each of the three is multiplied by 1 − jitter to 1 + jitter; a share of `DISTORTED` is changed.
+        jitter: each of the three is multiplied by 1 − jitter to 1 + jitter.
         grey: probability of losing the colour.
         generator: of the images' device.
+        changed: share of the images that are multiplied so.
     """
     factors = _uniform(5, len(images), images, generator)
     brightness, contrast, saturation = (
-        torch.where(factors[3] < DISTORTED, 1 + jitter * (2 * factor - 1), 1.0)[:, None, None, None] for factor in factors[:3]
+        torch.where(factors[3] < changed, 1 + jitter * (2 * factor - 1), 1.0)[:, None, None, None] for factor in factors[:3]
     )
     saturation = torch.where(factors[4][:, None, None, None] < grey, 0.0, saturation)
     bright = (images * brightness).clamp_(0, 1)

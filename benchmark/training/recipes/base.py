@@ -6,18 +6,18 @@ Letters in shape comments: B images, C channels, H and W pixels, D feature width
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ....methods.augmentation import random_crop, random_flip
 from ....tasks.datasets.base import Dataset, Split
 from ....tasks.errors import UsageError
 from ....tasks.parameters import parameter
 from ....tasks.progress import Progress
 from ...backbones.base import Preprocess
+from ..augmentation import Augmentation, scaled, unscaled
 from ..captions import Captions
 from ..learner import Learner, Part, step_generator
 from ..train_images import TrainImages
@@ -138,27 +138,20 @@ class ImageLearner(Learner):
         super().__init__()
         self.backbone = material.backbone
         self.images, self.preprocess = material.images, material.preprocess
-        self.crop, self.flip = material.crop, material.flip
-        # Views change colours on the scale 0 … 1, before the mean is taken off.
-        channels = material.preprocess.channels
-        self.unscaled = replace(material.preprocess, mean=(0.0,) * channels, std=(1.0,) * channels)
+        self.augmentation = Augmentation(material.crop, material.flip)
 
     def shifted(self, step: int, part: Part) -> tuple[Tensor, Tensor, Generator]:
         """Preprocessed images [B, C, H, W], shifted and mirrored at random, their labels [B], and the step's generator."""
         stored, labels = self.images.draw(step, part)
         generator = step_generator(self.images.seed, step, self.images.device, part)
-        images = self.preprocess(stored)
-        images = random_crop(images, self.crop, generator) if self.crop else images
-        images = random_flip(images, generator) if self.flip else images
-        return _channels_last(images), labels, generator
+        return _channels_last(self.augmentation(stored, self.preprocess, generator)), labels, generator
 
     def views(self, step: int, part: Part, kinds: list[Views]) -> Tensor:
         """One view of each kind of each image: [kinds · B, C, H, W], all of the first kind first."""
         generator = step_generator(self.images.seed, step, self.images.device, part)
-        images = self.unscaled(self.images.draw(step, part)[0])
+        images = unscaled(self.images.draw(step, part)[0], self.preprocess)
         views = torch.cat([kind(images, generator) for kind in kinds])
-        mean, std = (views.new_tensor(value)[:, None, None] for value in (self.preprocess.mean, self.preprocess.std))
-        return _channels_last((views - mean) / std)
+        return _channels_last(scaled(views, self.preprocess))
 
 
 def _channels_last(images: Tensor) -> Tensor:

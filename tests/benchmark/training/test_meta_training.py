@@ -11,8 +11,9 @@ from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.training.learner import Part
 from fewbench.benchmark.training.meta_training import decide, default_output, meta_train, plan_of
 from fewbench.benchmark.training.train_config import TrainConfig
+from fewbench.tasks.datasets.base import Dataset, Split
 from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.progress import SILENT
+from fewbench.tasks.progress import SILENT, Progress
 
 
 @pytest.fixture
@@ -74,6 +75,27 @@ def test_a_step_draws_the_same_episodes_whole_or_in_parts(quick: TrainConfig, tm
     assert torch.equal(learner.batch(2, Part()).query, whole.query)
     assert not torch.equal(learner.batch(3, Part()).query, whole.query)
     assert whole.query_labels is not None and sorted(set(whole.query_labels[0].tolist())) == [0, 1, 2, 3]
+
+
+def test_crops_and_colours_change_what_is_learnt_and_are_recorded(quick: TrainConfig, tmp_path: Path):
+    plain, other = (plan_of(config, SILENT) for config in (quick, replace(quick, smallest_area=0.3, jitter=0.4)))
+    batches = [plan.learner(tmp_path).batch(0, Part()) for plan in (plain, other, other)]
+    assert torch.equal(batches[1].support, batches[2].support) and not torch.equal(batches[0].support, batches[1].support)
+    usual = plain.identity()["config"]
+    assert other.identity()["config"] == {**usual, "smallest_area": 0.3, "jitter": 0.4}
+    assert not {"smallest_area", "jitter"} & set(usual)
+
+
+def test_grey_images_have_no_colours_to_change(quick: TrainConfig, monkeypatch: pytest.MonkeyPatch):
+    images = Dataset.split
+
+    def grey(self: Dataset, name: str, progress: Progress) -> Split:
+        split = images(self, name, progress)
+        return replace(split, images=split.images[..., :1])
+
+    monkeypatch.setattr(Dataset, "split", grey)
+    with pytest.raises(UsageError, match=r"^--jitter 0\.4: the images are grey$"):
+        plan_of(replace(quick, jitter=0.4), SILENT)
 
 
 def test_batch_norm_of_what_is_learned_sees_an_episode_once(quick: TrainConfig, tmp_path: Path):
@@ -186,6 +208,9 @@ def test_a_mistake_is_one_line(options: dict, says: str, quick: TrainConfig, tmp
         ({"weight_decay": float("nan")}, "--weight-decay nan: at least 0"),
         ({"validate_every": 0}, "--validate-every 0: at least 1"),
         ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"jitter": 1.5}, "--jitter 1.5: from 0 to 1"),
+        ({"smallest_area": 0.0}, "--smallest-area 0: from 0.01 to 1"),
+        ({"smallest_area": 0.5, "crop": 2}, "--crop and --smallest-area are two ways to crop; give one of them"),
         ({"seed": 2**64}, "--seed 18446744073709551616: a seed is"),
         ({"backbone": "timm:resnet18", "settings": {"backbone.norm": "group"}}, "--norm is for conv4, resnet12 and wrn-28-10;"),
     ],
