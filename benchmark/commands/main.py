@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 
 import typer
 
@@ -60,6 +61,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" loses that sign, not the run's table
+    # torch tells of each operation that vmap makes slow; methods that may use vmap measure whether it is faster.
+    warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching")
     try:
         code = app(standalone_mode=False)
     except UserError as error:

@@ -15,7 +15,7 @@ from ..config import RunConfig
 from ..device import choose_device
 from ..plan import check_method, make_method
 from ..sampling import sampling_of
-from ..training.meta_training import decide
+from ..training.deciding import decide
 from ..training.plan import TrainingPlan
 from ..training.pretrain_config import PretrainConfig
 from ..training.recipes import find_recipe

@@ -8,42 +8,37 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import torch
 from torch import Generator, nn
 
 from ...methods.base import Method
 from ...methods.maml import MAML
 from ...methods.maml_tasks import Head
 from ...methods.meta_sgd import RatedHead
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Split
 from ...tasks.errors import UsageError
 from ...tasks.files import write_atomically
-from ...tasks.parameters import build, parameters_of
+from ...tasks.parameters import parameters_of
 from ...tasks.progress import Progress
-from ...tasks.samplers import check_ways
 from .. import registry
 from ..backbones import image_settings
 from ..backbones.base import Backbone, Preprocess, feature_width
 from ..backbones.loading import find_weights, load_backbone, make_backbone
-from ..config import RunConfig
 from ..device import choose_device
-from ..plan import make_method
-from ..records import file_safe
-from ..sampling import Sampling, sampling_of
+from ..sampling import Sampling
 from .augmentation import Augmentation
+from .deciding import decide, loop_options
 from .distributed import local_device, part_here
 from .learner import Learner
 from .loop import Fitted
 from .meta_learner import EpisodeSource, MetaLearner
 from .networks import network_for
 from .options import LoopOptions
-from .paper_settings import settings_of
 from .plan import TrainingPlan, carry_out
-from .train_config import OF_THE_PAPER, TrainConfig
+from .train_config import TrainConfig
 from .train_images import StoredImages
-from .validation import Validation, check_classes
+from .validation import Validation
 
 PARALLEL = "parallel.txt"  # in the folder of the checkpoints: how a MAML takes its tasks
 
@@ -90,7 +85,7 @@ class MetaTraining(TrainingPlan):
 
     def options(self, time_limit: float | None) -> LoopOptions:
         """Those of the configuration."""
-        return _options(self.config, time_limit)
+        return loop_options(self.config, time_limit)
 
     def kept(self, learner: Learner) -> nn.Module:
         """The backbone, and what the method learned."""
@@ -139,56 +134,6 @@ def _settled(method: Method, learner: MetaLearner, folder: Path) -> Method:
     return replace(method, parallel="vmap" if kept.read_text(encoding="utf-8") == "vmap" else "loop")
 
 
-def default_output(config: TrainConfig) -> Path:
-    """Where a checkpoint goes for which nothing was said.
-
-    Raises:
-        UsageError: an unknown name.
-    """
-    method, dataset = registry.find("methods", config.method).name, registry.find("datasets", config.dataset).name
-    paper = settings_of(method, dataset)
-    ways, shots = (getattr(config, name) or paper[name] for name in ("ways", "shots"))
-    parts = (method, config.backbone, dataset, f"{ways}way{shots}shot")
-    return Path("results") / "checkpoints" / f"{'-'.join(file_safe(part) for part in parts)}.safetensors"
-
-
-class Decided(NamedTuple):
-    """A configuration with nothing left open that weights and images do not decide, and what it names."""
-
-    config: TrainConfig
-    method: Method
-    section: dict[str, Any]  # of a record, about the method
-    dataset: Dataset
-    sampling: Sampling
-
-
-def decide(config: TrainConfig, device: torch.device) -> Decided:
-    """Look names up and take the paper's settings where nothing was said, before weights are read or images opened.
-
-    Raises:
-        UsageError: an unknown name or parameter, a method without a loss, options that do not go together, or too few classes.
-    """
-    method, section = make_method(config.method, config.settings_of("method"))
-    if not method.meta_trained:
-        known = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).meta_trained]
-        raise UsageError(f"method {config.method} is not meta-trained; {', '.join(known)} are")
-    entry = registry.find("datasets", config.dataset)
-    dataset: Dataset = build(registry.load(entry), config.settings_of("dataset"), f"dataset {config.dataset}")
-    paper = settings_of(section["name"], entry.name)
-    chosen = {name: paper[name] if getattr(config, name) is None else getattr(config, name) for name in OF_THE_PAPER}
-    if chosen["schedule"] != "step" and config.halve_every is None:
-        chosen["halve_every"] = None
-    halves = device.type == "cuda" and method.inputs_with("none") == "features"  # an inner loop would round at every step
-    precision = config.precision or ("bf16" if halves else "fp32")
-    config = replace(config, device=device.type, precision=precision, **chosen)
-    _options(config, None)  # refuses what does not go together
-    _check_meta_batch(config)
-    sampling = _sampling(config)
-    check_ways(sampling.shape["ways"], len(dataset.class_list("train")))
-    check_classes(len(dataset.class_list("val")), config.val_ways)
-    return Decided(config, method, section, dataset, sampling)
-
-
 def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
     """Look every name up, build the networks, and decide what was left open.
 
@@ -221,12 +166,6 @@ def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
     )
 
 
-def _check_meta_batch(config: TrainConfig) -> None:
-    processes = part_here().world
-    if config.meta_batch is not None and config.meta_batch % processes:
-        raise UsageError(f"--meta-batch {config.meta_batch}: as many episodes for each of {processes} processes")
-
-
 def _check_outputs(config: TrainConfig, learned: nn.Module | None, ways: int | None) -> None:
     """Refuse episodes that a classifier with an output for each class of a training episode could not answer."""
     if not isinstance(learned, Head | RatedHead):
@@ -237,17 +176,6 @@ def _check_outputs(config: TrainConfig, learned: nn.Module | None, ways: int | N
         raise UsageError(
             f"--val-ways {config.val_ways}: {config.method} meta-trains a classifier of {ways} classes; take --val-ways {ways}"
         )
-
-
-def _sampling(config: TrainConfig) -> Sampling:
-    """How training episodes are drawn."""
-    numbers = {name: getattr(config, name) for name in ("ways", "shots", "queries", "steps", "meta_batch")}
-    drawn = RunConfig(
-        dataset=config.dataset, split="train", sampler=config.sampler, ways=numbers["ways"], shots=numbers["shots"],
-        queries=numbers["queries"], episodes=numbers["steps"] * numbers["meta_batch"], seed=config.seed,
-        settings=config.settings,
-    )  # fmt: skip
-    return sampling_of(drawn)
 
 
 def _network(
@@ -269,14 +197,6 @@ def _network(
     backbone = make_backbone(config.backbone, of_network)
     start = {"weights_sha256": loaded.weights_sha256, **loaded.pretraining}
     return backbone, loaded.parameters, loaded.module, loaded.preprocess, start
-
-
-def _options(config: TrainConfig, time_limit: float | None) -> LoopOptions:
-    names = (
-        "steps", "validate_every", "optimizer", "learning_rate", "weight_decay", "schedule", "halve_every", "warmup_steps",
-        "clip_norm", "clip_value", "precision", "patience", "seed",
-    )  # fmt: skip
-    return LoopOptions(**{name: getattr(config, name) for name in names}, time_limit=time_limit)
 
 
 def _recipe(plan: MetaTraining) -> str:

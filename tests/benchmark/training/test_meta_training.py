@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from fewbench.benchmark import RunConfig, run
+from fewbench.benchmark.training.deciding import decide, default_output
 from fewbench.benchmark.training.learner import Part
-from fewbench.benchmark.training.meta_training import decide, default_output, meta_train, plan_of
+from fewbench.benchmark.training.meta_training import meta_train, plan_of
 from fewbench.benchmark.training.train_config import TrainConfig
 from fewbench.tasks.datasets.base import Dataset, Split
 from fewbench.tasks.errors import UsageError, UserError
