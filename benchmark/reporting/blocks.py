@@ -16,6 +16,7 @@ from pathlib import Path
 from ...tasks.errors import UserError
 from .markdown import read_page, write_if_changed
 from .pivot import FORM, Query, pivot
+from .repeats import without_repeats
 from .stage_effects import effects_table
 
 BLOCK = re.compile(
@@ -69,7 +70,7 @@ def _table(text: str) -> list[str]:
 
 
 def _effects(text: str) -> list[str]:
-    return effects_table([record for _, record in Query.parse(text, laid_out=False).find()])
+    return effects_table(without_repeats(record for _, record in Query.parse(text, laid_out=False).find()))
 
 
 KINDS: dict[str, Callable[[str], list[str]]] = {"table": _table, "effects": _effects}

@@ -21,6 +21,7 @@ from typing import Any
 from ...tasks.errors import UserError, did_you_mean, listed
 from ..records import RunRecord, load_record
 from .markdown import accuracy_cell, escaped, table_lines
+from .repeats import without_repeats
 from .stages import stages_of
 
 KEYS = ("records", "rows", "columns", "where")
@@ -168,14 +169,16 @@ def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
         records: at least one, with its path.
 
     Raises:
-        UserError: a field is no single value, or several records fall into one cell.
+        UserError: a field is no single value, or several runs fall into one cell.
     """
     cells: dict[tuple[tuple, tuple], list[tuple[Path, RunRecord]]] = {}
     for path, record in records:
         row, column = (tuple(field.value(record) for field in wanted) for wanted in (query.rows, query.columns))
         cells.setdefault((row, column), []).append((path, record))
+    shown: dict[tuple[tuple, tuple], RunRecord] = {}
     for (row, column), several in cells.items():
-        if len(several) > 1:
+        shown[row, column], *others = without_repeats(record for _, record in several)
+        if others:
             place, paths = ", ".join(map(_text, (*row, *column))), listed(path for path, _ in several)
             raise UserError(f"several records are {place}: {paths}; add a field to rows or columns, or where=FIELD:VALUE")
     rows = sorted({row for row, _ in cells}, key=_order)
@@ -183,7 +186,7 @@ def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     heads = [field.header for field in query.rows]
     heads += [", ".join(map(Field.label, query.columns, column)) for column in columns]
     body = [
-        [*map(_text, row), *(accuracy_cell(cells[row, column][0][1]) if (row, column) in cells else "" for column in columns)]
+        [*map(_text, row), *(accuracy_cell(shown[row, column]) if (row, column) in shown else "" for column in columns)]
         for row in rows
     ]
     numeric = [False] * len(query.rows) + [True] * len(columns)

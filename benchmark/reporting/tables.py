@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from ...tasks.testbed_sampler import SemanticSampler, TestbedSampler
-from ..records import RunRecord, TaskKey, canonical_json
+from ..records import RunRecord, TaskKey
 from .coarsity import Quartile, quartiles
 from .ranking import RankRange, rank_ranges
+from .repeats import without_repeats
 
 SINGLE = "single"  # the usual prompts
 FINGERPRINT_DIGITS = 12  # of any hash that people read
@@ -93,17 +94,7 @@ def tables_of(records: Iterable[RunRecord]) -> list[Table]:
     for record in records:
         if record.complete:
             groups.setdefault(record.task_key(), []).append(record)
-    return [table for key in sorted(groups, key=_order) for table in _tables_of_task(key, _without_repeats(groups[key]))]
-
-
-def _without_repeats(records: list[RunRecord]) -> list[RunRecord]:
-    """One record of each run: repeating one with another interval or level gives a second record of the same accuracies."""
-    first: dict[tuple[str, bytes], RunRecord] = {}
-    for record in sorted(records, key=lambda record: record.config_sha256):
-        method = [*(record.method[name] for name in ("name", "parameters")), record.method.get("text")]
-        backbone = [record.backbone[name] for name in ("name", "parameters", "weights", "weights_sha256", "tune")]
-        first.setdefault((canonical_json([method, backbone]), record.accuracies.tobytes()), record)
-    return list(first.values())
+    return [table for key in sorted(groups, key=_order) for table in _tables_of_task(key, without_repeats(groups[key]))]
 
 
 def _order(key: TaskKey) -> list[tuple[bool, Any]]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,16 @@ def test_names_cannot_break_the_table(save):
     assert r"a\|b \<!-- /table --\>" in filled(SIMPLE)[2]
 
 
+def test_a_run_repeated_with_another_interval_fills_its_cell_once(save, make_record):
+    save("once")
+    alone = filled(SIMPLE)
+    write_record(replace(make_record((0.5, 0.75, 1.0)), config_sha256="0" * 64), Path("records") / "again.json")
+    assert filled(SIMPLE) == alone
+
+
 def test_several_records_of_a_cell_are_listed(save):
-    for name in ("x", "y", "z"):
-        save(name)
+    for place, name in enumerate("xyz"):
+        save(name, (0.5, 0.75, place / 4))
     with pytest.raises(UserError) as caught:
         filled(SIMPLE)
     paths = ", ".join(str(Path("records") / f"{name}.json") for name in "xyz")
