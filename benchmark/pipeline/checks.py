@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 from ...tasks.datasets.base import Dataset, split_name
 from ...tasks.errors import UsageError
 from ...tasks.parameters import build
 from ...tasks.samplers import check_ways
 from .. import registry
+from ..backbones.described_weights import initial_network
 from ..backbones.loading import make_backbone
 from ..backbones.tuning import check_scope, free
 from ..config import RunConfig
@@ -38,13 +37,16 @@ def check(pipeline: Pipeline) -> None:
 
 
 def check_scopes(pipeline: Pipeline, plan: TrainingPlan) -> None:
-    """Refuse runs that would tune what their network has nothing of: it is that of the training, known before it is trained.
+    """Refuse runs that would tune what their network has nothing of: known as soon as a training is planned.
+
+    The network is built anew, since that of the training may have more (a text tower) and be on a GPU.
 
     Raises:
         UserError: as of `free`, such as prompts without a ViT.
     """
     for scope in sorted({one.config.tune for one in pipeline.runs if one.after is not None and one.config.tune is not None}):
-        free(copy.deepcopy(plan.module), scope, plan.backbone)
+        network, _ = initial_network(plan.backbone, plan.preprocess)
+        free(network, scope, plan.backbone)
 
 
 def _check_pretraining(config: PretrainConfig) -> None:

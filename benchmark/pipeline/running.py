@@ -92,8 +92,7 @@ def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
     clock, trained = _Clock(call), []
     weights: dict[str, Path] = {}
     for config in _trainings(pipeline):
-        plan = _plan(config, weights.get("pretrain"), call)
-        check_scopes(pipeline, plan)
+        plan = _plan(pipeline, config, weights.get("pretrain"), call)
         stage = _training_stage(plan, config, call)
         trained.append(stage)
         call.progress.say(_told(stage))
@@ -120,9 +119,7 @@ def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
         if len(weights) < len(stages):  # it starts from weights that are not there
             stages.append(Stage(_name(config), _what(config), "trains", None))
             continue
-        plan = _plan(config, weights.get("pretrain"), call)
-        check_scopes(pipeline, plan)
-        stage = _training_stage(plan, config, call)
+        stage = _training_stage(_plan(pipeline, config, weights.get("pretrain"), call), config, call)
         if stage.state == "done already" and stage.path is not None:
             weights[_name(config)] = stage.path
         stages.append(stage)
@@ -150,13 +147,16 @@ def _trainings(pipeline: Pipeline) -> list[PretrainConfig | TrainConfig]:
     return [config for config in (pipeline.pretrain, pipeline.train) if config is not None]
 
 
-def _plan(config: PretrainConfig | TrainConfig, weights: Path | None, call: Call) -> TrainingPlan:
+def _plan(pipeline: Pipeline, config: PretrainConfig | TrainConfig, weights: Path | None, call: Call) -> TrainingPlan:
     if part_here().world > 1:
         raise UsageError("bench pipeline runs in one process; bench pretrain and bench train are for torchrun")
     config = replace(config, device=call.device)
     if isinstance(config, PretrainConfig):
-        return pretraining.plan_of(config, call.progress)
-    return meta_training.plan_of(config if weights is None else replace(config, weights=str(weights)), call.progress)
+        plan: TrainingPlan = pretraining.plan_of(config, call.progress)
+    else:
+        plan = meta_training.plan_of(config if weights is None else replace(config, weights=str(weights)), call.progress)
+    check_scopes(pipeline, plan)
+    return plan
 
 
 def _given(plan: TrainingPlan) -> Callable[[Progress], TrainingPlan]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..records import RunRecord, canonical_json
+from ..records import RunRecord, TaskKey, canonical_json
 
 
 def without_repeats(records: Iterable[RunRecord]) -> list[RunRecord]:
     """One record of each run: the first by the hash of its configuration."""
-    first: dict[tuple[object, str, bytes], RunRecord] = {}
+    first: dict[tuple[TaskKey, str, bytes], RunRecord] = {}
     for record in sorted(records, key=lambda record: record.config_sha256):
         method = [*(record.method[name] for name in ("name", "parameters")), record.method.get("text")]
         backbone = [record.backbone[name] for name in ("name", "parameters", "weights", "weights_sha256", "tune")]

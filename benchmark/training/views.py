@@ -78,7 +78,7 @@ def random_affine(images: Tensor, areas: tuple[float, float], flip: float, rotat
 
 
 def random_colours(images: Tensor, jitter: float, grey: float, generator: Generator, changed: float = DISTORTED) -> Tensor:
-    """Change brightness, contrast and saturation, in this order, of most images of [B, 3, H, W] in 0 … 1, and grey some.
+    """Change brightness, contrast and saturation, in this order, of images [B, 3, H, W] in 0 … 1, and grey some.
 
     Args:
         images: float.

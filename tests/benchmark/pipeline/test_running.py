@@ -12,10 +12,8 @@ from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.loading import sidecar
 from fewbench.benchmark.pipeline import addresses
 from fewbench.benchmark.pipeline.running import Call, Finished, carry_out_pipeline, describe
-from fewbench.benchmark.pipeline.stages import Pipeline, read_pipeline
-from fewbench.tasks.errors import UsageError, UserError
+from fewbench.tasks.errors import UserError
 from fewbench.tasks.files import sha256_of
-from fewbench.tasks.progress import SILENT
 
 PRETRAIN = """
 [pretrain]
@@ -44,36 +42,6 @@ episodes = 70
 steps = 3
 """
 RUN_BEFORE = RUN.replace('method = "finetune"', 'method = "finetune"\nafter = "pretrain"')
-
-
-class Told:
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.verbose, self.lines, self.bars = False, [], []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-    def track(self, description: str, total: int, unit: str = ""):
-        self.bars.append(description)
-        return SILENT.track(description, total)
-
-
-@pytest.fixture
-def read(tiny: str, tmp_path: Path):
-    """A function that makes a pipeline of text."""
-
-    def make(text: str, weights: str | None = None) -> Pipeline:
-        (tmp_path / "p.toml").write_text(f'dataset = "{tiny}"\n{text}', encoding="utf-8")
-        return read_pipeline(tmp_path / "p.toml", "protonet", weights)
-
-    return make
-
-
-@pytest.fixture
-def call(tmp_path: Path) -> Call:
-    return Call(tmp_path / "results", Told(), "cpu")
 
 
 def paths(finished: Finished) -> list[Path]:
@@ -118,9 +86,9 @@ def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: P
     assert sidecar(trained)["pretraining"]["started_from"]["weights_sha256"] == sha256_of(tiny_weights)
 
 
-def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call):
+def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call, told):
     first = paths(carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), call))
-    again = Told()
+    again = told()
     second = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), replace(call, progress=again))
     assert paths(second) == first and again.bars == [] and all(outcome.reused for outcome in second.outcomes)
     assert [line.split(",")[0] for line in again.lines if "done already" in line] == [
@@ -180,12 +148,12 @@ def test_initial_weights_under_another_normalisation_are_another_run(read, call:
     assert elsewhere.path != run
 
 
-def test_a_choice_is_made_whatever_the_time_limit_and_kept(read, call: Call):
+def test_a_choice_is_made_whatever_the_time_limit_and_kept(read, call: Call, told):
     text = PRETRAIN + '[[run]]\nmethod = "pmf"\ntune = "norm"\nqueries = 5\nepisodes = 10\n[run.set]\nsteps = 1\n'
     carry_out_pipeline(replace(read(text), runs=()), call)
-    again = Told()
     with pytest.raises(UserError, match=r"interrupted after [1-9] of 10 episodes; the same command goes on"):
         carry_out_pipeline(read(text), replace(call, time_limit=1e-6))
+    again = told()
     finished = carry_out_pipeline(read(text), replace(call, progress=again))
     assert not any("choosing" in bar for bar in again.bars)
     assert finished.outcomes[0].record.method["chosen"]["split"] == "val"
@@ -226,41 +194,6 @@ def test_the_time_limit_holds_for_all_stages_and_the_same_call_goes_on(read, cal
         carry_out_pipeline(pipeline, short)
     finished = paths(carry_out_pipeline(pipeline, call))
     assert [sha256_of(path) for path in finished[:2]] == [sha256_of(path) for path in undisturbed[:2]]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ('[train]\nmethod = "finetune"\n', r"method finetune is not meta-trained; .*protonet"),
-        ("[train]\nways = 50\n", r"--ways 50: "),
-        ('[train]\nsampler = "unifrom"\n', "unknown sampler 'unifrom'"),
-        ('[train]\noptimizer = "adamm"\n', "unknown optimizer 'adamm'"),
-        ('[pretrain]\n[pretrain.set]\n"backbone.widht" = 3\n', "backbone conv4 has no parameter 'widht'"),
-        ("[pretrain]\n[[run]]\nways = 50\n", r"--ways 50: "),
-        ('[pretrain]\n[[run]]\nmethod = "pmf"\nprecision = "bf16"\n', "--precision bf16: pmf works on images"),
-        ('[pretrain]\n[[run]]\nmethod = "pmf"\nsplit = "val"\n', "learning_rate=auto is chosen on val episodes, which"),
-        ('[[run]]\nmethod = "feat"\n', r"\[\[run\]\]: method feat has to be trained; add \[train\]"),
-        ('[train]\n[[run]]\nmethod = "feat"\n', r"\[\[run\]\]: method feat has to be trained; add \[train\]"),
-        ('[pretrain]\n[[run]]\ntune = "full"\n', "--tune full: protonet trains nothing on the support"),
-        ("[pretrain]\n[[run]]\n[run.set]\npower = 3\n", "method protonet has no parameter 'power'"),
-        ('[pretrain]\n[[run]]\nmethod = "protonett"\n', "unknown method 'protonett'; did you mean 'protonet'"),
-        ('[pretrain]\n[[run]]\nsplit = "tests"\n', "tests"),
-        ('[pretrain]\n[[run]]\nsampler = "unifrom"\n', "unknown sampler 'unifrom'"),
-        ('[pretrain]\n[pretrain.set]\n"recipe.power" = 3\n', "recipe supervised has no parameter 'power'"),
-    ],
-)
-def test_what_does_not_fit_is_told_before_the_first_stage(read, call: Call, text: str, says: str):
-    with pytest.raises(UsageError, match=says):
-        carry_out_pipeline(read(text), call)
-    assert not call.results.exists()
-
-
-@pytest.mark.parametrize("do", [carry_out_pipeline, describe])
-def test_a_network_without_a_place_for_prompts_is_not_trained_first(read, call: Call, do):
-    pipeline = read(PRETRAIN + TRAIN + '[[run]]\nmethod = "pmf"\ntune = "prompt"\n[run.set]\nlearning_rate = "0.01"\n')
-    with pytest.raises(UserError, match="--tune prompt: the backbone is no ViT"):
-        do(pipeline, call)
-    assert not call.results.exists()
 
 
 def test_weights_of_a_hub_out_of_reach_name_the_file_to_fetch(
