@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..tasks.progress import SILENT, Progress
+from ..core.progress import SILENT, Progress
 from .config import RunConfig
 
 if TYPE_CHECKING:
-    from .records import RunRecord
+    from .records.record import RunRecord
 
 __all__ = ["RunConfig", "run"]
 
@@ -31,6 +31,6 @@ def run(config: RunConfig, progress: Progress = SILENT) -> RunRecord:
     Raises:
         UserError: anything the caller can mend, in one line.
     """
-    from .runner import run as run_now  # torch is imported only when something runs
+    from .evaluation.runner import run as run_now  # torch is imported only when something runs
 
     return run_now(config, progress).record

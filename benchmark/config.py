@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.errors import UsageError
+from ..core.option_tables import options_of, read_table
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
-from ..tasks.errors import UsageError
-from .option_tables import options_of, read_table
 
 # Options of which several values make a grid.
 GRID = frozenset(

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import torch
 
-from ..tasks.errors import UsageError
-from .provenance import processor
+from ..core.errors import UsageError
+from .records.provenance import processor
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from ..tasks.errors import UsageError, UserError, did_you_mean
+from ..core.errors import UsageError, UserError, did_you_mean
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {

@@ -23,9 +23,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..tasks.errors import UsageError, UserError
+from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, one_hot, parameter
-from .maml_tasks import Head, fitted_classes, fitted_scores
+from .parts.maml_tasks import Head, fitted_classes, fitted_scores
 
 
 @dataclass(frozen=True)

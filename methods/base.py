@@ -27,8 +27,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ..core.options import parameter
 from ..tasks.episodes import Episodes
-from ..tasks.parameters import parameter
 
 __all__ = ["AUTO", "Episodes", "Method", "class_means", "one_hot", "parameter"]
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .base import Episodes
-from .similarity import dot_products
-from .softmax_head import BIAS, WEIGHTS, MiniBatch, SoftmaxHead, initial_weights
-from .support_span import SupportSpan
+from .parts.similarity import dot_products
+from .parts.softmax_head import BIAS, WEIGHTS, MiniBatch, SoftmaxHead, initial_weights
+from .parts.support_span import SupportSpan
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from .base import Episodes, parameter
-from .similarity import dot_products
-from .softmax_head import WEIGHTS, MiniBatch, SoftmaxHead, initial_weights
-from .support_span import SupportSpan
+from .parts.similarity import dot_products
+from .parts.softmax_head import WEIGHTS, MiniBatch, SoftmaxHead, initial_weights
+from .parts.support_span import SupportSpan
 
 SMALLEST_NORM = 1e-5  # added to the norm of a feature, as in the released code
 

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..tasks.errors import UsageError
-from .adam import Adam
+from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
-from .clip_scores import SCALE, absent_classes, check_above_0, row_shares, text_of, text_scores, unit_support
-from .episode_noise import uniform
+from .parts.adam import Adam
+from .parts.clip_scores import SCALE, absent_classes, check_above_0, row_shares, text_of, text_scores, unit_support
+from .parts.episode_noise import uniform
 
 FIRST, SECOND = 0, 1  # streams of an episode's random numbers
 SMALLEST_NORM = 1e-12

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .base import Episodes, Method
-from .clip_scores import text_of, text_scores
+from .parts.clip_scores import text_of, text_scores
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
-from .episode_noise import uniform
-from .initial_values import drawn
-from .similarity import distance_scores
+from .parts.episode_noise import uniform
+from .parts.initial_values import drawn
+from .parts.similarity import distance_scores
 
 ATTENTION_DROPOUT, OUTPUT_DROPOUT = 0.1, 0.5
 PROTOTYPES, IMAGES = 0, 2  # streams of an episode's random numbers, two each

@@ -35,14 +35,14 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from ..tasks.errors import UsageError, UserError
-from .adam import Adam
-from .adaptation import AdaptableBackbone
-from .augmentation import random_crop, random_flip
+from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, parameter
-from .cosine_head import cosines, initial_weights, train
-from .episode_noise import random_words
-from .frozen_part import FrozenPart, frozen_part
+from .parts.adam import Adam
+from .parts.adaptation import AdaptableBackbone
+from .parts.augmentation import random_crop, random_flip
+from .parts.cosine_head import cosines, initial_weights, train
+from .parts.episode_noise import random_words
+from .parts.frozen_part import FrozenPart, frozen_part
 
 AUGMENTATION = 0  # stream of an episode's random numbers
 RATE = 1e-4  # of what moves in the backbone

@@ -22,11 +22,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from ..tasks.errors import UsageError, UserError
+from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, parameter
-from .maml_engine import Network, classification_loss
-from .maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
 from .meta_sgd import RatedHead
+from .parts.maml_engine import Network, classification_loss
+from .parts.maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
 
 INSTALL = (
     'CYTHON_FORCE_REGEN=1 pip install --no-deps --config-settings="--build-option=build_ext" learn2learn==0.2.0 '

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
-from .lbfgs import LogisticProblems, solve
-from .similarity import dot_products
+from .parts.lbfgs import LogisticProblems, solve
+from .parts.similarity import dot_products
 
 # Bound of the error in a support image's score: the objective is so convex that ‖W − best W‖ ≤ ‖gradient‖.
 TOLERANCE = 3e-4

@@ -25,11 +25,11 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, nn
 
-from ..tasks.errors import UsageError, UserError
+from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, parameter
-from .maml_engine import InnerLoop, Network
-from .maml_parallel import Parallel, faster, meta_loss, query_scores
-from .maml_tasks import Head, check_no_padding, fitted_scores, tasks_of
+from .parts.maml_engine import InnerLoop, Network
+from .parts.maml_parallel import Parallel, faster, meta_loss, query_scores
+from .parts.maml_tasks import Head, check_no_padding, fitted_scores, tasks_of
 
 STATISTICS_HELP = "batch norm of the queries: by the queries themselves (transductive) or by the support"
 

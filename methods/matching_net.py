@@ -31,10 +31,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
-from .initial_values import drawn
-from .similarity import dot_products
+from .parts.initial_values import drawn
+from .parts.similarity import dot_products
 
 SMALLEST_NORM = 1e-12  # keeps an all-zero feature from a division by zero; its similarities are 0
 

@@ -18,10 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
-from .similarity import dot_products
-from .svm_solver import solve
+from .parts.similarity import dot_products
+from .parts.svm_solver import solve
 
 
 class Scale(nn.Module):

@@ -18,11 +18,11 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from ..tasks.errors import UserError
+from ..core.errors import UserError
 from .base import Episodes, parameter
 from .maml import MAML
-from .maml_engine import Network
-from .maml_tasks import Head
+from .parts.maml_engine import Network
+from .parts.maml_tasks import Head
 
 
 class RatedHead(nn.Module):

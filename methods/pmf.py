@@ -32,13 +32,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from ..tasks.errors import UsageError, UserError
-from .adaptation import AdaptableBackbone
+from ..core.errors import UsageError, UserError
 from .base import AUTO, Episodes, Method, parameter
-from .frozen_part import frozen_part
-from .pmf_finetuning import FineTuning, Supports
-from .scaled_cosine import ScaledCosine
-from .support_folds import Fold, folds_of
+from .parts.adaptation import AdaptableBackbone
+from .parts.frozen_part import frozen_part
+from .parts.pmf_finetuning import FineTuning, Supports
+from .parts.scaled_cosine import ScaledCosine
+from .parts.support_folds import Fold, folds_of
 
 RATES = (0.0, 1e-4, 5e-4, 1e-3, 1e-2)
 UNMOVED = ("none", "head")  # scopes that leave the backbone as it is

@@ -23,9 +23,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
-from .clip_scores import text_of, text_scores, unit_support
+from .parts.clip_scores import text_of, text_scores, unit_support
 
 
 @dataclass(frozen=True)

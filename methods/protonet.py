@@ -16,10 +16,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
-from .cosine_head import cosines
-from .similarity import distance_scores
+from .parts.cosine_head import cosines
+from .parts.similarity import distance_scores
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import pad
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
-from .similarity import dot_products
+from .parts.similarity import dot_products
 
 
 class RidgeScalars(nn.Module):

@@ -31,10 +31,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import conv2d, mse_loss, relu
 
-from ..tasks.errors import UserError
-from .adaptation import AdaptableBackbone
+from ..core.errors import UserError
 from .base import Episodes, Method, one_hot, parameter
-from .initial_values import drawn
+from .parts.adaptation import AdaptableBackbone
+from .parts.initial_values import drawn
 
 CHANNELS, HIDDEN = 64, 8
 SMALLEST_SIDE = 4  # of a map, for two poolings

@@ -23,12 +23,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import grad_and_value
 
-from ..tasks.errors import UsageError, UserError
+from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, parameter
-from .episode_noise import shuffled
 from .maml import STATISTICS_HELP
-from .maml_engine import Network, Parameters, with_gradients
-from .maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
+from .parts.episode_noise import shuffled
+from .parts.maml_engine import Network, Parameters, with_gradients
+from .parts.maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
 
 SECOND_DECAY, EPSILON = 0.999, 1e-8  # β₂ and ε of Adam
 

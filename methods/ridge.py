@@ -23,9 +23,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..tasks.errors import UsageError
+from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
-from .similarity import dot_products
+from .parts.similarity import dot_products
 
 SMALLEST_LAMBDA = 1e-200
 

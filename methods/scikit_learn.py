@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..tasks.errors import UsageError, UserError, did_you_mean
+from ..core.errors import UsageError, UserError, did_you_mean
 from .base import Episodes, Method
 
 

@@ -16,9 +16,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..tasks.errors import UserError
+from ..core.errors import UserError
 from .base import Episodes, Method, class_means, parameter
-from .similarity import distance_scores
+from .parts.similarity import distance_scores
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .base import Episodes, Method, one_hot, parameter
-from .clip_scores import check_above_0, text_of, text_scores, unit_support
-from .similarity import dot_products
+from .parts.clip_scores import check_above_0, text_of, text_scores, unit_support
+from .parts.similarity import dot_products
 
 
 @dataclass(frozen=True)

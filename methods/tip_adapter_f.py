@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..tasks.errors import UsageError
-from .adam import EPSILON, Adam
+from ..core.errors import UsageError
 from .base import Episodes, one_hot, parameter
-from .clip_scores import absent_classes, check_above_0, row_shares, text_of, text_scores
+from .parts.adam import EPSILON, Adam
+from .parts.clip_scores import absent_classes, check_above_0, row_shares, text_of, text_scores
 from .tip_adapter import TipAdapter
 
 PAPERS_EPSILON, WEIGHT_DECAY = 1e-4, 0.01

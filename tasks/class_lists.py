@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import UserError
+from ..core.errors import UserError
 from .taxonomy import Taxonomy
 from .wordnet import wordnet_taxonomy
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import UsageError
 from .corrupting import corrupt
 from .corruptions import VERSION, Corruption
 from .datasets.base import Images, Split
-from .errors import UsageError
 
 
 @dataclass(frozen=True)

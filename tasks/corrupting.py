@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.errors import UsageError
+from ..core.random_streams import Purpose, uniform, words
 from .corruptions import Corruption
-from .errors import UsageError
-from .random_streams import Purpose, uniform, words
 
 if TYPE_CHECKING:
     from torch import Tensor

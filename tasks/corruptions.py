@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .errors import UsageError, did_you_mean
+from ..core.errors import UsageError, did_you_mean
 
 SEVERITIES = (1, 2, 3, 4, 5)
 VERSION = 1  # changes when the same image, row and severity give other pixels

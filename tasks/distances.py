@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.errors import UserError
+from ..core.files import write_atomically
+from ..core.tables import csv_rows
 from .episodes import ABSENT
-from .errors import UserError
-from .files import write_atomically
-from .tables import csv_rows
 from .taxonomy import Taxonomy
 
 

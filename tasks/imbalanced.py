@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import gammaincinv
 
+from ..core.errors import UsageError
+from ..core.random_streams import Purpose, uniform, words
 from .episodes import EpisodeBatch
-from .errors import UsageError
-from .random_streams import Purpose, uniform, words
 from .samplers import UniformSampler
 
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.errors import UsageError
+from ..core.random_streams import Purpose, bounded, distinct, uniform, words
 from .episodes import ABSENT, EpisodeBatch
-from .errors import UsageError
-from .random_streams import Purpose, bounded, distinct, uniform, words
 
 CHUNK = 2048  # episodes drawn at a time: the working arrays then stay in the cache
 

@@ -10,7 +10,7 @@ from math import comb
 
 import numpy as np
 
-from .errors import UsageError, UserError
+from ..core.errors import UsageError, UserError
 
 MOST_DRAWS = 20  # times the tasks asked for
 LARGEST_WEIGHT = 1e9  # of distances and counts; the nearest or rarest class is then as good as certain

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .errors import UserError
-from .tables import csv_rows
+from ..core.errors import UserError
+from ..core.tables import csv_rows
 
 ROOT = "(root)"  # stands above the topmost nodes of a taxonomy that names no root itself
 MOST_ATTRIBUTES = 8  # a class has 2 to this power combinations of attributes above it

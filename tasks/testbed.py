@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from ..core.errors import UserError
 from .distances import coarsity
 from .episodes import ABSENT, EpisodeBatch, digest
-from .errors import UserError
 from .samplers import UniformSampler
 from .semantic import generator, sample_classes
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.errors import UsageError, UserError
+from ..core.files import os_errors_named, write_atomically
 from .episodes import ABSENT, EpisodeBatch
-from .errors import UsageError, UserError
-from .files import os_errors_named, write_atomically
 from .testbed import Testbed
 
 ABOUT = b"fewbench.testbed"  # key of the metadata in a Parquet file

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.errors import UsageError
 from .episodes import EpisodeBatch
-from .errors import UsageError
 from .samplers import Sampler
 from .testbed import Testbed
 

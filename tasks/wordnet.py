@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import UserError
+from ..core.errors import UserError
 from .taxonomy import Taxonomy
 
 ENTITY = "n00001740"  # the root of WordNet's nouns

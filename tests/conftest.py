@@ -57,7 +57,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from fewbench.benchmark.backbones.base import Preprocess
     from fewbench.benchmark.backbones.conv4 import Conv4
-    from fewbench.benchmark.backbones.loading import save_weights
+    from fewbench.benchmark.backbones.weights.loading import save_weights
 
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     preprocess = Preprocess(channels=3, size=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase  # what every batch and instance norm is
 
-from ...tasks.errors import UserError
-from ...tasks.parameters import build, parameters_of
+from ...core.errors import UserError
+from ...core.options import build, parameters_of
 
 if TYPE_CHECKING:
     from .dual_encoder import DualEncoder

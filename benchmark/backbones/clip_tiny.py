@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...tasks.files import sha256_of
-from ...tasks.parameters import typed_values
+from ...core.files import sha256_of
+from ...core.options import typed_values
 from .open_clip_backbone import OpenClipBackbone
 from .open_clip_models import OpenClipModel
 from .text_tower import Tokenizer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Generator, Tensor, nn
 
-from ...methods.initial_values import drawn
-from ...tasks.errors import UserError
+from ...core.errors import UserError
+from ...methods.parts.initial_values import drawn
 from .open_clip_models import OpenClipModel
 from .text_tower import TextTower, Tokenizer
 

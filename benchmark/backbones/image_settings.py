@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ...tasks.errors import UsageError
+from ...core.errors import UsageError
 from .base import Preprocess
 
 NAMES = tuple(field.name for field in fields(Preprocess))

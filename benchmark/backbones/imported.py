@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from ...core.errors import UsageError, UserError, listed
+from ...core.options import typed_values
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
-from ...tasks.errors import UsageError, UserError, listed
-from ...tasks.parameters import typed_values
 from ..config import RunConfig
-from ..imported_features import ImportedSplit, check_name, open_import
+from ..features.encode import DEFAULT
+from ..features.imported import ImportedSplit, check_name, open_import
 from .base import Backbone, Preprocess
-from .encoding import DEFAULT
-from .loading import UNKNOWN, LoadedBackbone
+from .weights.loading import UNKNOWN, LoadedBackbone
 
 if TYPE_CHECKING:
-    from ..prompts import PromptSet
+    from ..text.prompts import PromptSet
 
 SCHEME = "imported:"
 NOTHING = Preprocess(channels=0, size=0, mean=(), std=())  # no image is made ready

@@ -16,16 +16,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from ...methods.initial_values import seeded
-from ...tasks.errors import UsageError, UserError
-from ...tasks.files import sha256_of
-from ...tasks.parameters import typed_values
+from ...core.errors import UsageError, UserError
+from ...core.files import sha256_of
+from ...core.options import typed_values
+from ...methods.parts.initial_values import seeded
 from .base import Backbone, Preprocess, TokenBlocks
 from .dual_encoder import DualEncoder, build_dual_encoder
-from .matching import fill
 from .open_clip_models import SCHEME, OpenClipModel, find_model, open_clip_package
 from .text_tower import TextTower, Tokenizer, find_tokenizer, load_text_tower
-from .weights_file import read_tensors
+from .weights.file import read_tensors
+from .weights.matching import fill
 
 
 class ImageTower(nn.Module):

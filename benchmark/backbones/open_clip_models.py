@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...tasks.errors import UsageError, UserError, did_you_mean
-from .hub import CURE, fetch
+from ...core.errors import UsageError, UserError, did_you_mean
+from .weights.hub import CURE, fetch
 
 SCHEME = "open_clip:"
 LISTED = 5  # tags in a message

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, nn
 
-from ...tasks.errors import UsageError
+from ...core.errors import UsageError
 from .base import Backbone
 
 CHANNELS = 64

@@ -21,13 +21,13 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.models import PretrainedCfg
 from torch import Generator, nn
 
-from ...methods.initial_values import seeded
-from ...tasks.errors import UsageError, did_you_mean
-from ...tasks.files import sha256_of
+from ...core.errors import UsageError, did_you_mean
+from ...core.files import sha256_of
+from ...methods.parts.initial_values import seeded
 from .base import Backbone, Preprocess, TokenBlocks
-from .hub import fetch
 from .timm_blocks import last_block, token_blocks
-from .weights_file import read_tensors
+from .weights.file import read_tensors
+from .weights.hub import fetch
 
 RESERVED = ("checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
 LISTED = 5  # tags of weights in a message

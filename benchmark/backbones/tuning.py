@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 from torch import Generator, nn
 
-from ...methods.initial_values import seeded
-from ...tasks.errors import UsageError, UserError, did_you_mean
+from ...core.errors import UsageError, UserError, did_you_mean
+from ...methods.parts.initial_values import seeded
 from .base import Backbone
 from .visual_prompts import DeepPrompts, PromptPool, deep_prompts_size, prompt_pool_size
 

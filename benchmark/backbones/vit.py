@@ -14,9 +14,9 @@ import timm
 from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, nn
 
-from ...methods.initial_values import drawn
-from ...tasks.errors import UsageError
-from ...tasks.parameters import parameter
+from ...core.errors import UsageError
+from ...core.options import parameter
+from ...methods.parts.initial_values import drawn
 from .base import Backbone, TokenBlocks
 from .timm_blocks import last_block, token_blocks
 

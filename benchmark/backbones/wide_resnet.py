@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
-from ...tasks.errors import UsageError
-from ...tasks.parameters import parameter
+from ...core.errors import UsageError
+from ...core.options import parameter
 from .base import Backbone
 from .layers import NORM_HELP, Norm, convolution, normalisation
 

@@ -17,8 +17,8 @@ def compare(
 
     Example: bench compare results/records/…/protonet-….json results/records/…/ridge-….json
     """
-    from ..records import load_record
-    from ..reporting.ranking import compare_records
+    from ..records.ranking import compare_records
+    from ..records.record import load_record
     from .terminal import percent, print_table
 
     first, second = load_record(a), load_record(b)

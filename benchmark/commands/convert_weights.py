@@ -30,7 +30,7 @@ def convert_weights(
 
     Example: bench convert-weights --layout relation-net encoder.pkl relation.pkl --output relation.safetensors
     """
-    from ...tasks.parameters import parse_assignments
-    from ..weight_conversion import convert
+    from ...core.options import parse_assignments
+    from ..backbones.weights.conversion import convert
 
     typer.echo(convert(layout, files, output, dataset, ways, external, parse_assignments(set_ or []), overwrite))

@@ -30,7 +30,7 @@ def list_() -> None:
 
     Example: bench data list
     """
-    from ...tasks.files import cache_root
+    from ...core.files import cache_root
     from .. import registry
     from .terminal import print_table
 
@@ -69,8 +69,8 @@ def verify(name: Name, set_: Set = None) -> None:
 
     Example: bench data verify mini-imagenet
     """
+    from ...core.errors import UserError
     from ...tasks.datasets import store
-    from ...tasks.errors import UserError
     from .terminal import print_table
 
     dataset, _ = _dataset(name, set_)
@@ -89,7 +89,7 @@ def path(name: Name, set_: Set = None) -> None:
 
     Example: bench data path mini-imagenet
     """
-    from ...tasks.errors import UserError
+    from ...core.errors import UserError
 
     dataset, _ = _dataset(name, set_)
     if not any((dataset.folder() / split).is_dir() for split in dataset.own_splits()):
@@ -101,7 +101,7 @@ def _dataset(
     name: str, set_: Iterable[str] | None, source: Path | None = None, options: dict[str, Any] | None = None
 ) -> tuple[Dataset, Path | None]:
     """A dataset with its parameters, and the source; where the source is a parameter, None instead."""
-    from ...tasks.parameters import build, parse_assignments
+    from ...core.options import build, parse_assignments
     from .. import registry
 
     cls = registry.load(registry.find("datasets", name))
@@ -121,8 +121,8 @@ def _prepared_rows(root: Path, folders: Iterable[Path] | None = None) -> list[li
 
 
 def _split_rows(folder: Path, split: str) -> list[list[str]]:
+    from ...core.resumable import unfinished_folder
     from ...tasks.datasets import store
-    from ...tasks.datasets.resumable import unfinished_folder
     from .. import registry
 
     unfinished = unfinished_folder(folder / split).is_dir()

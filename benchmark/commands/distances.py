@@ -20,7 +20,7 @@ def write(
     Example: bench data distances mini-imagenet --split test --output distances.csv
     """
     from ...tasks.distances import write_matrix
-    from ..split_classes import class_distances, classes_of
+    from ..evaluation.split_classes import class_distances, classes_of
 
     chosen = classes_of(name, set_ or [], split, with_images=False)
     write_matrix(output, chosen.class_ids, class_distances(chosen.dataset, split, chosen.class_ids, chosen.counts, distances))

@@ -10,8 +10,8 @@ def env() -> None:
     """
     import torch
 
-    from ...tasks.files import cache_root
-    from ..provenance import PACKAGES, code_version, environment, package_version
+    from ...core.files import cache_root
+    from ..records.provenance import PACKAGES, code_version, environment, package_version
     from .terminal import print_table
 
     here = environment(torch.device("cpu"))

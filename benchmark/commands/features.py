@@ -38,10 +38,10 @@ def template(
 
     Example: bench features template --dataset mini-imagenet --split test --output test.csv
     """
+    from ...core.files import write_atomically
     from ...tasks.datasets.base import split_name
-    from ...tasks.files import write_atomically
-    from ..feature_order import sources_of
-    from ..feature_order import template as template_of
+    from ..features.order import sources_of
+    from ..features.order import template as template_of
     from .terminal import TerminalProgress
 
     made = _dataset(dataset, _settings(set_, ("dataset",)))
@@ -75,11 +75,11 @@ def export(
     Example: bench features export --dataset mini-imagenet --backbone open_clip:ViT-B-32/openai --output test.safetensors
     """
     from ...tasks.datasets.base import split_name
-    from ..backbones.encoding import Encoding, Precision
-    from ..backbones.loading import find_weights, load_backbone
+    from ..backbones.weights.loading import find_weights, load_backbone
     from ..device import choose_device
-    from ..feature_exchange import check_suffix
-    from ..feature_export import export_features, texts_for
+    from ..features.encode import Encoding, Precision
+    from ..features.exchange import check_suffix
+    from ..features.export import export_features, texts_for
     from .terminal import TerminalProgress
 
     check_suffix(output)
@@ -110,7 +110,7 @@ def import_(
 
     Example: bench features import test.npz --dataset mini-imagenet --split test --name my-clip
     """
-    from ..feature_import import import_features
+    from ..features.importing import import_features
     from .terminal import TerminalProgress, print_table
 
     made = _dataset(dataset, _settings(set_, ("dataset",)))
@@ -125,7 +125,7 @@ def list_() -> None:
 
     Example: bench features list
     """
-    from ..imported_features import names, splits_of
+    from ..features.imported import names, splits_of
     from .terminal import print_table
 
     rows = [_row(name, imported.about) for name in names() for imported in splits_of(name)]
@@ -146,8 +146,8 @@ def _settings(set_: list[str] | None, scopes: tuple[str, ...]) -> dict[str, dict
     Raises:
         UsageError: one is of another scope, or of none.
     """
-    from ...tasks.errors import UsageError
-    from ...tasks.parameters import parse_assignments
+    from ...core.errors import UsageError
+    from ...core.options import parse_assignments
 
     settings: dict[str, dict[str, Any]] = {scope: {} for scope in scopes}
     for key, value in parse_assignments(set_ or []).items():
@@ -159,7 +159,7 @@ def _settings(set_: list[str] | None, scopes: tuple[str, ...]) -> dict[str, dict
 
 
 def _dataset(name: str, settings: dict[str, dict[str, Any]]) -> Dataset:
-    from ...tasks.parameters import build
+    from ...core.options import build
     from .. import registry
 
     return build(registry.load(registry.find("datasets", name)), settings["dataset"], f"dataset {name}")

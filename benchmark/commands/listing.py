@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ...tasks.errors import UsageError, did_you_mean
+from ...core.errors import UsageError, did_you_mean
 
 KINDS = ("methods", "datasets", "backbones", "results")
 
@@ -38,7 +38,7 @@ def _list_entries(kind: str) -> None:
 
 def _list_results(results: Path) -> None:
 
-    from ..records import load_records
+    from ..records.record import load_records
     from .terminal import percent, print_table
 
     records, problems = load_records(results / "records")

@@ -8,7 +8,7 @@ import warnings
 
 import typer
 
-from ...tasks.errors import UserError
+from ...core.errors import UserError
 from . import (
     compare,
     convert_weights,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...tasks.errors import UserError, listed
+from ...core.errors import UserError, listed
 
 app = typer.Typer(help="Draw figures of records and episodes.", no_args_is_help=True)
 OF_RECORD = "the record's, or else"
@@ -27,10 +27,10 @@ def coarsity(
 
     Example: bench plot coarsity results/records/mini-imagenet/test-5way-1shot-15query-semantic/*.json
     """
-    from ...tasks.files import write_atomically
-    from ..records import load_record
-    from ..reporting.canvas import form_of
-    from ..reporting.coarsity_figure import draw_coarsity
+    from ...core.files import write_atomically
+    from ..records.record import load_record
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.coarsity import draw_coarsity
 
     form = form_of(output)
     loaded = [(path, load_record(path)) for path in records]
@@ -50,10 +50,10 @@ def scaling(
 
     Example: bench plot scaling results/records/mini-imagenet/test-5way-1shot-15query-uniform/protonet-*.json
     """
-    from ...tasks.files import write_atomically
-    from ..records import load_record
-    from ..reporting.canvas import form_of
-    from ..reporting.scaling_figure import check_one_task, draw_scaling, milliseconds_an_image, parameters_of_network
+    from ...core.files import write_atomically
+    from ..records.record import load_record
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.scaling import check_one_task, draw_scaling, milliseconds_an_image, parameters_of_network
 
     form = form_of(output)
     loaded = [(path, load_record(path)) for path in records]
@@ -86,10 +86,10 @@ def prompts(
 
     Example: bench plot prompts results/records/trifeature/test-5way-1shot-15query-uniform/clip-zero-shot-*.json
     """
-    from ...tasks.files import write_atomically
-    from ..records import load_record
-    from ..reporting.canvas import form_of
-    from ..reporting.prompts_figure import draw_prompts
+    from ...core.files import write_atomically
+    from ..records.record import load_record
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.prompts import draw_prompts
 
     form = form_of(output)
     write_atomically(output, draw_prompts([load_record(path) for path in records], form))
@@ -105,10 +105,10 @@ def shots(
 
     Example: bench plot shots results/records/trifeature/test-5way-*shot-15query-uniform/{protonet,clip-zero-shot}-*.json
     """
-    from ...tasks.files import write_atomically
-    from ..records import load_record
-    from ..reporting.canvas import form_of
-    from ..reporting.shots_figure import draw_shots
+    from ...core.files import write_atomically
+    from ..records.record import load_record
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.shots import draw_shots
 
     form = form_of(output)
     write_atomically(output, draw_shots([load_record(path) for path in records], form))
@@ -126,10 +126,10 @@ def corruptions(
 
     Example: bench plot corruptions results/records/trifeature/test-5way-1shot-15query-uniform*/protonet-*.json
     """
-    from ...tasks.files import write_atomically
-    from ..records import load_record
-    from ..reporting.canvas import form_of
-    from ..reporting.corruptions_figure import draw_corruptions
+    from ...core.files import write_atomically
+    from ..records.record import load_record
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.corruptions import draw_corruptions
 
     form = form_of(output)
     write_atomically(output, draw_corruptions([load_record(path) for path in records], form))
@@ -145,10 +145,10 @@ def stages(
 
     Example: bench plot stages results/records/*/*/pmf-*.json
     """
-    from ...tasks.files import write_atomically
-    from ..records import load_record
-    from ..reporting.canvas import form_of
-    from ..reporting.stages_figure import draw_stages
+    from ...core.files import write_atomically
+    from ..records.record import load_record
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.stages import draw_stages
 
     form = form_of(output)
     write_atomically(output, draw_stages([load_record(path) for path in records], form))
@@ -185,12 +185,12 @@ def episode(
 
     Example: bench plot episode --dataset omniglot --ways 5 --index 0 --output episode.png
     """
-    from ...tasks.files import write_atomically
-    from ...tasks.parameters import parse_assignments
-    from ..records import load_record
-    from ..replay import config_of, replay
-    from ..reporting.canvas import form_of
-    from ..reporting.episode_figure import draw_episode, title_of
+    from ...core.files import write_atomically
+    from ...core.options import parse_assignments
+    from ..evaluation.replay import config_of, replay
+    from ..records.record import load_record
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.episode import draw_episode, title_of
     from .terminal import TerminalProgress
 
     form_of(output, ("png",))

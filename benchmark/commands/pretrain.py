@@ -50,7 +50,7 @@ def pretrain(
 
     Example: bench pretrain --dataset trifeature --recipe simclr --epochs 5
     """
-    from ...tasks.parameters import parse_assignments
+    from ...core.options import parse_assignments
     from ..training.options import check_options
     from ..training.pretrain_config import PretrainConfig
 
@@ -75,8 +75,8 @@ def pretrain(
         settings=parse_assignments(set_ or []),
     )
     check_options({"time_limit": time_limit})
-    from ..records import file_safe  # torch is imported from here on, after what can be refused without it
-    from ..training.distributed import part_here
+    from ..records.record import file_safe  # torch is imported from here on, after what can be refused without it
+    from ..training.loop.distributed import part_here
     from ..training.pretraining import pretrain as train
     from .terminal import TerminalProgress
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...tasks.errors import UsageError
+from ...core.errors import UsageError
 
 if TYPE_CHECKING:
-    from ..reproduction.recipe import Recipe
+    from ..pipeline.recipe import Recipe
 
 
 def reproduce(
@@ -34,7 +34,7 @@ def reproduce(
 
     Example: bench reproduce protonet-omniglot
     """
-    from ..reproduction import recipe
+    from ..pipeline import recipe
 
     asked = [bool(names), all_, list_, page is not None]
     if asked.count(True) != 1:
@@ -53,7 +53,7 @@ def reproduce(
 
 
 def _fill(page: Path, results: Path, check: bool) -> None:
-    from ..reproduction.page import update_page
+    from ..pipeline.page import update_page
 
     stale = update_page(page, results, check)
     if check and stale:
@@ -63,9 +63,9 @@ def _fill(page: Path, results: Path, check: bool) -> None:
 
 
 def _list(results: Path) -> None:
-    from ..reproduction.comparison import compare
-    from ..reproduction.page import NOT_RUN
-    from ..reproduction.recipe import all_recipes
+    from ..pipeline.comparison import compare
+    from ..pipeline.page import NOT_RUN
+    from ..pipeline.recipe import all_recipes
     from .terminal import print_table
 
     rows = []
@@ -86,8 +86,8 @@ def _run(
     force: bool,
     weights: Path | None,
 ) -> None:
-    from ..reproduction.page import HEADERS, NUMERIC, row
-    from ..reproduction.reproducing import reproduce as reproduce_one
+    from ..pipeline.page import HEADERS, NUMERIC, row
+    from ..pipeline.reproducing import reproduce as reproduce_one
     from .terminal import TerminalProgress, print_table
 
     comparisons = []

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..runner import Outcome
+    from ..evaluation.runner import Outcome
 
 SEVERAL = "several values make a grid, one record each"
 
@@ -87,7 +87,7 @@ def run(
     if dry_run:
         _describe(configs)
         return
-    from ..runner import run as run_one
+    from ..evaluation.runner import run as run_one
     from .terminal import TerminalProgress
 
     progress = TerminalProgress(verbose=verbose)
@@ -102,7 +102,7 @@ def run(
 
 def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
     """The grid that command line and TOML file ask for; what was typed comes before the file, the file before defaults."""
-    from ...tasks.parameters import parse_assignments
+    from ...core.options import parse_assignments
     from ..config import grid, read_toml, typed
 
     options: dict[str, Any] = {
@@ -127,7 +127,7 @@ def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
     options["prompts"] = [name for text in _several(options["prompts"]) if text for name in text.split(",")] or None
     options["output"] = Path(options["output"])
     if isinstance(options["checkpoint"], str) and "method" not in chosen:
-        from ..meta_checkpoint import method_of
+        from ..backbones.weights.checkpoint import method_of
 
         options["method"] = method_of(Path(options["checkpoint"]))["name"]
     options["corruption"] = [name for text in _several(options["corruption"]) if text for name in text.split(",")] or None
@@ -144,8 +144,8 @@ def _several(value: Any) -> list[Any]:
 
 def _describe(configs: list[RunConfig]) -> None:
     """Say what would run, without opening the data."""
-    from ..plan import make_plan
-    from ..runner import finished_record
+    from ..evaluation.plan import make_plan
+    from ..evaluation.runner import finished_record
     from .terminal import TerminalProgress, print_table
 
     rows, progress = [], TerminalProgress()

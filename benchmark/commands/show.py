@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ...tasks.errors import UsageError, did_you_mean
-from ...tasks.parameters import parameters_of, parse_assignments
+from ...core.errors import UsageError, did_you_mean
+from ...core.options import parameters_of, parse_assignments
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones"}
 
@@ -80,9 +80,9 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
     from ..backbones import image_settings
     from ..backbones.base import feature_width
-    from ..backbones.loading import make_backbone
-    from ..backbones.throughput import flops_per_image
     from ..backbones.tuning import counts
+    from ..backbones.weights.loading import make_backbone
+    from ..features.throughput import flops_per_image
 
     of_images, of_network = image_settings.apart(settings, own)
     backbone = make_backbone(name, of_network)
@@ -107,7 +107,7 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
 
 def _show_record(path: Path) -> None:
-    from ..records import load_record
+    from ..records.record import load_record
     from .terminal import percent, print_table
 
     record = load_record(path)

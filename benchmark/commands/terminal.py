@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...tasks.progress import Advance
+from ...core.progress import Advance
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn

@@ -39,7 +39,7 @@ def make(
     """
     from ...tasks.testbed import make_testbed
     from ...tasks.testbed_files import write_testbed
-    from ..split_classes import class_distances, classes_of
+    from ..evaluation.split_classes import class_distances, classes_of
     from .terminal import TerminalProgress
 
     chosen = classes_of(dataset, set_ or [], split, with_images=not classes_only, progress=TerminalProgress())
@@ -77,8 +77,8 @@ def show(
     import json as json_module
 
     from ...tasks.testbed_files import read_testbed
+    from ..evaluation.split_classes import classes_of
     from ..reporting.testbeds import describe_testbed
-    from ..split_classes import classes_of
     from .terminal import print_table
 
     chosen = classes_of(dataset, set_ or [], split, with_images=False)

@@ -64,17 +64,17 @@ def train(
     """
     from dataclasses import fields
 
-    from ...tasks.parameters import parse_assignments
+    from ...core.options import parse_assignments
+    from ..training.meta.train_config import TrainConfig
     from ..training.options import check_options
-    from ..training.train_config import TrainConfig
 
     settings: dict[str, Any] = {**({"backbone.norm": norm} if norm else {}), **parse_assignments(set_ or [])}
     options = {field.name: context.params[field.name] for field in fields(TrainConfig) if field.name != "settings"}
     config = TrainConfig(**options, settings=settings)
     check_options({"time_limit": time_limit})
-    from ..training.deciding import default_output  # torch is imported from here on, after what can be refused without it
-    from ..training.distributed import part_here
-    from ..training.meta_training import meta_train
+    from ..training.loop.deciding import default_output  # torch is imported from here on, after what can be refused without it
+    from ..training.loop.distributed import part_here
+    from ..training.meta.meta_training import meta_train
     from .terminal import TerminalProgress
 
     path = meta_train(config, output or default_output(config), TerminalProgress(), time_limit, overwrite, force)

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...tasks.files import sha256_of
+from ...core.files import sha256_of
 from .. import registry, training
-from ..backbones.loading import sidecar
-from ..records import config_digest, file_safe
+from ..backbones.weights.loading import sidecar
+from ..records.record import config_digest, file_safe
 from ..training.plan import TrainingPlan
 
 DIGITS = 12

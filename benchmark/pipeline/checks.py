@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from ...core.errors import UsageError
+from ...core.options import build
 from ...tasks.datasets.base import Dataset, split_name
-from ...tasks.errors import UsageError
-from ...tasks.parameters import build
 from ...tasks.samplers import check_ways
 from .. import registry
-from ..backbones.described_weights import initial_network
-from ..backbones.loading import make_backbone
 from ..backbones.tuning import check_scope, free
+from ..backbones.weights.loading import make_backbone
+from ..backbones.weights.sidecar import initial_network
 from ..config import RunConfig
 from ..device import choose_device
-from ..plan import check_method, make_method
-from ..sampling import sampling_of
-from ..training.deciding import decide
+from ..evaluation.plan import check_method, make_method
+from ..evaluation.sampling import sampling_of
+from ..training.loop.deciding import decide
+from ..training.meta.train_config import TrainConfig
 from ..training.plan import TrainingPlan
 from ..training.pretrain_config import PretrainConfig
 from ..training.recipes import find_recipe
-from ..training.train_config import TrainConfig
 from .stages import Pipeline, PipelineRun
 
 

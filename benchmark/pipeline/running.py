@@ -9,19 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ...tasks.errors import Interrupted, UsageError, UserError
-from ...tasks.progress import Advance, Progress
-from ..choosing import UNIT as CHOICES
+from ...core.errors import Interrupted, UsageError, UserError
+from ...core.progress import Advance, Progress
 from ..config import RunConfig
-from ..plan import make_plan
-from ..runner import Outcome, finished_record, run
-from ..training import meta_training, pretraining
-from ..training.distributed import part_here
+from ..evaluation.choose import UNIT as CHOICES
+from ..evaluation.plan import make_plan
+from ..evaluation.runner import Outcome, finished_record, run
+from ..training import pretraining
+from ..training.loop.distributed import part_here
+from ..training.loop.outputs import folder_of
+from ..training.meta import meta_training
+from ..training.meta.train_config import TrainConfig
 from ..training.options import check_options
-from ..training.outputs import folder_of
 from ..training.plan import TrainingPlan, carry_out
 from ..training.pretrain_config import PretrainConfig
-from ..training.train_config import TrainConfig
 from .addresses import file_of, is_there
 from .checks import check, check_scopes
 from .stages import Pipeline, PipelineRun

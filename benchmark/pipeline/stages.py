@@ -29,11 +29,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...tasks.errors import UsageError, did_you_mean
+from ...core.errors import UsageError, did_you_mean
+from ...core.option_tables import check_complete, options_of, read_table
 from ..config import GRID, RunConfig, grid
-from ..option_tables import check_complete, options_of, read_table
+from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
-from ..training.train_config import TrainConfig
 
 T = TypeVar("T")
 WEIGHTS_ABOVE = "weights stands at the top of the file"

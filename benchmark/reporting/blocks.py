@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ...tasks.errors import UserError
+from ...core.errors import UserError
+from ..records.repeats import without_repeats
 from .markdown import read_page, write_if_changed
 from .pivot import FORM, Query, pivot
-from .repeats import without_repeats
 from .stage_effects import effects_table
 
 BLOCK = re.compile(

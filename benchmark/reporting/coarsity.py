@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..records import RunRecord
-from ..statistics import Interval, t_interval
+from ..records.record import RunRecord
+from ..records.statistics import Interval, t_interval
 
 QUARTILES = 4
 

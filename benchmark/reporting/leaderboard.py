@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ...tasks.errors import UserError
-from ..records import RunRecord, file_safe, load_records
+from ...core.errors import UserError
+from ..records.record import RunRecord, file_safe, load_records
 from .markdown import accuracy_cell, escaped, percent, read_page, table_lines, write_if_changed
 from .tables import Row, Table, backbone_label, method_label, tables_of
 
@@ -119,7 +119,7 @@ def update(file: Path, records_folder: Path, check: bool = False) -> Leaderboard
     else:
         stale = write_if_changed(file, new.encode("utf-8"))
         for name, path in figures.items():
-            from .figures import draw
+            from .figures.figures import draw
 
             svg = draw([table for table in tables if table.section == name])
             stale |= write_if_changed(path, svg)

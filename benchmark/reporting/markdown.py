@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...tasks.errors import UserError
-from ...tasks.files import os_errors_named, write_atomically
-from ..records import RunRecord
+from ...core.errors import UserError
+from ...core.files import os_errors_named, write_atomically
+from ..records.record import RunRecord
 
 EMPTY = "–"
 USUAL_LEVEL = 0.95

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ...tasks.errors import UserError, did_you_mean, listed
-from ..records import RunRecord, load_record
+from ...core.errors import UserError, did_you_mean, listed
+from ..records.record import RunRecord, load_record
+from ..records.repeats import without_repeats
 from .markdown import accuracy_cell, escaped, table_lines
-from .repeats import without_repeats
 from .stages import stages_of
 
 KEYS = ("records", "rows", "columns", "where")

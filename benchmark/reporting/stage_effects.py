@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ...tasks.errors import UserError
-from ..records import RunRecord, canonical_json
+from ...core.errors import UserError
+from ..records.record import RunRecord, canonical_json
 from .markdown import EMPTY, table_lines
 from .stages import NONE, Stages, stages_of
 

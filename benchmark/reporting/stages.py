@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..records import RunRecord
+from ..records.record import RunRecord
 
 NONE = "none"
 UNMOVED = ("none", "head")  # scopes of --tune that leave the backbone as it is

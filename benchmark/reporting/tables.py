@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from ...tasks.testbed_sampler import SemanticSampler, TestbedSampler
-from ..records import RunRecord, TaskKey
+from ..records.ranking import RankRange, rank_ranges
+from ..records.record import RunRecord, TaskKey
+from ..records.repeats import without_repeats
 from .coarsity import Quartile, quartiles
-from .ranking import RankRange, rank_ranges
-from .repeats import without_repeats
 
 SINGLE = "single"  # the usual prompts
 FINGERPRINT_DIGITS = 12  # of any hash that people read

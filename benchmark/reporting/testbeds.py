@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...tasks.errors import UserError
+from ...core.errors import UserError
 from ...tasks.testbed import Testbed, coarsity_summary
 
 

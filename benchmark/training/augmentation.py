@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import Generator, Tensor
 
-from ...methods.augmentation import random_crop, random_flip
+from ...methods.parts.augmentation import random_crop, random_flip
 from ..backbones.base import Preprocess
 from .views import random_affine, random_colours
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Generator, nn
 
+from ...core.errors import UsageError, UserError
 from ...tasks.datasets.base import Split
-from ...tasks.errors import UsageError, UserError
 from ..backbones.base import Backbone, Preprocess, feature_width
 
 SAMPLE = 4096  # images that mean and deviation are taken of

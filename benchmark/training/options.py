@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from ...tasks.errors import UsageError, did_you_mean
+from ...core.errors import UsageError, did_you_mean
 
 Schedule = Literal["cosine", "step", "constant"]
 Precision = Literal["fp32", "bf16", "fp16"]

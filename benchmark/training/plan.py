@@ -12,20 +12,20 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ...core.progress import SILENT, Progress
 from ...tasks.datasets.base import Dataset, Split
-from ...tasks.progress import SILENT, Progress
 from .. import registry
 from ..backbones.base import Backbone, Preprocess
-from ..provenance import code_version, package_version
+from ..records.provenance import code_version, package_version
 from .command_line import command_line
-from .distributed import part_here
-from .learner import Learner
-from .loop import Fitted, fit
+from .loop.distributed import part_here
+from .loop.learner import Learner
+from .loop.loop import Fitted, fit
+from .loop.outputs import check_output, folder_of, is_finished, publish
+from .meta.train_config import TrainConfig
+from .meta.validation import Validation
 from .options import LoopOptions, check_options
-from .outputs import check_output, folder_of, is_finished, publish
 from .pretrain_config import PretrainConfig
-from .train_config import TrainConfig
-from .validation import Validation
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ...tasks.errors import UsageError
+from ...core.errors import UsageError
 from .options import check_norm, check_options
 from .recipes import check_recipe, find_recipe
 

@@ -13,21 +13,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, nn
 
+from ...core.errors import UsageError
+from ...core.options import build
+from ...core.progress import Progress
 from ...methods.clip_zero_shot import ClipZeroShot
 from ...methods.protonet import ProtoNet
 from ...tasks.datasets.base import Dataset
-from ...tasks.errors import UsageError
-from ...tasks.parameters import build
-from ...tasks.progress import Progress
 from .. import registry
 from ..backbones.base import feature_width
-from ..backbones.loading import UNTRAINED, make_backbone
+from ..backbones.weights.loading import UNTRAINED, make_backbone
 from ..device import choose_device
-from ..prompts import SINGLE, find_prompts
-from .captions import Captions, class_names
-from .distributed import local_device, part_here
-from .learner import Learner
-from .loop import Fitted
+from ..text.captions import Captions, class_names
+from ..text.prompts import SINGLE, find_prompts
+from .loop.distributed import local_device, part_here
+from .loop.learner import Learner
+from .loop.loop import Fitted
+from .meta.validation import Validation, check_classes
 from .networks import network_for
 from .options import LoopOptions
 from .plan import TrainingPlan, carry_out
@@ -35,7 +36,6 @@ from .pretrain_config import PretrainConfig
 from .recipes import find_recipe
 from .recipes.base import Material, Recipe
 from .train_images import TrainImages
-from .validation import Validation, check_classes
 
 CROP = 3  # pixels, where the recipe shifts images and nothing else is asked for
 VALIDATION = {"ways": 5, "shots": 1, "queries": 15, "episodes": 1000}

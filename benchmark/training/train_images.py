@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from ...core.errors import UsageError
+from ...core.random_streams import Purpose, words
 from ...tasks.datasets.base import Split
-from ...tasks.errors import UsageError
-from ...tasks.random_streams import Purpose, words
-from .learner import Part
+from .loop.learner import Part
 
 IN_MEMORY = 4 * 2**30  # bytes of images that are held on a CPU
 SHARE_OF_GPU = 1 / 4  # of the memory of a GPU that images may take

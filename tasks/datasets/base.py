@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ..errors import UsageError, UserError, did_you_mean
-from ..files import cache_root
-from ..progress import SILENT, Progress
+from ...core.errors import UsageError, UserError, did_you_mean
+from ...core.files import cache_root
+from ...core.progress import SILENT, Progress
+from ...core.resumable import alone
 from ..taxonomy import Taxonomy
 from . import store
-from .resumable import alone
 
 SPLITS = ("train", "val", "test")
 

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...core.errors import UserError
 from ..class_lists import listed_classes
-from ..errors import UserError
-from .archives import find_holders
-from .arrays import PickledImages, open_pickle
 from .base import SPLITS
-from .holders import Member
-from .image_files import is_image
 from .listed import ListedDataset
+from .reading.archives import find_holders
+from .reading.arrays import PickledImages, open_pickle
+from .reading.holders import Member
+from .reading.image_files import is_image
 
 SIDE = 32  # pixels
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ..parameters import parameter
-from .archives import find_holders
-from .holders import Member
-from .image_files import is_image
+from ...core.options import parameter
 from .listed import ListedDataset, check_size
+from .reading.archives import find_holders
+from .reading.holders import Member
+from .reading.image_files import is_image
 
 
 @dataclass(frozen=True)

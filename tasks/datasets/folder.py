@@ -9,15 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..errors import UsageError, UserError
-from ..files import cache_root
-from ..parameters import parameter
-from ..progress import Progress
+from ...core.errors import UsageError, UserError
+from ...core.files import cache_root
+from ...core.options import parameter
+from ...core.progress import Progress
 from ..taxonomy import Taxonomy
 from . import store
 from .base import SPLITS, Contents, Dataset, split_name
-from .folder_layout import Layout, read_layout, split_by_fraction
 from .listed import check_size, image_contents
+from .reading.folder_layout import Layout, read_layout, split_by_fraction
 
 ENOUGH = 16  # images a class for one shot and the usual 15 queries
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ...core.errors import UsageError, UserError
+from ...core.progress import Progress
 from ..class_lists import listed_classes, listed_taxonomy
-from ..errors import UsageError, UserError
-from ..progress import Progress
 from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, existing, split_name
-from .decoding import decoded
-from .holders import Member
+from .reading.decoding import decoded
+from .reading.holders import Member
 
 
 def check_size(dataset: str, size: int) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ...core.errors import UserError
+from ...core.options import parameter
 from ..class_lists import LISTS
-from ..errors import UserError
-from ..parameters import parameter
-from .arrays import PickledImages, open_pickle
-from .holders import Member
-from .imagenet_files import WORDNET_ID, imagenet_members, images_by_class, numbered
 from .listed import ListedDataset, check_size
+from .reading.arrays import PickledImages, open_pickle
+from .reading.holders import Member
+from .reading.imagenet_files import WORDNET_ID, imagenet_members, images_by_class, numbered
 
 
 @dataclass(frozen=True)

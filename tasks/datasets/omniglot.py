@@ -17,8 +17,8 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from ..parameters import parameter
-from ..progress import Progress
+from ...core.options import parameter
+from ...core.progress import Progress
 from ..taxonomy import Taxonomy
 from . import omniglot_sources
 from .base import Contents, Dataset, existing, split_name

@@ -22,9 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError
-from ..files import cache_root, make_folder
-from ..progress import Progress
+from ...core.errors import UserError
+from ...core.files import cache_root, make_folder
+from ...core.progress import Progress
 
 DRAWERS = 20
 SIDE = 105  # pixels

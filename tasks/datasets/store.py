@@ -22,10 +22,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UserError
-from ..files import folder_at_once, make_folder, remove_folder, sha256_of, write_atomically
-from ..progress import Progress
-from .resumable import Unfinished, resumable_folder, unfinished_folder
+from ...core.errors import UserError
+from ...core.files import folder_at_once, make_folder, remove_folder, sha256_of, write_atomically
+from ...core.progress import Progress
+from ...core.resumable import Unfinished, resumable_folder, unfinished_folder
 
 if TYPE_CHECKING:
     from .base import Contents

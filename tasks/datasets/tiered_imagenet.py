@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import UserError
-from ..parameters import parameter
-from .arrays import NpzImages, PickledImages, open_pickle
+from ...core.errors import UserError
+from ...core.options import parameter
 from .base import SPLITS
-from .holders import FolderFiles, Member
-from .imagenet_files import imagenet_members, images_by_class, numbered
 from .listed import ListedDataset, check_size
+from .reading.arrays import NpzImages, PickledImages, open_pickle
+from .reading.holders import FolderFiles, Member
+from .reading.imagenet_files import imagenet_members, images_by_class, numbered
 
 LABELS, PICKLED, NPZ = "_labels.pkl", "_images_png.pkl", "_images.npz"
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import UsageError
-from ..progress import Progress
+from ...core.errors import UsageError
+from ...core.progress import Progress
 from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, split_name
 from .trifeature_rendering import IMAGES, SIZE, render

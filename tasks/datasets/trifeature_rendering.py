@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..random_streams import uniform, words
+from ...core.random_streams import uniform, words
 from .trifeature_features import COLOURS, SHAPES, TEXTURES
 
 SIZE = 32  # pixels a side

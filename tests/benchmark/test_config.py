@@ -5,7 +5,7 @@ import pytest
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.config import grid, read_toml, typed
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 
 
 def toml(folder: Path, text: str) -> Path:

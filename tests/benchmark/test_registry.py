@@ -8,9 +8,9 @@ from textwrap import dedent
 import pytest
 
 from fewbench.benchmark import registry
+from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.base import Method
 from fewbench.methods.protonet import ProtoNet
-from fewbench.tasks.errors import UsageError, UserError
 
 GOOD = """
     from dataclasses import dataclass

@@ -7,9 +7,9 @@ import re
 import shlex
 from pathlib import Path
 
-from fewbench.benchmark.prompts import NAMES
-from fewbench.benchmark.records import load_records
+from fewbench.benchmark.records.record import load_records
 from fewbench.benchmark.registry import BUILT_IN
+from fewbench.benchmark.text.prompts import NAMES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clip.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.records import RunRecord, load_record
+from fewbench.benchmark.records.record import RunRecord, load_record
 
 LIGHT = {
     "help": ["--help"],

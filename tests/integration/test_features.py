@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewbench.benchmark.records import load_record
+from fewbench.benchmark.records.record import load_record
 
 PAGE = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
 COMMANDS = [

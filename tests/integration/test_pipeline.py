@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from fewbench.benchmark.records import load_record
-from fewbench.tasks.files import sha256_of
+from fewbench.benchmark.records.record import load_record
+from fewbench.core.files import sha256_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
 LIMIT = 120  # seconds to wait for something that takes a few

@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 
-from fewbench.benchmark.records import load_record
+from fewbench.benchmark.records.record import load_record
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = [dedent(block) for block in re.findall(r"^ *```python\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)]

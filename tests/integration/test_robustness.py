@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.records import RunRecord, load_record
+from fewbench.benchmark.records.record import RunRecord, load_record
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8")
 BLOCKS = [

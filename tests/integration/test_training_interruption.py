@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from fewbench.benchmark.training.checkpoints import read_checkpoint
+from fewbench.benchmark.training.loop.checkpoints import read_checkpoint
 
 STEPS, KILLS = 60, 10
 LIMIT = 120  # seconds to wait for something that takes a few

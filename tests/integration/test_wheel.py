@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("benchmark", "methods", "tasks")
+FOLDERS = ("core", "benchmark", "methods", "tasks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DATA = ("*.safetensors", "*.json", "*.csv", "*.toml", "*.txt.gz", "WORDNET_LICENSE")
 
@@ -73,11 +73,11 @@ def test_the_data_are_the_trees_byte_for_byte(wheel: zipfile.ZipFile):
 def test_weights_and_class_lists_come_with_it(wheel: zipfile.ZipFile):
     names = set(wheel.namelist())
     for data in (
-        "benchmark/backbones/weights/conv4-trifeature.safetensors",
-        "benchmark/backbones/weights/conv4-trifeature.json",
+        "benchmark/backbones/weights/shipped/conv4-trifeature.safetensors",
+        "benchmark/backbones/weights/shipped/conv4-trifeature.json",
     ):
         assert f"fewbench/{data}" in names
-    assert wheel.getinfo("fewbench/benchmark/backbones/weights/conv4-trifeature.safetensors").file_size < 1_000_000
+    assert wheel.getinfo("fewbench/benchmark/backbones/weights/shipped/conv4-trifeature.safetensors").file_size < 1_000_000
 
 
 def test_nothing_but_fewbench_is_at_the_top(wheel: zipfile.ZipFile):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from fewbench.core.errors import UsageError
 from fewbench.methods.clip_adapter import ClipAdapter
 from fewbench.methods.clip_zero_shot import ClipZeroShot
-from fewbench.methods.episode_noise import uniform
+from fewbench.methods.parts.episode_noise import uniform
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError
 
 
 def layers_of(episodes: Episodes, i: int, reduction: int) -> nn.Sequential:

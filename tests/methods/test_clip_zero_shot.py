@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fewbench.core.errors import UserError
 from fewbench.methods.clip_zero_shot import ClipZeroShot
-from fewbench.tasks.errors import UserError
 
 
 def test_scores_are_100_times_the_cosine_with_the_text(make_episodes):

@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy, normalize
 
 from fewbench.benchmark.backbones.clip_tiny import ClipTiny
 from fewbench.benchmark.backbones.text_tower import TextTower, build_text_tower
+from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.coop import CoOp
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError, UserError
 
 
 def prompt_features(tower: nn.Module, context: Tensor, names: tuple[str, ...]) -> Tensor:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from fewbench.core.errors import UsageError
 from fewbench.methods.feat import Feat, SetTransformer
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError
 
 
 @pytest.fixture(params=["equal", "unequal"])

@@ -12,10 +12,10 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, normalize
 
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.methods.adaptation import AdaptableBackbone
+from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.finetune import Finetune
+from fewbench.methods.parts.adaptation import AdaptableBackbone
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError, UserError
 
 MakeImages = Callable[[Episodes, str], Episodes]
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.baseline import Baseline
 from fewbench.methods.baseline_plus_plus import BaselinePlusPlus
 from fewbench.methods.chance import Chance
-from fewbench.methods.episode_noise import shuffled, uniform
 from fewbench.methods.matching_net import MatchingNet
 from fewbench.methods.meta_baseline import MetaBaseline
+from fewbench.methods.parts.episode_noise import shuffled, uniform
 from fewbench.methods.protonet import ProtoNet
 from fewbench.methods.r2d2 import R2D2
 from fewbench.methods.ridge import Ridge
 from fewbench.methods.simpleshot import SimpleShot
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError, UserError
 
 
 @pytest.fixture(params=["equal", "unequal"])

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.core.errors import UserError
 from fewbench.methods import learn2learn_adapter
 from fewbench.methods.learn2learn_adapter import Learn2LearnMAML, Learn2LearnMetaSGD, Learn2LearnMethod
 from fewbench.methods.maml import MAML
 from fewbench.methods.meta_sgd import MetaSGD
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UserError
 
 needs_learn2learn = pytest.mark.skipif(
     importlib.util.find_spec("learn2learn") is None, reason="learn2learn is not installed; see learn2learn_adapter.INSTALL"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from fewbench.core.errors import UsageError
 from fewbench.methods.linear_probe import LinearProbe
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError
 
 linear_model = pytest.importorskip("sklearn.linear_model")
 

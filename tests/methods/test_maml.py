@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.anil import ANIL
 from fewbench.methods.base import Method
 from fewbench.methods.fomaml import FirstOrderMAML
@@ -21,7 +22,6 @@ from fewbench.methods.maml import MAML
 from fewbench.methods.meta_sgd import MetaSGD
 from fewbench.methods.reptile import Reptile
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError, UserError
 
 WAYS, SHOTS, QUERIES, SIZE = 3, 2, 6, 16
 QUICK_REPTILE = {"test_steps": 4, "inner_learning_rate": 0.01}
@@ -324,7 +324,7 @@ def test_steps_that_cannot_be_are_refused(make: type[Any]):
 
 
 def test_auto_keeps_to_what_it_measured_first(monkeypatch: pytest.MonkeyPatch):
-    from fewbench.methods import maml_parallel
+    from fewbench.methods.parts import maml_parallel
 
     monkeypatch.setattr(maml_parallel, "_chosen", {})
     seconds = iter([1.0, 0.5])  # of the loop, of vmap

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from fewbench.core.errors import UserError
 from fewbench.methods.anil import ANIL
-from fewbench.methods.maml_tasks import Head
+from fewbench.methods.parts.maml_tasks import Head
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UserError
 
 WIDTH = 8
 

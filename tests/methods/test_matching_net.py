@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from fewbench.benchmark.plan import make_method
+from fewbench.benchmark.evaluation.plan import make_method
+from fewbench.core.errors import UsageError
 from fewbench.methods.matching_net import FullContext, MatchingNet
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

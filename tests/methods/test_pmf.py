@@ -15,14 +15,15 @@ from torch.nn.functional import cross_entropy, normalize
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.tuning import free
-from fewbench.benchmark.evaluation import Source, accuracies, score
-from fewbench.methods import pmf, pmf_finetuning
-from fewbench.methods.frozen_part import FrozenPart
+from fewbench.benchmark.evaluation.evaluate import Source, accuracies, score
+from fewbench.core.errors import UsageError, UserError
+from fewbench.methods import pmf
+from fewbench.methods.parts import pmf_finetuning
+from fewbench.methods.parts.frozen_part import FrozenPart
+from fewbench.methods.parts.pseudo_queries import pseudo_queries
+from fewbench.methods.parts.scaled_cosine import ScaledCosine
 from fewbench.methods.pmf import PMF, RATES
-from fewbench.methods.pseudo_queries import pseudo_queries
-from fewbench.methods.scaled_cosine import ScaledCosine
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.samplers import UniformSampler
 
 MakeImages = Callable[[Episodes, str], Episodes]

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from fewbench.core.errors import UsageError
 from fewbench.methods.base import class_means
 from fewbench.methods.clip_zero_shot import ClipZeroShot
 from fewbench.methods.proto_text import ProtoText
 from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError
 
 
 def test_scores_are_the_blended_cosines(make_episodes):

@@ -11,9 +11,9 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import relu
 
 from fewbench.benchmark.backbones.relation_encoder import RelationEncoder
+from fewbench.core.errors import UserError
 from fewbench.methods.relation_net import RelationModule, RelationNet
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UserError
 
 SIDE = 4
 WIDTH = 64 * SIDE * SIDE

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.scikit_learn import from_path
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError, UserError
 
 sklearn = pytest.importorskip("sklearn")
 pytest.importorskip("sklearn.neighbors")

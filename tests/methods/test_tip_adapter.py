@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from fewbench.core.errors import UsageError
 from fewbench.methods.tip_adapter import TipAdapter
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError
 
 
 def test_scores_by_hand(make_episodes):

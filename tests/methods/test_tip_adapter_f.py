@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
+from fewbench.core.errors import UsageError
 from fewbench.methods.tip_adapter import TipAdapter
 from fewbench.methods.tip_adapter_f import TipAdapterF
 from fewbench.tasks.episodes import Episodes
-from fewbench.tasks.errors import UsageError
 
 
 def trained_by_autograd(episodes: Episodes, i: int, alpha: float, beta: float, epochs: int, rate: float) -> torch.Tensor:

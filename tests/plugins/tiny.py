@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from fewbench.core.options import parameter
+from fewbench.core.progress import Progress
 from fewbench.tasks.datasets.base import SPLITS, Contents, Dataset
-from fewbench.tasks.parameters import parameter
-from fewbench.tasks.progress import Progress
 
 IMAGES_A_CLASS = 30
 

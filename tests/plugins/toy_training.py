@@ -15,12 +15,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewbench.benchmark.training.curves import Curves
-from fewbench.benchmark.training.distributed import part_here
-from fewbench.benchmark.training.learner import Learner, Part, step_generator
-from fewbench.benchmark.training.loop import LoopOptions, fit
-from fewbench.tasks.errors import UserError
-from fewbench.tasks.progress import SILENT
+from fewbench.benchmark.training.loop.curves import Curves
+from fewbench.benchmark.training.loop.distributed import part_here
+from fewbench.benchmark.training.loop.learner import Learner, Part, step_generator
+from fewbench.benchmark.training.loop.loop import LoopOptions, fit
+from fewbench.core.errors import UserError
+from fewbench.core.progress import SILENT
 
 WIDTH, CLASSES, BATCH = 6, 3, 12
 

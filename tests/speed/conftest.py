@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fewbench.benchmark.provenance import package_version, processor
+from fewbench.benchmark.records.provenance import package_version, processor
 
 PAGE = """# Speed
 

@@ -21,8 +21,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from fewbench.benchmark.evaluation import Source, evaluate
-from fewbench.benchmark.feature_table import FeatureTable
+from fewbench.benchmark.evaluation.evaluate import Source, evaluate
+from fewbench.benchmark.features.table import FeatureTable
 from fewbench.benchmark.registry import BUILT_IN, find, load
 from fewbench.methods.base import Method
 from fewbench.methods.protonet import ProtoNet

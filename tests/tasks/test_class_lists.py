@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fewbench.core.errors import UserError
 from fewbench.tasks.class_lists import listed_classes, listed_taxonomy
-from fewbench.tasks.errors import UserError
 
 SHARED = Path(os.environ.get("FEWBENCH_SHARED") or Path(__file__).resolve().parents[2].parent / "shared")
 SPLITS = ("train", "val", "test")

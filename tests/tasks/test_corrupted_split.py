@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError
 from fewbench.tasks.corrupted_split import CorruptedImages, corrupted
 from fewbench.tasks.corrupting import corrupt
 from fewbench.tasks.corruptions import Corruption
 from fewbench.tasks.datasets.base import Split
-from fewbench.tasks.errors import UsageError
 
 NOISE = Corruption("noise", 3)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from fewbench.core.errors import UsageError
 from fewbench.tasks.corrupting import corrupt
 from fewbench.tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
-from fewbench.tasks.errors import UsageError
 
 EVERY = pytest.mark.parametrize("name", STRENGTHS)
 

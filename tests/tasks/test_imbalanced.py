@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 from fewbench.tasks.imbalanced import ImbalancedSampler
 from fewbench.tasks.samplers import UniformSampler
 

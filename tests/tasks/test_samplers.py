@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from fewbench.core.errors import UsageError
+from fewbench.core.random_streams import Purpose, distinct, words
 from fewbench.tasks.episodes import ABSENT, EpisodeBatch, digest
-from fewbench.tasks.errors import UsageError
-from fewbench.tasks.random_streams import Purpose, distinct, words
 from fewbench.tasks.samplers import CHUNK, MetaDatasetSampler, Sampler, UniformSampler
 
 SEEDS = st.integers(0, 2**64 - 1)

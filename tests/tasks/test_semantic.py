@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.class_lists import listed_classes, listed_taxonomy
 from fewbench.tasks.distances import coarsity, jiang_conrath
-from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.semantic import generator, sample_classes
 
 

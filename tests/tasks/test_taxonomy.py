@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewbench.tasks.errors import UserError
+from fewbench.core.errors import UserError
 from fewbench.tasks.taxonomy import ROOT, Taxonomy
 
 EDGES = [

@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks import testbed as testbeds
 from fewbench.tasks.distances import coarsity
 from fewbench.tasks.episodes import digest
-from fewbench.tasks.errors import UsageError, UserError
 
 SIZES = np.array([20, 31, 25, 20, 47, 22, 20, 28])
 OFFSETS = np.concatenate([[0], np.cumsum(SIZES)])

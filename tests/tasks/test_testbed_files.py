@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks import testbed as testbeds
 from fewbench.tasks.episodes import EpisodeBatch
-from fewbench.tasks.errors import UsageError, UserError
 from fewbench.tasks.testbed_files import read_testbed, write_testbed
 
 OFFSETS = np.arange(9) * 30

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks import testbed as testbeds
 from fewbench.tasks import testbed_sampler as samplers
-from fewbench.tasks.errors import UsageError, UserError
 
 OFFSETS = np.arange(9) * 30
 DISTANCES = np.abs(np.subtract.outer(np.arange(8.0), np.arange(8.0))) / 3

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UserError
 from fewbench.tasks.class_lists import listed_classes, listed_taxonomy
 from fewbench.tasks.distances import jiang_conrath
-from fewbench.tasks.errors import UserError
 from fewbench.tasks.taxonomy import Taxonomy
 from fewbench.tasks.wordnet import ENTITY, edges, wordnet_taxonomy
 

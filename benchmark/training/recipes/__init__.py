@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from ....tasks.errors import UsageError, did_you_mean
+from ....core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from .base import Recipe

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ....tasks.parameters import parameter
-from ..learner import Learner
+from ....core.options import parameter
+from ..loop.learner import Learner
 from .base import Material, RecipeWithViews, check_range
 from .two_views import TwoViewLearner
 

@@ -12,14 +12,14 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from ....core.errors import UsageError
+from ....core.options import parameter
+from ....core.progress import Progress
 from ....tasks.datasets.base import Dataset, Split
-from ....tasks.errors import UsageError
-from ....tasks.parameters import parameter
-from ....tasks.progress import Progress
 from ...backbones.base import Preprocess
+from ...text.captions import Captions
 from ..augmentation import Augmentation, scaled, unscaled
-from ..captions import Captions
-from ..learner import Learner, Part, step_generator
+from ..loop.learner import Learner, Part, step_generator
 from ..train_images import TrainImages
 from ..views import Views
 

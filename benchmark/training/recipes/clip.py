@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 
+from ....core.options import parameter
+from ....core.progress import Progress
 from ....tasks.datasets.base import Dataset, Split
-from ....tasks.parameters import parameter
-from ....tasks.progress import Progress
 from ...backbones.dual_encoder import DualEncoder
-from ..captions import Captions, captions_of_file, captions_of_names, class_names
-from ..learner import Learner, Part
+from ...text.captions import Captions, captions_of_file, captions_of_names, class_names
+from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material, Recipe, check_range
 from .projection import full_precision, gathered
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from ....tasks.parameters import parameter
-from ..learner import Learner, Part
+from ....core.options import parameter
+from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material, RecipeWithViews, check_range
 from .projection import full_precision, linear, processes, projection
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..learner import Learner, Part
+from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material, Recipe
 from .projection import classifier
 

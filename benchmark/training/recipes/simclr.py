@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ....tasks.parameters import parameter
-from ..learner import Learner
+from ....core.options import parameter
+from ..loop.learner import Learner
 from .base import Material, RecipeWithViews, check_range
 from .two_views import TwoViewLearner
 

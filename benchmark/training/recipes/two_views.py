@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..learner import Part
+from ..loop.learner import Part
 from .base import ImageLearner, Material, RecipeWithViews
 from .projection import full_precision, gathered, projection
 

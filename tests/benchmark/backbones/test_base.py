@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from fewbench.benchmark.backbones.base import Preprocess, feature_width
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.plan import make_plan
-from fewbench.benchmark.records import load_record
-from fewbench.benchmark.replay import config_of
-from fewbench.tasks.errors import UsageError, UserError
+from fewbench.benchmark.evaluation.plan import make_plan
+from fewbench.benchmark.evaluation.replay import config_of
+from fewbench.benchmark.records.record import load_record
+from fewbench.core.errors import UsageError, UserError
 
 COLOUR = Preprocess(channels=3, size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 GREY = Preprocess(channels=1, size=8, mean=(0.0,), std=(1.0,))

@@ -10,9 +10,9 @@ from fewbench.benchmark.backbones import tuning
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.clip_tiny import CONFIG, VOCABULARY_SIZE, ClipTiny
 from fewbench.benchmark.backbones.dual_encoder import DualEncoder
-from fewbench.benchmark.backbones.loading import find_weights, load_backbone, make_backbone, save_weights
+from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone, save_weights
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.datasets.trifeature import Trifeature
-from fewbench.tasks.errors import UsageError, UserError
 
 IMAGES = torch.rand(3, 3, 64, 64, generator=Generator().manual_seed(1))
 TEXTS = ["a photo of a red striped triangle.", "the bad photo of a purple hourglass", "naïve 北京 🙂"]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 
 
 def build(channels: int = 3, size: int = 32, seed: int = 0, **parameters: Any) -> torch.nn.Module:

@@ -2,7 +2,7 @@ import pytest
 
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.image_settings import apart, changed_by
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 
 BEFORE = Preprocess(3, 84, (0.125, 0.25, 0.375), (0.25, 0.5, 0.75))
 

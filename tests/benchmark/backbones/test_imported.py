@@ -8,12 +8,12 @@ import torch
 
 from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.backbones.imported import LoadedImport
-from fewbench.benchmark.imported_features import ImportedText, store
-from fewbench.benchmark.plan import make_plan
-from fewbench.benchmark.prompts import PromptSet
+from fewbench.benchmark.evaluation.plan import make_plan
+from fewbench.benchmark.features.imported import ImportedText, store
+from fewbench.benchmark.text.prompts import PromptSet
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.options import build
 from fewbench.tasks.datasets.base import Dataset
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.parameters import build
 
 CPU = torch.device("cpu")
 MADE_BY = {"name": "clip", "pretraining": {"dataset": "LAION", "recipe": "clip", "external": True}}

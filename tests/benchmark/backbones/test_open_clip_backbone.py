@@ -9,12 +9,12 @@ import torch
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones import open_clip_models
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.backbones.loading import find_weights, load_backbone, make_backbone
+from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone
 from fewbench.benchmark.config import RunConfig
-from fewbench.benchmark.plan import make_plan
+from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.registry import BUILT_IN
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.files import sha256_of
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.files import sha256_of
 
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import batch_norm, conv2d, max_pool2d, relu
 
 from fewbench.benchmark.backbones.relation_encoder import RelationEncoder
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 
 
 def build(channels: int = 3, size: int = 84, seed: int = 0) -> torch.nn.Module:

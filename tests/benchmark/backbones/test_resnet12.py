@@ -5,7 +5,7 @@ import torch
 
 from fewbench.benchmark.backbones.layers import begin_step
 from fewbench.benchmark.backbones.resnet12 import ResNet12
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 
 
 def build(channels: int = 3, size: int = 84, seed: int = 0, **parameters: Any) -> torch.nn.Module:

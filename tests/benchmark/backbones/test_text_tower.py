@@ -13,11 +13,11 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from fewbench.benchmark.backbones.clip_tiny import VOCABULARY, VOCABULARY_SIZE
-from fewbench.benchmark.backbones.loading import load_backbone, make_backbone
 from fewbench.benchmark.backbones.open_clip_models import OpenClipModel
 from fewbench.benchmark.backbones.text_tower import TextTower, build_text_tower, load_text_tower
-from fewbench.methods.initial_values import seeded
-from fewbench.tasks.errors import UserError
+from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
+from fewbench.core.errors import UserError
+from fewbench.methods.parts.initial_values import seeded
 
 LENGTH = 12
 VISION: dict[str, Any] = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
@@ -192,7 +192,7 @@ def test_a_loaded_backbone_reads_with_its_own_weights(registered: Path):
 def test_a_backbone_of_images_alone_names_those_with_texts():
     with pytest.raises(UserError, match=r"^backbone Conv4 has no text tower; take --backbone clip-tiny or open_clip:ARCH/TAG$"):
         load_backbone(
-            "conv4", {}, next(Path(__file__).parents[3].glob("benchmark/backbones/weights/conv4-tri*.safetensors"))
+            "conv4", {}, next(Path(__file__).parents[3].glob("benchmark/backbones/weights/shipped/conv4-tri*.safetensors"))
         ).text_tower()
     with pytest.raises(UserError, match="has no text tower"):
         make_backbone("conv4", {}).dual_encoder(3, 32, torch.Generator())

@@ -12,12 +12,12 @@ from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones import timm_backbone
 from fewbench.benchmark.backbones.base import Preprocess, feature_width
-from fewbench.benchmark.backbones.loading import find_weights, load_backbone, make_backbone
+from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone
 from fewbench.benchmark.config import RunConfig
-from fewbench.benchmark.plan import make_plan
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.files import sha256_of
-from fewbench.tasks.progress import SilentProgress
+from fewbench.benchmark.evaluation.plan import make_plan
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.files import sha256_of
+from fewbench.core.progress import SilentProgress
 
 SMALL = "test_efficientnet"  # 0.1 million parameters
 SHARED = Path(os.environ.get("FEWBENCH_SHARED") or Path(__file__).parents[4] / "shared")

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from fewbench.benchmark.backbones.base import Backbone
-from fewbench.benchmark.backbones.loading import make_backbone
 from fewbench.benchmark.backbones.tuning import SCOPES, counts, free
-from fewbench.tasks.errors import UsageError, UserError
+from fewbench.benchmark.backbones.weights.loading import make_backbone
+from fewbench.core.errors import UsageError, UserError
 
 VIT = ("timm:vit_tiny_patch16_224", {"img_size": 32, "depth": 2})
 # Backbone, parameters, pixels, which parameters are norms, and what the parameters of the last block begin with.

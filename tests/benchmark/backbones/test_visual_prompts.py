@@ -12,9 +12,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cosine_similarity
 
 from fewbench.benchmark.backbones.base import Backbone, TokenBlocks
-from fewbench.benchmark.backbones.loading import make_backbone
 from fewbench.benchmark.backbones.tuning import counts, free
 from fewbench.benchmark.backbones.visual_prompts import DeepPrompts, PromptPool
+from fewbench.benchmark.backbones.weights.loading import make_backbone
 
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 16, "heads": 2, "layers": 1}
 CLIP: dict[str, dict[str, Any]] = {

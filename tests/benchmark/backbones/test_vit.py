@@ -6,12 +6,12 @@ import torch
 from timm.models.vision_transformer import Block
 
 from fewbench.benchmark.backbones.base import TokenBlocks
-from fewbench.benchmark.backbones.loading import load_backbone, make_backbone
 from fewbench.benchmark.backbones.vit import ViT
+from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
 from fewbench.benchmark.training.pretraining import pretrain
-from fewbench.tasks.errors import UsageError
-from fewbench.tasks.progress import SILENT
+from fewbench.core.errors import UsageError
+from fewbench.core.progress import SILENT
 
 SMALL = {"width": 16, "depth": 2, "heads": 2}
 

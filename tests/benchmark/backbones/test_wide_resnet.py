@@ -3,7 +3,7 @@ import torch
 
 from fewbench.benchmark.backbones.layers import Norm
 from fewbench.benchmark.backbones.wide_resnet import WideResNet
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 
 
 def build(seed: int = 0) -> torch.nn.Module:

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from fewbench.benchmark.backbones.relation_encoder import RelationEncoder
 from fewbench.benchmark.commands.main import app
+from fewbench.core.errors import UsageError
 from fewbench.methods.relation_net import RelationNet
-from fewbench.tasks.errors import UsageError
 
 
 @pytest.fixture

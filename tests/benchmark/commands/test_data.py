@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from fewbench.benchmark.commands.main import main
+from fewbench.core.resumable import unfinished_folder
 from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.folder import Folder
-from fewbench.tasks.datasets.resumable import unfinished_folder
 
 
 @pytest.fixture(autouse=True)

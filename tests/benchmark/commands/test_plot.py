@@ -11,10 +11,10 @@ from fewbench.benchmark import RunConfig
 from fewbench.benchmark.commands import plot
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.commands.show import show
-from fewbench.benchmark.records import accuracy_section, load_record, write_record
-from fewbench.benchmark.runner import run
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.progress import SILENT
+from fewbench.benchmark.evaluation.runner import run
+from fewbench.benchmark.records.record import accuracy_section, load_record, write_record
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.progress import SILENT
 from fewbench.tasks.testbed import make_testbed
 from fewbench.tasks.testbed_files import write_testbed
 

@@ -4,9 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.reproduction import recipe
-from fewbench.benchmark.reproduction.page import BEGIN, END
-from fewbench.tasks.errors import UsageError
+from fewbench.benchmark.pipeline import recipe
+from fewbench.benchmark.pipeline.page import BEGIN, END
+from fewbench.core.errors import UsageError
 
 RECIPE = """
 summary = "ProtoNet on noise"

@@ -6,13 +6,13 @@ from typer.testing import CliRunner
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.backbones.loading import make_backbone
-from fewbench.benchmark.backbones.throughput import flops_per_image
 from fewbench.benchmark.backbones.tuning import SCOPES
+from fewbench.benchmark.backbones.weights.loading import make_backbone
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.runner import run
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.progress import SILENT
+from fewbench.benchmark.evaluation.runner import run
+from fewbench.benchmark.features.throughput import flops_per_image
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.progress import SILENT
 
 
 def printed(*arguments: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from fewbench.benchmark.pipeline.running import Call, carry_out_pipeline, describe
-from fewbench.tasks.errors import UsageError, UserError
+from fewbench.core.errors import UsageError, UserError
 
 SMALL = '[pretrain]\n[pretrain.set]\n"backbone.width" = 8\n'
 

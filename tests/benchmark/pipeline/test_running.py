@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.backbones.loading import sidecar
+from fewbench.benchmark.backbones.weights.loading import sidecar
 from fewbench.benchmark.pipeline import addresses
 from fewbench.benchmark.pipeline.running import Call, Finished, carry_out_pipeline, describe
-from fewbench.tasks.errors import UserError
-from fewbench.tasks.files import sha256_of
+from fewbench.core.errors import UserError
+from fewbench.core.files import sha256_of
 
 PRETRAIN = """
 [pretrain]

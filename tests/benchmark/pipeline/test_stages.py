@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark.pipeline.stages import Pipeline, read_pipeline
+from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
-from fewbench.benchmark.training.train_config import TrainConfig
-from fewbench.tasks.errors import UsageError
+from fewbench.core.errors import UsageError
 
 WHOLE = """
 dataset = "omniglot"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fewbench.benchmark.record_codec import encode_rough
+from fewbench.benchmark.records.codec import encode_rough
 from fewbench.benchmark.reporting.coarsity import Quartile, quartiles
 
 

@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from fewbench.benchmark.records import write_record
+from fewbench.benchmark.records.record import write_record
 from fewbench.benchmark.reporting.leaderboard import BEGIN, END, render, update
-from fewbench.tasks.errors import UserError
+from fewbench.core.errors import UserError
 
 
 def cells(line):

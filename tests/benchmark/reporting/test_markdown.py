@@ -1,7 +1,7 @@
 import pytest
 
 from fewbench.benchmark.reporting.markdown import accuracy_cell, escaped, percent, read_page, table_lines, write_if_changed
-from fewbench.tasks.errors import UserError
+from fewbench.core.errors import UserError
 
 
 def test_percent_gives_two_decimals():

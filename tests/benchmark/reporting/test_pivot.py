@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.records import write_record
+from fewbench.benchmark.records.record import write_record
 from fewbench.benchmark.reporting.blocks import update_page
 from fewbench.benchmark.reporting.pivot import Field, Query, pivot
-from fewbench.tasks.errors import UserError
+from fewbench.core.errors import UserError
 
 SIMPLE = "records=records/*.json rows=method.name columns=task.shots"
 

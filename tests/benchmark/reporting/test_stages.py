@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from fewbench.benchmark.records import write_record
+from fewbench.benchmark.records.record import write_record
 from fewbench.benchmark.reporting.blocks import update_page
+from fewbench.benchmark.reporting.figures.stages import draw_stages
 from fewbench.benchmark.reporting.pivot import Field
 from fewbench.benchmark.reporting.stage_effects import effect_of, effects_table
 from fewbench.benchmark.reporting.stages import Stages, stages_of
-from fewbench.benchmark.reporting.stages_figure import draw_stages
-from fewbench.tasks.errors import UsageError, UserError
+from fewbench.core.errors import UsageError, UserError
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fewbench.benchmark.backbones.loading import load_backbone
+from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.training import pretraining
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
 from fewbench.benchmark.training.pretraining import pretrain
 from fewbench.benchmark.training.recipes import RECIPES
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.progress import SILENT
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.progress import SILENT
 
 SMALL = {"backbone.width": 8}
 MAIN = "from fewbench.benchmark.commands.main import main; main()"

@@ -14,8 +14,8 @@ from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.clip_tiny import ClipTiny
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.training.captions import Captions
-from fewbench.benchmark.training.learner import Part
+from fewbench.benchmark.text.captions import Captions
+from fewbench.benchmark.training.loop.learner import Part
 from fewbench.benchmark.training.recipes import RECIPES, find_recipe
 from fewbench.benchmark.training.recipes.barlow_twins import cross_correlation, terms
 from fewbench.benchmark.training.recipes.base import ImageLearner, Material
@@ -24,8 +24,8 @@ from fewbench.benchmark.training.recipes.projection import linear, projection
 from fewbench.benchmark.training.recipes.rotation import all_rotations
 from fewbench.benchmark.training.recipes.simclr import similarities
 from fewbench.benchmark.training.train_images import TrainImages
-from fewbench.tasks.errors import UsageError
-from fewbench.tasks.parameters import build
+from fewbench.core.errors import UsageError
+from fewbench.core.options import build
 
 
 def seeded(seed: int = 0) -> Generator:

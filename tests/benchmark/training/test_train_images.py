@@ -6,10 +6,10 @@ import torch
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.training import train_images
-from fewbench.benchmark.training.learner import Part, dropout_seed
+from fewbench.benchmark.training.loop.learner import Part, dropout_seed
 from fewbench.benchmark.training.train_images import TrainImages
+from fewbench.core.errors import UsageError
 from fewbench.tasks.datasets.base import Split
-from fewbench.tasks.errors import UsageError
 
 CPU = torch.device("cpu")
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.options import parameter
+from fewbench.core.progress import SILENT
+from fewbench.core.resumable import alone, unfinished_folder
 from fewbench.tasks.datasets import base, store
 from fewbench.tasks.datasets.base import Contents, Dataset, existing, split_name
-from fewbench.tasks.datasets.resumable import alone, unfinished_folder
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.parameters import parameter
-from fewbench.tasks.progress import SILENT
 
 
 @dataclass(frozen=True)

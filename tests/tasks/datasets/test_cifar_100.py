@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewbench.core.errors import UserError
 from fewbench.tasks.datasets.cifar_100 import Cifar100Subset
 from fewbench.tasks.datasets.cifar_fs import CifarFs
 from fewbench.tasks.datasets.fc100 import Fc100
-from fewbench.tasks.errors import UserError
 
 NAMES = sorted(name for split in ("train", "val", "test") for name, _ in CifarFs().class_list(split))
 PER_CLASS = {"train": 2, "test": 1}

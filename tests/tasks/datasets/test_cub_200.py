@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UserError
 from fewbench.tasks.class_lists import ListedClass
 from fewbench.tasks.datasets import listed
 from fewbench.tasks.datasets.cub_200 import Cub200
-from fewbench.tasks.errors import UserError
 
 CLASSES = {"train": {"001.Albatross": 3, "003.Auklet": 2}, "val": {"002.Jay": 2}, "test": {"004.Wren": 4}}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.folder import Folder
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.progress import SILENT
 
 
 @pytest.fixture

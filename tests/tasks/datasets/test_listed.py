@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.progress import SILENT
 from fewbench.tasks.class_lists import ListedClass, listed_classes
 from fewbench.tasks.datasets import listed
 from fewbench.tasks.datasets.cifar_fs import CifarFs
 from fewbench.tasks.datasets.cub_200 import Cub200
-from fewbench.tasks.datasets.holders import FolderFiles, Member
 from fewbench.tasks.datasets.listed import ListedDataset, check_size, image_contents
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.progress import SILENT
+from fewbench.tasks.datasets.reading.holders import FolderFiles, Member
 
 CLASSES = [("n1", "robin"), ("n2", "goose"), ("n3", "junco")]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.class_lists import ListedClass
 from fewbench.tasks.datasets import listed, mini_imagenet
 from fewbench.tasks.datasets.mini_imagenet import MiniImageNet, published_positions
-from fewbench.tasks.errors import UsageError, UserError
 
 REAL = Path(os.environ.get("FEWBENCH_SHARED") or Path(__file__).parents[4] / "shared") / "data" / "mini-imagenet"
 real_data = pytest.mark.skipif(not (REAL / "val.zip").is_file(), reason=f"no mini-ImageNet in {REAL}")

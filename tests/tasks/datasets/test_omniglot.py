@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.datasets import omniglot, omniglot_sources, store
 from fewbench.tasks.datasets.omniglot import Omniglot
 from fewbench.tasks.datasets.omniglot_sources import Character
-from fewbench.tasks.errors import UsageError, UserError
 
 REAL = Path(os.environ.get("FEWBENCH_SHARED") or Path(__file__).parents[4] / "shared") / "data" / "omniglot"
 VAL_FINGERPRINT = "94e6d7f5fd88234243e77546e0bb6e705fbeb0b350c3102b3df3277fd33073a2"

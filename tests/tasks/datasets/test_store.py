@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.progress import SILENT, Progress
 from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.base import Contents
-from fewbench.tasks.progress import SILENT, Progress
 
 # Damage that `check` must notice is in test_trifeature.py, through a real dataset.
 ABOUT = {"dataset": "numbers", "version": "1"}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewbench.core.errors import UserError
 from fewbench.tasks.class_lists import ListedClass
 from fewbench.tasks.datasets import listed
 from fewbench.tasks.datasets.tiered_imagenet import TieredImageNet
-from fewbench.tasks.errors import UserError
 
 # Class, its name in the list, the words by which the pickles name it, and how many images it has.
 CLASSES = {

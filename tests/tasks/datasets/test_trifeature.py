@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.errors import UsageError
+from fewbench.core.progress import SILENT, SilentProgress
 from fewbench.tasks.datasets.base import SPLITS, Split
 from fewbench.tasks.datasets.store import IMAGES, MANIFEST
 from fewbench.tasks.datasets.trifeature import Trifeature
 from fewbench.tasks.datasets.trifeature_features import COLOURS, SHAPES, TEXTURES
 from fewbench.tasks.datasets.trifeature_rendering import render
-from fewbench.tasks.errors import UsageError
-from fewbench.tasks.progress import SILENT, SilentProgress
 
 TEST_FINGERPRINT = "2ec50b32a1603dc6fc13d421650571c5c445c4640dad44078bdd604030dab310"
 # Of every 40th class.

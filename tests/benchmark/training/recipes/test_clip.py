@@ -18,18 +18,18 @@ from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.clip_tiny import ClipTiny
 from fewbench.benchmark.backbones.dual_encoder import DualEncoder
-from fewbench.benchmark.backbones.loading import load_backbone
+from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.training.captions import captions_of_names
-from fewbench.benchmark.training.learner import Part
+from fewbench.benchmark.text.captions import captions_of_names
+from fewbench.benchmark.training.loop.learner import Part
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
 from fewbench.benchmark.training.pretraining import _validation, pretrain
 from fewbench.benchmark.training.recipes.base import Material
 from fewbench.benchmark.training.recipes.clip import Clip, ClipLearner, contrast
 from fewbench.benchmark.training.train_images import TrainImages
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets.base import Split
-from fewbench.tasks.errors import UsageError, UserError
-from fewbench.tasks.progress import SILENT
 
 NAMES = tuple(
     f"{colour} {texture} square" for colour in ("red", "blue", "green", "grey") for texture in ("solid", "dotted", "rayed")

@@ -1,0 +1,93 @@
+"""Chooses parameters that are "auto": every combination is tried on the same episodes of the val classes, never on test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ...core.errors import UsageError
+from ...core.progress import Progress
+from ...methods.base import AUTO
+from ...tasks.datasets.base import Split
+from ...tasks.samplers import Sampler, UniformSampler, check_ways
+from ..records.record import RunRecord
+from .evaluate import evaluate_batch
+from .plan import CHOICES, Plan
+from .sampling import SAMPLERS, SHAPE
+from .sources import source_of
+
+UNIT = "combinations"  # of the bar, which no time limit may end: a choice that is begun again each time is never made
+
+
+def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
+    """The plan with every parameter decided; its method section then says how, under `chosen`.
+
+    Tried are the first `Method.choice_episodes` episodes of the val split, drawn as those of the run are (uniformly where the
+    run is on a testbed, which has no val episodes). The first of the best combinations is taken.
+
+    Args:
+        plan: whose method may have parameters that are "auto".
+        device: where it runs.
+        progress: told of long work, and of what was chosen.
+
+    Raises:
+        UsageError: the val split is too small for such episodes.
+    """
+    names = plan.method.undecided_with(plan.backbone.tune)
+    if not names:
+        return plan
+    split = plan.open_split(CHOICES, progress)
+    sampler = _sampler(plan, split, names[0])
+    batch = sampler.draw(0, plan.method.choice_episodes)
+    seeds = sampler.episode_seeds(batch.index)
+    source, _ = source_of(plan, split, device, progress)
+    combinations = list(itertools.product(*(plan.method.choices[name] for name in names)))
+    owner, accuracies = plan.method_section["name"], []
+    with progress.track(f"choosing {', '.join(names)} of {owner} on {CHOICES}", len(combinations), UNIT) as advance:
+        for values in combinations:
+            method = replace(plan.method, **dict(zip(names, values, strict=True)))
+            accuracies.append(float(evaluate_batch(method, owner, batch, seeds, source).mean()))
+            advance(1)
+    best = max(range(len(combinations)), key=accuracies.__getitem__)  # the first of equals
+    values = dict(zip(names, combinations[best], strict=True))
+    progress.say(
+        f"{', '.join(f'{name}={value}' for name, value in values.items())}: {100 * accuracies[best]:.2f} % on {CHOICES}"
+    )
+    chosen = {
+        "values": values,
+        "split": CHOICES,
+        "episodes": len(batch),
+        "tried": [[*one, round(accuracy, 6)] for one, accuracy in zip(combinations, accuracies, strict=True)],
+    }
+    return _decided(plan, values, chosen)
+
+
+def as_chosen_before(plan: Plan, record: RunRecord) -> Plan:
+    """The plan with what an interrupted run of it chose: its episodes go on with the very values that they began with."""
+    chosen = record.method.get("chosen")
+    if chosen is None or {*chosen["values"]} != {*plan.method.undecided_with(plan.backbone.tune)}:
+        return plan
+    return _decided(plan, chosen["values"], chosen)
+
+
+def _decided(plan: Plan, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Plan:
+    section = {**plan.method_section, "chosen": dict(chosen)}
+    return replace(plan, method=replace(plan.method, **values), method_section=section)
+
+
+def _sampler(plan: Plan, split: Split, name: str) -> Sampler:
+    """Draws val episodes of the run's shape."""
+    sampling = plan.sampling
+    try:
+        if sampling.testbed is None and issubclass(SAMPLERS[sampling.name], Sampler):
+            check_ways(sampling.shape["ways"], len(split.class_ids))
+            return sampling.over(plan.dataset, split)
+        shape = {one: value for one in SHAPE if (value := sampling.shape[one]) is not None}
+        check_ways(shape["ways"], len(split.class_ids))
+        return UniformSampler(offsets=split.offsets, seed=sampling.seed, **shape)
+    except UsageError as error:
+        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes: {error}; or set it: --set {name}=VALUE") from error

@@ -1,0 +1,278 @@
+"""From a `RunConfig` to the objects of a run: every name looked up, every parameter typed, nothing computed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ...core.errors import UsageError
+from ...core.options import build, parameters_of
+from ...core.progress import SILENT, Progress
+from ...methods.base import AUTO, Method
+from ...tasks import corrupted_split
+from ...tasks.datasets.base import Dataset, Split, split_name
+from ...tasks.samplers import Sampler, check_ways
+from .. import registry
+from ..backbones.imported import SCHEME as IMPORTED
+from ..backbones.imported import LoadedImport, check_options, load_import
+from ..backbones.weights.checkpoint import learned_part, with_checkpoint
+from ..backbones.weights.loading import UNTRAINED, LoadedBackbone, find_weights, load_backbone
+from ..config import RunConfig
+from ..device import choose_device
+from ..features.encode import Encoding
+from ..records.provenance import package_version
+from ..records.record import config_digest, record_path, task_slug
+from ..text.texts import Texts, texts_of
+from .evaluate import Inputs
+from .sampling import Sampling, sampling_of, with_sampling
+
+SKLEARN = "sklearn:"
+CHOICES = "val"  # the split whose episodes decide what is "auto"
+PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run with its names resolved.
+
+    Attributes:
+        config: what was asked for.
+        method: the classifier.
+        method_section: the record's `method` section.
+        dataset_name: registered name, or `file.py:Class`.
+        dataset: where images come from.
+        backbone: the encoder, with weights.
+        encoding: how its features are made.
+        learned: what the method learned beside the backbone; None where it has no such part.
+        texts: names and prompts, for a method that uses them.
+        sampling: how episodes are drawn.
+    """
+
+    config: RunConfig
+    method: Method
+    method_section: dict[str, Any]
+    dataset_name: str
+    dataset: Dataset
+    backbone: LoadedBackbone
+    encoding: Encoding
+    learned: nn.Module | None
+    sampling: Sampling
+    texts: Texts | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the method is given."""
+        return self.method.inputs_with(self.backbone.tune)
+
+    def open_split(self, split: str, progress: Progress) -> Split:
+        """A split of the dataset, built or downloaded where it is not there yet."""
+        return self.dataset.split(split, progress)
+
+    def corrupted(self, split: Split) -> Split:
+        """The split with the images that the run is on; the sampler is made over the clean one.
+
+        Raises:
+            UsageError: the corruption takes away what the images do not have.
+        """
+        return corrupted_split.corrupted(split, self.config.corrupted_by)
+
+    def sampler(self, split: Split) -> Sampler:
+        """The sampler over a split.
+
+        Raises:
+            UsageError: the split is too small for the episodes asked for.
+        """
+        return self.sampling.over(self.dataset, split)
+
+    def backbone_section(self) -> dict[str, Any]:
+        """The record's `backbone` section."""
+        section = {**self.backbone.describe(), "source_sha256": self.backbone.source_sha256}
+        if isinstance(self.backbone, LoadedImport):  # nothing was encoded here
+            return section
+        return section | {"precision": self.encoding.precision, "compile": self.encoding.compile}
+
+    def identity(self) -> dict[str, Any]:
+        """Everything the configuration says about the result; its hash names the record.
+
+        Precision, compilation and corruption are in it where they are not the defaults: older records, which do not say, keep
+        their names. Preprocessing is in it of weights that nothing has changed; all others are of one preprocessing.
+        """
+        config, default = self.config, asdict(Encoding())
+        encoding = {key: value for key in ("precision", "compile") if (value := getattr(self.encoding, key)) != default[key]}
+        method, backbone = self.method_section, self.backbone.describe()
+        learned = {"learned_sha256": method["learned_sha256"]} if "learned_sha256" in method else {}
+        text = {"text": method["text"]} if "text" in method else {}
+        untrained = backbone["pretraining"].get("recipe") == UNTRAINED
+        images = {"preprocess": backbone["preprocess"]} if untrained else {}
+        corruption = {} if config.corrupted_by is None else {"corruption": corrupted_split.identity(config.corrupted_by)}
+        return {
+            "method": {key: method[key] for key in ("name", "parameters")} | learned | text,
+            "backbone": {key: backbone[key] for key in ("name", "parameters", "weights_sha256", "tune")} | encoding | images,
+            "task": {
+                "dataset": self.dataset_name,
+                "dataset_version": self.dataset.version,
+                "dataset_parameters": asdict(self.dataset),
+                "split": config.split,
+                "sampler": config.sampler,
+                "sampler_parameters": self.sampling.parameters,
+                **self.sampling.shape,
+                "seed": config.seed,
+                **corruption,
+            },
+            "episodes": config.episodes,
+            "level": config.level,
+            "bootstrap": config.bootstrap,
+        }
+
+    def config_sha256(self) -> str:
+        """Hexadecimal SHA-256 of `identity`."""
+        return config_digest(self.identity())
+
+    def path(self) -> Path:
+        """Where the record belongs."""
+        config, shape = self.config, self.sampling.shape
+        return record_path(
+            config.output,
+            dataset=self.dataset_name,
+            task_slug=task_slug(
+                config.split, config.sampler, shape["ways"], shape["shots"], shape["queries"], config.corrupted_by
+            ),
+            method=self.method_section["name"],
+            backbone=self.backbone.name,
+            config_sha256=self.config_sha256(),
+        )
+
+
+def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
+    """Look up every name of a config.
+
+    Args:
+        config: what is asked for.
+        progress: told which of a weights file's tensors the backbone took.
+
+    Raises:
+        UsageError: an unknown name or parameter, or a value of the wrong type, with the nearest right one in the same line; a
+            device that is not there or lacks the precision, or options of an encoding where nothing is encoded.
+        UserError: a plug-in does not import, or a weights file does not fit.
+    """
+    split_name(config.split)
+    device = choose_device(config.device)
+    is_import = config.backbone is not None and config.backbone.startswith(IMPORTED)
+    if is_import:
+        check_options(config)
+    config = with_checkpoint(config)
+    dataset_entry = registry.find("datasets", config.dataset)
+    dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
+    sampling = sampling_of(config)
+    config = with_sampling(config, sampling)
+    check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
+    method, method_section = make_method(config.method, config.settings_of("method"))
+    config = replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else PLAIN))
+    assert config.backbone is not None
+    texts = texts_of(config, method)
+    tune, encoding = check_method(config, method)
+    if texts is not None:
+        choices = CHOICES if method.undecided_with(tune) else None
+        method_section["text"] = texts.section(dataset, config.split, choices)
+    encoding.check(device)  # before weights are fetched or anything is encoded
+    if is_import:
+        backbone = load_import(config, dataset, method, tune)
+    else:
+        weights = find_weights(config.backbone, config.weights, config.dataset)
+        backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
+    checkpoint = None if config.checkpoint is None else Path(config.checkpoint)
+    learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
+    if learned is not None:
+        method_section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
+    return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, encoding, learned, sampling, texts)
+
+
+def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
+    """What a method may move, and how images are encoded for it.
+
+    Raises:
+        UsageError: options that do not go with the method, or with each other.
+    """
+    tune = _tune(config, method)
+    _check_choices(config, method.undecided_with(tune))
+    return tune, _encoding(config, method.inputs_with(tune))
+
+
+def _tune(config: RunConfig, method: Method) -> str:
+    """What the method may move.
+
+    Raises:
+        UsageError: something was named, and the method moves nothing.
+    """
+    if config.tune not in (None, "none") and not method.adapts:
+        adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
+        raise UsageError(f"--tune {config.tune}: {config.method} trains nothing on the support; {', '.join(adapting)} can")
+    return config.tune or (method.default_tune if method.adapts else "none")
+
+
+def _check_choices(config: RunConfig, undecided: Sequence[str]) -> None:
+    """What is chosen on the val split has to be said for a run on it: a choice must not see the labels that it is judged by.
+
+    Raises:
+        UsageError: something is left open.
+    """
+    if undecided and config.split == CHOICES:
+        name = undecided[0]
+        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes, which the run reports; set it: --set {name}=VALUE")
+
+
+def _encoding(config: RunConfig, inputs: Inputs) -> Encoding:
+    """How images are encoded; a method on images encodes them itself, with the settings of torch.
+
+    Raises:
+        UsageError: such a method, and an option that it would not heed; or a value that no encoding has.
+    """
+    encoding = Encoding(config.batch_size, config.precision, config.compile)
+    for name, default in asdict(Encoding()).items():
+        value = getattr(encoding, name)
+        if inputs == "images" and value != default:
+            option = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+            tuned = f" with --tune {config.tune}" if config.tune else ""
+            raise UsageError(f"{option}: {config.method}{tuned} works on images, and none are encoded beforehand; leave it out")
+    return encoding
+
+
+def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, Any]]:
+    """A method by name, and the record's `method` section.
+
+    Raises:
+        UsageError: unknown name or parameter.
+        UserError: a plug-in does not import.
+    """
+    if name.startswith(SKLEARN):
+        from ...methods.scikit_learn import from_path
+
+        method = from_path(name.removeprefix(SKLEARN), settings)
+        changed = sorted(settings)
+        parameters, distribution = dict(method.values), f"scikit-learn {package_version('scikit-learn')}"
+    else:
+        entry = registry.find("methods", name)
+        method = build(registry.load(entry), settings, f"method {name}")
+        parameters = {
+            parameter.name: value
+            for parameter in parameters_of(type(method))
+            if (value := getattr(method, parameter.name)) != parameter.default or parameter.name not in method.later_parameters
+        }
+        changed = sorted(one.name for one in parameters_of(type(method)) if getattr(method, one.name) != one.default)
+        name, version = entry.name, package_version(entry.origin)
+        distribution = f"{entry.origin} {version}" if version else entry.origin
+    section = {
+        "name": name,
+        "version": method.version,
+        "parameters": parameters,
+        "changed": changed,
+        "source_sha256": registry.source_sha256(type(method)),
+        "transductive": method.transductive,
+        "uses_class_names": method.uses_class_names,
+        "distribution": distribution,
+    }
+    return method, section

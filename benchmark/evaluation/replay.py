@@ -1,0 +1,239 @@
+"""One episode of a task again: its images, and what the method of a record answers on it.
+
+A record holds accuracies, not answers. Episodes are a pure function of the task, so the answers can be had again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import UsageError, UserError
+from ...core.options import build
+from ...core.progress import Progress
+from ...tasks.corrupted_split import corrupted
+from ...tasks.datasets.base import Dataset, Split, split_name
+from ...tasks.episodes import EpisodeBatch, digest
+from ...tasks.samplers import Sampler
+from ...tasks.testbed_sampler import TestbedSampler
+from .. import registry
+from ..config import RunConfig
+from ..device import choose_device
+from ..records.record import RunRecord, TaskKey, canonical_json
+from .choose import as_chosen_before
+from .evaluate import Answers, Source, predictions
+from .plan import Plan, make_plan
+from .sampling import SHAPE, sampling_of, with_sampling
+from .sources import source_of_rows
+
+DRAW = 1024  # episodes drawn at a time where only their digest is wanted
+OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with
+OF_FILES = ("weights", "testbed", "prompts", "class_names")  # options that say where a file is whose hash the record has
+SAME = 1e-9  # accuracies that differ by less are the same
+
+
+@dataclass(frozen=True)
+class OpenTask:
+    """A task whose episodes can be drawn and looked at.
+
+    Attributes:
+        key: what decides its episodes.
+        split: where the images are.
+        sampler: draws the episodes.
+    """
+
+    key: TaskKey
+    split: Split
+    sampler: Sampler
+
+    def episode(self, index: int) -> EpisodeBatch:
+        """Episode `index`, as a batch of one without padding.
+
+        Raises:
+            UsageError: the task has no such episode.
+        """
+        if index < 0:
+            raise UsageError(f"--index {index}: at least 0")
+        if isinstance(self.sampler, TestbedSampler) and index >= len(self.sampler.testbed):
+            raise UsageError(f"--index {index}: the task has {len(self.sampler.testbed)} episodes, counted from 0")
+        return self.sampler.draw(index, index + 1).trimmed()
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One episode of a task.
+
+    Attributes:
+        task: the task.
+        episode: a batch of one without padding.
+        answers: of a record's method, [1, Q].
+    """
+
+    task: OpenTask
+    episode: EpisodeBatch
+    answers: Answers | None = None
+
+
+def open_task(config: RunConfig, progress: Progress) -> OpenTask:
+    """Open what a config asks for; its method, backbone and weights are not looked at.
+
+    Raises:
+        UsageError: an unknown name or parameter, or the split is too small for the episodes.
+        UserError: the dataset is not there and cannot be made.
+    """
+    entry = registry.find("datasets", config.dataset)
+    dataset: Dataset = build(registry.load(entry), config.settings_of("dataset"), f"dataset {config.dataset}")
+    sampling = sampling_of(config)
+    config = with_sampling(config, sampling)
+    split = dataset.split(split_name(config.split), progress)
+    sampler = sampling.over(dataset, split)
+    images = corrupted(split, config.corrupted_by)
+    key = TaskKey(
+        dataset=entry.name,
+        dataset_version=dataset.version,
+        dataset_parameters=canonical_json(asdict(dataset)),
+        fingerprint=images.fingerprint,
+        split=config.split,
+        sampler=config.sampler,
+        sampler_parameters=canonical_json(sampler.parameters),
+        seed=config.seed,
+        corruption=None if config.corrupted_by is None else str(config.corrupted_by),
+        **sampling.shape,
+    )
+    return OpenTask(key, images, sampler)
+
+
+def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: RunRecord | None = None) -> RunConfig:
+    """The config of a task, with the method, backbone and weights where there is a record.
+
+    Args:
+        options: what the user names of the options of `RunConfig`. With a record, weights, testbed, prompts, class names, and
+            the file of a plug-in method, backbone or dataset say where those of the record are.
+        settings: parameters of the dataset and sampler, as `dataset.name` or `sampler.name`.
+        record: says the rest.
+
+    Raises:
+        UsageError: an option contradicts the record, or the record ran on a testbed or a checkpoint and no file is named.
+    """
+    for name in settings:
+        if not name.startswith(("dataset.", "sampler.")):
+            raise UsageError(f"--set {name}: an episode takes parameters of dataset. and sampler. alone")
+    if record is None:
+        return RunConfig(**options, settings=settings)
+    recorded = _options_of(record)
+    for name, value in options.items():
+        # A plug-in's file is recorded without its folder, and of weights and testbeds there is a hash to be checked.
+        named = Path(value).name if name in ("backbone", "dataset", "method") else value
+        if name not in OF_FILES and named != recorded.get(name):
+            theirs = recorded.get(name, f"varying {name}")
+            raise UsageError(f"--{name} {value}: the record has {'none' if theirs is None else theirs}; leave the option out")
+    for name in settings.keys() & recorded["settings"].keys():
+        raise UsageError(f"--set {name}: the record has {recorded['settings'][name]}; leave it out")
+    if recorded["sampler"] == TestbedSampler.name and "testbed" not in options:
+        raise UsageError("the record was made on a testbed; name its file with --testbed")
+    merged = {**recorded, **options, "settings": {**recorded["settings"], **settings}}
+    if record.method.get("learned_sha256") is not None:  # the method learned something, too
+        if "weights" not in options:
+            raise UsageError("the record's method was meta-trained; name its checkpoint with --weights")
+        merged["checkpoint"] = merged.pop("weights")
+    return RunConfig(**merged)
+
+
+def _options_of(record: RunRecord) -> dict[str, Any]:
+    """The options that a record was made with, as far as they decide its episodes and answers.
+
+    Where files were, it does not say: those of a testbed, of weights and of a plug-in.
+    """
+    task, backbone = record.task, record.backbone
+    corruption = task.get("corruption", {})
+    drawn_with = {name: value for name, value in task["sampler_parameters"].items() if name not in OF_A_TESTBED}
+    settings = {
+        **{f"dataset.{name}": value for name, value in task["dataset_parameters"].items()},
+        **{f"sampler.{name}": value for name, value in drawn_with.items()},
+        **{f"backbone.{name}": value for name, value in backbone["parameters"].items()},
+        **record.method["parameters"],
+    }
+    return {
+        **{name: task[name] for name in SHAPE if task[name] is not None},
+        **{name: task[name] for name in ("dataset", "split", "sampler", "seed")},
+        "episodes": task["sampler_parameters"].get("tasks", record.n_episodes),
+        "method": record.method_name,
+        "backbone": record.backbone_name,
+        "weights": backbone["weights"],
+        "tune": backbone["tune"],
+        "corruption": corruption.get("name"),
+        "severity": corruption.get("severity"),
+        "prompts": record.method.get("text", {}).get("prompts"),
+        **{name: backbone[name] for name in ("precision", "compile") if name in backbone},
+        "settings": settings,
+    }
+
+
+def replay(config: RunConfig, index: int, record: RunRecord | None, progress: Progress) -> Replay:
+    """Draw one episode, and answer it where there is a record.
+
+    Args:
+        config: made by `config_of`, with the same record.
+        index: the episode's number in the task.
+        record: whose method answers; `progress` is told where the answers do not have the accuracy that it holds.
+        progress: told of long work.
+
+    Raises:
+        UsageError: an unknown name, or no such episode.
+        UserError: the weights or the dataset are not there, the episodes are not those of the record, or the method fails.
+    """
+    if record is not None and index >= record.n_episodes:
+        raise UsageError(f"--index {index}: the record has {record.n_episodes} episodes, counted from 0")
+    # Weights are found before anything is prepared.
+    plan = None if record is None else as_chosen_before(make_plan(config, progress), record)
+    task = open_task(config, progress)
+    episode = task.episode(index)
+    if plan is None or record is None:
+        return Replay(task, episode)
+    check_same_episodes(task, record)
+    return Replay(task, episode, _answer(plan, record, task, episode, progress))
+
+
+def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
+    """Make sure that a task's episodes are those of a record.
+
+    Raises:
+        UserError: they are not; the line says in what the tasks differ.
+    """
+    pairs = zip(TaskKey._fields, task.key, record.task_key(), strict=True)
+    different = [f"{name.replace('_', ' ')} {mine} and {other}" for name, mine, other in pairs if mine != other]
+    if different:
+        raise UserError(f"this task is not that of the record: {'; '.join(different)}")
+    starts = range(0, record.n_episodes, DRAW)
+    if digest(task.sampler.draw(i, min(i + DRAW, record.n_episodes)) for i in starts) != record.task["episodes_sha256"]:
+        raise UserError("the record's episodes are no longer those of its task (episodes_sha256); repeat the run")
+
+
+def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch, progress: Progress) -> Answers:
+    if plan.backbone.weights_sha256 != record.backbone["weights_sha256"]:
+        raise UserError(
+            f"weights {plan.backbone.weights} are not those of the record (other SHA-256); name them with --weights"
+        )
+    if plan.method_section.get("text") != record.method.get("text"):
+        raise UserError("prompts or class names are not those of the record; name their files with --prompts and --class-names")
+    seeds = task.sampler.episode_seeds(episode.index)
+    source, renumbered = _source(plan, task.split, episode, progress)
+    answers = predictions(plan.method, record.method_name, renumbered, seeds, source)
+    index, now = int(episode.index[0]), answers.credit.mean()
+    then = record.accuracies[index]
+    if abs(now - then) > SAME:
+        progress.say(
+            f"warning: the record says {100 * then:.2f} % for episode {index}, its method answers {100 * now:.2f} % now"
+        )
+    return answers
+
+
+def _source(plan: Plan, split: Split, batch: EpisodeBatch, progress: Progress) -> tuple[Source, EpisodeBatch]:
+    """Where the rows of one episode are looked up, and the episode with these rows. No other image of the split is encoded."""
+    rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
+    batch = replace(batch, support=np.searchsorted(rows, batch.support), query=np.searchsorted(rows, batch.query))
+    return source_of_rows(plan, split, rows, choose_device(plan.config.device), progress), batch

@@ -1,0 +1,73 @@
+"""Opens what a plan's episodes are looked up in: features or images of a split, and all that a method asks for beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...core.progress import Progress
+from ...tasks.datasets.base import Split
+from ..backbones.imported import LoadedImport
+from ..features.encode import encode
+from ..features.table import FeatureTable, feature_table
+from .evaluate import Source
+from .plan import Plan
+
+
+def source_of(plan: Plan, split: Split, device: torch.device, progress: Progress) -> tuple[Source, dict[str, Any] | None]:
+    """Open a split for a plan's method; its images are encoded where the method works on features.
+
+    Returns:
+        The source, and when and how the features were made (`FeatureTable.encoded`); None where there are none.
+    """
+    beside = _beside(plan, split, device, progress)
+    if plan.inputs == "images":
+        source = Source(device, images=split.images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
+        return replace(source, **beside), None
+    table, _ = feature_table(plan.backbone, split, device, progress, plan.encoding)
+    return replace(Source(device, table=table), **beside), table.encoded
+
+
+def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.device, progress: Progress) -> Source:
+    """Open a few rows [n] of a split, which are rows 0 … n − 1 of the source; no other image of it is encoded."""
+    beside = _beside(plan, split, device, progress)
+    images = np.array(split.images[rows])
+    if plan.inputs == "images":
+        source = Source(device, images=images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
+    elif isinstance(plan.backbone, LoadedImport):
+        source = Source(device, table=FeatureTable.of(plan.backbone.features_of(split)[rows], device))
+    else:
+        features = np.concatenate([encoded.features for encoded in encode(plan.backbone, images, device, plan.encoding)])
+        source = Source(device, table=FeatureTable.of(features, device))
+    return replace(source, **beside)
+
+
+def _network(plan: Plan, device: torch.device) -> nn.Module:
+    return plan.backbone.module.to(device).to(memory_format=torch.channels_last)
+
+
+def _beside(plan: Plan, split: Split, device: torch.device, progress: Progress) -> dict[str, Any]:
+    """What a source holds beside the rows."""
+    method, train_mean, text, tower = plan.method, None, None, None
+    if method.uses_train_mean:
+        train = plan.open_split("train", progress)
+        train_mean = feature_table(plan.backbone, train, device, progress, plan.encoding)[0].mean()
+    names = split.class_names if plan.texts is None else plan.texts.names(split.class_ids, split.class_names, progress)
+    if method.uses_text:
+        assert plan.texts is not None
+        text = plan.texts.features(plan.backbone, names, device, progress)
+    if method.uses_text_tower:
+        tower = plan.backbone.text_tower().to(device).eval().requires_grad_(False)
+    learned = None if plan.learned is None else plan.learned.to(device)
+    return {
+        "class_names": names,
+        "train_mean": train_mean,
+        "text": text,
+        "text_tower": tower,
+        "tune": plan.backbone.tune,
+        "learned": learned,
+    }

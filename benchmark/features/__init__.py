@@ -1,0 +1,1 @@
+"""Features of images: encoded once, kept, exported and imported."""

@@ -1,0 +1,101 @@
+"""The page of all recipes: a table between two markers, a pure function of recipes, descriptions and records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...core.errors import UserError
+from ..reporting.markdown import accuracy_cell, escaped, read_page, table_lines, write_if_changed
+from .comparison import Comparison, compare
+from .recipe import all_recipes
+
+BEGIN, END = "<!-- reproduction:begin -->", "<!-- reproduction:end -->"
+NOT_RUN = "not run yet"
+HEADERS = ("recipe", "task", "setting", "published (%)", "ours (%)", "difference", "episodes", "training", "verdict")
+NUMERIC = (False, False, False, True, True, True, True, True, False)
+
+
+def update_page(file: Path, results: Path, check: bool = False) -> bool:
+    """Fill the page; what stands outside its markers is kept.
+
+    Args:
+        file: the page.
+        results: folder of `checkpoints` and `records`.
+        check: write nothing, only compare.
+
+    Returns:
+        Whether the page was not what the results say; without `check` it is now.
+
+    Raises:
+        UserError: the page is absent or lacks a marker.
+    """
+    old = read_page(file)
+    if old is None:
+        raise UserError(f"{file}: no such file")
+    if (old.count(BEGIN), old.count(END)) != (1, 1) or old.index(BEGIN) > old.index(END):
+        raise UserError(f"{file} needs one line '{BEGIN}' and, below it, one line '{END}'; put them where the table shall go")
+    generated = render([compare(recipe, results) for recipe in all_recipes()])
+    new = f"{old[: old.index(BEGIN)]}{BEGIN}\n\n{generated}\n{old[old.index(END) :]}"
+    return old != new if check else write_if_changed(file, new.encode("utf-8"))
+
+
+def render(recipes: Sequence[Sequence[Comparison]]) -> str:
+    """The generated part.
+
+    Args:
+        recipes: the comparisons of each, at least one.
+    """
+    lines = table_lines(HEADERS, [row(one) for comparisons in recipes for one in comparisons], NUMERIC)
+    lines.append("")
+    for comparisons in recipes:
+        recipe = comparisons[0].recipe
+        differs = f" Differs from the paper: {recipe.differs.rstrip('.')}." if recipe.differs else ""
+        lines.append(f"- **{recipe.name}**: {escaped(f'{recipe.summary}. Published: {recipe.source}.{differs}')}")
+        lines.append(f"  Budget: {escaped(recipe.budget)}.")
+    return "\n".join([*lines, ""])
+
+
+def row(one: Comparison) -> list[str]:
+    """The cells of a comparison."""
+    evaluation, record = one.evaluation, one.record
+    cells = [one.recipe.name, evaluation.task]
+    if record is None:
+        return [*cells, "", published(one), "", "", "", cost(one), NOT_RUN]
+    return [
+        *cells,
+        "transductive" if record.method["transductive"] else "inductive",
+        published(one),
+        accuracy_cell(record),
+        difference(one),
+        f"{record.n_episodes:,}",
+        cost(one),
+        one.verdict or "",
+    ]
+
+
+def published(one: Comparison) -> str:
+    """The published number in percent, with its interval."""
+    number, interval = one.evaluation.published, one.evaluation.interval
+    if number is None:
+        return ""
+    # TOML gives 68.2 for 68.20: as many decimals as the more precise of the two has, and one at least.
+    digits = max(1, *(len(f"{value:g}".partition(".")[2]) for value in (number, interval or 0)))
+    return f"{number:.{digits}f}" + ("" if interval is None else f" ± {interval:.{digits}f}")
+
+
+def difference(one: Comparison) -> str:
+    """Ours minus published, with the combined interval, in percentage points."""
+    if one.difference is None:
+        return ""
+    return f"{one.difference:+.2f}" + ("" if one.combined is None else f" ± {one.combined:.2f}")
+
+
+def cost(one: Comparison) -> str:
+    """Time and device of the training, and its updates."""
+    if one.about is None:
+        return ""
+    trained = one.about["pretraining"]
+    minutes = trained["seconds"] / 60
+    time = f"{minutes:.0f} min" if minutes >= 1 else f"{trained['seconds']:.0f} s"
+    return f"{time} on {one.about['made_by']['device']}, {trained['steps']:,} steps"

@@ -1,0 +1,1 @@
+"""Records of runs, their statistics and what identifies a run."""

@@ -1,0 +1,139 @@
+"""Prompt sets compared: the accuracy of each on one task, and its paired difference to the single prompt."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ....core.errors import UsageError
+from ...records.ranking import compare_records
+from ...records.record import RunRecord, canonical_json
+from ...records.statistics import PairedDifference
+from ...text.prompts import SINGLE
+from .canvas import COLOURS, LONGEST_LINE, figure_bytes, shortened
+from .figures import run_label, task_label
+from .scaling import check_one_task
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, ROW_HEIGHT, REST_HEIGHT = 7.0, 0.3, 1.1  # inches
+LONGEST_PROMPTS = 24  # characters of a prompt set's name
+
+
+def draw_prompts(records: Sequence[RunRecord], form: str = "svg") -> bytes:
+    """Draw runs that differ in their prompts, in the order given: a row each.
+
+    On the left stand accuracies with their t intervals, on the right mean differences to `single` over the common episodes with
+    their paired t intervals.
+
+    Args:
+        records: at least two, that `check_prompts` takes.
+        form: "svg" or "png".
+
+    Returns:
+        The file's content; the same bytes for the same records and version of matplotlib.
+
+    Raises:
+        UsageError: the records differ in more than their prompts, two have the same, or none has `single`.
+        UserError: they are of the same task and drew different episodes.
+    """
+    single = check_prompts(records)
+    differences = [None if record is single else compare_records(record, single) for record in records]
+    labels = [_label(record) for record in records]
+
+    def paint(figure: Figure) -> None:
+        accuracy, difference = figure.subplots(1, 2, sharey=True)
+        means, half_widths = [record.mean for record in records], [record.half_width for record in records]
+        _draw(accuracy, range(len(records)), means, half_widths)
+        _draw_differences(difference, differences)
+        accuracy.set_yticks(range(len(records)), labels)
+        accuracy.set_ylim(len(records) - 0.5, -0.5)  # the first on top
+        accuracy.set_xlabel("accuracy (%)")
+        difference.axvline(0, color="0.5", linewidth=1, linestyle="dashed")
+        difference.set_xlabel(f"difference to {SINGLE} (points)")
+        title = f"{run_label(single, LONGEST_LINE)}; {task_label(single)}"
+        figure.suptitle(textwrap.fill(title, LONGEST_LINE), fontsize=9, fontweight="bold")
+
+    return figure_bytes((WIDTH, REST_HEIGHT + ROW_HEIGHT * len(records)), paint, form)
+
+
+def check_prompts(records: Sequence[RunRecord]) -> RunRecord:
+    """Refuse records that are not comparable prompt by prompt.
+
+    Returns:
+        The one with the single prompt.
+
+    Raises:
+        UsageError: says which are not, and why.
+    """
+    for record in records:
+        if prompts_of(record) is None:
+            raise UsageError(f"{run_label(record)} uses no prompts; give records of methods that do, such as clip-zero-shot")
+    check_one_task(records)
+    first = _beside_prompts(records[0])
+    for record in records:
+        differing = [name for name, value in _beside_prompts(record).items() if value != first[name]]
+        if differing:
+            both = f"{run_label(records[0], LONGEST_LINE)}, and {run_label(record, LONGEST_LINE)}"
+            raise UsageError(f"the records differ in more than their prompts ({', '.join(differing)}): {both}")
+    templates = Counter(record.method["text"]["prompts_sha256"] for record in records)
+    for record in records:
+        if templates[record.method["text"]["prompts_sha256"]] > 1:
+            raise UsageError(f"several of the records have the prompts '{prompts_of(record)}'; give one of each set")
+    single = next((record for record in records if prompts_of(record) == SINGLE), None)
+    if single is None or len(records) == 1:
+        missing = f"--prompts {SINGLE}" if single is None else "other prompts, such as --prompts ensemble"
+        raise UsageError(f"differences are drawn to the single prompt: give a record with {missing} too")
+    return single
+
+
+def prompts_of(record: RunRecord) -> str | None:
+    """Name of the prompt set; None for a method that uses none."""
+    return record.method.get("text", {}).get("prompts")
+
+
+def _beside_prompts(record: RunRecord) -> dict[str, Any]:
+    """What has to be equal, by the words for it."""
+    method, backbone = record.method, record.backbone
+    encoder = {name: backbone.get(name) for name in ("name", "parameters", "weights_sha256", "tune", "precision")}
+    return {
+        "method": method["name"],
+        "parameters": canonical_json(method["parameters"]),
+        "backbone": canonical_json(encoder),
+        "class names": method["text"]["names_sha256"],
+    }
+
+
+def _label(record: RunRecord) -> str:
+    name = shortened(str(prompts_of(record)), LONGEST_PROMPTS)
+    return name if record.complete else f"{name} (partial)"
+
+
+def _draw(panel: Axes, places: Sequence[int], means: Sequence[float], half_widths: Sequence[float | None]) -> None:
+    """Points with intervals, fractions drawn as percent."""
+    panel.errorbar(
+        [100 * mean for mean in means],
+        places,
+        xerr=[100 * (half_width or 0.0) for half_width in half_widths],
+        fmt="o",
+        color=COLOURS[0],
+        markersize=4,
+        capsize=3,
+    )
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x", color="0.9")
+    panel.set_axisbelow(True)
+
+
+def _draw_differences(panel: Axes, differences: Sequence[PairedDifference | None]) -> None:
+    found = [(place, difference) for place, difference in enumerate(differences) if difference is not None]
+    _draw(
+        panel,
+        [place for place, _ in found],
+        [difference.mean for _, difference in found],
+        [difference.half_width for _, difference in found],
+    )

@@ -1,0 +1,140 @@
+"""Accuracy against shots: a line with intervals for each method and backbone, a level one for those that use no support."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ....core.errors import UsageError
+from ...records.record import RunRecord
+from ..tables import FINGERPRINT_DIGITS
+from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
+from .figures import run_key, run_label, task_label
+from .scaling import LONGEST_BACKBONE, check_one_task
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 7.0, 4.2  # inches
+WITHOUT_SUPPORT = frozenset({"chance", "clip-zero-shot"})  # methods whose accuracy is that of zero shots
+ROOM = 1.2  # factor between the outermost shots and the ends of the axis
+# What lines may differ in that a label does not say unless it has to.
+FURTHER: dict[str, Callable[[RunRecord], str | None]] = {
+    "weights": lambda record: record.backbone["weights"],
+    "class names": lambda record: record.method.get("text", {}).get("names_sha256", "")[:FINGERPRINT_DIGITS],
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """The runs of one method with one backbone.
+
+    Attributes:
+        records: one for each number of shots, fewest shots first.
+        level: whether the support does not count, so that any of them says all.
+    """
+
+    records: tuple[RunRecord, ...]
+    level: bool
+
+    @property
+    def label(self) -> str:
+        """Method and backbone, and whether a run is partial."""
+        shown = next((record for record in self.records if not record.complete), self.records[0])
+        return run_label(shown, LONGEST_BACKBONE) + (": no support" if self.level else "")
+
+
+def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
+    """Draw runs on one dataset that differ in method, backbone and shots, with their t intervals.
+
+    A method that uses no support is a dashed line through all shots, with its interval as a band.
+
+    Args:
+        records: at least one, that `lines_of` takes.
+        form: "svg" or "png".
+
+    Returns:
+        The file's content; the same bytes for the same records and version of matplotlib.
+
+    Raises:
+        UsageError: the tasks differ in more than their shots, or have no fixed number of them.
+    """
+    lines = lines_of(records)
+    labels = [textwrap.fill(label, LONGEST_LINE) for label in labels_of(lines)]
+    shots = sorted({record.task["shots"] for record in records})
+
+    def paint(figure: Figure) -> None:
+        panel = figure.subplots()
+        for line, label, (marker, colour) in zip(lines, labels, looks(), strict=False):
+            (_draw_level if line.level else _draw_line)(panel, line, label, marker, colour)
+        panel.set_xscale("log", base=2)
+        panel.set_xlim(shots[0] / ROOM, shots[-1] * ROOM)
+        panel.set_xticks(shots, [str(count) for count in shots])
+        panel.minorticks_off()
+        panel.grid(color="0.9")
+        panel.set_axisbelow(True)
+        panel.tick_params(axis="y", length=0)
+        panel.set_xlabel("support images a class (shots)")
+        panel.set_ylabel("accuracy (%)")
+        panel.set_title(textwrap.fill(_title(records[0]), LONGEST_LINE), fontsize=9, fontweight="bold")
+        figure.legend(loc="outside lower center", frameon=False)
+
+    lines_of_text = sum(label.count("\n") + 1 for label in labels)
+    return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
+
+
+def lines_of(records: Sequence[RunRecord]) -> list[Line]:
+    """Gather the runs of each method and backbone, in the order of their first record.
+
+    Of several runs of one method, backbone and number of shots the one with the most episodes counts, the first of equals.
+
+    Raises:
+        UsageError: the tasks differ in more than their shots, or have no fixed number of them.
+    """
+    for record in records:
+        if record.task["shots"] is None:
+            raise UsageError(f"{task_label(record)}: its shots vary; give records of tasks with a fixed number of them")
+    check_one_task(records, but=("shots",))
+    gathered: dict[str, dict[int, RunRecord]] = {}
+    for record in records:
+        of_run = gathered.setdefault(run_key(record), {})
+        known = of_run.setdefault(record.task["shots"], record)
+        if record.n_episodes > known.n_episodes:
+            of_run[record.task["shots"]] = record
+    return [
+        Line(tuple(of_run[shots] for shots in sorted(of_run)), level=next(iter(of_run.values())).method_name in WITHOUT_SUPPORT)
+        for of_run in gathered.values()
+    ]
+
+
+def labels_of(lines: Sequence[Line]) -> list[str]:
+    """Method and backbone of each line; where these are not enough to tell lines apart, also what else is different."""
+    labels = [line.label for line in lines]
+    for what, value_of in FURTHER.items():
+        values = [value_of(line.records[0]) for line in lines]
+        kinds = {label: {value for other, value in zip(labels, values, strict=True) if other == label} for label in labels}
+        labels = [
+            f"{label}, {what} {value}" if len(kinds[label]) > 1 else label for label, value in zip(labels, values, strict=True)
+        ]
+    return labels
+
+
+def _title(record: RunRecord) -> str:
+    """The dataset and the task without its shots."""
+    return task_label(record).replace(f" {record.task['shots']}-shot", "", 1)
+
+
+def _draw_line(panel: Axes, line: Line, label: str, marker: str, colour: str) -> None:
+    points = [(record.task["shots"], record.mean, record.half_width) for record in line.records]
+    draw_accuracies(panel, points, label, marker, colour)
+
+
+def _draw_level(panel: Axes, line: Line, label: str, marker: str, colour: str) -> None:
+    """The longest run alone: its queries are those at any number of shots."""
+    record = max(line.records, key=lambda record: record.n_episodes)
+    mean, half_width = 100 * record.mean, 100 * (record.half_width or 0.0)
+    panel.axhline(mean, label=label, color=colour, linestyle="dashed")
+    panel.axhspan(mean - half_width, mean + half_width, color=colour, alpha=0.2, linewidth=0)

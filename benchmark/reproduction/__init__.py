@@ -1,1 +1,0 @@
-"""Published numbers and what our runs make of them: listed recipes, their comparison, and the page of all."""

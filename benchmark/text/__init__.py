@@ -1,0 +1,1 @@
+"""Class names, prompts and text features."""

@@ -1,0 +1,135 @@
+"""Text features of classes: each name in every prompt through a text tower, cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ...core.errors import UserError
+from ...core.files import cache_root, write_atomically
+from ...core.progress import Progress
+from .. import registry
+from ..backbones.imported import LoadedImport
+from ..backbones.text_tower import TextTower
+from ..backbones.weights.loading import LoadedBackbone
+from ..records.record import file_safe
+from .prompts import PromptSet
+
+VERSION = 1  # of the way from names to features
+BATCH = 256  # texts encoded at once
+TEXT = "text"
+
+
+def text_features(
+    backbone: LoadedBackbone, prompts: PromptSet, names: Sequence[str], device: torch.device, progress: Progress
+) -> Tensor:
+    """The text feature of each class (Radford et al. 2021, arXiv:2103.00020, section 3.1.4).
+
+    All prompts of a class are encoded, each is scaled to length 1, and so is their mean.
+
+    Args:
+        backbone: whose text tower reads them.
+        prompts: what the names are put into.
+        names: readable names, one a class; the same name gives the same feature to the last bit.
+        device: where the tower runs and the features are wanted.
+        progress: told of texts that are cut, also when the features come from the cache.
+
+    Returns:
+        float32 [C, D], each row of length 1.
+
+    Raises:
+        UserError: the backbone has no text tower, its features are not finite, or the cache cannot be written.
+    """
+    if isinstance(backbone, LoadedImport):
+        return backbone.text_features(prompts, names).to(device)
+    distinct = list(dict.fromkeys(names))
+    content = key(backbone, prompts, distinct, device.type)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path = cache_root() / "text" / f"{file_safe(backbone.name)}-{file_safe(prompts.name)}-{digest[:24]}.safetensors"
+    found = _cached(path, digest)
+    if found is None:
+        found = _encode(backbone, prompts, distinct, device, progress)
+        _write(path, digest, *found)
+    features, cut = found
+    if cut:
+        progress.say(cut)
+    place = {name: row for row, name in enumerate(distinct)}
+    return torch.from_numpy(features[[place[name] for name in names]]).to(device)
+
+
+def key(backbone: LoadedBackbone, prompts: PromptSet, names: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+    """Everything that changes a text feature.
+
+    Args:
+        backbone: the network and its weights.
+        prompts: the texts.
+        names: the class names in order.
+        device: type of the device; others than the CPU round otherwise.
+    """
+    return {
+        "backbone": backbone.name,
+        "parameters": backbone.parameters,
+        "weights": backbone.weights_sha256,
+        "prompts": prompts.sha256,
+        "names": list(names),
+        "device": device,
+        "code": [VERSION, backbone.source_sha256, registry.source_sha256(TextTower)],
+    }
+
+
+def _encode(
+    backbone: LoadedBackbone, prompts: PromptSet, names: Sequence[str], device: torch.device, progress: Progress
+) -> tuple[np.ndarray, str]:
+    """Features float32 [C, D], and what is to be said of texts that are cut ("" where none is)."""
+    tower = backbone.text_tower().to(device).eval()
+    texts = [text for name in names for text in prompts.fill(name)]  # [C * P], name by name
+    pieces, cut = [], []
+    with torch.inference_mode(), progress.track(f"encoding texts with {backbone.name}", len(texts), "texts") as advance:
+        for start in range(0, len(texts), BATCH):
+            batch = texts[start : start + BATCH]
+            pieces.append(normalize(tower(tower.tokenize(batch).to(device)).float(), dim=1))  # [B, D]
+            cut += tower.too_long(batch)
+            advance(len(batch))
+        encoded = torch.cat(pieces).view(len(names), len(prompts.templates), -1)  # [C, P, D]
+        features = normalize(encoded.mean(dim=1), dim=1).cpu().numpy()
+    if not np.allclose((features**2).sum(axis=1), 1, atol=1e-4):  # NaN, or zero
+        raise UserError(f"backbone {backbone.name}: its text features are not finite or are zero; its weights may be damaged")
+    if not cut:
+        return features, ""
+    limit = f"{tower.context_length} tokens that {backbone.name} reads"
+    return features, f"{len(cut)} of {len(texts)} texts are longer than the {limit}, and cut there; the first: {cut[0][:80]}"
+
+
+def _write(path: Path, digest: str, features: np.ndarray, cut: str) -> None:
+    from safetensors.numpy import save
+
+    about = {"key": digest, "sha256": _sha256(features), "cut": cut}
+    write_atomically(path, save({TEXT: np.ascontiguousarray(features)}, metadata=about))
+
+
+def _cached(path: Path, digest: str) -> tuple[np.ndarray, str] | None:
+    """What `_write` wrote; None where nothing is there or it is damaged, and then it is made again."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            features, about = file.get_tensor(TEXT), file.metadata()
+    except (OSError, SafetensorError):
+        return None
+    if about is None or about.get("key") != digest or about.get("sha256") != _sha256(features):
+        return None
+    return features, about["cut"]
+
+
+def _sha256(features: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()

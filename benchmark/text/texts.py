@@ -1,0 +1,89 @@
+"""The texts of a run: the names of its classes, the prompts that they are put into, and what a text tower makes of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.errors import UsageError
+from ...core.progress import SILENT, Progress
+from ...methods.base import Method
+from ...tasks.datasets.base import Dataset
+from ..backbones.weights.loading import LoadedBackbone
+from ..config import RunConfig
+from .features import text_features
+from .names import readable_names
+from .prompts import PromptSet, find_prompts
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the classes of a run are called, and how that is put into words.
+
+    Attributes:
+        prompts: what names are put into; None for a method that uses the names as they are.
+        file: names instead of the dataset's.
+    """
+
+    prompts: PromptSet | None
+    file: Path | None
+
+    def names(self, class_ids: Sequence[str], class_names: Sequence[str], progress: Progress = SILENT) -> tuple[str, ...]:
+        """The readable name of each class of a split.
+
+        Args:
+            class_ids: of the split.
+            class_names: of the split.
+            progress: told of names that several classes share.
+
+        Raises:
+            UserError: the classes have no names.
+        """
+        return readable_names(class_ids, class_names, self.file, progress)
+
+    def features(self, backbone: LoadedBackbone, names: Sequence[str], device: torch.device, progress: Progress) -> Tensor:
+        """The text feature of each class, float32 [C, D] of length 1."""
+        assert self.prompts is not None
+        return text_features(backbone, self.prompts, names, device, progress)
+
+    def section(self, dataset: Dataset, split: str, choices: str | None) -> dict[str, Any]:
+        """What a record says of the texts: enough to know whether those of another run are the same.
+
+        Args:
+            dataset: of the run.
+            split: of the run.
+            choices: the split whose episodes decide parameters; None where none does. Its names count if they are of a file.
+        """
+        digest = self._names_sha256(dataset, split)
+        prompts = {} if self.prompts is None else {"prompts": self.prompts.name, "prompts_sha256": self.prompts.sha256}
+        given = {} if self.file is None else {"class_names": self.file.name}
+        if self.file is not None and choices is not None:
+            given["choices_names_sha256"] = self._names_sha256(dataset, choices)
+        return {**prompts, **given, "names_sha256": digest}
+
+    def _names_sha256(self, dataset: Dataset, split: str) -> str:
+        identifiers, names = zip(*dataset.class_list(split), strict=True)
+        return hashlib.sha256("\n".join(self.names(identifiers, names)).encode()).hexdigest()
+
+
+def texts_of(config: RunConfig, method: Method) -> Texts | None:
+    """The texts that a config asks for; None where the method uses none.
+
+    Raises:
+        UsageError: the method uses none, and prompts or names are given; or there are no such prompts.
+        UserError: a file cannot be read.
+    """
+    named = method.uses_text or method.uses_text_tower or method.uses_class_names
+    if config.prompts is not None and not method.uses_text:
+        raise UsageError(f"--prompts {config.prompts}: {config.method} puts class names into no prompts; leave it out")
+    if config.class_names is not None and not named:
+        raise UsageError(f"--class-names {config.class_names}: {config.method} uses no class names; leave it out")
+    if not (method.uses_text or method.uses_text_tower or config.class_names):
+        return None
+    return Texts(find_prompts(config.prompts, config.dataset) if method.uses_text else None, config.class_names)

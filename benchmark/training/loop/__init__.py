@@ -1,0 +1,1 @@
+"""The training loop, resumed bit for bit."""

@@ -1,0 +1,98 @@
+"""Optimisers and learning rates, from timm by name, and their state as tensors and JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm import optim
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.scheduler.scheduler import Scheduler
+from timm.scheduler.step_lr import StepLRScheduler
+from torch import Tensor, nn
+
+from ....core.errors import UsageError, did_you_mean
+from ..options import LoopOptions
+
+WARMUP_START = 0.01  # of the learning rate
+PLAIN = (bool, int, float, str, type(None))  # what JSON holds and reads back unchanged
+
+
+def make_optimizer(module: nn.Module, options: LoopOptions) -> torch.optim.Optimizer:
+    """The optimiser of a module's parameters.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot be made here.
+    """
+    name = options.optimizer
+    known = [str(known) for known in optim.list_optimizers()]  # pyright: ignore[reportPrivateImportUsage]
+    if name not in known:
+        raise UsageError(f"unknown optimizer '{name}'; {did_you_mean(name, known)}")
+    try:
+        optimizer = optim.create_optimizer_v2(  # pyright: ignore[reportPrivateImportUsage]
+            module, name, lr=options.learning_rate, weight_decay=options.weight_decay, momentum=options.momentum
+        )
+    except (AssertionError, ImportError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"optimizer {name} cannot be made here ({reason}); take another, such as adamw") from error
+    if getattr(optimizer, "is_second_order", False):
+        raise UsageError(f"optimizer {name} needs second derivatives of the loss; take another, such as adamw")
+    return optimizer
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Scheduler:
+    """The learning rate as a function of the step alone: `step_update(step)` before each step, from 0."""
+    warmup: dict[str, Any] = {
+        "warmup_t": options.warmup_steps,
+        "warmup_lr_init": WARMUP_START * options.learning_rate,
+        "t_in_epochs": False,
+    }
+    if options.schedule == "cosine":
+        return CosineLRScheduler(optimizer, t_initial=max(2, options.steps), **warmup)  # of one step timm warns
+    if options.schedule == "step":
+        return StepLRScheduler(optimizer, decay_t=options.halve_every or 1, decay_rate=0.5, **warmup)
+    return StepLRScheduler(optimizer, decay_t=max(1, options.steps), decay_rate=1.0, **warmup)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What an optimiser remembers.
+
+    Returns:
+        Tensors by name, and the rest as JSON can hold it.
+
+    Raises:
+        UsageError: it remembers something else as well.
+    """
+    content = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {"state": {}, "groups": {}}
+    for section, found in (("state", content["state"]), ("groups", dict(enumerate(content["param_groups"])))):
+        for number, values in found.items():
+            rest = plain[section][str(number)] = {}
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"{section}.{number}.{name}"] = value
+                elif isinstance(value, PLAIN):
+                    rest[name] = value
+                elif section == "state":  # in groups what is left are the parameters' numbers, and options such as betas
+                    raise UsageError(f"the state of this optimizer ({name}) cannot be saved; take another, such as adamw")
+    return tensors, plain
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    """Give an optimiser of the same parameters back what `optimizer_state` took."""
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in plain["state"].items()}
+    for number, values in plain["groups"].items():
+        groups[int(number)].update(values)
+    for key, value in tensors.items():
+        section, number, name = key.split(".", maxsplit=2)
+        if section == "groups":
+            groups[int(number)][name] = value
+            continue
+        parameter = parameters[int(number)]
+        if value.shape == parameter.shape:  # in the parameter's memory format, for speed and for sums in the same order
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        state[int(number)][name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,62 @@
+"""What CLIP's methods have in common: cosine with the text of each class at CLIP's temperature, and its cross-entropy.
+
+Radford et al. 2021, "Learning transferable visual models from natural language supervision", arXiv:2103.00020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ...core.errors import UsageError, UserError
+from ..base import Episodes
+from .similarity import dot_products
+
+SCALE = 100.0  # on a cosine: one over the temperature of a trained CLIP, which its training clips there (section 2.5)
+
+
+def text_of(episodes: Episodes) -> Tensor:
+    """The text feature of each class, [E, N, D].
+
+    Raises:
+        UserError: the episodes bring none.
+    """
+    if episodes.text is None:
+        raise UserError("there are no text features of the classes; take a backbone with a text tower: --backbone clip-tiny")
+    return episodes.text
+
+
+def unit_support(episodes: Episodes) -> Tensor:
+    """Support features at length 1, [E, S, D]; zeros where a place is padding."""
+    return normalize(episodes.support.masked_fill((episodes.support_labels < 0)[..., None], 0), dim=-1)
+
+
+def text_scores(features: Tensor, text: Tensor) -> Tensor:
+    """100 · cosine of features [E, Q, D] of length 1 with text features [E, N, D] of length 1: [E, Q, N]."""
+    return SCALE * dot_products(features, text)
+
+
+def absent_classes(episodes: Episodes, dtype: torch.dtype) -> Tensor:
+    """To be added to scores before a softmax, [E, 1, N]: −∞ where an episode has no such class, else 0."""
+    mask = episodes.class_mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -torch.inf)[:, None]
+
+
+def row_shares(labels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Weight of each support row in its episode's mean, [E, S, 1]: one over the episode's rows, 0 where a place is padding."""
+    present = (labels >= 0).to(dtype)
+    return (present / present.sum(dim=1, keepdim=True).clamp(min=1))[..., None]
+
+
+def check_above_0(owner: str, values: Iterable[tuple[str, object]]) -> None:
+    """Refuse numbers of 0 or below; whatever is no number ("auto") passes.
+
+    Raises:
+        UsageError: the line names the first such parameter.
+    """
+    for name, value in values:
+        if isinstance(value, int | float) and not value > 0:
+            raise UsageError(f"{owner}: {name}={value} must be above 0")

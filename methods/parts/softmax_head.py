@@ -1,0 +1,114 @@
+"""The training loop of Baseline and Baseline++: a classifier fitted to each support set by SGD, all episodes at once.
+
+Chen, Liu, Kira, Wang and Huang 2019, "A closer look at few-shot classification", arXiv:1904.04232. The optimiser's settings
+are those of the authors' released code. Its update, with gradient g, weight decay λ, momentum μ, dampening τ, learning rate η:
+
+    v ← μ·v + (1 − τ)·(g + λ·w)      (the first step takes v ← g + λ·w, as torch.optim.SGD does)
+    w ← w − η·v
+
+Letters in shape comments: E episodes, N ways, S support rows, B rows of a mini-batch, D feature width, R coordinates of a row.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...core.errors import UsageError
+from ..base import Episodes, Method, parameter
+from .episode_noise import shuffled, uniform
+
+WEIGHTS, BIAS, FIRST_EPOCH = 0, 1, 2  # streams of an episode's random numbers
+
+
+@dataclass(frozen=True)
+class MiniBatch:
+    """The same mini-batch of the episodes that have one, E of them.
+
+    Attributes:
+        rows: [E, B, R], support rows.
+        columns: [E, R, B], the same transposed in memory: products of small matrices are slow where one must be transposed.
+        targets: [E, N, B], one-hot labels.
+        shares: [E, 1, B], weight of each row's loss: one over the episode's rows in the mini-batch, 0 where a place is padding.
+        absent: [E, N, 1], −∞ where an episode has no such class, else 0.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    shares: Tensor
+    absent: Tensor
+
+
+@dataclass(frozen=True)
+class SoftmaxHead(Method):
+    """A classifier trained on the support by mini-batch SGD on the softmax cross-entropy."""
+
+    learning_rate: float = parameter(0.01, "learning rate")
+    momentum: float = parameter(0.9, "momentum")
+    dampening: float = parameter(0.9, "dampening of the momentum")
+    weight_decay: float = parameter(0.001, "weight decay")
+    epochs: int = parameter(100, "passes over the support")
+    batch_size: int = parameter(4, "support images a step")
+
+    def __post_init__(self) -> None:
+        """Refuse a loop that cannot run."""
+        if self.batch_size < 1 or self.epochs < 0:
+            raise UsageError(f"batch_size={self.batch_size} must be at least 1 and epochs={self.epochs} at least 0")
+
+    @abstractmethod
+    def gradient(self, weights: Tensor, batch: MiniBatch) -> Tensor:
+        """Gradient of the mean cross-entropy over one mini-batch with respect to `weights`, a new tensor of their shape."""
+
+    def train(self, weights: Tensor, rows: Tensor, episodes: Episodes) -> Tensor:
+        """Run SGD from `weights` [E, N, …] on the support as rows [E, S, R], and return the new weights."""
+        # Episodes with most support come first, so that those with a mini-batch left in an epoch are the first few: a slice.
+        sizes, by_size = (episodes.support_labels >= 0).sum(dim=1).sort(descending=True, stable=True)
+        weights = weights[by_size]
+        velocity = torch.zeros_like(weights)
+        kept, added = 0.0, 1.0
+        for batch in self._mini_batches(rows, sizes, by_size, episodes):
+            live_weights, live_velocity = weights[: len(batch.rows)], velocity[: len(batch.rows)]
+            gradient = self.gradient(live_weights, batch).add_(live_weights, alpha=self.weight_decay)
+            live_velocity.mul_(kept).add_(gradient, alpha=added)
+            live_weights.add_(live_velocity, alpha=-self.learning_rate)
+            kept, added = self.momentum, 1 - self.dampening
+        return weights[by_size.argsort()]
+
+    def _mini_batches(self, rows: Tensor, sizes: Tensor, by_size: Tensor, episodes: Episodes) -> Iterator[MiniBatch]:
+        """The mini-batches of all epochs; in each epoch an episode's support is in a new random order."""
+        count, places, width = rows.shape
+        labels, seeds = episodes.support_labels[by_size], episodes.seeds[by_size]  # [E, S], [E]
+        absent = torch.zeros_like(episodes.class_mask, dtype=rows.dtype).masked_fill(~episodes.class_mask, -torch.inf)
+        absent = absent[by_size][..., None]  # [E, N, 1]
+        classes = torch.arange(episodes.ways, device=rows.device)[:, None]  # [N, 1]
+        table, first_row = rows.reshape(count * places, width), by_size[:, None] * places
+        shares, size = self._shares(sizes, rows.dtype), self.batch_size
+        for epoch in range(self.epochs):
+            order = shuffled(seeds, FIRST_EPOCH + epoch, labels >= 0)[:, : int(sizes[0])]  # [E, largest support]
+            shuffled_rows = table.index_select(0, (first_row + order).view(-1)).view(*order.shape, width)
+            columns = shuffled_rows.transpose(1, 2).contiguous()
+            targets = (labels.gather(1, order)[:, None] == classes).to(rows.dtype)  # [E, N, largest support]
+            parts = zip(shuffled_rows.split(size, 1), columns.split(size, 2), targets.split(size, 2), shares, strict=True)
+            for batch_rows, batch_columns, batch_targets, share in parts:
+                live = len(share)
+                yield MiniBatch(batch_rows[:live], batch_columns[:live], batch_targets[:live], share, absent[:live])
+
+    def _shares(self, sizes: Tensor, dtype: torch.dtype) -> list[Tensor]:
+        """Shares [live, 1, B] of each mini-batch of an epoch, given the support sizes of the episodes, largest first."""
+        shares = []
+        for places in torch.arange(int(sizes[0]), device=sizes.device).split(self.batch_size):
+            live_sizes = sizes[sizes > places[0]][:, None, None]  # [live, 1, 1]
+            rows = (live_sizes - places[0]).clamp(max=self.batch_size)
+            shares.append((places < live_sizes).to(dtype) / rows)
+        return shares
+
+
+def initial_weights(episodes: Episodes, stream: int, width: int, fan_in: int) -> Tensor:
+    """The random start of torch.nn.Linear: uniform in ±1/√fan_in, [E, N, width]; a class's numbers do not depend on N."""
+    drawn = uniform(episodes.seeds, stream, episodes.ways * width).view(len(episodes), episodes.ways, width)
+    return ((2 * drawn - 1) * fan_in**-0.5).to(episodes.support.dtype)

@@ -1,0 +1,1 @@
+"""Reads archives, folders, arrays and pictures."""

@@ -1,0 +1,161 @@
+"""Zip and tar files as sources, also a tar file of tar files as ImageNet comes in.
+
+Archives are read in memory and never extracted; one with a member whose path would climb out of a folder is refused.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import mmap
+import re
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from ....core.errors import UserError
+from ....core.files import os_errors_named
+from .holders import FolderFiles, Holder, Keep, Member, Read, is_hidden, mapped
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+# What reading a damaged, encrypted or unknown archive raises.
+DAMAGE = (OSError, EOFError, RuntimeError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+
+
+class ZipFiles(Holder):
+    """The members of a zip file."""
+
+    def members(self, keep: Keep) -> list[Member]:
+        """The members whose path `keep` accepts, in the order of the archive."""
+        with _sound(self.path), zipfile.ZipFile(self.path) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+        _refuse_climbing(self.path, [info.filename for info in infos])
+        return [
+            Member(self, info.filename, info.header_offset)
+            for info in infos
+            if not is_hidden(info.filename) and keep(info.filename)
+        ]
+
+    @contextmanager
+    def opened(self) -> Iterator[Read]:
+        """Yield a function that reads a member."""
+        with _sound(self.path):
+            archive = zipfile.ZipFile(self.path)
+        with archive:
+            yield lambda member: archive.read(member.name)
+
+
+class TarFiles(Holder):
+    """The members of a tar file, and of the tar files in it, whose members then stand below the inner file's stem."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it is compressed."""
+        return self._open is not Path.open
+
+    @cached_property
+    def _open(self) -> Callable[..., IO[bytes]]:
+        with _sound(self.path), self.path.open("rb") as file:
+            start = file.read(6)
+        return next((opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)), Path.open)
+
+    def members(self, keep: Keep) -> list[Member]:
+        """The members that `keep` accepts; an inner tar file is looked into when `keep` accepts its name."""
+        with _sound(self.path), self._open(self.path, "rb") as file:
+            found = list(self._scan(file, 0, "", keep))
+        _refuse_climbing(self.path, [member.name for member in found])
+        return [member for member in found if not is_hidden(member.name) and not member.name.endswith(".tar")]
+
+    def _scan(self, file: IO[bytes], start: int, prefix: str, keep: Keep) -> Iterator[Member]:
+        """Every regular member from byte `start` on that is wanted or climbs, with its place in the outer file."""
+        file.seek(start)
+        inner = []
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for info in archive:
+                name = prefix + info.name.removeprefix("./")
+                if not info.isreg() or info.issparse() or not (_climbs(info.name) or keep(name)):
+                    continue
+                yield Member(self, name, info.offset_data, info.size)
+                if name.endswith(".tar") and not prefix and not self.in_order:
+                    inner.append((info.offset_data, f"{PurePosixPath(name).stem}/"))
+        for offset, stem in inner:
+            yield from self._scan(file, offset, stem, keep)
+
+    @contextmanager
+    def opened(self) -> Iterator[Read]:
+        """Yield a function that reads a member."""
+        lock = threading.Lock()
+        with _sound(self.path):
+            file = self._open(self.path, "rb")
+        with file:
+
+            def read(member: Member) -> bytes:
+                with lock:
+                    file.seek(member.place)
+                    return file.read(member.size)
+
+            yield read
+
+    def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
+        """The member, mapped into memory where the file is not compressed."""
+        return super().buffer(member) if self.in_order else mapped(self.path, member.place, member.size)
+
+
+_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file name has the suffix of a zip or tar file."""
+    return path.name.lower().endswith((".zip", *TAR_SUFFIXES))
+
+
+def archive(path: Path) -> Holder:
+    """The holder of a zip or tar file, by its suffix."""
+    return ZipFiles(path) if path.name.lower().endswith(".zip") else TarFiles(path)
+
+
+def find_holders(source: Path) -> list[Holder]:
+    """What a source given by the user consists of.
+
+    Args:
+        source: an existing archive; or a folder, to which the archives directly in it belong; or another file, which stands
+            for its folder.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    if source.is_file() and is_archive(source):
+        return [archive(source)]
+    folder = source if source.is_dir() else source.parent
+    with os_errors_named("cannot read"):
+        archives = [path for path in sorted(folder.iterdir()) if is_archive(path) and not is_hidden(path.name)]
+    return [FolderFiles(folder), *(archive(path) for path in archives if path.is_file())]
+
+
+def _climbs(name: str) -> bool:
+    parts = re.split(r"[/\\]", name)
+    return ".." in parts or parts[0] == "" or re.fullmatch(r"[A-Za-z]:", parts[0]) is not None
+
+
+def _refuse_climbing(path: Path, names: list[str]) -> None:
+    for name in names:
+        if _climbs(name):
+            raise UserError(f"{path}: its member {name!r} climbs out of the archive; it is not read, get another copy")
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except DAMAGE as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "it is damaged, encrypted or of another format"
+        raise UserError(f"cannot read {path}: {reason}") from error

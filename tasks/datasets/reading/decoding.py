@@ -1,0 +1,118 @@
+"""Decoding many images at once: read in the cheapest order, decoded on all cores, handed on in a fixed order.
+
+Little is in memory at a time: the images being decoded and those waiting for a core. PIL decodes and resizes without holding
+the interpreter's lock, so threads are enough.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ....core.errors import UserError
+from .holders import Holder, Member, Read
+from .image_files import UnreadableImage, decode
+
+CHUNK = 32  # images a piece of work
+SHOWN, TOO_MANY = 3, 100  # unreadable images that a message names, and after which the rest is not tried
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Decoded images [len(rows), size, size, 3], and what was wrong with those that could not be decoded."""
+
+    images: np.ndarray
+    problems: list[str]
+
+
+def decoded(members: Sequence[Member], size: int, done: int = 0) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    """Decode all images.
+
+    Args:
+        members: the image of each row.
+        size: height and width wanted.
+        done: how many of the rows, in the order in which this yields them, are there already.
+
+    Yields:
+        Row numbers, int64 [k], and their images, uint8 [k, size, size, 3]; the order depends on `members` alone.
+
+    Raises:
+        UserError: images cannot be read; after the others were yielded, so that the line counts all of them.
+    """
+    holders = list(dict.fromkeys(member.holder for member in members))
+    rank = {holder: number for number, holder in enumerate(holders)}
+    places = [(rank[member.holder], member.place) for member in members]
+    order = np.array(sorted(range(len(members)), key=places.__getitem__), dtype=np.int64)
+    problems: list[str] = []
+    # The pool is left before the files are closed, and warnings are heard again when no thread works any more.
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a photograph of 108 million pixels is no bomb
+        readers = {holder: stack.enter_context(holder.opened()) for holder in holders}
+        for rows, chunk in _in_parallel(members, order[done:], readers, size):
+            problems += chunk.problems
+            yield rows, chunk.images
+            if len(problems) >= TOO_MANY:
+                break
+    if problems:
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise UserError(f"cannot read {', '.join(problems[:SHOWN])}{more}")
+
+
+def thread_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_parallel(
+    members: Sequence[Member], order: np.ndarray, readers: dict[Holder, Read], size: int
+) -> Iterator[tuple[np.ndarray, _Chunk]]:
+    threads = thread_count()
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[tuple[np.ndarray, Future[_Chunk]]] = deque()
+    try:
+        for start in range(0, len(order), CHUNK):
+            rows = order[start : start + CHUNK]
+            work = [(members[row], _content(members[row], readers)) for row in rows]
+            waiting.append((rows, pool.submit(_decode, work, readers, size)))
+            if len(waiting) > 2 * threads:
+                rows, future = waiting.popleft()
+                yield rows, future.result()
+        while waiting:
+            rows, future = waiting.popleft()
+            yield rows, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _content(member: Member, readers: dict[Holder, Read]) -> bytes | np.ndarray | Exception | None:
+    """The content of a member that must be read in order, here and now; None where the thread that decodes it reads it."""
+    if not member.holder.in_order:
+        return None
+    try:
+        return readers[member.holder](member)
+    except Exception as error:  # told with the name of the file, like one of the decoder's
+        return error
+
+
+def _decode(work: list[tuple[Member, bytes | np.ndarray | Exception | None]], readers: dict[Holder, Read], size: int) -> _Chunk:
+    images = np.zeros((len(work), size, size, 3), dtype=np.uint8)
+    problems = []
+    for image, (member, content) in zip(images, work, strict=True):
+        try:
+            if isinstance(content, Exception):
+                raise content
+            image[:] = decode(readers[member.holder](member) if content is None else content, size)
+        except UnreadableImage as error:
+            problems.append(f"{member} ({error})")
+        except Exception as error:  # over damaged archives zipfile and tarfile raise more kinds than one would list
+            reason = isinstance(error, OSError) and error.strerror
+            problems.append(f"{member} ({reason or 'the archive is damaged or encrypted here'})")
+    return _Chunk(images, problems)

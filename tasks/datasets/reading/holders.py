@@ -1,0 +1,149 @@
+"""What holds the files or images of a source, seen as named members that can be read; folders do (archives: archives.py)."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ....core.files import os_errors_named
+
+Keep = Callable[[str], bool]
+Read = Callable[["Member"], bytes | np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file, or one image, of a holder.
+
+    Attributes:
+        holder: what reads it.
+        name: path inside the holder, with `/` between the parts.
+        place: where it is, a number that rises in the order in which reading is cheapest.
+        size: bytes, where the place alone does not say.
+    """
+
+    holder: Holder
+    name: str
+    place: int = 0
+    size: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """The name without folders."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The file name without folders and last suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def parent(self) -> str:
+        """The name of the folder that it is in, or ""."""
+        return PurePosixPath(self.name).parent.name
+
+    def __str__(self) -> str:
+        """How a message names it."""
+        return self.holder.label(self)
+
+
+class Holder(ABC):
+    """Something that files or images can be read from.
+
+    Attributes:
+        path: a folder or file of the user's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet."""
+        self.path = path
+
+    @property
+    def in_order(self) -> bool:
+        """Whether only reading by rising place is cheap, one member at a time, as in a compressed tar file."""
+        return False
+
+    def label(self, member: Member) -> str:
+        """How a message names a member."""
+        return f"{self.path}: {member.name}"
+
+    @abstractmethod
+    def members(self, keep: Keep) -> list[Member]:
+        """The files whose name `keep` accepts, in a fixed order.
+
+        Raises:
+            UserError: it cannot be read, or a member's path climbs out of the archive.
+        """
+
+    @abstractmethod
+    @contextmanager
+    def opened(self) -> Iterator[Read]:
+        """Open it for the block and yield a function that reads a member, from several threads where not `in_order`."""
+
+    def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
+        """A large member as bytes: something that holds them, where they begin in it, and where they end."""
+        with self.opened() as read:
+            content = read(member)
+        return bytes(content), 0, len(content)
+
+
+class FolderFiles(Holder):
+    """The files of a folder and of the folders in it; hidden ones are left out."""
+
+    def label(self, member: Member) -> str:
+        """The path of the file."""
+        return str(self.path / member.name)
+
+    def members(self, keep: Keep) -> list[Member]:
+        """The files whose path below the folder `keep` accepts, folder by folder."""
+        found = []
+        with os_errors_named("cannot read"):
+            for folder, names in self._walk():
+                prefix = "" if folder == self.path else f"{folder.relative_to(self.path).as_posix()}/"
+                found += [Member(self, prefix + name) for name in names if keep(prefix + name)]
+        return found
+
+    def _walk(self) -> Iterator[tuple[Path, list[str]]]:
+        def stop(error: OSError) -> None:
+            raise error
+
+        seen = set()  # links to folders are followed, in a circle only once
+        for folder, below, names in os.walk(self.path, onerror=stop, followlinks=True):
+            status = Path(folder).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                below.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            below[:] = sorted(name for name in below if not is_hidden(name))
+            yield Path(folder), sorted(name for name in names if not is_hidden(name))
+
+    @contextmanager
+    def opened(self) -> Iterator[Read]:
+        """Yield a function that reads a file."""
+        yield lambda member: (self.path / member.name).read_bytes()
+
+    def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
+        """The file, mapped into memory."""
+        return mapped(self.path / member.name, 0, None)
+
+
+def mapped(path: Path, start: int, size: int | None) -> tuple[bytes | mmap.mmap, int, int]:
+    """A file mapped into memory, and where in it `size` bytes from `start` on begin and end (None: all the rest)."""
+    with os_errors_named("cannot read"), path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        if length == 0:
+            return b"", 0, 0
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return whole, start, length if size is None else start + size
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a part of a path is hidden, or left by macOS in an archive."""
+    return any(part.startswith((".", "__MACOSX")) for part in name.removeprefix("./").split("/"))

@@ -1,0 +1,306 @@
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from fewbench.benchmark.backbones.base import Preprocess
+from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.benchmark.backbones.weights import loading
+from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone, save_weights, sidecar
+from fewbench.core.errors import UsageError, UserError
+from fewbench.core.files import sha256_of
+from fewbench.core.progress import SilentProgress
+
+
+@pytest.fixture
+def weights(tiny_weights: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    for path in (tiny_weights, tiny_weights.with_suffix(".json")):
+        shutil.copy(path, tmp_path)
+    return tmp_path / tiny_weights.name
+
+
+def one_line(caught: pytest.ExceptionInfo) -> str:
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_was_saved_is_loaded(weights: Path):
+    backbone = load_backbone("conv4", {}, weights)
+    expected = Conv4(width=8).build(3, 16, torch.Generator().manual_seed(1)).state_dict()
+    loaded = backbone.module.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+    assert not backbone.module.training
+    assert not any(parameter.requires_grad for parameter in backbone.module.parameters())
+    assert (backbone.name, backbone.parameters, backbone.feature_dim) == ("conv4", {"width": 8}, 8)
+    assert backbone.preprocess == Preprocess(3, 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert backbone.weights == "tiny" and backbone.weights_sha256 == sha256_of(weights)
+    assert backbone.describe()["pretraining"] == {"dataset": "nothing", "recipe": "random", "external": False}
+    assert backbone.describe()["changed"] == ["width"]
+
+
+def test_a_loaded_network_lets_gradients_reach_what_is_tuned(weights: Path):
+    plain, tuned = load_backbone("conv4", {}, weights), load_backbone("conv4", {}, weights, tune="norm")
+    free = {name for name, parameter in tuned.module.named_parameters() if parameter.requires_grad}
+    assert free == {f"{block}.1.{name}" for block in range(4) for name in ("weight", "bias")}
+    assert not tuned.module.training
+    size = 3 * 8 * 9 + 3 * 8 * 8 * 9 + 4 * 8 + 4 * 2 * 8
+    assert tuned.describe() == {**plain.describe(), "tune": "norm", "network_parameters": size}
+    assert plain.describe()["tune"] == "none" and plain.describe()["network_parameters"] == size
+
+
+def test_adapters_do_not_count_as_parameters_of_the_network(weights: Path):
+    pytest.importorskip("peft")
+    plain, tuned = load_backbone("conv4", {}, weights), load_backbone("conv4", {}, weights, tune="lora")
+    assert tuned.describe() == {**plain.describe(), "tune": "lora"}
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(tuned.module(images), plain.module(images)) and not tuned.module.training
+
+
+def test_an_unknown_scope_is_told_before_anything_is_read():
+    with pytest.raises(UsageError, match=r"^--tune last_block: no such scope; did you mean 'last-block'\?$"):
+        load_backbone("conv4", {}, Path("nowhere.safetensors"), tune="last_block")
+
+
+def test_the_sidecar_knows_its_weights(weights: Path):
+    assert sidecar(weights)["weights_sha256"] == sha256_of(weights)
+    text = weights.with_suffix(".json").read_text()
+    assert text == json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n"
+
+
+def test_weights_are_found_by_file_or_shipped_name(weights: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loading, "SHIPPED", weights.parent)
+    assert find_weights("conv4", str(weights), "anything") == weights
+    assert find_weights("conv4", "tiny", "anything") == weights
+    weights.rename(weights.parent / "conv4-birds.safetensors")
+    weights.with_suffix(".json").rename(weights.parent / "conv4-birds.json")
+    assert find_weights("conv4", None, "birds") == weights.parent / "conv4-birds.safetensors"
+    with pytest.raises(UsageError) as caught:
+        find_weights("conv4", None, "fish")
+    assert one_line(caught) == (
+        "no conv4 weights pretrained on fish are shipped; take others with --weights (conv4-birds) "
+        "or make some: bench pretrain --dataset fish --backbone conv4"
+    )
+    with pytest.raises(UsageError, match=r"--weights conv4-bird: no such file .*; did you mean 'conv4-birds'\?"):
+        find_weights("conv4", "conv4-bird", "fish")
+
+
+def not_safetensors(weights: Path) -> None:
+    weights.write_bytes(b"PK\x03\x04 something else entirely")
+
+
+def truncate(weights: Path) -> None:
+    weights.write_bytes(weights.read_bytes()[:-50])
+
+
+def empty(weights: Path) -> None:
+    weights.write_bytes(b"")
+
+
+def other_width(weights: Path) -> None:
+    module = Conv4(width=5).build(3, 16, torch.Generator())
+    about = {name: value for name, value in sidecar(weights).items() if name != "weights_sha256"}
+    save_weights(weights, module, about)
+
+
+def other_backbone(weights: Path) -> None:
+    describe(weights, backbone="resnet12")
+
+
+def unknown_parameter(weights: Path) -> None:
+    describe(weights, backbone_parameters={"depth": 3})
+
+
+def other_weights(weights: Path) -> None:
+    about = weights.with_suffix(".json").read_bytes()
+    save_weights(weights, Conv4(width=8).build(3, 16, torch.Generator()), sidecar(weights))
+    weights.with_suffix(".json").write_bytes(about)
+
+
+def damaged_sidecar(weights: Path) -> None:
+    weights.with_suffix(".json").write_text("{")
+
+
+def empty_sidecar(weights: Path) -> None:
+    weights.with_suffix(".json").write_text("{}")
+
+
+def sidecar_of_another_kind(weights: Path) -> None:
+    weights.with_suffix(".json").write_text("[]")
+
+
+def sidecar_without_preprocess(weights: Path) -> None:
+    content = sidecar(weights)
+    del content["preprocess"]
+    weights.with_suffix(".json").write_text(json.dumps(content))
+
+
+def describe(weights: Path, **change: object) -> None:
+    weights.with_suffix(".json").write_text(json.dumps({**sidecar(weights), **change}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (not_safetensors, r"--weights tiny\.safetensors is not a whole safetensors file: "),
+        (truncate, r"--weights tiny\.safetensors is not a whole safetensors file: "),
+        (empty, r"--weights tiny\.safetensors is not a whole safetensors file: "),
+        (
+            other_width,
+            r"--weights tiny\.safetensors do not fit backbone conv4: 0 of 24 tensors match \(0 % of the numbers\), "
+            r"100 % are needed; 0\.0\.weight is \[5, 3, 3, 3\] in the file, \[8, 3, 3, 3\] in the network, .* and 21 more$",
+        ),
+        (other_backbone, r"--weights tiny\.safetensors belong to backbone resnet12, not conv4"),
+        (
+            unknown_parameter,
+            r"backbone conv4 has no parameter 'depth'; did you mean 'width'\? It has: width \(int, ",
+        ),
+        (other_weights, r"--weights .*tiny\.safetensors: tiny\.json beside it describes another file$"),
+        (damaged_sidecar, r"--weights .*tiny\.safetensors: its description tiny\.json cannot be read \("),
+        (empty_sidecar, r"tiny\.safetensors: its description is not complete: tiny\.json\.backbone is missing$"),
+        (sidecar_of_another_kind, r"tiny\.safetensors: its description is not complete: tiny\.json is not a section$"),
+        (sidecar_without_preprocess, r"tiny\.safetensors: its description is not complete: tiny\.json\.preprocess is missing$"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_weights_are_one_line_that_names_them(weights: Path, spoil, message: str):
+    spoil(weights)
+    with pytest.raises(UserError, match=message) as caught:
+        load_backbone("conv4", {}, weights)
+    one_line(caught)
+
+
+def test_a_parameter_that_the_weights_do_not_fit_is_told(weights: Path):
+    with pytest.raises(UsageError) as caught:
+        load_backbone("conv4", {"width": "16"}, weights)
+    assert one_line(caught) == "weights tiny were made with width=8; leave the setting out, or pretrain with it"
+    with pytest.raises(UsageError, match=r"^weights tiny were made with norm=batch; leave"):
+        load_backbone("conv4", {"norm": "group", "width": "8"}, weights)
+
+
+def described_as(path: Path, backbone: str, settings: dict[str, object]) -> None:
+    """Write weights of a network as `bench pretrain` would."""
+    made = make_backbone(backbone, settings)
+    preprocess = Preprocess(3, 16, (0.5,) * 3, (0.25,) * 3)
+    about = {
+        "backbone": backbone,
+        "backbone_parameters": made.parameters,
+        "preprocess": asdict(preprocess),
+        "pretraining": {"dataset": "nothing", "recipe": "random", "external": False},
+    }
+    save_weights(path, made.build(3, 16, torch.Generator().manual_seed(0)), about)
+
+
+def test_a_parameter_that_changes_the_features_is_told_though_the_tensors_fit(tmp_path: Path):
+    described_as(tmp_path / "w.safetensors", "conv4", {"norm": "layer", "width": 8})
+    with pytest.raises(UsageError, match=r"^weights w were made with norm=layer; leave"):
+        load_backbone("conv4", {"norm": "instance"}, tmp_path / "w.safetensors")
+
+
+def test_a_parameter_of_the_training_alone_may_differ(tmp_path: Path):
+    described_as(tmp_path / "w.safetensors", "resnet12", {})
+    assert load_backbone("resnet12", {"drop_rate": "0.3"}, tmp_path / "w.safetensors").parameters["drop_rate"] == 0.3
+
+
+def test_weights_that_hold_nan_are_refused(weights: Path):
+    network = load_backbone("conv4", {}, weights).module
+    network[0][0].weight.data[0, 0, 0, 0] = float("nan")  # type: ignore[index]
+    about = {name: value for name, value in sidecar(weights).items() if name != "weights_sha256"}
+    save_weights(weights, network, about)
+    with pytest.raises(UserError, match=r"^--weights tiny\.safetensors hold NaN in 0\.0\.weight; ") as caught:
+        load_backbone("conv4", {}, weights)
+    one_line(caught)
+
+
+class Told(SilentProgress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_weights_without_description_are_external(weights: Path):
+    weights.with_suffix(".json").unlink()
+    told = Told()
+    backbone = load_backbone("conv4", {"width": "8", "size": "16", "mean": "0.5", "std": "0.2,0.25,0.3"}, weights, told)
+    assert backbone.describe()["pretraining"] == {"dataset": "unknown", "recipe": "unknown", "external": True}
+    assert backbone.preprocess == Preprocess(3, 16, (0.5, 0.5, 0.5), (0.2, 0.25, 0.3))
+    assert backbone.parameters == {"width": 8, "size": 16, "mean": 0.5, "std": [0.2, 0.25, 0.3]}
+    assert backbone.describe()["changed"] == ["width", "size", "mean", "std"]
+    assert backbone.describe()["preprocess"]["std"] == [0.2, 0.25, 0.3]
+    assert told.lines == ["weights tiny.safetensors: 24 of 24 tensors of conv4 match"]
+    again = load_backbone("conv4", backbone.parameters, weights)  # as a replay does
+    assert again.describe() == backbone.describe()
+    assert torch.equal(again.module(torch.ones(1, 3, 16, 16)), backbone.module(torch.ones(1, 3, 16, 16)))
+
+
+def test_nothing_is_said_of_weights_with_description(weights: Path):
+    told = Told()
+    load_backbone("conv4", {}, weights, told)
+    assert told.lines == []
+
+
+def test_a_description_decides_how_images_are_made_ready(weights: Path):
+    with pytest.raises(UsageError, match=r"backbone\.mean cannot be set, the description of tiny\.safetensors says it"):
+        load_backbone("conv4", {"mean": "0.5"}, weights)
+
+
+def test_a_pytorch_file_is_loaded_too(weights: Path):
+    expected = load_backbone("conv4", {}, weights).module.state_dict()
+    path = weights.parent / "checkpoint.pth"
+    torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in expected.items()}}, path)
+    backbone = load_backbone("conv4", {"width": 8, "size": 16}, path)
+    assert all(torch.equal(value, expected[name]) for name, value in backbone.module.state_dict().items())
+    assert (backbone.weights, backbone.weights_sha256) == ("checkpoint", sha256_of(path))
+
+
+PLUGIN = """
+from dataclasses import dataclass
+
+from torch import nn
+
+from fewbench.benchmark.backbones.base import Backbone
+from fewbench.core.options import parameter
+
+
+@dataclass(frozen=True)
+class Means(Backbone):
+    '''The mean colours, weighted.'''
+
+    size: int = parameter(3, "features, a parameter of its own and not that of the images")
+
+    def build(self, channels, size, generator):
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, self.size))
+"""
+
+
+def test_a_class_in_a_file_is_a_backbone(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    name = f"{tmp_path / 'mine.py'}:Means"
+    torch.save({"2.weight": torch.eye(3)[:2], "2.bias": torch.zeros(2)}, tmp_path / "mine.pt")
+    backbone = load_backbone(name, {"size": "2", "channels": "3", "mean": "0", "std": "1"}, tmp_path / "mine.pt")
+    assert (backbone.name, backbone.feature_dim, backbone.preprocess.size) == ("mine.py:Means", 2, 84)
+    images = torch.full((1, 84, 84, 3), 255, dtype=torch.uint8)
+    torch.testing.assert_close(backbone.module(backbone.preprocess(images)), torch.ones(1, 2))
+    with pytest.raises(UsageError, match=r"no .*mine\.py:Means weights pretrained on birds are shipped"):
+        find_weights(name, None, "birds")
+
+
+@pytest.mark.parametrize("name", sorted(loading.shipped_weights()))
+def test_shipped_weights_load_and_say_how_they_were_made(name: str):
+    path = loading.shipped_weights()[name]
+    about = sidecar(path)
+    backbone = load_backbone(about["backbone"], {}, path)
+    assert name == f"{backbone.name}-{about['pretraining']['dataset']}"
+    assert about["weights_sha256"] == backbone.weights_sha256
+    assert about["pretraining"]["split"] == "train" and not about["pretraining"]["external"]
+    assert about["made_by"]["command"].startswith("bench pretrain ") and about["made_by"]["config"]["seed"] is not None
+    assert about["val_accuracy"]["mean"] > 1 / about["val_accuracy"]["ways"]
+    assert path.stat().st_size < 2_000_000

@@ -1,0 +1,284 @@
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fewbench.benchmark.backbones.base import Preprocess
+from fewbench.benchmark.evaluation.evaluate import (
+    CHUNK,
+    Source,
+    accuracies,
+    chunk_size,
+    evaluate,
+    evaluate_batch,
+    fill,
+    in_chunks,
+)
+from fewbench.benchmark.features.table import FeatureTable
+from fewbench.core.errors import UserError
+from fewbench.methods.base import Method
+from fewbench.methods.protonet import ProtoNet
+from fewbench.tasks.episodes import EpisodeBatch, Episodes
+from fewbench.tasks.samplers import MetaDatasetSampler, UniformSampler
+
+CPU = torch.device("cpu")
+ROWS = 400  # of the table below, ten classes of 40
+SOURCE = Source(
+    CPU,
+    FeatureTable.of(np.random.default_rng(0).normal(size=(ROWS, 6)).astype(np.float32), CPU),
+    class_names=tuple(f"class {c}" for c in range(10)),
+    train_mean=torch.arange(6.0),
+)
+SAMPLER = UniformSampler(np.arange(11) * 40, seed=4, ways=3, shots=2, queries=5)
+VARYING = MetaDatasetSampler(np.arange(11) * 40, seed=4, max_support=60)
+
+
+@dataclass(frozen=True)
+class Given(Method):
+    """Scores made by a function, to look at the evaluation alone."""
+
+    function: Callable[[Episodes], object]
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        return self.function(episodes)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class OnImages(Given):
+    inputs: ClassVar = "images"
+    uses_class_names: ClassVar[bool] = True
+    uses_train_mean: ClassVar[bool] = True
+
+
+def batch_of(query_labels: list[list[int]], classes: list[list[int]], first: int = 0) -> EpisodeBatch:
+    labels, chosen = np.array(query_labels), np.array(classes)
+    support_labels = np.where(chosen < 0, -1, np.arange(chosen.shape[1]))
+    zeros = np.zeros_like(support_labels)
+    return EpisodeBatch(zeros, support_labels, np.zeros_like(labels), labels, chosen, first + np.arange(len(labels)))
+
+
+def accuracy(scores: list | Tensor, query_labels: list[list[int]], classes: list[list[int]]) -> list[float]:
+    batch = batch_of(query_labels, classes)
+    seeds = np.zeros(len(batch), np.int64)
+    return accuracies(Given(lambda episodes: torch.as_tensor(scores)), "given", batch, seeds, SOURCE).tolist()
+
+
+def test_accuracy_is_the_fraction_of_queries_whose_own_class_scores_highest():
+    scores = [[[3.0, 1.0, 2.0], [0.0, 1.0, 2.0], [5.0, 4.0, 0.0], [0.0, 0.5, 0.25]]]
+    assert accuracy(scores, [[0, 0, 1, 1]], [[4, 7, 2]]) == [0.5]
+
+
+def test_a_tie_gets_its_expected_credit():
+    scores = [[[1.0, 1.0, 0.0], [2.0, 2.0, 2.0], [1.0, 1.0, 0.0], [0.0, 0.0, 3.0]]]
+    assert accuracy(scores, [[0, 2, 2, 2]], [[4, 7, 2]]) == pytest.approx([(1 / 2 + 1 / 3 + 0 + 1) / 4])
+
+
+def test_queries_that_are_padding_do_not_count():
+    scores = [[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0], [torch.nan, 1.0]]]
+    assert accuracy(scores, [[0, 1, 1], [0, 1, -1]], [[4, 7], [4, 7]]) == pytest.approx([2 / 3, 1 / 2])
+
+
+def test_classes_that_are_padding_neither_win_nor_tie():
+    high = [[[1.0, 0.0, 9.0], [0.0, 1.0, torch.nan]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
+    assert accuracy(high, [[0, 1], [2, 1]], [[4, 7, -1], [4, 7, 2]]) == [1.0, 0.5]
+    tied = [[[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
+    assert accuracy(tied, [[0, 0], [2, 1]], [[4, 7, -1], [4, 7, 2]]) == [0.75, 0.5]
+
+
+def test_scores_of_minus_infinity_tie_among_the_classes_that_are_there():
+    scores = [[[-torch.inf] * 3], [[0.0, 1.0, 2.0]]]
+    assert accuracy(scores, [[0], [2]], [[4, 7, -1], [4, 7, 2]]) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float16,
+        torch.float64,
+        torch.int64,
+        torch.bool,
+    ],
+)
+def test_votes_are_scores_too(dtype: torch.dtype):
+    scores = torch.tensor([[[0, 1, 1], [1, 0, 0]], [[1, 0, 0], [1, 1, 0]]]).to(dtype)
+    assert accuracy(scores, [[1, 1], [0, 1]], [[4, 7, -1], [4, 7, 2]]) == [0.5, 0.75]
+
+
+def random_scores(episodes: Episodes) -> Tensor:
+    """Scores that depend on an episode's seed and queries alone, with ties."""
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in episodes.seeds]
+    ways, queries = episodes.ways, episodes.query.shape[1]
+    drawn = torch.stack([torch.rand(100, 20, generator=generator)[:queries, :ways] for generator in generators])
+    return (drawn * 4).round()
+
+
+def credit_one_by_one(batch: EpisodeBatch, seeds: np.ndarray) -> list[float]:
+    """The definition, a query at a time."""
+    results = []
+    for i in range(len(batch)):
+        scores = torch.rand(100, 20, generator=torch.Generator().manual_seed(int(seeds[i])))
+        ways = int((batch.classes[i] >= 0).sum())
+        credits = []
+        for place, label in enumerate(batch.query_labels[i]):
+            if label >= 0:
+                row = (scores[place, :ways] * 4).round().tolist()
+                credits.append((row[label] == max(row)) / row.count(max(row)))
+        results.append(sum(credits) / len(credits))
+    return results
+
+
+@pytest.mark.parametrize("sampler", [SAMPLER, VARYING], ids=lambda sampler: sampler.name)
+def test_evaluation_is_the_definition_query_by_query(sampler):
+    batch = sampler.draw(0, 30)
+    seeds = sampler.episode_seeds(batch.index)
+    expected = credit_one_by_one(batch, seeds)
+    assert len(set(expected)) > 10
+    assert accuracies(Given(random_scores), "given", batch, seeds, SOURCE).tolist() == pytest.approx(expected)
+    assert evaluate_batch(Given(random_scores), "given", batch, seeds, SOURCE).tolist() == pytest.approx(expected)
+
+
+def test_chunks_lie_on_a_fixed_grid_and_join_to_the_whole():
+    parts: list[EpisodeBatch] = []
+    found: list[np.ndarray] = []
+
+    def report(batch: EpisodeBatch, values: np.ndarray) -> None:
+        parts.append(batch)
+        found.append(values)
+
+    stop = 20 * CHUNK + 10
+    evaluate(Given(random_scores), "given", SAMPLER, SOURCE, CHUNK, stop, report)
+    assert [len(part) for part in parts] == [CHUNK] * 19 + [10]
+    assert [int(part.index[0]) for part in parts] == list(range(CHUNK, stop, CHUNK))
+    whole = SAMPLER.draw(CHUNK, stop)
+    np.testing.assert_array_equal(np.concatenate([part.support for part in parts]), whole.support)
+    expected = credit_one_by_one(whole, SAMPLER.episode_seeds(whole.index))
+    assert np.concatenate(found).tolist() == pytest.approx(expected)
+
+
+def test_a_given_batch_comes_back_in_chunks():
+    batch = SAMPLER.draw(0, CHUNK + 5)
+    seeds = SAMPLER.episode_seeds(batch.index)
+    parts = list(in_chunks(Given(random_scores), "given", batch, seeds, SOURCE))
+    assert [part.index.tolist() for part, _ in parts] == [list(range(CHUNK)), list(range(CHUNK, CHUNK + 5))]
+    assert np.concatenate([found for _, found in parts]).tolist() == pytest.approx(credit_one_by_one(batch, seeds))
+
+
+def test_methods_on_images_get_smaller_chunks():
+    assert chunk_size("features") == CHUNK > chunk_size("images") >= 1
+
+
+def test_a_method_is_given_its_rows_and_no_labels_of_queries():
+    batch = SAMPLER.draw(5, 9)
+    seeds = SAMPLER.episode_seeds(batch.index)
+    episodes = fill(batch, seeds, SOURCE, ProtoNet())
+    features = SOURCE.table.features  # type: ignore[union-attr]
+    np.testing.assert_array_equal(episodes.support.numpy(), features[batch.support])
+    np.testing.assert_array_equal(episodes.query.numpy(), features[batch.query])
+    np.testing.assert_array_equal(episodes.support_labels.numpy(), batch.support_labels)
+    np.testing.assert_array_equal(episodes.seeds.numpy(), seeds)
+    assert episodes.ways == 3 and episodes.class_mask.all() and episodes.class_mask.shape == (4, 3)
+    assert episodes.query_labels is episodes.class_names is episodes.train_mean is episodes.backbone is None
+
+
+def test_a_method_is_given_what_it_declares_to_use():
+    images = np.random.default_rng(1).integers(0, 256, size=(ROWS, 8, 8, 1), dtype=np.uint8)
+    backbone = torch.nn.Flatten()
+    source = Source(
+        CPU, None, images, Preprocess(1, 8, (0.5,), (0.5,)), backbone, SOURCE.class_names, train_mean=torch.arange(6.0)
+    )
+    batch = VARYING.draw(0, 4).trimmed()
+    episodes = fill(batch, VARYING.episode_seeds(batch.index), source, OnImages(random_scores))
+    assert episodes.support.shape == (*batch.support.shape, 1, 8, 8)
+    expected = (torch.from_numpy(images[batch.query[1, 2]]).permute(2, 0, 1) / 255 - 0.5) / 0.5
+    assert torch.equal(episodes.query[1, 2], expected)
+    assert episodes.class_names == tuple(tuple(f"class {c}" for c in row if c >= 0) for row in batch.classes)
+    assert episodes.backbone is backbone and episodes.train_mean is source.train_mean
+    np.testing.assert_array_equal(episodes.class_mask.numpy(), batch.classes >= 0)
+
+
+def failing(function: Callable[[Episodes], object], first: int = 128) -> str:
+    batch = SAMPLER.draw(first, first + 4)
+    with pytest.raises(UserError) as caught:
+        accuracies(Given(function), "bad", batch, SAMPLER.episode_seeds(batch.index), SOURCE)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+    return str(caught.value)
+
+
+def test_scores_of_the_wrong_shape_name_the_method_and_the_episodes():
+    expected = "for episode 128 and following; expected [episodes, queries, ways] = [4, 15, 3]"
+    assert failing(lambda e: e.query.sum(dim=2)) == f"method bad returned scores of shape [4, 15] {expected}"
+    assert failing(lambda e: torch.zeros(4, 15, 5)) == f"method bad returned scores of shape [4, 15, 5] {expected}"
+    assert failing(lambda e: None) == f"method bad returned scores of shape NoneType {expected}"
+    assert failing(lambda e: np.zeros((4, 15, 3))) == f"method bad returned scores of shape ndarray {expected}"
+
+
+def test_a_nan_names_the_method_and_the_episode():
+    def spoilt(episodes: Episodes) -> Tensor:
+        scores = torch.zeros(4, 15, 3)
+        scores[2, 7, 1] = torch.nan
+        return scores
+
+    assert failing(spoilt) == "method bad returned NaN scores in episode 130"
+
+
+def test_whatever_a_method_raises_is_one_line_that_names_it():
+    def fails(episodes: Episodes) -> Tensor:
+        raise ZeroDivisionError("first line\nsecond line")
+
+    expected = "method bad failed in episodes 128 to 131: ZeroDivisionError: first line second line"
+    assert failing(fails) == expected
+
+
+def test_a_method_that_leaves_python_is_told_too():
+    def leaves(episodes: Episodes) -> Tensor:
+        raise SystemExit(0)
+
+    assert failing(leaves) == "method bad failed in episodes 128 to 131: SystemExit: 0"
+
+
+def test_a_methods_own_message_and_ctrl_c_pass_through():
+    def refuses(episodes: Episodes) -> Tensor:
+        raise UserError("take more shots")
+
+    assert failing(refuses) == "take more shots"
+
+    def interrupted(episodes: Episodes) -> Tensor:
+        raise KeyboardInterrupt
+
+    batch = SAMPLER.draw(0, 2)
+    with pytest.raises(KeyboardInterrupt):
+        accuracies(Given(interrupted), "bad", batch, SAMPLER.episode_seeds(batch.index), SOURCE)
+
+
+def test_a_method_runs_without_gradients():
+    seen = []
+
+    def look(episodes: Episodes) -> Tensor:
+        seen.append(torch.is_grad_enabled())
+        return random_scores(episodes)
+
+    batch = SAMPLER.draw(0, 2)
+    accuracies(Given(look), "given", batch, SAMPLER.episode_seeds(batch.index), SOURCE)
+    assert seen == [False]
+
+
+def test_padding_among_the_queries_alone_is_told():
+    batch = VARYING.draw(0, 8)
+    episodes = fill(batch, VARYING.episode_seeds(batch.index), SOURCE, ProtoNet())
+    assert episodes.query_mask is not None
+    np.testing.assert_array_equal(episodes.query_mask.numpy(), batch.query_labels >= 0)
+    whole = replace(
+        episodes,
+        support_labels=episodes.support_labels.clamp(min=0),
+        class_mask=torch.ones_like(episodes.class_mask),
+        query_mask=torch.ones_like(episodes.query_mask),
+    )
+    assert not whole.padded
+    missing = whole.query_mask.clone()  # type: ignore[union-attr]
+    missing[0, -1] = False
+    assert replace(whole, query_mask=missing).padded

@@ -1,0 +1,141 @@
+import re
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Optional
+
+import pytest
+
+from fewbench.core.errors import UsageError
+from fewbench.core.options import Parameter, build, convert, parameter, parameters_of, parse_assignments, typed_values
+
+
+@dataclass(frozen=True)
+class Example:
+    steps: int = parameter(10, "gradient steps")
+    rate: float = parameter(0.5, "learning rate")
+    norm: Literal["l1", "l2"] = parameter("l2", "which norm")
+    limit: int | None = parameter(None, "most of them")
+    fast: bool = False
+    kind: ClassVar[str] = "not a parameter"
+    made: int = field(default=0, init=False)
+
+
+def test_parameters_are_the_fields_with_their_types_defaults_and_help():
+    listed = parameters_of(Example)
+    assert [p.name for p in listed] == ["steps", "rate", "norm", "limit", "fast"]
+    assert listed[0] == Parameter("steps", int, 10, "gradient steps")
+    assert [p.type_name for p in listed] == ["int", "float", "'l1' | 'l2'", "int | None", "bool"]
+    assert listed[4].help == ""
+    assert parameters_of(int) == []
+
+
+def test_text_becomes_the_declared_types():
+    values = {"steps": "3", "rate": "1e-2", "norm": "l1", "limit": "7", "fast": "yes"}
+    assert build(Example, values, "it") == Example(3, 0.01, "l1", 7, True)
+    assert build(Example, {"limit": "none"}, "it").limit is None
+    assert build(Example, {}, "it") == Example()
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ("5", int, 5),
+        (5.0, int, 5),
+        ("-2", int, -2),
+        (3, float, 3.0),
+        ("OFF", bool, False),
+        (True, bool, True),
+        ("1", bool, True),
+        ("none", str | None, None),
+        ("None", Optional[int], None),  # noqa: UP045
+        (None, int | None, None),
+        ("text", int | str, "text"),
+        ("4", int | str, 4),
+        ("none", str, "none"),
+    ],
+)
+def test_values_that_fit(value, kind, expected):
+    converted = convert(value, kind)
+    assert converted == expected and type(converted) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("5.5", int),
+        (5.5, int),
+        (float("inf"), int),
+        (float("nan"), int),
+        ("nan", float),
+        ("inf", float),
+        (float("nan"), float | None),
+        ("1e3", int),
+        (True, int),
+        (True, float),
+        ("many", float),
+        ("maybe", bool),
+        (2, bool),
+        ("l3", Literal["l1", "l2"]),
+        (3, str),
+        ("x", int | None),
+        ([1], str),
+        ([1], Literal["l1", "l2"]),
+        ("none", int),
+        ("(1, 2)", tuple[int, int]),
+    ],
+)
+def test_values_that_do_not_fit(value, kind):
+    with pytest.raises(ValueError):
+        convert(value, kind)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}, None])
+@pytest.mark.parametrize("kind", [int, float])
+def test_a_list_is_no_number(value, kind):
+    with pytest.raises(ValueError):
+        convert(value, kind)
+
+
+def test_an_unknown_parameter_gets_the_nearest_and_the_list():
+    with pytest.raises(UsageError) as caught:
+        build(Example, {"step": "3"}, "method example")
+    assert str(caught.value) == (
+        "method example has no parameter 'step'; did you mean 'steps'? It has: steps (int, default 10), "
+        "rate (float, default 0.5), norm ('l1' | 'l2', default l2), limit (int | None, default None), "
+        "fast (bool, default False)"
+    )
+
+
+def test_one_parameter_or_none_is_told_without_guessing():
+    one = {"steps": Parameter("steps", int, 10, "")}
+    with pytest.raises(UsageError, match=r"x has no parameter 'y'; it has steps \(int, default 10\)$"):
+        typed_values(one, {"y": 1}, "x")
+    with pytest.raises(UsageError, match=r"x has no parameter 'y'; it has none$"):
+        typed_values({}, {"y": 1}, "x")
+
+
+def test_a_wrong_type_is_told_with_the_right_one():
+    with pytest.raises(UsageError, match=r"^method example: rate=fast is not of type float$"):
+        build(Example, {"rate": "fast"}, "method example")
+    with pytest.raises(UsageError, match=re.escape("method example: norm=l3 is not of type 'l1' | 'l2'")):
+        build(Example, {"norm": "l3"}, "method example")
+
+
+def test_a_parameter_without_a_default_must_be_given():
+    @dataclass(frozen=True)
+    class Needs:
+        steps: int
+
+    assert build(Needs, {"steps": "2"}, "method needs").steps == 2
+    with pytest.raises(UsageError, match=r"method needs .*steps"):
+        build(Needs, {}, "method needs")
+
+
+def test_assignments_are_split_at_the_first_equals_sign():
+    assert parse_assignments([" a = 1 ", "b=c=d", "e="]) == {"a": "1", "b": "c=d", "e": ""}
+    assert parse_assignments([]) == {}
+
+
+@pytest.mark.parametrize("text", ["a", "=1", " =1", ""])
+def test_what_is_no_assignment_is_told(text):
+    with pytest.raises(UsageError, match="is not of the form name=value"):
+        parse_assignments([text])
