@@ -64,7 +64,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "backbones": {
         "clip-tiny": "fewbench.benchmark.backbones.clip_tiny:ClipTiny",
         "conv4": "fewbench.benchmark.backbones.conv4:Conv4",
-        "imported:NAME": "fewbench.benchmark.backbones.imported:ImportedBackbone",
+        "imported:NAME": "fewbench.benchmark.features.imported_backbone:ImportedBackbone",
         "open_clip:NAME": "fewbench.benchmark.backbones.open_clip_backbone:OpenClipBackbone",
         "relation-encoder": "fewbench.benchmark.backbones.relation_encoder:RelationEncoder",
         "resnet12": "fewbench.benchmark.backbones.resnet12:ResNet12",

@@ -20,8 +20,12 @@ from ...core.errors import UserError
 from ...core.options import build, parameters_of
 
 if TYPE_CHECKING:
+    from ...methods.base import Method
+    from ...tasks.datasets.base import Dataset
+    from ..config import RunConfig
     from .dual_encoder import DualEncoder
     from .text_tower import TextTower
+    from .weights.loading import LoadedBackbone
 
 WITH_TEXT = "take --backbone clip-tiny or open_clip:ARCH/TAG"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, as torchvision has them
@@ -99,6 +103,30 @@ class Backbone(ABC):
             UsageError: an unknown parameter or a value of the wrong type.
         """
         return build(cls, settings, f"backbone {name}")
+
+    @classmethod  # noqa: B027  (most backbones have nothing to check)
+    def check_options(cls, config: RunConfig) -> None:
+        """Check, before anything is looked up, the options of a run that names this backbone.
+
+        Raises:
+            UsageError: the backbone would not heed one of them.
+        """
+
+    @classmethod
+    def precomputed(cls, config: RunConfig, dataset: Dataset, method: Method, tune: str) -> LoadedBackbone | None:
+        """The features that stand for a network in a run; None where there is a network to load.
+
+        Args:
+            config: of the run.
+            dataset: of the run.
+            method: decides which splits are read.
+            tune: what the method may move.
+
+        Raises:
+            UsageError: the method needs a network, or there are no features of a split.
+            UserError: the features are damaged.
+        """
+        return None
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -17,10 +17,8 @@ from ...tasks import corrupted_split
 from ...tasks.datasets.base import Dataset, Split, split_name
 from ...tasks.samplers import Sampler, check_ways
 from .. import registry
-from ..backbones.imported import SCHEME as IMPORTED
-from ..backbones.imported import LoadedImport, check_options, load_import
 from ..backbones.weights.checkpoint import learned_part, with_checkpoint
-from ..backbones.weights.loading import UNTRAINED, LoadedBackbone, find_weights, load_backbone
+from ..backbones.weights.loading import UNTRAINED, LoadedBackbone, backbone_class, find_weights, load_backbone
 from ..config import RunConfig
 from ..device import choose_device
 from ..features.encode import Encoding
@@ -90,10 +88,7 @@ class Plan:
 
     def backbone_section(self) -> dict[str, Any]:
         """The record's `backbone` section."""
-        section = {**self.backbone.describe(), "source_sha256": self.backbone.source_sha256}
-        if isinstance(self.backbone, LoadedImport):  # nothing was encoded here
-            return section
-        return section | {"precision": self.encoding.precision, "compile": self.encoding.compile}
+        return self.backbone.section(self.encoding)
 
     def identity(self) -> dict[str, Any]:
         """Everything the configuration says about the result; its hash names the record.
@@ -161,9 +156,8 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     """
     split_name(config.split)
     device = choose_device(config.device)
-    is_import = config.backbone is not None and config.backbone.startswith(IMPORTED)
-    if is_import:
-        check_options(config)
+    if config.backbone is not None:
+        backbone_class(config.backbone).check_options(config)
     config = with_checkpoint(config)
     dataset_entry = registry.find("datasets", config.dataset)
     dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
@@ -179,9 +173,8 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
         choices = CHOICES if method.undecided_with(tune) else None
         method_section["text"] = texts.section(dataset, config.split, choices)
     encoding.check(device)  # before weights are fetched or anything is encoded
-    if is_import:
-        backbone = load_import(config, dataset, method, tune)
-    else:
+    backbone = backbone_class(config.backbone).precomputed(config, dataset, method, tune)
+    if backbone is None:
         weights = find_weights(config.backbone, config.weights, config.dataset)
         backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
     checkpoint = None if config.checkpoint is None else Path(config.checkpoint)

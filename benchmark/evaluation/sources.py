@@ -11,9 +11,7 @@ from torch import nn
 
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
-from ..backbones.imported import LoadedImport
-from ..features.encode import encode
-from ..features.table import FeatureTable, feature_table
+from ..features.table import feature_table, table_of_rows
 from .evaluate import Source
 from .plan import Plan
 
@@ -35,14 +33,11 @@ def source_of(plan: Plan, split: Split, device: torch.device, progress: Progress
 def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.device, progress: Progress) -> Source:
     """Open a few rows [n] of a split, which are rows 0 … n − 1 of the source; no other image of it is encoded."""
     beside = _beside(plan, split, device, progress)
-    images = np.array(split.images[rows])
     if plan.inputs == "images":
+        images = np.array(split.images[rows])
         source = Source(device, images=images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
-    elif isinstance(plan.backbone, LoadedImport):
-        source = Source(device, table=FeatureTable.of(plan.backbone.features_of(split)[rows], device))
     else:
-        features = np.concatenate([encoded.features for encoded in encode(plan.backbone, images, device, plan.encoding)])
-        source = Source(device, table=FeatureTable.of(features, device))
+        source = Source(device, table=table_of_rows(plan.backbone, split, rows, device, plan.encoding))
     return replace(source, **beside)
 
 

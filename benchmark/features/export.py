@@ -131,16 +131,10 @@ def texts_for(
 def _metadata(
     dataset: Dataset, backbone: LoadedBackbone, encoding: Encoding, encoded: dict[str, Any] | None, texts: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    described = {
-        **backbone.describe(),
-        "source_sha256": backbone.source_sha256,
-        "precision": encoding.precision,
-        "compile": encoding.compile,
-    }
     return {
         "dataset_version": dataset.version,
         "dataset_parameters": asdict(dataset),
-        "backbone": described,
+        "backbone": backbone.section(encoding),
         "encoded": encoded,
         "texts": texts,
     }

@@ -22,11 +22,10 @@ from ...core.progress import Progress
 from ...core.resumable import alone, resumable_folder
 from ...tasks.datasets.base import Split
 from ...tasks.datasets.store import stamp
-from ..backbones.imported import LoadedImport
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import device_name
 from ..records.record import file_safe
-from .encode import DEFAULT, VERSION, Encoding
+from .encode import DEFAULT, VERSION, Encoding, encode
 from .file import FEATURES, checksum_of, write_features
 from .rows import RowFile, chunks
 
@@ -124,8 +123,9 @@ def feature_table(
     Raises:
         UserError: it cannot be encoded (`encode`), or written, or imported features are of other images.
     """
-    if isinstance(backbone, LoadedImport):
-        return FeatureTable.of(backbone.features_of(split), device, backbone.splits[split.name].about["encoded"]), True
+    precomputed = backbone.precomputed(split)
+    if precomputed is not None:
+        return FeatureTable.of(precomputed.features, device, precomputed.encoded), True
     encoding.check(device)
     content = key(backbone, split, encoding, device.type)
     folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
@@ -140,6 +140,17 @@ def feature_table(
                 about = _encode(folder, content, backbone, split, device, progress, encoding, what)
     features = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
     return FeatureTable.of(features, device, about.get("encoded")), cached
+
+
+def table_of_rows(
+    backbone: LoadedBackbone, split: Split, rows: np.ndarray, device: torch.device, encoding: Encoding = DEFAULT
+) -> FeatureTable:
+    """The features of a few rows [n] of a split, of which only those are encoded; they are rows 0 … n − 1 of the table."""
+    precomputed = backbone.precomputed(split)
+    if precomputed is not None:
+        return FeatureTable.of(precomputed.features[rows], device)
+    batches = encode(backbone, np.array(split.images[rows]), device, encoding)
+    return FeatureTable.of(np.concatenate([batch.features for batch in batches]), device)
 
 
 def _encode(

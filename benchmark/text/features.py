@@ -17,7 +17,6 @@ from ...core.errors import UserError
 from ...core.files import cache_root, write_atomically
 from ...core.progress import Progress
 from .. import registry
-from ..backbones.imported import LoadedImport
 from ..backbones.text_tower import TextTower
 from ..backbones.weights.loading import LoadedBackbone
 from ..records.record import file_safe
@@ -48,8 +47,9 @@ def text_features(
     Raises:
         UserError: the backbone has no text tower, its features are not finite, or the cache cannot be written.
     """
-    if isinstance(backbone, LoadedImport):
-        return backbone.text_features(prompts, names).to(device)
+    precomputed = backbone.precomputed_texts(prompts, names)
+    if precomputed is not None:
+        return torch.from_numpy(precomputed).to(device)
     distinct = list(dict.fromkeys(names))
     content = key(backbone, prompts, distinct, device.type)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

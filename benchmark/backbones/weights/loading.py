@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from ....core.errors import UsageError, UserError, did_you_mean
@@ -29,6 +30,9 @@ from .matching import NEEDED, fill
 from .sidecar import check_described, initial_network
 
 if TYPE_CHECKING:
+    from ....tasks.datasets.base import Split
+    from ...features.encode import Encoding
+    from ...text.prompts import PromptSet
     from ..text_tower import TextTower
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -43,8 +47,21 @@ SIDECAR = {
 
 
 @dataclass(frozen=True)
+class Precomputed:
+    """Features of a split that nothing has to encode.
+
+    Attributes:
+        features: float16 or float32 [n, D], memory-mapped.
+        encoded: how they were made, as in `FeatureTable`; None where nobody noted it.
+    """
+
+    features: np.ndarray
+    encoded: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
 class LoadedBackbone:
-    """A network with its weights, in evaluation mode, on its device.
+    """A network with its weights, in evaluation mode, on its device; or, in a subclass, features that stand for one.
 
     Attributes:
         name: registered name, or `file.py:Class`.
@@ -88,6 +105,22 @@ class LoadedBackbone:
             raise UserError(f"backbone {self.name} has no text tower; {WITH_TEXT}")
         return self.backbone.text_tower(self.file)
 
+    def precomputed(self, split: Split) -> Precomputed | None:
+        """The features of a split, where they were made elsewhere; None where the network encodes the images.
+
+        Raises:
+            UserError: they are of other images.
+        """
+        return None
+
+    def precomputed_texts(self, prompts: PromptSet, names: Sequence[str]) -> np.ndarray | None:
+        """Features of class names that were made elsewhere, float32 [C, D] of length 1; None where the text tower encodes.
+
+        Raises:
+            UserError: there are others, or none.
+        """
+        return None
+
     def describe(self) -> dict[str, Any]:
         """The record's `backbone` section."""
         return {
@@ -103,6 +136,21 @@ class LoadedBackbone:
             "feature_dim": self.feature_dim,
         }
 
+    def section(self, encoding: Encoding) -> dict[str, Any]:
+        """The record's `backbone` section with the code, and with how images were encoded."""
+        made = {"source_sha256": self.source_sha256, "precision": encoding.precision, "compile": encoding.compile}
+        return {**self.describe(), **made}
+
+
+def backbone_class(name: str) -> type[Backbone]:
+    """The class of the backbone that the user calls `name`.
+
+    Raises:
+        UsageError: an unknown name.
+        UserError: a plug-in does not import.
+    """
+    return registry.load(registry.find("backbones", name))
+
 
 def make_backbone(name: str, settings: Mapping[str, Any]) -> Backbone:
     """The backbone that the user calls `name`, without a network.
@@ -111,7 +159,7 @@ def make_backbone(name: str, settings: Mapping[str, Any]) -> Backbone:
         UsageError: an unknown name or parameter.
         UserError: a plug-in does not import.
     """
-    return registry.load(registry.find("backbones", name)).from_name(name, settings)
+    return backbone_class(name).from_name(name, settings)
 
 
 def find_weights(backbone: str, weights: str | None, dataset: str) -> Path | None:
@@ -123,7 +171,7 @@ def find_weights(backbone: str, weights: str | None, dataset: str) -> Path | Non
     Raises:
         UsageError: there is no such file, or none is shipped for this backbone and dataset.
     """
-    cls: type[Backbone] = registry.load(registry.find("backbones", backbone))
+    cls = backbone_class(backbone)
     shipped, hub = shipped_weights(), cls.hub_weights(backbone)
     if hub is not None and weights in (None, hub):
         return None

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Generator, Tensor, nn
 
 from ...core.errors import UsageError, UserError, listed
 from ...core.options import typed_values
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
+from ..backbones.base import Backbone, Preprocess
+from ..backbones.weights.loading import UNKNOWN, LoadedBackbone, Precomputed
 from ..config import RunConfig
-from ..features.encode import DEFAULT
-from ..features.imported import ImportedSplit, check_name, open_import
-from .base import Backbone, Preprocess
-from .weights.loading import UNKNOWN, LoadedBackbone
+from .encode import Encoding
+from .imported import ImportedSplit, check_name, open_import
 
 if TYPE_CHECKING:
     from ..text.prompts import PromptSet
@@ -60,6 +59,65 @@ class ImportedBackbone(Backbone):
     def hub_weights(cls, name: str) -> str | None:
         """The import's name: it needs no `--weights`."""
         return cls.from_name(name, {}).name
+
+    @classmethod
+    def check_options(cls, config: RunConfig) -> None:
+        """Check options that need a network.
+
+        Raises:
+            UsageError: one line that names the option.
+        """
+        owner = f"--backbone {config.backbone}"
+        if config.checkpoint is not None:
+            raise UsageError(
+                f"--checkpoint {config.checkpoint} and {owner}: take one of them, a checkpoint has its own backbone"
+            )
+        if config.weights not in (None, (config.backbone or "").removeprefix(SCHEME)):
+            raise UsageError(f"--weights {config.weights}: {owner} is features without a network; leave it out")
+        if config.corruption is not None:
+            raise UsageError(f"--corruption {config.corruption}: {owner} is features of clean images; take one with a network")
+        for name, default in asdict(Encoding()).items():
+            if getattr(config, name) != default:
+                raise UsageError(f"--{name.replace('_', '-')}: with {owner} nothing is encoded; leave it out")
+
+    @classmethod
+    def precomputed(cls, config: RunConfig, dataset: Dataset, method: Method, tune: str) -> LoadedImport:
+        """Open the imported features of every split that a run reads.
+
+        Raises:
+            UsageError: the method needs a network, or features of a split were not imported.
+            UserError: what was imported is damaged.
+        """
+        assert config.backbone is not None
+        name = cls.from_name(config.backbone, config.settings_of("backbone")).name
+        _check_method(config, method, tune)
+        needed = {config.split: ""}
+        if method.uses_train_mean:
+            needed.setdefault("train", f", and {config.method} needs their mean")
+        if undecided := method.undecided_with(tune):
+            needed.setdefault("val", f", and {config.method} chooses {', '.join(undecided)} on them")
+        splits = {split: open_import(name, dataset, split, why) for split, why in needed.items()}
+        found = splits[config.split]
+        if method.uses_text and not found.about["texts"]:
+            raise UsageError(
+                f"backbone {config.backbone}: no features of class names were imported, and {config.method} needs them"
+            )
+        made_by, hashes = found.about["made_by"], [split.about["sha256"] for split in splits.values()]
+        return LoadedImport(
+            name=config.backbone,
+            parameters={},
+            changed=[],
+            module=NoNetwork(f"backbone {config.backbone}"),
+            preprocess=NOTHING,
+            feature_dim=int(found.about["shape"][1]),
+            weights=name,
+            weights_sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest(),
+            pretraining=made_by.get("pretraining") or UNKNOWN,
+            source_sha256=made_by.get("source_sha256") or "unknown",
+            network_parameters=0,
+            tune=tune,
+            splits=splits,
+        )
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """There is none to be made.
@@ -111,8 +169,12 @@ class LoadedImport(LoadedBackbone):
         del section["network_parameters"]
         return section if known["network_parameters"] is None else section | {"network_parameters": known["network_parameters"]}
 
-    def features_of(self, split: Split) -> np.ndarray:
-        """The features of a split, float16 or float32 [n, D], memory-mapped.
+    def section(self, encoding: Encoding) -> dict[str, Any]:
+        """The record's `backbone` section; nothing was encoded here."""
+        return {**self.describe(), "source_sha256": self.source_sha256}
+
+    def precomputed(self, split: Split) -> Precomputed:
+        """The imported features of a split.
 
         Raises:
             UserError: they are of other images.
@@ -124,17 +186,10 @@ class LoadedImport(LoadedBackbone):
                 f"backbone {self.name}: the imported features of {split.name} are {what} (fingerprint "
                 f"{found.about['fingerprint'][:12]}…, not {split.fingerprint[:12]}…)"
             )
-        return found.features
+        return Precomputed(found.features, found.about["encoded"])
 
-    def text_features(self, prompts: PromptSet, names: Sequence[str]) -> Tensor:
+    def precomputed_texts(self, prompts: PromptSet, names: Sequence[str]) -> np.ndarray:
         """The imported features of class names.
-
-        Args:
-            prompts: what the names are put into.
-            names: as the classes are called.
-
-        Returns:
-            float32 [C, D] on the CPU, each row of length 1.
 
         Raises:
             UserError: others were imported, or none.
@@ -151,78 +206,7 @@ class LoadedImport(LoadedBackbone):
         missing = [name for name in dict.fromkeys(names) if name not in rows]
         if missing:
             raise UserError(f"backbone {self.name}: no text features of {len(missing)} class names ({listed(missing)}); {cure}")
-        return torch.from_numpy(np.stack([rows[name] for name in names]))
-
-
-def check_options(config: RunConfig) -> None:
-    """Refuse options that imported features would not heed.
-
-    Raises:
-        UsageError: one line that names the option.
-    """
-    owner = f"--backbone {config.backbone}"
-    if config.checkpoint is not None:
-        raise UsageError(f"--checkpoint {config.checkpoint} and {owner}: take one of them, a checkpoint has its own backbone")
-    if config.weights not in (None, _name(config)):
-        raise UsageError(f"--weights {config.weights}: {owner} is features without a network; leave it out")
-    if config.corruption is not None:
-        raise UsageError(f"--corruption {config.corruption}: {owner} is features of clean images; take one with a network")
-    for option, value, default in (
-        ("batch-size", config.batch_size, DEFAULT.batch_size),
-        ("precision", config.precision, DEFAULT.precision),
-        ("compile", config.compile, DEFAULT.compile),
-    ):
-        if value != default:
-            raise UsageError(f"--{option}: with {owner} nothing is encoded; leave it out")
-
-
-def load_import(config: RunConfig, dataset: Dataset, method: Method, tune: str) -> LoadedImport:
-    """Open the imported features of every split that a run reads.
-
-    Args:
-        config: which import, and which split.
-        dataset: of the run.
-        method: decides whether the train and the val split are read too.
-        tune: what the method may move.
-
-    Raises:
-        UsageError: the method needs a network, or features of a split were not imported.
-        UserError: what was imported is damaged.
-    """
-    assert config.backbone is not None
-    backbone = ImportedBackbone.from_name(config.backbone, config.settings_of("backbone"))
-    _check_method(config, method, tune)
-    needed = {config.split: ""}
-    if method.uses_train_mean:
-        needed.setdefault("train", f", and {config.method} needs their mean")
-    if undecided := method.undecided_with(tune):
-        needed.setdefault("val", f", and {config.method} chooses {', '.join(undecided)} on them")
-    splits = {split: open_import(backbone.name, dataset, split, why) for split, why in needed.items()}
-    found = splits[config.split]
-    if method.uses_text and not found.about["texts"]:
-        raise UsageError(
-            f"backbone {config.backbone}: no features of class names were imported, and {config.method} needs them"
-        )
-    made_by, hashes = found.about["made_by"], [split.about["sha256"] for split in splits.values()]
-    return LoadedImport(
-        name=config.backbone,
-        parameters={},
-        changed=[],
-        module=NoNetwork(f"backbone {config.backbone}"),
-        preprocess=NOTHING,
-        feature_dim=int(found.about["shape"][1]),
-        weights=backbone.name,
-        weights_sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest(),
-        pretraining=made_by.get("pretraining") or UNKNOWN,
-        source_sha256=made_by.get("source_sha256") or "unknown",
-        network_parameters=0,
-        tune=tune,
-        splits=splits,
-    )
-
-
-def _name(config: RunConfig) -> str:
-    return (config.backbone or "").removeprefix(SCHEME)
+        return np.stack([rows[name] for name in names])
 
 
 def _check_method(config: RunConfig, method: Method, tune: str) -> None:

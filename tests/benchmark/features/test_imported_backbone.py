@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from fewbench.benchmark import RunConfig, registry
-from fewbench.benchmark.backbones.imported import LoadedImport
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.features.imported import ImportedText, store
+from fewbench.benchmark.features.imported_backbone import LoadedImport
 from fewbench.benchmark.text.prompts import PromptSet
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.options import build
@@ -114,7 +114,7 @@ def test_features_of_other_images_are_refused(imported, dataset):
     put(dataset, "test", fingerprint="0" * 64)
     backbone = backbone_of(imported)
     with pytest.raises(UserError, match=r"imported features of test are not of this tiny \(fingerprint 000000000000…, not"):
-        backbone.features_of(dataset.split("test"))
+        backbone.precomputed(dataset.split("test"))
 
 
 def test_there_is_no_network_to_be_called(imported):
@@ -129,18 +129,18 @@ class TestTexts:
     PROMPTS = PromptSet("single", ("a {}.",))
 
     def test_names_are_looked_up_one_by_one(self, imported):
-        found = backbone_of(imported).text_features(self.PROMPTS, ["dog", "cat", "dog"])
-        assert found.dtype == torch.float32 and found.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
+        found = backbone_of(imported).precomputed_texts(self.PROMPTS, ["dog", "cat", "dog"])
+        assert found.dtype == np.float32 and found.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
 
     def test_other_prompts(self, imported):
         with pytest.raises(UserError, match=r"no text features of the prompts 'others', only of \"a \{\}\.\"; export them"):
-            backbone_of(imported).text_features(PromptSet("others", ("a {}.", "b {}.")), ["cat"])
+            backbone_of(imported).precomputed_texts(PromptSet("others", ("a {}.", "b {}.")), ["cat"])
 
     def test_other_names(self, imported):
         with pytest.raises(UserError, match=r"no text features of 2 class names \(bird, cow\); export them"):
-            backbone_of(imported).text_features(self.PROMPTS, ["cat", "bird", "cow", "bird"])
+            backbone_of(imported).precomputed_texts(self.PROMPTS, ["cat", "bird", "cow", "bird"])
 
     def test_none_at_all(self, imported, dataset):
         put(dataset, "test", texts=())
         with pytest.raises(UserError, match="only of none at all"):
-            backbone_of(imported).text_features(self.PROMPTS, ["cat"])
+            backbone_of(imported).precomputed_texts(self.PROMPTS, ["cat"])
