@@ -19,7 +19,7 @@ from ...core.options import parameter
 from .base import Backbone
 from .layers import NORM_HELP, DropBlock, Norm, convolution, normalisation
 
-WIDTHS = (64, 160, 320, 640)
+GROWTH = (1, 2.5, 5, 10)  # width of each block, as a multiple of the first one's
 SLOPE = 0.1  # of the leaky rectifiers
 DROPPING = (3, 4)  # blocks that end in drop-block
 SQUARE = 5  # pixels of a dropped square's side
@@ -29,6 +29,7 @@ SQUARE = 5  # pixels of a dropped square's side
 class ResNet12(Backbone):
     """ResNet-12 of MetaOptNet and FEAT: 12.4 million parameters, 640 features."""
 
+    width: int = parameter(64, "channels of the first block; the others have 2.5, 5 and 10 times as many, features too")
     norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
     drop_rate: float = parameter(0.1, "of drop-block in the last two blocks, in training alone; 0 is none")
 
@@ -36,19 +37,22 @@ class ResNet12(Backbone):
         "Lee et al. 2019, Meta-learning with differentiable convex optimization, arXiv:1904.03758; "
         "Ye et al. 2020, Few-shot learning via embedding adaptation with set-to-set functions, arXiv:1812.03664"
     )
-    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "drop_rate")
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "drop_rate", "width")
 
     def __post_init__(self) -> None:
-        """Refuse a rate that is none."""
+        """Check rate and width."""
+        if self.width < 2 or self.width % 2:
+            raise UsageError(f"backbone resnet12: width={self.width}: an even number, at least 2")
         if not 0 <= self.drop_rate < 1:
             raise UsageError(f"backbone resnet12: drop_rate={self.drop_rate}: from 0 to below 1")
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """Make the network; images need at least 16 pixels a side, since every block halves them."""
-        if size < 2 ** len(WIDTHS):
-            raise UsageError(f"backbone resnet12: images of {size} pixels are too small, it needs {2 ** len(WIDTHS)}")
+        if size < 2 ** len(GROWTH):
+            raise UsageError(f"backbone resnet12: images of {size} pixels are too small, it needs {2 ** len(GROWTH)}")
         network, inputs = nn.Sequential(), channels
-        for number, width in enumerate(WIDTHS, start=1):
+        for number, growth in enumerate(GROWTH, start=1):
+            width = int(self.width * growth)
             rate = self.drop_rate if number in DROPPING else 0.0
             network.add_module(f"layer{number}", nn.Sequential(_Block(inputs, width, self.norm, rate, generator)))
             inputs = width

@@ -92,3 +92,18 @@ def test_the_rate_of_dropping_changes_the_name_of_a_record_only_where_it_was_set
 def test_images_that_are_too_small_are_told():
     with pytest.raises(UsageError, match=r"^backbone resnet12: images of 15 pixels are too small, it needs 16$"):
         build(size=15)
+
+
+def test_a_narrower_network_keeps_the_proportions_of_the_blocks():
+    narrow = ResNet12(width=28)
+    module = narrow.build(3, 32, torch.Generator().manual_seed(0)).eval()
+    assert [block[0].conv1.out_channels for block in module[:4]] == [28, 70, 140, 280]  # type: ignore[index]
+    with torch.no_grad():
+        assert module(torch.rand(1, 3, 32, 32)).shape == (1, 280)
+    assert narrow.parameters == {"width": 28}
+
+
+@pytest.mark.parametrize("width", [0, 7])
+def test_a_width_that_the_growth_does_not_divide_is_refused(width: int):
+    with pytest.raises(UsageError, match="an even number"):
+        ResNet12(width=width)
