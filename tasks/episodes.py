@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,7 @@ class EpisodeBatch:
         query_labels: int64 [E, Q], 0 … N − 1 or −1.
         classes: int64 [E, N], class numbers in the split, or −1.
         index: int64 [E], the episodes' numbers in the task.
+        seeds: int64 [E], ≥ 0, from which a method may draw randomness; zeros in a batch that no sampler drew.
     """
 
     support: np.ndarray
@@ -40,6 +41,12 @@ class EpisodeBatch:
     query_labels: np.ndarray
     classes: np.ndarray
     index: np.ndarray
+    seeds: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __post_init__(self) -> None:
+        """Give episodes without seeds the seed 0."""
+        if not len(self.seeds):
+            object.__setattr__(self, "seeds", np.zeros(len(self), np.int64))
 
     def __len__(self) -> int:
         """Number of episodes, E."""
@@ -47,7 +54,7 @@ class EpisodeBatch:
 
     def __getitem__(self, episodes: slice | np.ndarray) -> EpisodeBatch:
         """The chosen episodes, as a batch."""
-        return EpisodeBatch(**{field.name: getattr(self, field.name)[episodes] for field in fields(self)})
+        return EpisodeBatch(**{one.name: getattr(self, one.name)[episodes] for one in fields(self)})
 
     def trimmed(self) -> EpisodeBatch:
         """The same episodes without the columns that are padding in all of them."""

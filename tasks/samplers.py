@@ -6,7 +6,7 @@ A sampler knows only how many images each class of a split has; rows of class c 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,7 +43,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
-        """Draw episodes `start` to `stop` at once."""
+        """Draw episodes `start` to `stop` at once; `draw` adds their seeds."""
 
     @property
     @abstractmethod
@@ -58,12 +58,11 @@ class Sampler(ABC):
     def draw(self, start: int, stop: int) -> EpisodeBatch:
         """Draw episodes `start` to `stop`; the same whatever the slice they are drawn in."""
         chunks = [self.draw_chunk(i, min(i + CHUNK, stop)) for i in range(start, stop, CHUNK)]
-        if len(chunks) == 1:
-            return chunks[0]
         if not chunks:
             return self.draw_chunk(start, start + 1)[:0]
         columns = zip(*(vars(chunk).values() for chunk in chunks), strict=True)
-        return EpisodeBatch(*(np.concatenate(column) for column in columns))
+        drawn = chunks[0] if len(chunks) == 1 else EpisodeBatch(*(np.concatenate(column) for column in columns))
+        return replace(drawn, seeds=self.episode_seeds(drawn.index))
 
     def episode_seeds(self, index: np.ndarray) -> np.ndarray:
         """int64 [E], a number for each episode from which a method may draw randomness; ≥ 0."""
@@ -167,7 +166,9 @@ class UniformSampler(Sampler):
             class_groups.append(classes.reshape(-1, self.ways))
             image_groups.append(shuffled[round_ * hand : (round_ + 1) * hand, classes].reshape(hand, -1, self.ways))
         classes = np.concatenate(class_groups)
-        return self._assemble(classes, np.concatenate(image_groups, axis=1), np.arange(len(classes)))
+        index = np.arange(len(classes))
+        drawn = self._assemble(classes, np.concatenate(image_groups, axis=1), index)
+        return replace(drawn, seeds=self.episode_seeds(index))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ...methods.base import AUTO
 from ...tasks.datasets.base import Split
 from ...tasks.samplers import Sampler, UniformSampler, check_ways
 from ..records.record import RunRecord
-from .evaluate import evaluate_batch
+from .evaluate import Evaluator
 from .plan import CHOICES, Plan
 from .sampling import SAMPLERS, SHAPE
 from .sources import source_of
@@ -43,14 +43,13 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     split = plan.open_split(CHOICES, progress)
     sampler = _sampler(plan, split, names[0])
     batch = sampler.draw(0, plan.method.choice_episodes)
-    seeds = sampler.episode_seeds(batch.index)
     source, _ = source_of(plan, split, device, progress)
     combinations = list(itertools.product(*(plan.method.choices[name] for name in names)))
     owner, accuracies = plan.method_section["name"], []
     with progress.track(f"choosing {', '.join(names)} of {owner} on {CHOICES}", len(combinations), UNIT) as advance:
         for values in combinations:
             method = replace(plan.method, **dict(zip(names, values, strict=True)))
-            accuracies.append(float(evaluate_batch(method, owner, batch, seeds, source).mean()))
+            accuracies.append(float(Evaluator(method, source, owner).accuracies(batch).mean()))
             advance(1)
     best = max(range(len(combinations)), key=accuracies.__getitem__)  # the first of equals
     values = dict(zip(names, combinations[best], strict=True))

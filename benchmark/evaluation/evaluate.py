@@ -5,7 +5,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -73,62 +73,140 @@ class Source:
         return images.unflatten(0, index.shape)
 
 
-def fill(batch: EpisodeBatch, seeds: np.ndarray, source: Source, method: Method) -> Episodes:
-    """Look up the rows of a batch. The labels of the queries stay behind."""
-    names = None
-    if method.uses_class_names:
-        names = tuple(tuple(source.class_names[c] for c in row if c != ABSENT) for row in batch.classes)
-    class_mask = torch.tensor(batch.classes != ABSENT, device=source.device)
-    text = None
-    if method.uses_text:
-        assert source.text is not None
-        classes = torch.tensor(batch.classes, device=source.device).clamp(min=0)  # int64 [E, N]
-        text = source.text[classes].masked_fill(~class_mask[..., None], 0)
-    return Episodes(
-        support=source.rows(batch.support),
-        support_labels=torch.tensor(batch.support_labels, device=source.device),
-        query=source.rows(batch.query),
-        ways=batch.classes.shape[1],
-        class_mask=class_mask,
-        seeds=torch.from_numpy(seeds).to(source.device),
-        query_mask=torch.tensor(batch.query_labels != ABSENT, device=source.device),
-        class_names=names,
-        text=text,
-        text_tower=source.text_tower if method.uses_text_tower else None,
-        train_mean=source.train_mean if method.uses_train_mean else None,
-        backbone=source.backbone,
-        tune=source.tune,
-        learned=source.learned,
-    )
+class Answers(NamedTuple):
+    """What a method says about the queries of a batch.
 
-
-def score(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> tuple[Tensor, Tensor]:
-    """Let a method score every query of a batch without columns that are padding throughout (`EpisodeBatch.trimmed`).
-
-    Returns:
-        Scores [E, Q, N], −∞ for the classes that an episode does not have; true labels, int64 [E, Q].
-
-    Raises:
-        UserError: the method failed, or its scores have the wrong shape or hold NaN; the line names method and episode.
+    Attributes:
+        predicted: int64 [E, Q], the class with the highest score (the first of those tied), or −1 where there is no query.
+        credit: float64 [E, Q], as the function `credit` gives it.
     """
-    episodes = fill(batch, seeds, source, method)
-    first = int(batch.index[0])
-    try:
-        with torch.no_grad():
-            scores = method.classify(episodes)
-    except (UserError, KeyboardInterrupt):
-        raise
-    except (Exception, SystemExit) as error:
-        # A plug-in is somebody else's code: whatever it raises is told in one line.
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"method {name} failed in episodes {first} to {batch.index[-1]}: {type(error).__name__}: {reason}"
-        ) from error
-    labels = torch.tensor(batch.query_labels, device=source.device)  # [E, Q]
-    _check(scores, name, batch, labels != ABSENT, episodes.class_mask)
-    scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too
-    lowest = torch.finfo(scores.dtype).min  # so that a score of −∞ still beats a class that is not there
-    return scores.clamp(min=lowest).masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
+
+    predicted: np.ndarray
+    credit: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A method and the source of its episodes: together they answer batches.
+
+    Attributes:
+        method: the classifier.
+        source: where rows are looked up.
+        name: of the method, in messages.
+    """
+
+    method: Method
+    source: Source
+    name: str
+
+    def drawn(self, sampler: Sampler, start: int, stop: int) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
+        """Score a sampler's episodes `start` (a multiple of the chunk size) to `stop`, chunk by chunk on the fixed grid.
+
+        Yields:
+            Each chunk with the accuracies [E] of its episodes.
+        """
+        chunk = chunk_size(self.source.inputs)
+        step = max(1, 1024 // chunk) * chunk  # drawing is cheaper many chunks at a time
+        for begin in range(start, stop, step):
+            yield from self.chunks(sampler.draw(begin, min(begin + step, stop)))
+
+    def chunks(self, batch: EpisodeBatch) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
+        """Score a batch.
+
+        Yields:
+            Each chunk with the accuracies of its episodes, float64 [E], fractions: the mean of the `credit` of the queries.
+
+        Raises:
+            UserError: as `score` does.
+        """
+        chunk = chunk_size(self.source.inputs)
+        for i in range(0, len(batch), chunk):
+            part = batch[i : i + chunk]
+            scores, labels = self.score(part.trimmed())
+            yield part, (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
+
+    def accuracies(self, batch: EpisodeBatch) -> np.ndarray:
+        """Accuracies of a whole batch, float64 [E], scored chunk by chunk."""
+        return np.concatenate([found for _, found in self.chunks(batch)])
+
+    def predictions(self, batch: EpisodeBatch) -> Answers:
+        """The answer to every query of a trimmed batch.
+
+        Raises:
+            UserError: as `score` does.
+        """
+        scores, labels = self.score(batch)
+        predicted = scores.argmax(dim=2).masked_fill(labels == ABSENT, ABSENT)
+        return Answers(predicted.cpu().numpy(), credit(scores, labels).cpu().numpy())
+
+    def score(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
+        """Let the method score every query of a batch without columns that are padding throughout (`EpisodeBatch.trimmed`).
+
+        Returns:
+            Scores [E, Q, N], −∞ for the classes that an episode does not have; true labels, int64 [E, Q].
+
+        Raises:
+            UserError: the method failed, or its scores have the wrong shape or hold NaN; the line names method and episode.
+        """
+        episodes = self.fill(batch)
+        try:
+            with torch.no_grad():
+                scores = self.method.classify(episodes)
+        except (UserError, KeyboardInterrupt):
+            raise
+        except (Exception, SystemExit) as error:
+            # A plug-in is somebody else's code: whatever it raises is told in one line.
+            reason, first, last = " ".join(str(error).split()), batch.index[0], batch.index[-1]
+            raise UserError(
+                f"method {self.name} failed in episodes {first} to {last}: {type(error).__name__}: {reason}"
+            ) from error
+        labels = torch.tensor(batch.query_labels, device=self.source.device)  # [E, Q]
+        self._check(scores, batch, labels != ABSENT, episodes.class_mask)
+        scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too
+        lowest = torch.finfo(scores.dtype).min  # so that a score of −∞ still beats a class that is not there
+        return scores.clamp(min=lowest).masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
+
+    def fill(self, batch: EpisodeBatch) -> Episodes:
+        """Look up the rows of a batch, and all else that the method asks for. The labels of the queries stay behind."""
+        method, source = self.method, self.source
+        names = None
+        if method.uses_class_names:
+            names = tuple(tuple(source.class_names[c] for c in row if c != ABSENT) for row in batch.classes)
+        class_mask = torch.tensor(batch.classes != ABSENT, device=source.device)
+        text = None
+        if method.uses_text:
+            assert source.text is not None
+            classes = torch.tensor(batch.classes, device=source.device).clamp(min=0)  # int64 [E, N]
+            text = source.text[classes].masked_fill(~class_mask[..., None], 0)
+        return Episodes(
+            support=source.rows(batch.support),
+            support_labels=torch.tensor(batch.support_labels, device=source.device),
+            query=source.rows(batch.query),
+            ways=batch.classes.shape[1],
+            class_mask=class_mask,
+            seeds=torch.from_numpy(batch.seeds).to(source.device),
+            query_mask=torch.tensor(batch.query_labels != ABSENT, device=source.device),
+            class_names=names,
+            text=text,
+            text_tower=source.text_tower if method.uses_text_tower else None,
+            train_mean=source.train_mean if method.uses_train_mean else None,
+            backbone=source.backbone,
+            tune=source.tune,
+            learned=source.learned,
+        )
+
+    def _check(self, scores: object, batch: EpisodeBatch, present: Tensor, class_mask: Tensor) -> None:
+        shape = (*present.shape, class_mask.shape[1])
+        if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
+            got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise UserError(
+                f"method {self.name} returned scores of shape {got} for episode {int(batch.index[0])} and following; "
+                f"expected [episodes, queries, ways] = {list(shape)}"
+            )
+        bad = scores.isnan() & present[..., None] & class_mask[:, None]
+        if bad.any():
+            episode = int(bad.flatten(1).any(dim=1).nonzero()[0])
+            raise UserError(f"method {self.name} returned NaN scores in episode {int(batch.index[episode])}")
 
 
 def credit(scores: Tensor, labels: Tensor) -> Tensor:
@@ -142,100 +220,6 @@ def credit(scores: Tensor, labels: Tensor) -> Tensor:
     return right.double() / tied.sum(dim=2).clamp(min=1)  # the scores of padding may be NaN, and then nothing is tied
 
 
-def accuracies(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
-    """Accuracy of each episode of a batch: the mean of its queries' `credit`.
-
-    Returns:
-        float64 [E], fractions.
-
-    Raises:
-        UserError: as `score` does.
-    """
-    scores, labels = score(method, name, batch.trimmed(), seeds, source)
-    return (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
-
-
-class Answers(NamedTuple):
-    """What a method says about the queries of a batch.
-
-    Attributes:
-        predicted: int64 [E, Q], the class with the highest score (the first of those tied), or −1 where there is no query.
-        credit: float64 [E, Q], as the function `credit` gives it.
-    """
-
-    predicted: np.ndarray
-    credit: np.ndarray
-
-
-def predictions(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> Answers:
-    """The answer to every query of a trimmed batch.
-
-    Raises:
-        UserError: as `score` does.
-    """
-    scores, labels = score(method, name, batch, seeds, source)
-    predicted = scores.argmax(dim=2).masked_fill(labels == ABSENT, ABSENT)
-    return Answers(predicted.cpu().numpy(), credit(scores, labels).cpu().numpy())
-
-
-def _check(scores: object, name: str, batch: EpisodeBatch, present: Tensor, class_mask: Tensor) -> None:
-    shape = (*present.shape, class_mask.shape[1])
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
-        got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise UserError(
-            f"method {name} returned scores of shape {got} for episode {int(batch.index[0])} and following; "
-            f"expected [episodes, queries, ways] = {list(shape)}"
-        )
-    bad = scores.isnan() & present[..., None] & class_mask[:, None]
-    if bad.any():
-        episode = int(bad.flatten(1).any(dim=1).nonzero()[0])
-        raise UserError(f"method {name} returned NaN scores in episode {int(batch.index[episode])}")
-
-
-def evaluate(
-    method: Method,
-    name: str,
-    sampler: Sampler,
-    source: Source,
-    start: int,
-    stop: int,
-    report: Callable[[EpisodeBatch, np.ndarray], None],
-) -> None:
-    """Score episodes `start` to `stop`, chunk by chunk on the fixed grid.
-
-    Args:
-        method: the classifier.
-        name: what to call it in messages.
-        sampler: draws the episodes.
-        source: looks up their rows.
-        start: first episode, a multiple of the chunk size.
-        stop: one past the last.
-        report: called after each chunk with its episodes and their accuracies [E].
-    """
-    chunk = chunk_size(source.inputs)
-    per_draw = max(1, 1024 // chunk)  # drawing is cheaper many chunks at a time
-    for begin in range(start, stop, per_draw * chunk):
-        drawn = sampler.draw(begin, min(begin + per_draw * chunk, stop))
-        seeds = sampler.episode_seeds(drawn.index)
-        for batch, found in in_chunks(method, name, drawn, seeds, source):
-            report(batch, found)
-
-
 def chunk_size(inputs: Inputs) -> int:
     """Episodes that a method sees at once."""
     return CHUNK if inputs == "features" else IMAGE_CHUNK
-
-
-def in_chunks(
-    method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source
-) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
-    """Score a given batch; yield each chunk with the accuracies of its episodes."""
-    chunk = chunk_size(source.inputs)
-    for i in range(0, len(batch), chunk):
-        part = batch[i : i + chunk]
-        yield part, accuracies(method, name, part, seeds[i : i + chunk], source)
-
-
-def evaluate_batch(method: Method, name: str, batch: EpisodeBatch, seeds: np.ndarray, source: Source) -> np.ndarray:
-    """Accuracies [E] of a given batch, chunk by chunk."""
-    return np.concatenate([found for _, found in in_chunks(method, name, batch, seeds, source)])

@@ -13,7 +13,6 @@ from ...core.errors import Interrupted, UserError
 from ...core.files import make_folder, os_errors_named
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
-from ...tasks.episodes import EpisodeBatch
 from ...tasks.samplers import Sampler
 from ...tasks.testbed import coarsity_summary
 from ..device import choose_device
@@ -22,7 +21,7 @@ from ..records.provenance import code_version, command_line, environment, utc_no
 from ..records.record import RunRecord, accuracy_section, write_record
 from .choose import with_choices
 from .episodes_done import Clock, EpisodesDone, whole_chunks
-from .evaluate import Source, chunk_size, evaluate, in_chunks
+from .evaluate import Evaluator, chunk_size
 from .plan import Plan
 from .sources import source_of
 
@@ -67,10 +66,10 @@ class Job:
             self.progress.say(f"resuming after {self.done.count} of {config.episodes} episodes")
         try:
             self.plan = with_choices(self.plan, self.device, self.progress)
-            source = self._source(split)
-            self._loop(sampler, source, split)
+            evaluator = self._evaluator(split)
+            self._loop(sampler, evaluator, split)
             if self.done.count >= config.episodes:
-                self._disjoint(sampler, source, split)
+                self._disjoint(sampler, evaluator, split)
         except KeyboardInterrupt:
             if (self.done.count, len(self.done.disjoint)) != kept:
                 write_record(self._record(split, sampler), self.path)
@@ -87,40 +86,36 @@ class Job:
             write_record(record, self.path)
         return record
 
-    def _loop(self, sampler: Sampler, source: Source, split: Split) -> None:
+    def _loop(self, sampler: Sampler, evaluator: Evaluator, split: Split) -> None:
         clock = Clock()
-        name = self.plan.method_section["name"]
-        with self.progress.track(f"{name} on {self.plan.dataset_name}", self.wanted) as advance:
+        with self.progress.track(f"{evaluator.name} on {self.plan.dataset_name}", self.wanted) as advance:
             advance(self.done.count)
-
-            def report(batch: EpisodeBatch, accuracies: np.ndarray) -> None:
+            for batch, accuracies in evaluator.drawn(sampler, self.done.count, self.wanted):
                 self.done.add(batch, accuracies)
                 self.done.classify_seconds += clock.lap()
                 advance(len(batch))
                 if clock.due(FLUSH_SECONDS):
                     write_record(self._record(split, sampler), self.path)
 
-            evaluate(self.plan.method, name, sampler, source, self.done.count, self.wanted, report)
-
-    def _source(self, split: Split) -> Source:
+    def _evaluator(self, split: Split) -> Evaluator:
         clock = Clock()
         source, self.encoded = source_of(self.plan, split, self.device, self.progress)
         self.done.encode_seconds += clock.lap()
-        return source
+        return Evaluator(self.plan.method, source, self.plan.method_section["name"])
 
-    def _disjoint(self, sampler: Sampler, source: Source, split: Split) -> None:
+    def _disjoint(self, sampler: Sampler, evaluator: Evaluator, split: Split) -> None:
         """Score episodes that share no image, for the interval about the data rather than this test set."""
         batch = sampler.disjoint_episodes()
         if batch is None or len(batch) < 2:
             return
         if self.plan.inputs == "images":
             batch = batch[: min(DISJOINT_ON_IMAGES, self.plan.config.episodes)]
-        done, clock, name = self.done, Clock(), self.plan.method_section["name"]
+        done, clock = self.done, Clock()
         done.disjoint = done.disjoint[: whole_chunks(len(done.disjoint), len(batch), chunk_size(self.plan.inputs))]
         rest = batch[len(done.disjoint) :]
-        with self.progress.track(f"{name} on {self.plan.dataset_name}, no image twice", len(batch)) as advance:
+        with self.progress.track(f"{evaluator.name} on {self.plan.dataset_name}, no image twice", len(batch)) as advance:
             advance(len(done.disjoint))
-            for part, found in in_chunks(self.plan.method, name, rest, sampler.episode_seeds(rest.index), source):
+            for part, found in evaluator.chunks(rest):
                 done.disjoint = np.concatenate([done.disjoint, found])
                 done.disjoint_seconds += clock.lap()
                 advance(len(part))

@@ -25,7 +25,7 @@ from ..config import RunConfig
 from ..device import choose_device
 from ..records.record import RunRecord, TaskKey, canonical_json
 from .choose import as_chosen_before
-from .evaluate import Answers, Source, predictions
+from .evaluate import Answers, Evaluator, Source
 from .plan import Plan, make_plan
 from .sampling import SHAPE, sampling_of, with_sampling
 from .sources import source_of_rows
@@ -220,9 +220,8 @@ def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch
         )
     if plan.method_section.get("text") != record.method.get("text"):
         raise UserError("prompts or class names are not those of the record; name their files with --prompts and --class-names")
-    seeds = task.sampler.episode_seeds(episode.index)
     source, renumbered = _source(plan, task.split, episode, progress)
-    answers = predictions(plan.method, record.method_name, renumbered, seeds, source)
+    answers = Evaluator(plan.method, source, record.method_name).predictions(renumbered)
     index, now = int(episode.index[0]), answers.credit.mean()
     then = record.accuracies[index]
     if abs(now - then) > SAME:

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.tuning import free
-from fewbench.benchmark.evaluation.evaluate import Source, accuracies, score
+from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods import pmf
 from fewbench.methods.parts import pmf_finetuning
@@ -207,7 +207,6 @@ class Drawn:
         self.source = Source(device, None, images, preprocess, backbone, tune=tune, learned=learned)
         sampler = UniformSampler(np.arange(7) * 8, seed=2, ways=4, shots=2, queries=3)
         self.batch = sampler.draw(0, 3)
-        self.seeds = sampler.episode_seeds(self.batch.index)
 
 
 @pytest.mark.parametrize("rate", [1e-2, "auto-support"])
@@ -216,19 +215,20 @@ def test_labels_of_the_queries_are_never_read(rate: Any, learned: ScaledCosine):
     labels = drawn.batch.query_labels
     wrong = replace(drawn.batch, query_labels=(labels + 1) % 4)  # every one
     shuffled = replace(drawn.batch, query_labels=np.random.default_rng(1).permuted(labels, axis=1))
-    honest, _ = score(method, "pmf", drawn.batch, drawn.seeds, drawn.source)
+    evaluator = Evaluator(method, drawn.source, "pmf")
+    honest, _ = evaluator.score(drawn.batch)
     for poisoned in (wrong, shuffled):
-        scores, told = score(method, "pmf", poisoned, drawn.seeds, drawn.source)
+        scores, told = evaluator.score(poisoned)
         assert torch.equal(scores, honest)
         assert np.array_equal(told.numpy(), poisoned.query_labels)
-    right, poisoned = (accuracies(method, "pmf", batch, drawn.seeds, drawn.source) for batch in (drawn.batch, wrong))
+    right, poisoned = (evaluator.accuracies(batch) for batch in (drawn.batch, wrong))
     assert not np.array_equal(right, poisoned)  # the labels are what the accuracy is of
 
 
 def test_the_support_is_what_is_learned_from(learned: ScaledCosine):
     drawn, method = Drawn(learned, "last-block"), PMF(learning_rate=1e-2, steps=2)
     poisoned = replace(drawn.batch, support_labels=(drawn.batch.support_labels + 1) % 4)
-    before, after = (score(method, "pmf", batch, drawn.seeds, drawn.source)[0] for batch in (drawn.batch, poisoned))
+    before, after = (Evaluator(method, drawn.source, "pmf").score(batch)[0] for batch in (drawn.batch, poisoned))
     assert not torch.allclose(before, after, atol=0.01)
 
 

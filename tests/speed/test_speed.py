@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from fewbench.benchmark.evaluation.evaluate import Source, evaluate
+from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.benchmark.registry import BUILT_IN, find, load
 from fewbench.methods.base import Method
@@ -65,9 +65,8 @@ def source(features: np.ndarray) -> Source:
 
 def evaluate_table(method: Method, source: Source, episodes: int) -> float:
     """Mean accuracy over so many episodes, as a run finds it: draw, look up, classify, score."""
-    accuracies: list[np.ndarray] = []
-    evaluate(method, "timed", SAMPLER, source, 0, episodes, lambda batch, found: accuracies.append(found))
-    return float(np.concatenate(accuracies).mean())
+    found = [found for _, found in Evaluator(method, source, "timed").drawn(SAMPLER, 0, episodes)]
+    return float(np.concatenate(found).mean())
 
 
 def best_time(benchmark: BenchmarkFixture) -> float:

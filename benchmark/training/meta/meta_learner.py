@@ -63,7 +63,7 @@ class EpisodeSource:
             query=query,
             ways=drawn.classes.shape[1],
             class_mask=torch.from_numpy(drawn.classes != ABSENT).to(device),
-            seeds=torch.from_numpy(self.sampler.episode_seeds(drawn.index)).to(device),
+            seeds=torch.from_numpy(drawn.seeds).to(device),
             query_labels=torch.from_numpy(drawn.query_labels).to(device),
         )
 

@@ -16,7 +16,7 @@ from ....tasks.episodes import EpisodeBatch
 from ....tasks.samplers import UniformSampler
 from ...backbones.base import Preprocess
 from ...backbones.dual_encoder import DualEncoder
-from ...evaluation.evaluate import Source, evaluate_batch
+from ...evaluation.evaluate import Evaluator, Source
 from ...features.table import FeatureTable
 
 BATCH = {"cpu": 32, "cuda": 512}  # images at a time; on a CPU small batches are faster (backbones/encoding.py)
@@ -31,7 +31,6 @@ class Validation:
         method: the classifier.
         split: of the val classes.
         batch: the episodes.
-        seeds: int64 [E], of the episodes.
         shape: ways, shots and queries of an episode, and how many episodes there are.
         texts: one a class, for a method that uses text.
     """
@@ -39,7 +38,6 @@ class Validation:
     method: Method
     split: Split
     batch: EpisodeBatch
-    seeds: np.ndarray
     shape: dict[str, int]
     texts: tuple[str, ...] = ()
 
@@ -55,9 +53,8 @@ class Validation:
         if smallest < shots + queries:
             raise UsageError(f"the val classes need {shots + queries} images each; the smallest has {smallest}")
         sampler = UniformSampler(split.offsets, seed=SEED, ways=ways, shots=shots, queries=queries)
-        batch = sampler.draw(0, episodes)
         shape = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes}
-        return cls(method, split, batch, sampler.episode_seeds(batch.index), shape)
+        return cls(method, split, sampler.draw(0, episodes), shape)
 
     def accuracy(
         self, module: nn.Module, preprocess: Preprocess, device: torch.device, learned: nn.Module | None = None
@@ -82,7 +79,7 @@ class Validation:
                 features = _features(module, preprocess, self.split.images, device)
                 text = _text_features(module, self.texts, device) if self.method.uses_text else None
                 source = Source(device, table=FeatureTable.of(features, device), learned=learned, text=text)
-            return float(evaluate_batch(self.method, "in validation", self.batch, self.seeds, source).mean())
+            return float(Evaluator(self.method, source, "in validation").accuracies(self.batch).mean())
         finally:
             for part, training in zip(parts, before, strict=True):
                 part.train(training)

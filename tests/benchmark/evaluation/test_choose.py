@@ -9,7 +9,7 @@ from torch import Tensor
 from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.evaluation.choose import with_choices
-from fewbench.benchmark.evaluation.evaluate import Source, evaluate_batch
+from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.evaluation.replay import config_of, replay
 from fewbench.benchmark.features.table import feature_table
@@ -69,9 +69,9 @@ def test_every_combination_is_tried_on_val_episodes_and_the_first_of_the_best_is
     sampler = UniformSampler(split.offsets, seed=0, ways=5, shots=1, queries=5)
     batch = sampler.draw(0, 70)
     table, _ = feature_table(plan.backbone, split, CPU, SILENT)
-    source, seeds = Source(CPU, table=table), sampler.episode_seeds(batch.index)
+    source = Source(CPU, table=table)
     by_hand = [
-        [factor, norm, round(float(evaluate_batch(Signed(factor, norm), "signed", batch, seeds, source).mean()), 6)]
+        [factor, norm, round(float(Evaluator(Signed(factor, norm), source, "signed").accuracies(batch).mean()), 6)]
         for factor in (-1.0, 1.0, 2.0)
         for norm in (1.0, 2.0)
     ]

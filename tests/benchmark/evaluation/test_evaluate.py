@@ -10,13 +10,9 @@ from torch import Tensor
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.evaluation.evaluate import (
     CHUNK,
+    Evaluator,
     Source,
-    accuracies,
     chunk_size,
-    evaluate,
-    evaluate_batch,
-    fill,
-    in_chunks,
 )
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.core.errors import UserError
@@ -63,8 +59,7 @@ def batch_of(query_labels: list[list[int]], classes: list[list[int]], first: int
 
 def accuracy(scores: list | Tensor, query_labels: list[list[int]], classes: list[list[int]]) -> list[float]:
     batch = batch_of(query_labels, classes)
-    seeds = np.zeros(len(batch), np.int64)
-    return accuracies(Given(lambda episodes: torch.as_tensor(scores)), "given", batch, seeds, SOURCE).tolist()
+    return Evaluator(Given(lambda episodes: torch.as_tensor(scores)), SOURCE, "given").accuracies(batch).tolist()
 
 
 def test_accuracy_is_the_fraction_of_queries_whose_own_class_scores_highest():
@@ -116,11 +111,11 @@ def random_scores(episodes: Episodes) -> Tensor:
     return (drawn * 4).round()
 
 
-def credit_one_by_one(batch: EpisodeBatch, seeds: np.ndarray) -> list[float]:
+def credit_one_by_one(batch: EpisodeBatch) -> list[float]:
     """The definition, a query at a time."""
     results = []
     for i in range(len(batch)):
-        scores = torch.rand(100, 20, generator=torch.Generator().manual_seed(int(seeds[i])))
+        scores = torch.rand(100, 20, generator=torch.Generator().manual_seed(int(batch.seeds[i])))
         ways = int((batch.classes[i] >= 0).sum())
         credits = []
         for place, label in enumerate(batch.query_labels[i]):
@@ -131,40 +126,33 @@ def credit_one_by_one(batch: EpisodeBatch, seeds: np.ndarray) -> list[float]:
     return results
 
 
+RANDOM = Evaluator(Given(random_scores), SOURCE, "given")
+
+
 @pytest.mark.parametrize("sampler", [SAMPLER, VARYING], ids=lambda sampler: sampler.name)
 def test_evaluation_is_the_definition_query_by_query(sampler):
     batch = sampler.draw(0, 30)
-    seeds = sampler.episode_seeds(batch.index)
-    expected = credit_one_by_one(batch, seeds)
+    expected = credit_one_by_one(batch)
     assert len(set(expected)) > 10
-    assert accuracies(Given(random_scores), "given", batch, seeds, SOURCE).tolist() == pytest.approx(expected)
-    assert evaluate_batch(Given(random_scores), "given", batch, seeds, SOURCE).tolist() == pytest.approx(expected)
+    assert RANDOM.accuracies(batch).tolist() == pytest.approx(expected)
 
 
 def test_chunks_lie_on_a_fixed_grid_and_join_to_the_whole():
-    parts: list[EpisodeBatch] = []
-    found: list[np.ndarray] = []
-
-    def report(batch: EpisodeBatch, values: np.ndarray) -> None:
-        parts.append(batch)
-        found.append(values)
-
     stop = 20 * CHUNK + 10
-    evaluate(Given(random_scores), "given", SAMPLER, SOURCE, CHUNK, stop, report)
+    parts, found = zip(*RANDOM.drawn(SAMPLER, CHUNK, stop), strict=True)
     assert [len(part) for part in parts] == [CHUNK] * 19 + [10]
     assert [int(part.index[0]) for part in parts] == list(range(CHUNK, stop, CHUNK))
     whole = SAMPLER.draw(CHUNK, stop)
     np.testing.assert_array_equal(np.concatenate([part.support for part in parts]), whole.support)
-    expected = credit_one_by_one(whole, SAMPLER.episode_seeds(whole.index))
+    expected = credit_one_by_one(whole)
     assert np.concatenate(found).tolist() == pytest.approx(expected)
 
 
 def test_a_given_batch_comes_back_in_chunks():
     batch = SAMPLER.draw(0, CHUNK + 5)
-    seeds = SAMPLER.episode_seeds(batch.index)
-    parts = list(in_chunks(Given(random_scores), "given", batch, seeds, SOURCE))
+    parts = list(RANDOM.chunks(batch))
     assert [part.index.tolist() for part, _ in parts] == [list(range(CHUNK)), list(range(CHUNK, CHUNK + 5))]
-    assert np.concatenate([found for _, found in parts]).tolist() == pytest.approx(credit_one_by_one(batch, seeds))
+    assert np.concatenate([found for _, found in parts]).tolist() == pytest.approx(credit_one_by_one(batch))
 
 
 def test_methods_on_images_get_smaller_chunks():
@@ -173,13 +161,12 @@ def test_methods_on_images_get_smaller_chunks():
 
 def test_a_method_is_given_its_rows_and_no_labels_of_queries():
     batch = SAMPLER.draw(5, 9)
-    seeds = SAMPLER.episode_seeds(batch.index)
-    episodes = fill(batch, seeds, SOURCE, ProtoNet())
+    episodes = Evaluator(ProtoNet(), SOURCE, "protonet").fill(batch)
     features = SOURCE.table.features  # type: ignore[union-attr]
     np.testing.assert_array_equal(episodes.support.numpy(), features[batch.support])
     np.testing.assert_array_equal(episodes.query.numpy(), features[batch.query])
     np.testing.assert_array_equal(episodes.support_labels.numpy(), batch.support_labels)
-    np.testing.assert_array_equal(episodes.seeds.numpy(), seeds)
+    np.testing.assert_array_equal(episodes.seeds.numpy(), SAMPLER.episode_seeds(np.arange(5, 9)))
     assert episodes.ways == 3 and episodes.class_mask.all() and episodes.class_mask.shape == (4, 3)
     assert episodes.query_labels is episodes.class_names is episodes.train_mean is episodes.backbone is None
 
@@ -191,7 +178,7 @@ def test_a_method_is_given_what_it_declares_to_use():
         CPU, None, images, Preprocess(1, 8, (0.5,), (0.5,)), backbone, SOURCE.class_names, train_mean=torch.arange(6.0)
     )
     batch = VARYING.draw(0, 4).trimmed()
-    episodes = fill(batch, VARYING.episode_seeds(batch.index), source, OnImages(random_scores))
+    episodes = Evaluator(OnImages(random_scores), source, "given").fill(batch)
     assert episodes.support.shape == (*batch.support.shape, 1, 8, 8)
     expected = (torch.from_numpy(images[batch.query[1, 2]]).permute(2, 0, 1) / 255 - 0.5) / 0.5
     assert torch.equal(episodes.query[1, 2], expected)
@@ -203,7 +190,7 @@ def test_a_method_is_given_what_it_declares_to_use():
 def failing(function: Callable[[Episodes], object], first: int = 128) -> str:
     batch = SAMPLER.draw(first, first + 4)
     with pytest.raises(UserError) as caught:
-        accuracies(Given(function), "bad", batch, SAMPLER.episode_seeds(batch.index), SOURCE)
+        Evaluator(Given(function), SOURCE, "bad").accuracies(batch)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
     return str(caught.value)
@@ -252,7 +239,7 @@ def test_a_methods_own_message_and_ctrl_c_pass_through():
 
     batch = SAMPLER.draw(0, 2)
     with pytest.raises(KeyboardInterrupt):
-        accuracies(Given(interrupted), "bad", batch, SAMPLER.episode_seeds(batch.index), SOURCE)
+        Evaluator(Given(interrupted), SOURCE, "bad").accuracies(batch)
 
 
 def test_a_method_runs_without_gradients():
@@ -263,13 +250,13 @@ def test_a_method_runs_without_gradients():
         return random_scores(episodes)
 
     batch = SAMPLER.draw(0, 2)
-    accuracies(Given(look), "given", batch, SAMPLER.episode_seeds(batch.index), SOURCE)
+    Evaluator(Given(look), SOURCE, "given").accuracies(batch)
     assert seen == [False]
 
 
 def test_padding_among_the_queries_alone_is_told():
     batch = VARYING.draw(0, 8)
-    episodes = fill(batch, VARYING.episode_seeds(batch.index), SOURCE, ProtoNet())
+    episodes = Evaluator(ProtoNet(), SOURCE, "protonet").fill(batch)
     assert episodes.query_mask is not None
     np.testing.assert_array_equal(episodes.query_mask.numpy(), batch.query_labels >= 0)
     whole = replace(

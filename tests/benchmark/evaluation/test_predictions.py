@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewbench.benchmark.evaluation.evaluate import Source, accuracies, credit, predictions
+from fewbench.benchmark.evaluation.evaluate import Evaluator, Source, credit
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.methods.base import Episodes, Method
 from fewbench.methods.protonet import ProtoNet
@@ -32,7 +32,7 @@ def answers(scores: list, query_labels: list[list[int]], classes: list[list[int]
     support_labels = np.where(chosen < 0, -1, np.arange(chosen.shape[1]))
     zeros = np.zeros_like
     batch = EpisodeBatch(zeros(support_labels), support_labels, zeros(labels), labels, chosen, np.arange(len(labels)))
-    return predictions(Given(torch.tensor(scores)), "given", batch, np.zeros(len(batch), np.int64), SOURCE)
+    return Evaluator(Given(torch.tensor(scores)), SOURCE, "given").predictions(batch)
 
 
 def test_a_prediction_is_the_class_with_the_highest_score():
@@ -61,10 +61,10 @@ def test_the_credit_of_a_padded_query_is_nought_even_where_its_scores_are_nan():
 def test_predictions_have_the_accuracy_of_their_episodes():
     sampler = MetaDatasetSampler(np.arange(11) * 40, seed=4, max_support=60)
     batch = sampler.draw(0, 16).trimmed()
-    seeds = sampler.episode_seeds(batch.index)
-    predicted, credits = predictions(ProtoNet(), "protonet", batch, seeds, SOURCE)
+    evaluator = Evaluator(ProtoNet(), SOURCE, "protonet")
+    predicted, credits = evaluator.predictions(batch)
     present = batch.query_labels >= 0
     right = (predicted == batch.query_labels) & present
     assert (right == (credits == 1)).all()  # features are random numbers: no ties
-    expected = accuracies(ProtoNet(), "protonet", batch, seeds, SOURCE)
+    expected = evaluator.accuracies(batch)
     assert (right.sum(axis=1) / present.sum(axis=1)).tolist() == pytest.approx(expected.tolist())

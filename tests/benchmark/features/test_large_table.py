@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewbench.benchmark.evaluation.evaluate import Source, evaluate
+from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.benchmark.features.table import IN_MEMORY, FeatureTable
 from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
@@ -40,10 +40,10 @@ def test_a_million_rows_evaluate_without_being_held(tmp_path: Path, reset_peak: 
     assert features.nbytes > IN_MEMORY
     sampler = UniformSampler(np.arange(CLASSES + 1) * IMAGES, seed=0, ways=5, shots=1, queries=15)
     CLEAR.write_text("5")
-    before, accuracies = status("VmRSS"), []
+    before = status("VmRSS")
     cpu = torch.device("cpu")
     source = Source(cpu, table=FeatureTable.of(features, cpu))
-    evaluate(ProtoNet(), "protonet", sampler, source, 0, EPISODES, lambda batch, found: accuracies.append(found))
+    accuracies = [found for _, found in Evaluator(ProtoNet(), source, "protonet").drawn(sampler, 0, EPISODES)]
     assert 0.2 < np.concatenate(accuracies).mean() < 0.25
     assert source.table is not None and source.table.mean()[0] == pytest.approx(0.01)
     assert status("VmHWM") - before < 350 * MEGABYTE
