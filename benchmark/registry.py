@@ -1,6 +1,6 @@
 """Names to classes. Built-ins are the table below; plug-ins come by entry point or as `path/to/file.py:Class`.
 
-Nothing here imports a method, dataset or backbone before it is used, so a broken plug-in disturbs nobody else.
+Nothing here imports a method, dataset, backbone or sampler before it is used, so a broken plug-in disturbs nobody else.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import importlib.util
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..core.errors import UsageError, UserError, did_you_mean
+from ..core.options import build
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
@@ -48,6 +50,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "reptile": "fewbench.methods.reptile:Reptile",
         "ridge": "fewbench.methods.ridge:Ridge",
         "simpleshot": "fewbench.methods.simpleshot:SimpleShot",
+        "sklearn:NAME": "fewbench.methods.scikit_learn:ScikitLearnMethod",
         "tip-adapter": "fewbench.methods.tip_adapter:TipAdapter",
         "tip-adapter-f": "fewbench.methods.tip_adapter_f:TipAdapterF",
     },
@@ -72,11 +75,18 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "vit": "fewbench.benchmark.backbones.vit:ViT",
         "wrn-28-10": "fewbench.benchmark.backbones.wide_resnet:WideResNet",
     },
+    "samplers": {
+        "imbalanced": "fewbench.tasks.imbalanced:ImbalancedSampler",
+        "meta-dataset": "fewbench.tasks.samplers:MetaDatasetSampler",
+        "semantic": "fewbench.benchmark.evaluation.semantic_sampler:SemanticSampler",
+        "uniform": "fewbench.tasks.samplers:UniformSampler",
+    },
 }
 BASES = {
     "methods": "fewbench.methods.base:Method",
     "datasets": "fewbench.tasks.datasets.base:Dataset",
     "backbones": "fewbench.benchmark.backbones.base:Backbone",
+    "samplers": "fewbench.tasks.samplers:Sampler",
 }
 INSTALLED = frozenset({"site-packages", "dist-packages"})  # a virtual environment may lie beside a plug-in
 
@@ -86,7 +96,7 @@ class Entry:
     """A registered name.
 
     Attributes:
-        kind: methods, datasets or backbones.
+        kind: methods, datasets, backbones or samplers.
         name: what the user writes.
         target: `module:Class`.
         origin: "fewbench", the distribution of an entry point, or the file of a plug-in.
@@ -169,6 +179,23 @@ def load(entry: Entry) -> type:
     if inspect.isabstract(cls):
         raise UsageError(f"{entry.singular} {label}: {class_name} does not define {', '.join(sorted(cls.__abstractmethods__))}")
     return cls
+
+
+def make(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
+    """The method, dataset or backbone of a name, with its parameters.
+
+    Args:
+        kind: methods, datasets or backbones.
+        name: as in `find`.
+        settings: parameters, text or typed.
+
+    Raises:
+        UsageError: as `find` and `load` do; an unknown parameter or a value of the wrong type.
+        UserError: as `load` does.
+    """
+    entry = find(kind, name)
+    cls = load(entry)
+    return cls.from_name(name, settings) if hasattr(cls, "from_name") else build(cls, settings, f"{entry.singular} {name}")
 
 
 def _import(entry: Entry, module_name: str, label: str) -> ModuleType:

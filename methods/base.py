@@ -21,13 +21,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..core.options import parameter
+from ..core.options import build, parameter, parameters_of
 from ..tasks.episodes import Episodes
 
 __all__ = ["AUTO", "Episodes", "Method", "class_means", "one_hot", "parameter"]
@@ -59,6 +59,8 @@ class Method(ABC):
         later_parameters: parameters that came when records existed already. Records leave them out while they are at their
             default, so that older records are still those of the same run.
         version: changes when the scores do; part of every record.
+        distribution: the package whose code the method runs, where that is not the one that registers it.
+        open_parameters: for `bench show`, where the parameters are not fields.
         citation: paper, in one line.
     """
 
@@ -76,7 +78,29 @@ class Method(ABC):
     choice_episodes: ClassVar[int] = 100
     later_parameters: ClassVar[frozenset[str]] = frozenset()
     version: ClassVar[str] = "1"
+    distribution: ClassVar[str] = ""
+    open_parameters: ClassVar[str] = ""
     citation: ClassVar[str] = ""
+
+    @classmethod
+    def from_name(cls, name: str, settings: Mapping[str, Any]) -> Self:
+        """Make the method that the user calls `name`, with parameters, text or typed.
+
+        Raises:
+            UsageError: an unknown parameter or a value of the wrong type.
+        """
+        return build(cls, settings, f"method {name}")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter, but for `later_parameters` at their default."""
+        left_out = self.later_parameters.difference(self.changed)
+        return {p.name: getattr(self, p.name) for p in parameters_of(type(self)) if p.name not in left_out}
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the parameters that differ from their defaults, sorted."""
+        return sorted(p.name for p in parameters_of(type(self)) if getattr(self, p.name) != p.default)
 
     def undecided_with(self, tune: str) -> tuple[str, ...]:
         """Names of the parameters that are "auto" and matter under a tuning scope."""

@@ -25,25 +25,58 @@ from torch import Tensor
 from ..core.errors import UsageError, UserError, did_you_mean
 from .base import Episodes, Method
 
+SCHEME = "sklearn:"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class ScikitLearnMethod(Method):
-    """A scikit-learn classifier, fitted to the support of each episode. Made by `from_path`, which checks the fields.
+    """Any scikit-learn classifier, such as sklearn:linear_model.LogisticRegression, fitted to the support of each episode.
 
     Attributes:
         path: the class below `sklearn`, such as "neighbors.KNeighborsClassifier".
         values: the arguments of its constructor that are not left at their defaults.
     """
 
+    distribution: ClassVar[str] = "scikit-learn"
+    open_parameters: ClassVar[str] = "any argument of the classifier's constructor is a parameter"
     citation: ClassVar[str] = "Pedregosa et al. 2011, Scikit-learn: machine learning in Python, JMLR 12"
 
-    path: str
-    values: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    path: str = field(init=False)
+    values: Mapping[str, Any] = field(init=False, hash=False)
+
+    def __init__(self, path: str, values: Mapping[str, Any]) -> None:
+        """Check the names.
+
+        Args:
+            path: the class below `sklearn`, such as "linear_model.LogisticRegression".
+            values: constructor's arguments; text is read as a Python literal where it is one ("0.5", "None", "(50,)").
+
+        Raises:
+            UserError: scikit-learn is not installed.
+            UsageError: there is no such class, it is no classifier, or it has no such parameter.
+        """
+        known = _parameters(_classifier_class(path))
+        for name in values:
+            if name not in known:
+                raise UsageError(f"method {SCHEME}{path} has no parameter '{name}'; {did_you_mean(name, known)}")
+        read = {name: _literal(value) if isinstance(value, str) else value for name, value in values.items()}
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "values", read)
+
+    @classmethod
+    def from_name(cls, name: str, settings: Mapping[str, Any]) -> ScikitLearnMethod:
+        """Make the method that the user calls `sklearn:PATH`."""
+        return cls(name.removeprefix(SCHEME), settings)
 
     @property
-    def name(self) -> str:
-        """The method's name on the command line."""
-        return f"sklearn:{self.path}"
+    def parameters(self) -> dict[str, Any]:
+        """Those that were given: the others are scikit-learn's own."""
+        return dict(self.values)
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of those that were given."""
+        return sorted(self.values)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: log-probability, probability, decision value or 1 for the predicted class, float64.
@@ -67,27 +100,8 @@ class ScikitLearnMethod(Method):
                     scores[i][:, classifier.classes_] = _scores(classifier, query[i])
                 except Exception as error:  # whatever a classifier raises is about this data or these values
                     reason = " ".join(str(error).split())
-                    raise UserError(f"{self.name} failed on episode {i} of the batch: {reason}") from error
+                    raise UserError(f"{SCHEME}{self.path} failed on episode {i} of the batch: {reason}") from error
         return torch.from_numpy(scores).to(episodes.query.device)
-
-
-def from_path(path: str, values: Mapping[str, Any]) -> ScikitLearnMethod:
-    """Make the method of a classifier.
-
-    Args:
-        path: the class below `sklearn`, such as "linear_model.LogisticRegression".
-        values: constructor's arguments; text is read as a Python literal where it is one ("0.5", "None", "(50,)").
-
-    Raises:
-        UserError: scikit-learn is not installed.
-        UsageError: there is no such class, it is no classifier, or it has no such parameter.
-    """
-    known = _parameters(_classifier_class(path))
-    for name in values:
-        if name not in known:
-            raise UsageError(f"method sklearn:{path} has no parameter '{name}'; {did_you_mean(name, known)}")
-    read = {name: _literal(value) if isinstance(value, str) else value for name, value in values.items()}
-    return ScikitLearnMethod(path, read)
 
 
 def _scores(classifier: Any, query: np.ndarray) -> np.ndarray:
@@ -123,7 +137,7 @@ def _classifier_class(path: str) -> Any:
 
 
 def _known_paths() -> list[str]:
-    """Paths of the classifiers that `from_path` can make; imports all of scikit-learn."""
+    """Paths of the classifiers that can be made; imports all of scikit-learn."""
     from sklearn.utils import all_estimators
 
     with warnings.catch_warnings():

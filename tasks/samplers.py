@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from ..core.errors import UsageError
 from ..core.random_streams import Purpose, bounded, distinct, uniform, words
 from .episodes import ABSENT, EpisodeBatch
+
+if TYPE_CHECKING:
+    from .datasets.base import Dataset, Split
 
 CHUNK = 2048  # episodes drawn at a time: the working arrays then stay in the cache
 
@@ -22,12 +25,16 @@ CHUNK = 2048  # episodes drawn at a time: the working arrays then stay in the ca
 class Sampler(ABC):
     """Draws episodes from the classes of one split.
 
+    A subclass is a frozen dataclass. Its fields `ways`, `shots` and `queries`, where it has them, are the run's options of that
+    name; where it has none, they vary from episode to episode. Its fields with a default are its own parameters.
+
     Attributes:
         offsets: int64 [C + 1], where the rows of each class begin; the last is the number of rows.
         seed: 0 ≤ seed < 2⁶⁴.
     """
 
     name: ClassVar[str]
+    of_one_split: ClassVar[bool] = False  # whether its episodes are a list for one split, and another split has none
     offsets: np.ndarray
     seed: int
 
@@ -36,6 +43,22 @@ class Sampler(ABC):
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
         self.check()
+
+    @classmethod
+    def over(cls, dataset: Dataset, split: Split, *, episodes: int, **fields: Any) -> Self:
+        """The sampler of a run.
+
+        Args:
+            dataset: of the run.
+            split: of the dataset, open.
+            episodes: how many the run has, for samplers that plan them together.
+            fields: all fields but the offsets.
+
+        Raises:
+            UsageError: the split is too small for the episodes asked for.
+            UserError: the dataset lacks something that the sampler needs.
+        """
+        return cls(offsets=split.offsets, **fields)
 
     @abstractmethod
     def check(self) -> None:
@@ -49,6 +72,11 @@ class Sampler(ABC):
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """Every setting that the episodes depend on besides split and seed, for the record."""
+
+    @property
+    def most(self) -> int | None:
+        """How many episodes there are; None: as many as are asked for."""
+        return None
 
     @property
     def sizes(self) -> np.ndarray:

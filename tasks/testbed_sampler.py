@@ -22,7 +22,13 @@ class TestbedSampler(Sampler):
     """
 
     name: ClassVar[str] = "testbed"
+    of_one_split: ClassVar[bool] = True
     testbed: Testbed
+
+    @property
+    def most(self) -> int:
+        """The number of tasks."""
+        return len(self.testbed)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -44,10 +50,3 @@ class TestbedSampler(Sampler):
         if stop > len(self.testbed):
             raise UsageError(f"--episodes {stop}: the testbed has only {len(self.testbed)} tasks; ask for fewer episodes")
         return self.testbed.episodes[start:stop]
-
-
-@dataclass(frozen=True)
-class SemanticSampler(TestbedSampler):
-    """The same for a testbed that was drawn for the run."""
-
-    name: ClassVar[str] = "semantic"

@@ -159,7 +159,6 @@ def _settings(set_: list[str] | None, scopes: tuple[str, ...]) -> dict[str, dict
 
 
 def _dataset(name: str, settings: dict[str, dict[str, Any]]) -> Dataset:
-    from ...core.options import build
     from .. import registry
 
-    return build(registry.load(registry.find("datasets", name)), settings["dataset"], f"dataset {name}")
+    return registry.make("datasets", name, settings["dataset"])

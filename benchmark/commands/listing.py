@@ -9,14 +9,14 @@ import typer
 
 from ...core.errors import UsageError, did_you_mean
 
-KINDS = ("methods", "datasets", "backbones", "results")
+KINDS = ("methods", "datasets", "backbones", "samplers", "results")
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, datasets, backbones or results.")],
+    kind: Annotated[str, typer.Argument(help="methods, datasets, backbones, samplers or results.")],
     results: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
 ) -> None:
-    """List methods, datasets, backbones or results.
+    """List methods, datasets, backbones, samplers or results.
 
     Example: bench list methods
     """

@@ -1,8 +1,9 @@
-"""`bench show`: what a method, dataset, backbone or record is."""
+"""`bench show`: what a method, dataset, backbone, sampler or record is."""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +12,14 @@ import typer
 from ...core.errors import UsageError, did_you_mean
 from ...core.options import parameters_of, parse_assignments
 
-KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones"}
+KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "sampler": "samplers"}
 
 
 def show(
     names: Annotated[list[str], typer.Argument(metavar="[KIND] NAME", help="A name, or the path of a record.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter of the backbone, name=value.")] = None,
 ) -> None:
-    """Show what a method, dataset or backbone is, with its citation and parameters, or the summary of a record.
+    """Show what a method, dataset, backbone or sampler is, with its citation and parameters, or the summary of a record.
 
     Example: bench show backbone conv4 --set width=32
     """
@@ -47,7 +48,7 @@ def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
     cls = registry.load(entry)
     if settings and entry.kind != "backbones":
         raise UsageError(f"--set is for bench show backbone NAME; {entry.name} is a {entry.singular}")
-    parameters = parameters_of(cls)
+    parameters = [p for p in parameters_of(cls) if entry.kind != "samplers" or p.default is not MISSING]
     own = {parameter.name for parameter in parameters}
     network = _network(name, own, settings) if entry.kind == "backbones" else None  # before anything is printed: it may fail
     typer.echo(f"{entry.singular} {entry.name} (from {entry.origin})\n")

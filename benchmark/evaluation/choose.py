@@ -17,7 +17,7 @@ from ...tasks.samplers import Sampler, UniformSampler, check_ways
 from ..records.record import RunRecord
 from .evaluate import Evaluator
 from .plan import CHOICES, Plan
-from .sampling import SAMPLERS, SHAPE
+from .sampling import SHAPE
 from .sources import source_of
 
 UNIT = "combinations"  # of the bar, which no time limit may end: a choice that is begun again each time is never made
@@ -82,7 +82,7 @@ def _sampler(plan: Plan, split: Split, name: str) -> Sampler:
     """Draws val episodes of the run's shape."""
     sampling = plan.sampling
     try:
-        if sampling.testbed is None and issubclass(SAMPLERS[sampling.name], Sampler):
+        if not sampling.sampler.of_one_split:
             check_ways(sampling.shape["ways"], len(split.class_ids))
             return sampling.over(plan.dataset, split)
         shape = {one: value for one in SHAPE if (value := sampling.shape[one]) is not None}

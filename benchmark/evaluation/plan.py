@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from ...core.errors import UsageError
-from ...core.options import build, parameters_of
 from ...core.progress import SILENT, Progress
 from ...methods.base import AUTO, Method
 from ...tasks import corrupted_split
@@ -28,7 +27,6 @@ from ..text.texts import Texts, texts_of
 from .evaluate import Inputs
 from .sampling import Sampling, sampling_of, with_sampling
 
-SKLEARN = "sklearn:"
 CHOICES = "val"  # the split whose episodes decide what is "auto"
 PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
 
@@ -159,8 +157,7 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     if config.backbone is not None:
         backbone_class(config.backbone).check_options(config)
     config = with_checkpoint(config)
-    dataset_entry = registry.find("datasets", config.dataset)
-    dataset = build(registry.load(dataset_entry), config.settings_of("dataset"), f"dataset {config.dataset}")
+    dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
     sampling = sampling_of(config)
     config = with_sampling(config, sampling)
     check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
@@ -181,7 +178,8 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
     if learned is not None:
         method_section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
-    return Plan(config, method, method_section, dataset_entry.name, dataset, backbone, encoding, learned, sampling, texts)
+    dataset_name = registry.find("datasets", config.dataset).name
+    return Plan(config, method, method_section, dataset_name, dataset, backbone, encoding, learned, sampling, texts)
 
 
 def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
@@ -241,31 +239,18 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
         UsageError: unknown name or parameter.
         UserError: a plug-in does not import.
     """
-    if name.startswith(SKLEARN):
-        from ...methods.scikit_learn import from_path
-
-        method = from_path(name.removeprefix(SKLEARN), settings)
-        changed = sorted(settings)
-        parameters, distribution = dict(method.values), f"scikit-learn {package_version('scikit-learn')}"
-    else:
-        entry = registry.find("methods", name)
-        method = build(registry.load(entry), settings, f"method {name}")
-        parameters = {
-            parameter.name: value
-            for parameter in parameters_of(type(method))
-            if (value := getattr(method, parameter.name)) != parameter.default or parameter.name not in method.later_parameters
-        }
-        changed = sorted(one.name for one in parameters_of(type(method)) if getattr(method, one.name) != one.default)
-        name, version = entry.name, package_version(entry.origin)
-        distribution = f"{entry.origin} {version}" if version else entry.origin
+    entry = registry.find("methods", name)
+    method: Method = registry.make("methods", name, settings)
+    distribution = method.distribution or entry.origin
+    version = package_version(distribution)
     section = {
-        "name": name,
+        "name": entry.name,
         "version": method.version,
-        "parameters": parameters,
-        "changed": changed,
+        "parameters": method.parameters,
+        "changed": method.changed,
         "source_sha256": registry.source_sha256(type(method)),
         "transductive": method.transductive,
         "uses_class_names": method.uses_class_names,
-        "distribution": distribution,
+        "distribution": f"{distribution} {version}" if version else distribution,
     }
     return method, section

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UsageError, UserError
-from ...core.options import build
 from ...core.progress import Progress
 from ...tasks.corrupted_split import corrupted
 from ...tasks.datasets.base import Dataset, Split, split_name
@@ -58,8 +57,8 @@ class OpenTask:
         """
         if index < 0:
             raise UsageError(f"--index {index}: at least 0")
-        if isinstance(self.sampler, TestbedSampler) and index >= len(self.sampler.testbed):
-            raise UsageError(f"--index {index}: the task has {len(self.sampler.testbed)} episodes, counted from 0")
+        if self.sampler.most is not None and index >= self.sampler.most:
+            raise UsageError(f"--index {index}: the task has {self.sampler.most} episodes, counted from 0")
         return self.sampler.draw(index, index + 1).trimmed()
 
 
@@ -85,15 +84,14 @@ def open_task(config: RunConfig, progress: Progress) -> OpenTask:
         UsageError: an unknown name or parameter, or the split is too small for the episodes.
         UserError: the dataset is not there and cannot be made.
     """
-    entry = registry.find("datasets", config.dataset)
-    dataset: Dataset = build(registry.load(entry), config.settings_of("dataset"), f"dataset {config.dataset}")
+    dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
     sampling = sampling_of(config)
     config = with_sampling(config, sampling)
     split = dataset.split(split_name(config.split), progress)
     sampler = sampling.over(dataset, split)
     images = corrupted(split, config.corrupted_by)
     key = TaskKey(
-        dataset=entry.name,
+        dataset=registry.find("datasets", config.dataset).name,
         dataset_version=dataset.version,
         dataset_parameters=canonical_json(asdict(dataset)),
         fingerprint=images.fingerprint,
@@ -127,7 +125,7 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
     recorded = _options_of(record)
     for name, value in options.items():
         # A plug-in's file is recorded without its folder, and of weights and testbeds there is a hash to be checked.
-        named = Path(value).name if name in ("backbone", "dataset", "method") else value
+        named = Path(value).name if name in ("backbone", "dataset", "method", "sampler") else value
         if name not in OF_FILES and named != recorded.get(name):
             theirs = recorded.get(name, f"varying {name}")
             raise UsageError(f"--{name} {value}: the record has {'none' if theirs is None else theirs}; leave the option out")

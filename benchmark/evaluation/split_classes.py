@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.options import build, parse_assignments
+from ...core.options import parse_assignments
 from ...core.progress import SILENT, Progress
 from ...tasks.class_lists import IMAGES_PER_CLASS
 from ...tasks.datasets.base import Dataset, split_name
@@ -48,7 +48,7 @@ def classes_of(name: str, assignments: list[str], split: str, with_images: bool,
     Raises:
         UserError: an unknown name, or the images are wanted and not there.
     """
-    dataset: Dataset = build(registry.load(registry.find("datasets", name)), parse_assignments(assignments), f"dataset {name}")
+    dataset: Dataset = registry.make("datasets", name, parse_assignments(assignments))
     if with_images or dataset.problem(split_name(split)) is None:
         opened = dataset.split(split, progress)
         counts = np.diff(opened.offsets)

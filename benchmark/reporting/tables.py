@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...tasks.testbed_sampler import SemanticSampler, TestbedSampler
+from ...tasks.testbed_sampler import TestbedSampler
 from ..records.ranking import RankRange, rank_ranges
 from ..records.record import RunRecord, TaskKey
 from ..records.repeats import without_repeats
@@ -16,7 +16,7 @@ from .coarsity import Quartile, quartiles
 
 SINGLE = "single"  # the usual prompts
 FINGERPRINT_DIGITS = 12  # of any hash that people read
-SEMANTIC = (SemanticSampler.name, TestbedSampler.name)
+SEMANTIC = ("semantic", TestbedSampler.name)
 
 
 @dataclass(frozen=True)

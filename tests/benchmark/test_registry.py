@@ -58,7 +58,7 @@ def test_every_built_in_name_imports_and_its_summary_is_the_docstrings_first_lin
         ("datasets", "omniglott", "unknown dataset 'omniglott'; did you mean 'omniglot'? (bench list datasets)"),
         ("backbones", "conv5", "unknown backbone 'conv5'; did you mean 'conv4'? (bench list backbones)"),
         ("methods", "x/y.py", "method x/y.py: name the class in the file too, as x/y.py:Class"),
-        ("methods", "sklearn", "unknown method 'sklearn'; known: anil, baseline, baseline++, chance, "),
+        ("methods", "sklearn", "unknown method 'sklearn'; did you mean 'sklearn:NAME'? (bench list methods)"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_or_the_list(kind: str, name: str, message: str):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fewbench.core.errors import UsageError, UserError
-from fewbench.methods.scikit_learn import from_path
+from fewbench.methods.scikit_learn import ScikitLearnMethod
 from fewbench.tasks.episodes import Episodes
 
 sklearn = pytest.importorskip("sklearn")
@@ -40,7 +40,7 @@ def predictions(path: str, values: dict, episodes: Episodes, i: int) -> np.ndarr
 )
 def test_the_best_score_is_the_class_that_the_classifier_predicts(path: str, values: dict, ways: int, make_episodes):
     episodes: Episodes = make_episodes(ways=ways, shots=4)
-    scores = from_path(path, values).classify(episodes)
+    scores = ScikitLearnMethod(path, values).classify(episodes)
     for i in range(len(episodes)):
         assert scores[i].argmax(dim=-1).tolist() == predictions(path, values, episodes, i).tolist()
 
@@ -54,13 +54,13 @@ def test_a_classifier_with_nothing_but_predictions_scores_one_for_its_choice(mak
             return np.full(len(features), self.classes_[-1])
 
     monkeypatch.setattr(sklearn.neighbors, "LastClass", LastClass, raising=False)
-    scores = from_path("neighbors.LastClass", {}).classify(make_episodes(ways=3))
+    scores = ScikitLearnMethod("neighbors.LastClass", {}).classify(make_episodes(ways=3))
     assert torch.equal(scores, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(scores))
 
 
 def test_classes_that_an_episode_lacks_are_never_chosen(make_unequal_episodes):
     episodes: Episodes = make_unequal_episodes()
-    scores = from_path("naive_bayes.GaussianNB", {}).classify(episodes)
+    scores = ScikitLearnMethod("naive_bayes.GaussianNB", {}).classify(episodes)
     for i in range(len(episodes)):
         expected = predictions("naive_bayes.GaussianNB", {}, episodes, i)
         assert scores[i].argmax(dim=-1).tolist() == expected.tolist()
@@ -70,20 +70,20 @@ def test_classes_that_an_episode_lacks_are_never_chosen(make_unequal_episodes):
     ("text", "value"), [("0.5", 0.5), ("7", 7), ("None", None), ("balanced", "balanced"), ("(3, 2)", (3, 2)), ("True", True)]
 )
 def test_text_values_are_read_as_literals(text: str, value: object):
-    method = from_path("linear_model.LogisticRegression", {"C": text})
+    method = ScikitLearnMethod("linear_model.LogisticRegression", {"C": text})
     assert method.values == {"C": value}
 
 
 def test_parameters_reach_the_classifier(make_episodes):
     episodes: Episodes = make_episodes(count=1)
-    weak = from_path("linear_model.LogisticRegression", {"C": "0.0001"}).classify(episodes)
-    strong = from_path("linear_model.LogisticRegression", {"C": "100"}).classify(episodes)
+    weak = ScikitLearnMethod("linear_model.LogisticRegression", {"C": "0.0001"}).classify(episodes)
+    strong = ScikitLearnMethod("linear_model.LogisticRegression", {"C": "100"}).classify(episodes)
     assert weak.exp().max() < 0.25 < 0.9 < strong.exp().max()
 
 
 def test_a_random_classifier_follows_the_seed_of_the_episode(make_episodes):
     episodes: Episodes = make_episodes()
-    method = from_path("tree.ExtraTreeClassifier", {})
+    method = ScikitLearnMethod("tree.ExtraTreeClassifier", {})
     scores = method.classify(episodes)
     assert torch.equal(method.classify(episodes), scores)
     assert not torch.equal(method.classify(replace(episodes, seeds=episodes.seeds + 1)), scores)
@@ -91,7 +91,7 @@ def test_a_random_classifier_follows_the_seed_of_the_episode(make_episodes):
 
 def test_a_random_state_of_the_users_is_kept(make_episodes):
     episodes: Episodes = make_episodes()
-    method = from_path("tree.ExtraTreeClassifier", {"random_state": "5"})
+    method = ScikitLearnMethod("tree.ExtraTreeClassifier", {"random_state": "5"})
     assert torch.equal(method.classify(replace(episodes, seeds=episodes.seeds + 1)), method.classify(episodes))
 
 
@@ -112,7 +112,7 @@ def test_a_random_state_of_the_users_is_kept(make_episodes):
 )
 def test_a_wrong_name_is_one_line_that_helps(path: str, values: dict, message: str):
     with pytest.raises(UsageError, match=message) as caught:
-        from_path(path, values)
+        ScikitLearnMethod(path, values)
     assert "\n" not in str(caught.value)
 
 
@@ -122,18 +122,18 @@ def test_a_wrong_name_is_one_line_that_helps(path: str, values: dict, message: s
 def test_a_classifier_that_fails_is_named_with_the_episode_and_the_reason(path: str, values: dict, make_episodes):
     episodes: Episodes = make_episodes(count=2, ways=3, shots=1)
     with pytest.raises(UserError, match=rf"sklearn:{path} failed on episode 0 of the batch: .+") as caught:
-        from_path(path, values).classify(episodes)
+        ScikitLearnMethod(path, values).classify(episodes)
     assert "\n" not in str(caught.value)
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(UserError, match=r"pip install 'fewbench\[sklearn\]'"):
-        from_path("linear_model.LogisticRegression", {})
+        ScikitLearnMethod("linear_model.LogisticRegression", {})
 
 
 def test_warnings_of_single_fits_are_silenced(make_episodes):
-    method = from_path("linear_model.LogisticRegression", {"max_iter": "1"})
+    method = ScikitLearnMethod("linear_model.LogisticRegression", {"max_iter": "1"})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         method.classify(make_episodes())

@@ -24,8 +24,8 @@ def test_any_slice_is_that_of_the_testbed():
 
 def test_parameters_tell_the_testbed_apart():
     testbed = make()
-    sampler = samplers.SemanticSampler(OFFSETS, 0, testbed)
-    assert (sampler.name, samplers.TestbedSampler.name) == ("semantic", "testbed")
+    sampler = samplers.TestbedSampler(OFFSETS, 0, testbed)
+    assert (sampler.name, sampler.most) == ("testbed", 20)
     assert sampler.parameters == {"testbed_sha256": testbed.sha256, "tasks": 20, "alpha": 0.3, "beta": 10}
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 
 from ....core.errors import UsageError
-from ....core.options import build
 from ....methods.base import Method
 from ....tasks.datasets.base import Dataset
 from ....tasks.samplers import check_ways
@@ -62,7 +61,7 @@ def decide(config: TrainConfig, device: torch.device) -> Decided:
         known = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).meta_trained]
         raise UsageError(f"method {config.method} is not meta-trained; {', '.join(known)} are")
     entry = registry.find("datasets", config.dataset)
-    dataset: Dataset = build(registry.load(entry), config.settings_of("dataset"), f"dataset {config.dataset}")
+    dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
     paper = settings_of(section["name"], entry.name)
     chosen = {name: paper[name] if getattr(config, name) is None else getattr(config, name) for name in OF_THE_PAPER}
     if chosen["schedule"] != "step" and config.halve_every is None:

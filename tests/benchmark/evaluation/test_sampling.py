@@ -97,3 +97,40 @@ def test_classes_without_images_count_the_published_number():
 def test_a_dataset_without_taxonomy_says_what_to_bring(base: RunConfig):
     with pytest.raises(UserError, match="has no class taxonomy"):
         run(replace(base, sampler="semantic"))
+
+
+PLUGIN = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fewbench.tasks.samplers import UniformSampler
+
+
+@dataclass(frozen=True)
+class FirstClasses(UniformSampler):
+    """The first classes of the split, always."""
+
+    name: ClassVar[str] = "first"
+    first: int = 6
+
+    @property
+    def parameters(self):
+        return {"first": self.first}
+
+    def draw_chunk(self, start, stop):
+        return UniformSampler(self.offsets[: self.first + 1], self.seed, self.ways, self.shots, self.queries).draw(start, stop)
+
+    def disjoint_episodes(self):
+        return None
+'''
+
+
+def test_a_sampler_of_a_file_draws_the_episodes_and_its_parameters_are_recorded(base: RunConfig, tmp_path: Path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    config = replace(base, sampler=f"{tmp_path / 'mine.py'}:FirstClasses", settings={"sampler.first": "5"})
+    sampling = sampling_of(config)
+    assert (sampling.name, sampling.parameters) == ("mine.py:FirstClasses", {"first": 5})
+    assert sampling.shape == {"ways": 5, "shots": 1, "queries": 5}
+    record = run(config)
+    assert record.task["sampler"] == "mine.py:FirstClasses" and record.task["sampler_parameters"] == {"first": 5}
+    assert record.task["episodes_sha256"] != run(replace(base, sampler="uniform")).task["episodes_sha256"]
