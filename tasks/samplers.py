@@ -6,6 +6,7 @@ A sampler knows only how many images each class of a split has; rows of class c 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,6 +19,7 @@ from .episodes import ABSENT, EpisodeBatch
 if TYPE_CHECKING:
     from .datasets.base import Dataset, Split
 
+BATCH = 1024  # episodes at a time of a long row of them; a multiple of what a method is given at once
 CHUNK = 2048  # episodes drawn at a time: the working arrays then stay in the cache
 
 
@@ -91,6 +93,11 @@ class Sampler(ABC):
         columns = zip(*(vars(chunk).values() for chunk in chunks), strict=True)
         drawn = chunks[0] if len(chunks) == 1 else EpisodeBatch(*(np.concatenate(column) for column in columns))
         return replace(drawn, seeds=self.episode_seeds(drawn.index))
+
+    def batches(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
+        """Draw episodes `start` to `stop`, some at a time."""
+        for first in range(start, stop, BATCH):
+            yield self.draw(first, min(first + BATCH, stop))
 
     def episode_seeds(self, index: np.ndarray) -> np.ndarray:
         """int64 [E], a number for each episode from which a method may draw randomness; ≥ 0."""

@@ -145,7 +145,7 @@ def _several(value: Any) -> list[Any]:
 def _describe(configs: list[RunConfig]) -> None:
     """Say what would run, without opening the data."""
     from ..evaluation.plan import make_plan
-    from ..evaluation.runner import finished_record
+    from ..evaluation.resume import finished_record
     from .terminal import TerminalProgress, print_table
 
     rows, progress = [], TerminalProgress()

@@ -5,7 +5,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,7 +17,6 @@ from ...core.errors import UserError
 from ...methods.base import Method
 from ...tasks.datasets.base import Images
 from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes
-from ...tasks.samplers import Sampler
 from ..backbones.base import Preprocess
 from ..features.table import FeatureTable
 
@@ -99,19 +98,8 @@ class Evaluator:
     source: Source
     name: str
 
-    def drawn(self, sampler: Sampler, start: int, stop: int) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
-        """Score a sampler's episodes `start` (a multiple of the chunk size) to `stop`, chunk by chunk on the fixed grid.
-
-        Yields:
-            Each chunk with the accuracies [E] of its episodes.
-        """
-        chunk = chunk_size(self.source.inputs)
-        step = max(1, 1024 // chunk) * chunk  # drawing is cheaper many chunks at a time
-        for begin in range(start, stop, step):
-            yield from self.chunks(sampler.draw(begin, min(begin + step, stop)))
-
-    def chunks(self, batch: EpisodeBatch) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
-        """Score a batch.
+    def chunks(self, batches: Iterable[EpisodeBatch]) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
+        """Score batches, chunk by chunk.
 
         Yields:
             Each chunk with the accuracies of its episodes, float64 [E], fractions: the mean of the `credit` of the queries.
@@ -120,14 +108,13 @@ class Evaluator:
             UserError: as `score` does.
         """
         chunk = chunk_size(self.source.inputs)
-        for i in range(0, len(batch), chunk):
-            part = batch[i : i + chunk]
+        for part in (batch[i : i + chunk] for batch in batches for i in range(0, len(batch), chunk)):
             scores, labels = self.score(part.trimmed())
             yield part, (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
 
     def accuracies(self, batch: EpisodeBatch) -> np.ndarray:
         """Accuracies of a whole batch, float64 [E], scored chunk by chunk."""
-        return np.concatenate([found for _, found in self.chunks(batch)])
+        return np.concatenate([found for _, found in self.chunks([batch])])
 
     def predictions(self, batch: EpisodeBatch) -> Answers:
         """The answer to every query of a trimmed batch.

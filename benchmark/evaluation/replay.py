@@ -29,7 +29,6 @@ from .plan import Plan, make_plan
 from .sampling import SHAPE, sampling_of, with_sampling
 from .sources import source_of_rows
 
-DRAW = 1024  # episodes drawn at a time where only their digest is wanted
 OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with
 OF_FILES = ("weights", "testbed", "prompts", "class_names")  # options that say where a file is whose hash the record has
 SAME = 1e-9  # accuracies that differ by less are the same
@@ -206,8 +205,7 @@ def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
     different = [f"{name.replace('_', ' ')} {mine} and {other}" for name, mine, other in pairs if mine != other]
     if different:
         raise UserError(f"this task is not that of the record: {'; '.join(different)}")
-    starts = range(0, record.n_episodes, DRAW)
-    if digest(task.sampler.draw(i, min(i + DRAW, record.n_episodes)) for i in starts) != record.task["episodes_sha256"]:
+    if digest(task.sampler.batches(0, record.n_episodes)) != record.task["episodes_sha256"]:
         raise UserError("the record's episodes are no longer those of its task (episodes_sha256); repeat the run")
 
 

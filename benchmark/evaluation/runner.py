@@ -1,26 +1,41 @@
-"""Running a config: find what is there already, run what is missing, write the record."""
+"""Running a config: find what is there already, evaluate what is missing, write the record."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from ...core.errors import UserError
+import numpy as np
+
+from ...core.errors import Interrupted, UserError
+from ...core.files import make_folder, os_errors_named
 from ...core.progress import Progress
+from ...tasks.datasets.base import Split
+from ...tasks.episodes import EpisodeBatch
+from ...tasks.samplers import Sampler
+from ...tasks.testbed import coarsity_summary
 from ..config import RunConfig
 from ..device import choose_device, tf32
-from ..records.record import RunRecord, load_record, write_record
-from .choose import as_chosen_before
-from .episodes_done import EpisodesDone
-from .job import Job
+from ..records.codec import decode, encode_rough
+from ..records.provenance import code_version, command_line, environment, utc_now
+from ..records.record import RunRecord, accuracy_section, write_record
+from .choose import as_chosen_before, with_choices
+from .evaluate import Evaluator, chunk_size
 from .plan import Plan, make_plan
+from .resume import finished_record, interrupted_record, partial_path
+from .sources import source_of
 
-PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
+FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill
+# Episodes that share no image, at most (and no more than of the others), for a method on images: each costs as much as any
+# other, seconds for one that trains, and a split may hold hundreds. From features they come at next to nothing: all are taken.
+DISJOINT_ON_IMAGES = 50
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A run's end.
 
     Attributes:
@@ -38,62 +53,205 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     """Evaluate one method on one task; see `fewbench.benchmark.run`."""
     started = time.perf_counter()
     plan = make_plan(config, progress)
-    path = plan.path()
     record = finished_record(plan, progress)
     if record is not None:
-        return Outcome(record, path, reused=True)
-    partial_path = path.with_suffix(PARTIAL)
-    earlier = None if config.overwrite else _interrupted_earlier(partial_path, plan, progress)
+        return Outcome(record, plan.path(), reused=True)
+    earlier = interrupted_record(plan, progress)
     wanted = min(plan.config.episodes, config.limit or config.episodes)
-    if earlier is not None and wanted < plan.config.episodes and earlier.n_episodes >= wanted:
-        return Outcome(earlier, partial_path, reused=True)
-    plan = plan if earlier is None else as_chosen_before(plan, earlier)
-    with tf32(choose_device(config.device), allowed=False):  # but where features are encoded with it, on demand
-        record = Job(plan, partial_path, wanted, progress, started, EpisodesDone.of(earlier)).execute()
-    if not record.complete:
-        return Outcome(record, partial_path, reused=False)
-    write_record(record, path)
-    partial_path.unlink(missing_ok=True)
-    return Outcome(record, path, reused=False)
+    if earlier is not None and earlier.n_episodes >= wanted < plan.config.episodes:
+        return Outcome(earlier, partial_path(plan), reused=True)
+    return Run(plan, progress, started, earlier).execute()
 
 
-def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
-    """The record that a plan finds finished and does not repeat; `progress` is told why one is repeated, or could be."""
-    path = plan.path()
-    if plan.config.overwrite or not path.exists():
-        return None
-    try:
-        record = load_record(path)
-    except UserError as error:
-        progress.say(f"{error}; it is made again")
-        return None
-    now = plan.backbone_section()
-    # Records made before these were noted do not say; then nothing is known to have changed.
-    if record.backbone.get("preprocess", now["preprocess"]) != now["preprocess"]:
-        progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
-        return None
-    others = [] if record.method["source_sha256"] == plan.method_section["source_sha256"] else [record.method_name]
-    if record.backbone.get("source_sha256", now["source_sha256"]) != now["source_sha256"]:
-        others.append(record.backbone_name)
-    if others:
-        progress.say(f"{path} was made by another version of {' and '.join(others)}'s code; --overwrite repeats it")
-    return record
+@dataclass
+class Series:
+    """Accuracies of episodes in their order, as far as they are done.
+
+    Attributes:
+        done: float64 [n], in pieces.
+        seconds: spent on them, in all attempts.
+    """
+
+    done: list[np.ndarray]
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        """How many episodes are done."""
+        return sum(map(len, self.done))
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        """float64 [n]."""
+        return np.concatenate([*self.done, np.empty(0)])
+
+    def cut(self, wanted: int, chunk: int) -> None:
+        """Keep whole chunks of the fixed grid: one that was cut short is scored again as a whole."""
+        self.done = [self.accuracies[: wanted if len(self) >= wanted else len(self) // chunk * chunk]]
 
 
-def _interrupted_earlier(path: Path, plan: Plan, progress: Progress) -> RunRecord | None:
-    """What an interrupted run of the same configuration, code and preprocessing left, if it is sound."""
-    if not path.exists():
-        return None
-    try:
-        record = load_record(path)
-    except UserError as error:
-        progress.say(f"{error}; starting from the first episode")
-        return None
-    now = plan.backbone_section()
-    same = record.method["source_sha256"] == plan.method_section["source_sha256"] and all(
-        record.backbone.get(name) == now[name] for name in ("source_sha256", "preprocess")
-    )
-    if not same or record.config_sha256 != plan.config_sha256():
-        progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")
-        return None
-    return record
+class Run:
+    """One evaluation from its first or resumed episode to its record."""
+
+    def __init__(self, plan: Plan, progress: Progress, started: float, earlier: RunRecord | None) -> None:
+        """Take up what is there.
+
+        Args:
+            plan: what to run.
+            progress: told of long work.
+            started: `time.perf_counter()` when the run began.
+            earlier: what an interrupted run of the same configuration left.
+        """
+        self.plan = plan if earlier is None else as_chosen_before(plan, earlier)
+        self.progress, self.started, self.started_utc = progress, started, utc_now()
+        self.path, self.partial = plan.path(), partial_path(plan)
+        self.device = choose_device(plan.config.device)
+        self.environment, self.code = environment(self.device), code_version()
+        self.encoded: dict[str, Any] | None = None  # when and how the features were made that this run used
+        # The episodes, those that share no image, and other seconds of earlier attempts.
+        self.main, self.disjoint, self.encode_seconds, self.total_seconds = Series([]), Series([]), 0.0, 0.0
+        if earlier is not None:
+            timing, apart = earlier.timing, earlier.accuracy["without_replacement"]
+            self.main = Series([earlier.accuracies], timing["classify_seconds"])
+            self.disjoint = Series([] if apart is None else [decode(apart["accuracies"])], timing["disjoint_seconds"])
+            self.encode_seconds, self.total_seconds = timing["encode_seconds"], timing["total_seconds"]
+
+    def execute(self) -> Outcome:
+        """Evaluate what is missing and write the record: a partial one where `limit` ends the run early."""
+        config, found = self.plan.config, self.partial.exists()
+        self.split = self.plan.open_split(config.split, self.progress)
+        self.sampler = self.plan.sampler(self.split)  # over the clean images: corrupted ones have the same episodes
+        self.split = self.plan.corrupted(self.split)
+        _check_writable(self.partial)
+        self._find_place()
+        kept, flushed = (len(self.main), len(self.disjoint)), time.perf_counter()
+        try:
+            with tf32(self.device, allowed=False):  # but where features are encoded with it, on demand
+                evaluator = self._evaluator()
+                for series, title, total, batches in self._parts(evaluator.name):
+                    with self.progress.track(title, total) as advance:
+                        advance(len(series))
+                        last = time.perf_counter()
+                        for batch, accuracies in evaluator.chunks(batches):
+                            now = time.perf_counter()
+                            self._add(series, batch, accuracies, now - last)
+                            last = now
+                            advance(len(batch))
+                            if now - flushed >= FLUSH_SECONDS:
+                                flushed = now
+                                write_record(self._record("partial"), self.partial)
+        except KeyboardInterrupt:
+            if (len(self.main), len(self.disjoint)) != kept:
+                write_record(self._record("partial"), self.partial)
+            message = f"interrupted after {len(self.main)} of {config.episodes} episodes"
+            again = "; the same command " + ("starts anew" if config.overwrite else "goes on from there")
+            raise Interrupted(message + again if len(self.main) else message) from None
+        except UserError:
+            if not found:  # an earlier run's partial record outlives a failure of this one
+                self.partial.unlink(missing_ok=True)
+            raise
+        return self._write()
+
+    def _find_place(self) -> None:
+        """Cut what is done to whole chunks, and make the digest of its episodes."""
+        wanted, self.sha = self.plan.config.episodes, hashlib.sha256()
+        self.main.cut(wanted, chunk_size(self.plan.inputs))
+        for batch in self.sampler.batches(0, len(self.main)):
+            self.sha.update(batch.as_bytes())
+        if len(self.main):
+            self.progress.say(f"resuming after {len(self.main)} of {wanted} episodes")
+
+    def _evaluator(self) -> Evaluator:
+        """Decide what is open and encode what is to be encoded."""
+        self.plan = with_choices(self.plan, self.device, self.progress)
+        began = time.perf_counter()
+        source, self.encoded = source_of(self.plan, self.split, self.device, self.progress)
+        self.encode_seconds += time.perf_counter() - began
+        return Evaluator(self.plan.method, source, self.plan.method_section["name"])
+
+    def _parts(self, name: str) -> Iterator[tuple[Series, str, int, Iterable[EpisodeBatch]]]:
+        """What there is to do: a series, what it is called, the length that it is to have, and its missing episodes.
+
+        After all episodes come those that share no image, for the interval about the data rather than this test set.
+        """
+        config, title = self.plan.config, f"{name} on {self.plan.dataset_name}"
+        wanted = min(config.episodes, config.limit or config.episodes)
+        yield self.main, title, wanted, self.sampler.batches(len(self.main), wanted)
+        apart = self.sampler.disjoint_episodes() if len(self.main) >= config.episodes else None
+        if apart is None or len(apart) < 2:
+            return
+        if self.plan.inputs == "images":
+            apart = apart[: min(DISJOINT_ON_IMAGES, config.episodes)]
+        self.disjoint.cut(len(apart), chunk_size(self.plan.inputs))
+        yield self.disjoint, f"{title}, no image twice", len(apart), [apart[len(self.disjoint) :]]
+
+    def _add(self, series: Series, batch: EpisodeBatch, accuracies: np.ndarray, seconds: float) -> None:
+        series.done.append(accuracies)
+        series.seconds += seconds
+        if series is self.main:
+            self.sha.update(batch.as_bytes())
+
+    def _write(self) -> Outcome:
+        if len(self.main) < self.plan.config.episodes:
+            record, path = self._record("partial"), self.partial
+            write_record(record, path)
+        else:
+            record, path = self._record("complete"), self.path
+            write_record(record, path)
+            self.partial.unlink(missing_ok=True)
+        return Outcome(record, path, reused=False)
+
+    def _record(self, status: str) -> RunRecord:
+        config = self.plan.config
+        return RunRecord(
+            status=status,
+            method=self.plan.method_section,
+            backbone=self.plan.backbone_section(),
+            task=_task(self.plan, self.split, self.sampler, len(self.main), self.sha.hexdigest()),
+            n_episodes=len(self.main),
+            accuracy=accuracy_section(
+                self.main.accuracies,
+                config.level,
+                bootstrap_seed=config.seed if config.bootstrap else None,
+                without_replacement=self.disjoint.accuracies if len(self.disjoint) else None,
+            ),
+            timing={
+                "encode_seconds": round(self.encode_seconds, 3),
+                "classify_seconds": round(self.main.seconds, 3),
+                "disjoint_seconds": round(self.disjoint.seconds, 3),
+                "total_seconds": round(self.total_seconds + time.perf_counter() - self.started, 3),
+                "started_utc": self.started_utc,
+                "encoding": self.encoded,
+            },
+            environment=self.environment,
+            fewbench=self.code,
+            argv=command_line(),
+            config_sha256=self.plan.config_sha256(),
+        )
+
+
+def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str) -> dict[str, Any]:
+    """The record's `task` section."""
+    config, coarsity = plan.config, sampler.coarsity(episodes)
+    return {
+        "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode_rough(coarsity)},
+        "dataset": plan.dataset_name,
+        "dataset_version": plan.dataset.version,
+        "dataset_parameters": asdict(plan.dataset),
+        "fingerprint": split.fingerprint,
+        "split": config.split,
+        "sampler": config.sampler,
+        "sampler_parameters": sampler.parameters,
+        **plan.sampling.shape,
+        "seed": config.seed,
+        "episodes_sha256": sha256,
+        **({} if split.corruption is None else {"corruption": dict(split.corruption)}),
+    }
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before the work, not after, that the record cannot be saved."""
+    make_folder(path.parent)
+    probe = path.parent / f".{path.name}.probe"
+    with os_errors_named(f"cannot write to {path.parent}"):
+        probe.touch()
+        probe.unlink()

@@ -14,7 +14,8 @@ from ...core.progress import Advance, Progress
 from ..config import RunConfig
 from ..evaluation.choose import UNIT as CHOICES
 from ..evaluation.plan import make_plan
-from ..evaluation.runner import Outcome, finished_record, run
+from ..evaluation.resume import finished_record
+from ..evaluation.runner import Outcome, run
 from ..training import pretraining
 from ..training.loop.distributed import part_here
 from ..training.loop.outputs import folder_of

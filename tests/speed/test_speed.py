@@ -65,7 +65,7 @@ def source(features: np.ndarray) -> Source:
 
 def evaluate_table(method: Method, source: Source, episodes: int) -> float:
     """Mean accuracy over so many episodes, as a run finds it: draw, look up, classify, score."""
-    found = [found for _, found in Evaluator(method, source, "timed").drawn(SAMPLER, 0, episodes)]
+    found = [found for _, found in Evaluator(method, source, "timed").chunks(SAMPLER.batches(0, episodes))]
     return float(np.concatenate(found).mean())
 
 

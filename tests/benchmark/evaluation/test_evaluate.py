@@ -139,7 +139,7 @@ def test_evaluation_is_the_definition_query_by_query(sampler):
 
 def test_chunks_lie_on_a_fixed_grid_and_join_to_the_whole():
     stop = 20 * CHUNK + 10
-    parts, found = zip(*RANDOM.drawn(SAMPLER, CHUNK, stop), strict=True)
+    parts, found = zip(*RANDOM.chunks(SAMPLER.batches(CHUNK, stop)), strict=True)
     assert [len(part) for part in parts] == [CHUNK] * 19 + [10]
     assert [int(part.index[0]) for part in parts] == list(range(CHUNK, stop, CHUNK))
     whole = SAMPLER.draw(CHUNK, stop)
@@ -150,7 +150,7 @@ def test_chunks_lie_on_a_fixed_grid_and_join_to_the_whole():
 
 def test_a_given_batch_comes_back_in_chunks():
     batch = SAMPLER.draw(0, CHUNK + 5)
-    parts = list(RANDOM.chunks(batch))
+    parts = list(RANDOM.chunks([batch]))
     assert [part.index.tolist() for part, _ in parts] == [list(range(CHUNK)), list(range(CHUNK, CHUNK + 5))]
     assert np.concatenate([found for _, found in parts]).tolist() == pytest.approx(credit_one_by_one(batch))
 

@@ -10,7 +10,7 @@ import torch
 from fewbench.benchmark import RunConfig, registry, run
 from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.config import grid
-from fewbench.benchmark.evaluation import job, runner
+from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.evaluation.evaluate import CHUNK
 from fewbench.benchmark.features.table import feature_table
 from fewbench.benchmark.records.codec import decode
@@ -161,7 +161,7 @@ def test_a_method_on_images_gets_the_first_of_the_episodes_that_share_no_image(c
     few = run(replace(many, episodes=8, method=f"{plugins / 'methods.py'}:OnImages"))
     assert few.accuracy["without_replacement"]["episodes"] == 8  # no more than of the others
     apart, all_apart = (record.accuracy["without_replacement"] for record in (images, features))
-    assert (apart["episodes"], all_apart["episodes"]) == (job.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
+    assert (apart["episodes"], all_apart["episodes"]) == (runner.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
     found, expected = decode(apart["accuracies"]), decode(all_apart["accuracies"])
     assert (found == expected[: len(found)]).mean() > 0.9 and len(set(expected.tolist())) > 1
 

@@ -14,7 +14,7 @@ import torch
 from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.evaluation import evaluate as evaluation
-from fewbench.benchmark.evaluation import job, runner
+from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.evaluation.evaluate import CHUNK
 from fewbench.benchmark.records.record import load_record
 from fewbench.core.errors import Interrupted, UserError
@@ -45,8 +45,8 @@ class Messages(SilentProgress):
 @pytest.fixture(autouse=True)
 def same_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flush after every chunk instead of every two seconds; and the checkout may be edited while the tests run."""
-    monkeypatch.setattr(job, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(job, "code_version", lambda: {"version": "1", "git_commit": None, "git_dirty": None})
+    monkeypatch.setattr(runner, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(runner, "code_version", lambda: {"version": "1", "git_commit": None, "git_dirty": None})
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_overwrite_repeats_it_with_the_same_result(config: RunConfig):
 def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
     config: RunConfig, stopped_at, episode: int, seconds: float, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(job, "FLUSH_SECONDS", seconds)
+    monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
     undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
     stopped_at(episode, KeyboardInterrupt())
     done = episode // CHUNK * CHUNK
@@ -341,7 +341,7 @@ def test_a_limited_run_leaves_out_the_episodes_that_share_no_image(config: RunCo
 def test_ctrl_c_among_the_episodes_that_share_no_image_keeps_what_was_done(
     config: RunConfig, classified: list[int], monkeypatch: pytest.MonkeyPatch, chunks: int, seconds: float
 ):
-    monkeypatch.setattr(job, "FLUSH_SECONDS", seconds)
+    monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
     undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
     classified.clear()
     with monkeypatch.context() as patch:

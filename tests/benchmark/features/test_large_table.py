@@ -43,7 +43,7 @@ def test_a_million_rows_evaluate_without_being_held(tmp_path: Path, reset_peak: 
     before = status("VmRSS")
     cpu = torch.device("cpu")
     source = Source(cpu, table=FeatureTable.of(features, cpu))
-    accuracies = [found for _, found in Evaluator(ProtoNet(), source, "protonet").drawn(sampler, 0, EPISODES)]
+    accuracies = [found for _, found in Evaluator(ProtoNet(), source, "protonet").chunks(sampler.batches(0, EPISODES))]
     assert 0.2 < np.concatenate(accuracies).mean() < 0.25
     assert source.table is not None and source.table.mean()[0] == pytest.approx(0.01)
     assert status("VmHWM") - before < 350 * MEGABYTE

@@ -1,0 +1,60 @@
+"""What earlier runs of a plan left: a finished record that is not repeated, or a partial one that is gone on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...core.errors import UserError
+from ...core.progress import Progress
+from ..records.record import RunRecord, load_record
+from .plan import Plan
+
+PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
+
+
+def partial_path(plan: Plan) -> Path:
+    """Where the record of an unfinished run is."""
+    return plan.path().with_suffix(PARTIAL)
+
+
+def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
+    """The record that a plan finds finished and does not repeat; `progress` is told why one is repeated, or could be."""
+    path = plan.path()
+    if plan.config.overwrite or not path.exists():
+        return None
+    try:
+        record = load_record(path)
+    except UserError as error:
+        progress.say(f"{error}; it is made again")
+        return None
+    now = plan.backbone_section()
+    # Records made before these were noted do not say; then nothing is known to have changed.
+    if record.backbone.get("preprocess", now["preprocess"]) != now["preprocess"]:
+        progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
+        return None
+    others = [] if record.method["source_sha256"] == plan.method_section["source_sha256"] else [record.method_name]
+    if record.backbone.get("source_sha256", now["source_sha256"]) != now["source_sha256"]:
+        others.append(record.backbone_name)
+    if others:
+        progress.say(f"{path} was made by another version of {' and '.join(others)}'s code; --overwrite repeats it")
+    return record
+
+
+def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
+    """What an interrupted run of the same configuration, code and preprocessing left, if it is sound."""
+    path = partial_path(plan)
+    if plan.config.overwrite or not path.exists():
+        return None
+    try:
+        record = load_record(path)
+    except UserError as error:
+        progress.say(f"{error}; starting from the first episode")
+        return None
+    now = plan.backbone_section()
+    same = record.method["source_sha256"] == plan.method_section["source_sha256"] and all(
+        record.backbone.get(name) == now[name] for name in ("source_sha256", "preprocess")
+    )
+    if not same or record.config_sha256 != plan.config_sha256():
+        progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")
+        return None
+    return record
