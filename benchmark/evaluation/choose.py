@@ -15,8 +15,9 @@ from ...methods.base import AUTO
 from ...tasks.datasets.base import Split
 from ...tasks.samplers import Sampler, UniformSampler, check_ways
 from ..records.record import RunRecord
+from .checks import CHOICES
 from .evaluate import Evaluator
-from .plan import CHOICES, Plan
+from .plan import Plan
 from .sampling import SHAPE
 from .sources import source_of
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ...core.errors import UsageError
 from ...core.progress import SILENT, Progress
-from ...methods.base import AUTO, Method
+from ...methods.base import Method
 from ...tasks import corrupted_split
-from ...tasks.datasets.base import Dataset, Split, split_name
+from ...tasks.datasets.base import Dataset, Split
 from ...tasks.samplers import Sampler, check_ways
 from .. import registry
 from ..backbones.weights.checkpoint import learned_part, with_checkpoint
 from ..backbones.weights.loading import UNTRAINED, LoadedBackbone, backbone_class, find_weights, load_backbone
 from ..config import RunConfig
-from ..device import choose_device
 from ..features.encode import Encoding
 from ..records.provenance import package_version
 from ..records.record import config_digest, record_path, task_slug
 from ..text.texts import Texts, texts_of
+from .checks import CHOICES, check_method, check_options
 from .evaluate import Inputs
 from .sampling import Sampling, sampling_of, with_sampling
 
-CHOICES = "val"  # the split whose episodes decide what is "auto"
 PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
 
 
@@ -152,84 +149,44 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
             device that is not there or lacks the precision, or options of an encoding where nothing is encoded.
         UserError: a plug-in does not import, or a weights file does not fit.
     """
-    split_name(config.split)
-    device = choose_device(config.device)
-    if config.backbone is not None:
-        backbone_class(config.backbone).check_options(config)
+    check_options(config)
     config = with_checkpoint(config)
     dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
     sampling = sampling_of(config)
-    config = with_sampling(config, sampling)
     check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
-    method, method_section = make_method(config.method, config.settings_of("method"))
-    config = replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else PLAIN))
-    assert config.backbone is not None
+    method, section = make_method(config.method, config.settings_of("method"))
+    config = with_backbone(with_sampling(config, sampling), method)
     texts = texts_of(config, method)
     tune, encoding = check_method(config, method)
+    choices = CHOICES if method.undecided_with(tune) else None
     if texts is not None:
-        choices = CHOICES if method.undecided_with(tune) else None
-        method_section["text"] = texts.section(dataset, config.split, choices)
-    encoding.check(device)  # before weights are fetched or anything is encoded
-    backbone = backbone_class(config.backbone).precomputed(config, dataset, method, tune)
-    if backbone is None:
-        weights = find_weights(config.backbone, config.weights, config.dataset)
-        backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
+        section["text"] = texts.section(dataset, config.split, choices)
+    backbone = backbone_of(config, dataset, method, tune, progress)
     checkpoint = None if config.checkpoint is None else Path(config.checkpoint)
     learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
     if learned is not None:
-        method_section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
-    dataset_name = registry.find("datasets", config.dataset).name
-    return Plan(config, method, method_section, dataset_name, dataset, backbone, encoding, learned, sampling, texts)
+        section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
+    name = registry.find("datasets", config.dataset).name
+    return Plan(config, method, section, name, dataset, backbone, encoding, learned, sampling, texts)
 
 
-def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
-    """What a method may move, and how images are encoded for it.
-
-    Raises:
-        UsageError: options that do not go with the method, or with each other.
-    """
-    tune = _tune(config, method)
-    _check_choices(config, method.undecided_with(tune))
-    return tune, _encoding(config, method.inputs_with(tune))
+def with_backbone(config: RunConfig, method: Method) -> RunConfig:
+    """The config with the backbone that nobody has to name."""
+    return replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else PLAIN))
 
 
-def _tune(config: RunConfig, method: Method) -> str:
-    """What the method may move.
+def backbone_of(config: RunConfig, dataset: Dataset, method: Method, tune: str, progress: Progress) -> LoadedBackbone:
+    """The backbone of a run with its weights, or the features that stand for one.
 
     Raises:
-        UsageError: something was named, and the method moves nothing.
+        UserError: there are no such weights, or they do not fit.
     """
-    if config.tune not in (None, "none") and not method.adapts:
-        adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
-        raise UsageError(f"--tune {config.tune}: {config.method} trains nothing on the support; {', '.join(adapting)} can")
-    return config.tune or (method.default_tune if method.adapts else "none")
-
-
-def _check_choices(config: RunConfig, undecided: Sequence[str]) -> None:
-    """What is chosen on the val split has to be said for a run on it: a choice must not see the labels that it is judged by.
-
-    Raises:
-        UsageError: something is left open.
-    """
-    if undecided and config.split == CHOICES:
-        name = undecided[0]
-        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes, which the run reports; set it: --set {name}=VALUE")
-
-
-def _encoding(config: RunConfig, inputs: Inputs) -> Encoding:
-    """How images are encoded; a method on images encodes them itself, with the settings of torch.
-
-    Raises:
-        UsageError: such a method, and an option that it would not heed; or a value that no encoding has.
-    """
-    encoding = Encoding(config.batch_size, config.precision, config.compile)
-    for name, default in asdict(Encoding()).items():
-        value = getattr(encoding, name)
-        if inputs == "images" and value != default:
-            option = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-            tuned = f" with --tune {config.tune}" if config.tune else ""
-            raise UsageError(f"{option}: {config.method}{tuned} works on images, and none are encoded beforehand; leave it out")
-    return encoding
+    assert config.backbone is not None
+    precomputed = backbone_class(config.backbone).precomputed(config, dataset, method, tune)
+    if precomputed is not None:
+        return precomputed
+    weights = find_weights(config.backbone, config.weights, config.dataset)
+    return load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
 
 
 def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, Any]]:

@@ -12,7 +12,8 @@ from ..backbones.weights.loading import make_backbone
 from ..backbones.weights.sidecar import initial_network
 from ..config import RunConfig
 from ..device import choose_device
-from ..evaluation.plan import check_method, make_method
+from ..evaluation.checks import check_method
+from ..evaluation.plan import make_method
 from ..evaluation.sampling import sampling_of
 from ..training.loop.deciding import decide
 from ..training.meta.train_config import TrainConfig
@@ -72,5 +73,4 @@ def _check_run(run: PipelineRun, pipeline: Pipeline) -> None:
 
 
 def _check_dataset(config: PretrainConfig | RunConfig) -> Dataset:
-    cls = registry.load(registry.find("datasets", config.dataset))
-    return build(cls, config.settings_of("dataset"), f"dataset {config.dataset}")
+    return registry.make("datasets", config.dataset, config.settings_of("dataset"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fewbench.benchmark import RunConfig
-from fewbench.benchmark.evaluation import plan
+from fewbench.benchmark.evaluation import checks, plan
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.core.errors import UsageError
 
@@ -37,7 +37,7 @@ def test_a_method_on_features_takes_them(config: RunConfig, change: dict[str, An
 def test_a_precision_that_the_device_lacks_is_refused_before_weights_are_looked_for(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(plan, "choose_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(checks, "choose_device", lambda name: torch.device("cpu"))
     monkeypatch.delattr(plan, "find_weights")
     with pytest.raises(UsageError, match="--precision tf32: only CUDA devices have it"):
         make_plan(replace(config, precision="tf32"))
