@@ -1,19 +1,33 @@
-"""Files that are whole or absent: atomic writes, folders that appear at once, and the cache folder."""
+"""Files that are whole or absent: atomic writes, temporary names and their sweeping, regular files, and the cache folder."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
+import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import platformdirs
 
 from .errors import UserError
+
+TEMPORARY = ".fewbench"  # begins the name of whatever is in the making: .fewbench.PLACE.PROCESS.RANDOM
+DAY = 86_400  # seconds; nothing is in the making under such a name for so long
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def cache_root() -> Path:
@@ -28,8 +42,21 @@ def os_errors_named(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
+        named = error.filename is not None and TEMPORARY not in str(error.filename)
+        where = f" {error.filename}" if named else ""
         raise UserError(f"{action}{where}: {error.strerror or error}") from error
+
+
+def regular_file(path: Path) -> Path:
+    """The path of a file that can be read to its end: opening a pipe would wait, and a device may never end.
+
+    Raises:
+        OSError: there is something else under that name, a link that leads nowhere, or nothing.
+    """
+    kind = stat.S_IFMT(path.stat().st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"{KINDS.get(kind, 'something else')}, not a file", str(path))
+    return path
 
 
 def make_folder(path: Path) -> Path:
@@ -51,65 +78,71 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     make_folder(path.parent)
     with os_errors_named(f"cannot write {path}"):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = temporary_path(path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes private files; a result is as readable as any other file of the user's.
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def temporary_path(folder: Path) -> Path:
+    """A new name in a folder for what is in the making. What dead processes left there under such names is removed."""
+    sweep(folder)
+    return folder / f"{TEMPORARY}.{_place()}.{os.getpid()}.{secrets.token_hex(4)}"
 
 
-@contextmanager
-def folder_at_once(final: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder that becomes `final` when the block ends well, and vanishes when it does not.
+def sweep(folder: Path) -> None:
+    """Remove from a folder what killed processes of this machine left in the making, and what others left a day ago."""
+    for leftover in folder.glob(f"{TEMPORARY}.*"):
+        with suppress(OSError, ValueError):  # another process may be sweeping too, or the folder is not ours to write
+            place, process = leftover.name.removeprefix(f"{TEMPORARY}.").split(".")[:2]
+            dead = place == _place() and not _alive(int(process))
+            if dead or time.time() - leftover.lstat().st_mtime > DAY:
+                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
 
-    Two writers of the same folder do not disturb each other: the first to finish wins and the other's work is dropped,
-    which is right for content that is a function of its name.
-    """
-    make_folder(final.parent)
-    _sweep(final)
-    with os_errors_named(f"cannot write to {final.parent}"):
-        temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+
+@cache
+def _place() -> str:
+    """Where the numbers of processes mean the same: a machine, and on Linux a container of it."""
+    container = ""
+    with suppress(OSError):
+        container = str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(f"{socket.gethostname()} {container}".encode()).hexdigest()[:8]
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this machine runs. On Windows nobody can be asked without harm, and all count as running."""
+    if os.name == "nt":
+        return True
     try:
-        with os_errors_named(f"cannot write {final}"):
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            try:
-                temporary.rename(final)
-            except OSError:
-                if not final.is_dir():
-                    raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sweep(final: Path) -> None:
-    """Remove what killed writers of `final` left behind. A day old is left behind: no writer here takes that long."""
-    for leftover in final.parent.glob(f".{final.name}.*"):
-        with suppress(FileNotFoundError):  # another writer may be sweeping too
-            if time.time() - leftover.stat().st_mtime > 86_400:
-                shutil.rmtree(leftover, ignore_errors=True)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder, if it is there, so that no reader sees a part of it: it is renamed first."""
     if folder.exists():
         with os_errors_named(f"cannot remove {folder}"):
-            doomed = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-            folder.rename(doomed / folder.name)
+            if not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            doomed = temporary_path(folder.parent)
+            folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+
+
+def stamp(path: Path) -> list[int]:
+    """Size in bytes and modification time in nanoseconds."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def sha256_of(path: Path) -> str:

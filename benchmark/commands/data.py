@@ -121,28 +121,31 @@ def _prepared_rows(root: Path, folders: Iterable[Path] | None = None) -> list[li
 
 
 def _split_rows(folder: Path, split: str) -> list[list[str]]:
-    from ...core.resumable import unfinished_folder
+    from ...core.cache import Damaged
     from ...tasks.datasets import store
     from .. import registry
 
-    unfinished = unfinished_folder(folder / split).is_dir()
-    problem = store.check(folder / split)
-    if problem is not None:
+    unfinished = store.entry(folder / split).unfinished.is_dir()
+    try:
+        found, problem = store.prepared(folder / split), store.ABSENT
+    except Damaged as error:
+        found, problem = None, str(error)
+    if found is None:
         state = "interrupted" if unfinished else problem
         name = next((name for name in registry.entries("datasets") if folder.name.startswith(f"{name}-")), folder.name)
         return [[name, "", f"{split}: {state}", "", "", "", "", ""]] if unfinished or problem != store.ABSENT else []
-    manifest = store.read_manifest(folder / split)
-    parameters = " ".join(f"{key}={value}" for key, value in manifest["parameters"].items())
-    count, *shape = manifest["shape"]
+    about = found.about
+    parameters = " ".join(f"{key}={value}" for key, value in about.origin.parameters.items())
+    count, *shape = about.shape
     return [
         [
-            manifest["dataset"],
+            about.origin.dataset,
             parameters,
             split,
-            str(len(manifest["class_ids"])),
+            str(len(about.class_ids)),
             str(count),
             "×".join(map(str, shape)),
-            f"{manifest['stamp'][0] / 1e6:.0f}",
-            manifest["fingerprint"][:12],
+            f"{found.files[store.IMAGES].size / 1e6:.0f}",
+            about.fingerprint[:12],
         ]
     ]

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from ...tasks.datasets.base import Dataset
+    from ..features.imported import Imported
 
 app = typer.Typer(
     help="Export features, import those of a backbone that ran elsewhere, and list what was imported.", no_args_is_help=True
@@ -40,13 +41,13 @@ def template(
     """
     from ...core.files import write_atomically
     from ...tasks.datasets.base import split_name
-    from ..features.order import sources_of
-    from ..features.order import template as template_of
+    from ...tasks.datasets.store import sources_of
+    from ..features.export import template as template_of
     from .terminal import TerminalProgress
 
     made = _dataset(dataset, _settings(set_, ("dataset",)))
     opened = made.split(split_name(split), TerminalProgress())
-    write_atomically(output, template_of(opened, sources_of(made, opened)).encode())
+    write_atomically(output, template_of(opened, sources_of(made.folder() / opened.name)).encode())
     typer.echo(output)
 
 
@@ -132,12 +133,11 @@ def list_() -> None:
     print_table(HEADERS, rows, right=RIGHT)
 
 
-def _row(name: str, about: Any) -> list[str]:
-    count, width = about["shape"]
-    made_by = about["made_by"].get("name", "unknown")
-    sets = [f"{text['templates'][0]} ({len(text['templates'])})" for text in about["texts"]]
-    hashed = about["sha256"][:12]
-    return [name, about["dataset"], about["split"], str(count), str(width), about["dtype"], made_by, "; ".join(sets), hashed]
+def _row(name: str, about: Imported) -> list[str]:
+    count, width = about.shape
+    made_by = about.made_by.get("name", "unknown")
+    sets = [f"{text.templates[0]} ({len(text.templates)})" for text in about.texts]
+    return [name, about.dataset, about.split, str(count), str(width), about.dtype, made_by, "; ".join(sets), about.sha256[:12]]
 
 
 def _settings(set_: list[str] | None, scopes: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,8 @@ def source_of(plan: Plan, split: Split, device: torch.device, progress: Progress
     if plan.inputs == "images":
         source = Source(device, images=split.images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
         return replace(source, **beside), None
-    table, _ = feature_table(plan.backbone, split, device, progress, plan.encoding)
-    return replace(Source(device, table=table), **beside), table.encoded
+    table = feature_table(plan.backbone, split, device, progress, plan.encoding)
+    return replace(Source(device, table=table), **beside), None if table.encoded is None else asdict(table.encoded)
 
 
 def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.device, progress: Progress) -> Source:
@@ -50,7 +50,7 @@ def _beside(plan: Plan, split: Split, device: torch.device, progress: Progress) 
     method, train_mean, text, tower = plan.method, None, None, None
     if method.uses_train_mean:
         train = plan.open_split("train", progress)
-        train_mean = feature_table(plan.backbone, train, device, progress, plan.encoding)[0].mean()
+        train_mean = feature_table(plan.backbone, train, device, progress, plan.encoding).mean()
     names = split.class_names if plan.texts is None else plan.texts.names(split.class_ids, split.class_names, progress)
     if method.uses_text:
         assert plan.texts is not None

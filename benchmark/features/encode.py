@@ -76,7 +76,7 @@ class Encoding:
 DEFAULT = Encoding()
 
 
-class Encoded(NamedTuple):
+class EncodedBatch(NamedTuple):
     """One batch.
 
     Attributes:
@@ -103,7 +103,7 @@ def encode(
     encoding: Encoding,
     start: int = 0,
     batch_size: int | None = None,
-) -> Generator[Encoded, None, None]:
+) -> Generator[EncodedBatch, None, None]:
     """Yield the features of images in order. A batch that does not fit into memory is halved, and so are all after it.
 
     Args:
@@ -127,7 +127,7 @@ def encode(
         try:
             with closing(_in_batches(network, backbone, images, device, encoding, start, size)) as batches:
                 for features in batches:
-                    yield Encoded(features, size)
+                    yield EncodedBatch(features, size)
                     start += len(features)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):

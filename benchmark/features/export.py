@@ -1,12 +1,13 @@
-"""From a backbone and a split to a file of features that can be imported anywhere."""
+"""From a backbone and a split to a file of features that can be imported anywhere, and the list of a split's images."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch
 from ...core.errors import UsageError
 from ...core.progress import Progress
 from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.store import sources_of
 from .. import registry
 from ..backbones.base import Backbone
 from ..backbones.weights.loading import LoadedBackbone
@@ -21,9 +23,10 @@ from ..text.names import readable_names
 from ..text.prompts import PromptSet, find_prompts
 from .encode import Encoding
 from .exchange import FeatureContents, check_suffix, write_contents
-from .order import sources_of
 from .rows import chunks
 from .table import feature_table
+
+COLUMNS = ("row", "class_id", "class_name", "source", "fingerprint")  # of the list
 
 
 def export_features(
@@ -58,9 +61,9 @@ def export_features(
         UserError: it cannot be encoded or written.
     """
     check_suffix(path)
-    table, _ = feature_table(backbone, split, device, progress, encoding)
+    table = feature_table(backbone, split, device, progress, encoding)
     arrays: dict[str, np.ndarray] = {"features": np.concatenate([np.array(rows) for _, rows in chunks(table.features)])}
-    sources = sources_of(dataset, split)
+    sources = sources_of(dataset.folder() / split.name)
     if sources:
         arrays["source"] = np.array(sources, dtype=object)
     if path.suffix == ".parquet":  # a table is read by people too
@@ -72,12 +75,15 @@ def export_features(
 
         arrays[f"text.{number}"] = text_features(backbone, one, names, device, progress).cpu().numpy()
         texts.append({"name": one.name, "templates": [*one.templates], "class_names": [*names]})
-    entries = {
-        "dataset": split.dataset,
-        "split": split.name,
-        "fingerprint": split.fingerprint,
-        "metadata": json.dumps(_metadata(dataset, backbone, encoding, table.encoded, texts), sort_keys=True),
+    metadata = {
+        "dataset_version": dataset.version,
+        "dataset_parameters": asdict(dataset),
+        "backbone": backbone.section(encoding),
+        "encoded": None if table.encoded is None else asdict(table.encoded),
+        "texts": texts,
     }
+    entries = {"dataset": split.dataset, "split": split.name, "fingerprint": split.fingerprint}
+    entries["metadata"] = json.dumps(metadata, sort_keys=True)
     write_contents(path, FeatureContents(arrays, entries))
     count, width = table.features.shape
     return count, width
@@ -128,13 +134,12 @@ def texts_for(
         return [], ()
 
 
-def _metadata(
-    dataset: Dataset, backbone: LoadedBackbone, encoding: Encoding, encoded: dict[str, Any] | None, texts: list[dict[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "dataset_version": dataset.version,
-        "dataset_parameters": asdict(dataset),
-        "backbone": backbone.section(encoding),
-        "encoded": encoded,
-        "texts": texts,
-    }
+def template(split: Split, sources: Sequence[str]) -> str:
+    """A CSV list of a split's images, for whoever encodes them elsewhere: `COLUMNS`, one line a row."""
+    buffer = io.StringIO()
+    lines = csv.writer(buffer, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    for row, label in enumerate(split.labels.tolist()):
+        source = sources[row] if sources else ""
+        lines.writerow([row, split.class_ids[label], split.class_names[label], source, split.fingerprint])
+    return buffer.getvalue()

@@ -21,7 +21,7 @@ from ..backbones.base import Backbone, Preprocess
 from ..backbones.weights.loading import UNKNOWN, LoadedBackbone, Precomputed
 from ..config import RunConfig
 from .encode import Encoding
-from .imported import ImportedSplit, check_name, open_import
+from .imported import FEATURES, ImportedSplit, check_name, open_import, text_file
 
 if TYPE_CHECKING:
     from ..text.prompts import PromptSet
@@ -98,18 +98,18 @@ class ImportedBackbone(Backbone):
             needed.setdefault("val", f", and {config.method} chooses {', '.join(undecided)} on them")
         splits = {split: open_import(name, dataset, split, why) for split, why in needed.items()}
         found = splits[config.split]
-        if method.uses_text and not found.about["texts"]:
+        if method.uses_text and not found.about.texts:
             raise UsageError(
                 f"backbone {config.backbone}: no features of class names were imported, and {config.method} needs them"
             )
-        made_by, hashes = found.about["made_by"], [split.about["sha256"] for split in splits.values()]
+        made_by, hashes = found.about.made_by, [split.about.sha256 for split in splits.values()]
         return LoadedImport(
             name=config.backbone,
             parameters={},
             changed=[],
             module=NoNetwork(f"backbone {config.backbone}"),
             preprocess=NOTHING,
-            feature_dim=int(found.about["shape"][1]),
+            feature_dim=found.about.shape[1],
             weights=name,
             weights_sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest(),
             pretraining=made_by.get("pretraining") or UNKNOWN,
@@ -163,7 +163,7 @@ class LoadedImport(LoadedBackbone):
 
     def describe(self) -> dict[str, Any]:
         """The record's `backbone` section; what made the features stands under `imported`, as far as it is known."""
-        made_by = next(iter(self.splits.values())).about["made_by"]
+        made_by = next(iter(self.splits.values())).about.made_by
         known = {key: made_by.get(key) for key in ("preprocess", "network_parameters")}
         section = {**super().describe(), "preprocess": known["preprocess"], "imported": dict(made_by)}
         del section["network_parameters"]
@@ -180,13 +180,13 @@ class LoadedImport(LoadedBackbone):
             UserError: they are of other images.
         """
         found = self.splits[split.name]
-        if found.about["fingerprint"] != split.fingerprint:
+        if found.about.fingerprint != split.fingerprint:
             what = f"of a clean split, and {split.name} is corrupted" if split.corruption else f"not of this {split.dataset}"
             raise UserError(
                 f"backbone {self.name}: the imported features of {split.name} are {what} (fingerprint "
-                f"{found.about['fingerprint'][:12]}…, not {split.fingerprint[:12]}…)"
+                f"{found.about.fingerprint[:12]}…, not {split.fingerprint[:12]}…)"
             )
-        return Precomputed(found.features, found.about["encoded"])
+        return Precomputed(found.array(FEATURES), found.about.encoded)
 
     def precomputed_texts(self, prompts: PromptSet, names: Sequence[str]) -> np.ndarray:
         """The imported features of class names.
@@ -195,13 +195,15 @@ class LoadedImport(LoadedBackbone):
             UserError: others were imported, or none.
         """
         rows: dict[str, np.ndarray] = {}
-        texts = [text for split in self.splits.values() for text in split.texts]
-        for text in texts:
+        texts = [
+            (text, split.array(text_file(i))) for split in self.splits.values() for i, text in enumerate(split.about.texts)
+        ]
+        for text, features in texts:
             if text.templates == prompts.templates:
-                rows.update(zip(text.class_names, text.features, strict=True))
+                rows.update(zip(text.class_names, features, strict=True))
         cure = "export them with bench features export --prompts … and import that file"
         if not rows:
-            there = listed(dict.fromkeys(f'"{text.templates[0]}"' for text in texts)) or "none at all"
+            there = listed(dict.fromkeys(f'"{text.templates[0]}"' for text, _ in texts)) or "none at all"
             raise UserError(f"backbone {self.name}: no text features of the prompts '{prompts.name}', only of {there}; {cure}")
         missing = [name for name in dict.fromkeys(names) if name not in rows]
         if missing:

@@ -7,30 +7,54 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.errors import UserError
-from ...core.files import cache_root, write_atomically
+from ...core.cache import Block, Entry, Reached, Unfinished
+from ...core.files import cache_root
 from ...core.progress import Progress
-from ...core.resumable import alone, resumable_folder
 from ...tasks.datasets.base import Split
-from ...tasks.datasets.store import stamp
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import device_name
 from ..records.record import file_safe
 from .encode import DEFAULT, VERSION, Encoding, encode
-from .file import FEATURES, checksum_of, write_features
 from .rows import RowFile, chunks
 
-ABOUT = "features.json"
+FEATURES = "features.npy"
 IN_MEMORY = 2**30  # bytes; a larger table is read from the disk, episode by episode
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """How features were made; the record's `timing.encoding`.
+
+    Attributes:
+        images: how many were encoded.
+        seconds: what that took.
+        device: type of the device.
+        device_name: as its maker calls it.
+        precision: of the encoding.
+    """
+
+    images: int
+    seconds: float
+    device: str
+    device_name: str | None
+    precision: str
+
+
+@dataclass(frozen=True)
+class TableAbout:
+    """What the cache keeps beside a table: everything that changes a feature, and how they were made."""
+
+    key: dict[str, Any]
+    encoded: Encoded
 
 
 @dataclass(frozen=True)
@@ -41,18 +65,18 @@ class FeatureTable:
         features: float32 or float16 [n, D], memory-mapped.
         device: where episodes are wanted.
         resident: the same on `device`, when it is small enough to be held there.
-        encoded: how they were made: `images`, `seconds`, `device`, `device_name` and `precision`; None where nobody noted it.
+        encoded: how they were made; None where nobody noted it.
         file: where rows are looked up that are not resident; None takes them from `features`.
     """
 
     features: np.ndarray
     device: torch.device
     resident: Tensor | None
-    encoded: dict[str, Any] | None = None
+    encoded: Encoded | None = None
     file: RowFile | None = None
 
     @classmethod
-    def of(cls, features: np.ndarray, device: torch.device, encoded: dict[str, Any] | None = None) -> FeatureTable:
+    def of(cls, features: np.ndarray, device: torch.device, encoded: Encoded | None = None) -> FeatureTable:
         """A table of features [n, D], held on the device where it is small enough."""
         if features.nbytes > IN_MEMORY:
             return cls(features, device, None, encoded, RowFile.of(features))
@@ -105,10 +129,8 @@ def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, de
 
 def feature_table(
     backbone: LoadedBackbone, split: Split, device: torch.device, progress: Progress, encoding: Encoding = DEFAULT
-) -> tuple[FeatureTable, bool]:
-    """Open the table of a split, or encode it first. Of two processes that want the same table one encodes, the other waits.
-
-    Imported features are opened where they were imported to.
+) -> FeatureTable:
+    """The table of a split: as it was imported or is in the cache, else encoded now.
 
     Args:
         backbone: moved to `device` where it encodes.
@@ -117,29 +139,38 @@ def feature_table(
         progress: shows the encoding in images per second, and compares it with what the device can do where it is verbose.
         encoding: precision, batch size, whether to compile.
 
-    Returns:
-        The table, and whether it was in the cache.
-
     Raises:
         UserError: it cannot be encoded (`encode`), or written, or imported features are of other images.
     """
     precomputed = backbone.precomputed(split)
     if precomputed is not None:
-        return FeatureTable.of(precomputed.features, device, precomputed.encoded), True
+        return FeatureTable.of(precomputed.features, device, precomputed.encoded)
     encoding.check(device)
     content = key(backbone, split, encoding, device.type)
-    folder = cache_root() / "features" / f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
-    about = _sound(folder)
-    cached = about is not None
-    if about is None:
-        what = f"encoding {split.dataset} {split.name}"
-        with alone(folder, lambda: progress.say(f"{what}: another process is at it; waiting")):
-            about = _sound(folder)  # it may have come while this waited
-            cached = about is not None
-            if about is None:
-                about = _encode(folder, content, backbone, split, device, progress, encoding, what)
-    features = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
-    return FeatureTable.of(features, device, about.get("encoded")), cached
+    name = f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
+    what, images = f"encoding {split.dataset} {split.name}", split.images
+
+    def blocks(reached: Reached) -> Generator[Block, None, None]:
+        start = reached.done
+        with closing(encode(backbone, images, device, encoding, start, reached.size or None)) as batches:
+            for batch in batches:
+                yield Block(np.arange(start, start + len(batch.features)), batch.features, batch.batch_size)
+                start += len(batch.features)
+
+    def fill(unfinished: Unfinished) -> TableAbout:
+        shape = (len(images), backbone.feature_dim)
+        reached = unfinished.write_rows(FEATURES, shape, encoding.dtype, blocks, progress, what, "images")
+        if progress.verbose:
+            from .throughput import closing_line
+
+            progress.say(closing_line(backbone, device, encoding.precision, len(images), reached.seconds))
+        seconds = round(reached.seconds, 3)
+        return TableAbout(content, Encoded(len(images), seconds, device.type, device_name(device), encoding.precision))
+
+    # Batches of another size round otherwise: an interrupted encoding is gone on with in batches of one size.
+    plan = _hash({**content, "device": device.type, "batch_size": encoding.batch_size})
+    kept = Entry(cache_root() / "features" / name, TableAbout).find_or_make(fill, progress, what, plan)
+    return FeatureTable.of(kept.array(FEATURES), device, kept.about.encoded)
 
 
 def table_of_rows(
@@ -153,61 +184,5 @@ def table_of_rows(
     return FeatureTable.of(np.concatenate([batch.features for batch in batches]), device)
 
 
-def _encode(
-    folder: Path,
-    content: dict[str, Any],
-    backbone: LoadedBackbone,
-    split: Split,
-    device: torch.device,
-    progress: Progress,
-    encoding: Encoding,
-    what: str,
-) -> dict[str, Any]:
-    """Make the folder of a table, or go on with what an interrupted attempt left. Returns what its description holds."""
-    images = split.images
-    # Batches of another size and other devices round otherwise: one table holds features of one kind.
-    plan = _hash({**content, "device": device.type, "batch_size": encoding.batch_size})
-    with resumable_folder(folder, plan) as unfinished:
-        reached = write_features(unfinished, backbone, images, device, encoding, progress, what)
-        encoded = {
-            "images": len(images),
-            "seconds": round(reached.seconds, 3),
-            "device": device.type,
-            "device_name": device_name(device),
-            "precision": encoding.precision,
-        }
-        about = {**content, "encoded": encoded, "stamp": stamp(unfinished.folder / FEATURES), "crc32": reached.checksum}
-        write_atomically(unfinished.folder / ABOUT, _text(about))
-    if progress.verbose:
-        from .throughput import closing_line
-
-        progress.say(closing_line(backbone, device, encoding.precision, len(images), reached.seconds))
-    return about
-
-
 def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _text(about: dict[str, Any]) -> bytes:
-    return json.dumps(about, indent=1, sort_keys=True).encode()
-
-
-def _sound(folder: Path) -> dict[str, Any] | None:
-    """The description of a table that is whole; one that was changed since it was written is made again.
-
-    A copied table has another time of modification and the same bytes: then its checksum decides, and the time is noted.
-    """
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        now, then = stamp(folder / FEATURES), about["stamp"]
-        if now == then:
-            return about
-        if now[0] != then[0] or checksum_of(folder / FEATURES, now[0]) != about["crc32"]:
-            return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    about["stamp"] = now
-    with suppress(UserError):  # a cache that cannot be written is read all the same
-        write_atomically(folder / ABOUT, _text(about))
-    return about

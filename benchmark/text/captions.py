@@ -19,7 +19,7 @@ from ...core.files import sha256_of
 from ...core.progress import Progress
 from ...core.tables import csv_rows
 from ...tasks.datasets.base import Dataset, Split
-from ..features.order import sources_of
+from ...tasks.datasets.store import sources_of
 from .names import readable_names
 from .prompts import ENSEMBLE, PLACE, SINGLE, find_prompts
 
@@ -107,7 +107,7 @@ def captions_of_file(path: Path, dataset: Dataset, split: Split, progress: Progr
     owner = f"recipe.captions={path}"
     if len(keys) != 1 or CAPTION not in header:
         raise UsageError(f"{owner}: its first line does not name the columns {CLASS},{CAPTION} or {IMAGE},{CAPTION}")
-    known = split.class_ids if keys[0] == CLASS else sources_of(dataset, split)
+    known = split.class_ids if keys[0] == CLASS else sources_of(dataset.folder() / split.name)
     place = {name: row for row, name in enumerate(known)}
     numbers: dict[str, int] = {}
     rows: list[list[int]] = [[] for _ in known]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ...core.cache import Entry, Unfinished
 from ...core.errors import UserError
-from ...core.files import cache_root, write_atomically
+from ...core.files import cache_root
 from ...core.progress import Progress
 from .. import registry
 from ..backbones.text_tower import TextTower
@@ -24,7 +25,20 @@ from .prompts import PromptSet
 
 VERSION = 1  # of the way from names to features
 BATCH = 256  # texts encoded at once
-TEXT = "text"
+FEATURES = "features.npy"
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """What is kept of text features.
+
+    Attributes:
+        key: everything that changes one.
+        cut: what is to be said of texts that were too long for the tower; "" where none was.
+    """
+
+    key: dict[str, Any]
+    cut: str
 
 
 def text_features(
@@ -53,16 +67,18 @@ def text_features(
     distinct = list(dict.fromkeys(names))
     content = key(backbone, prompts, distinct, device.type)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    path = cache_root() / "text" / f"{file_safe(backbone.name)}-{file_safe(prompts.name)}-{digest[:24]}.safetensors"
-    found = _cached(path, digest)
-    if found is None:
-        found = _encode(backbone, prompts, distinct, device, progress)
-        _write(path, digest, *found)
-    features, cut = found
-    if cut:
-        progress.say(cut)
+
+    def fill(unfinished: Unfinished) -> EncodedTexts:
+        features, cut = _encode(backbone, prompts, distinct, device, progress)
+        np.save(unfinished.folder / FEATURES, features)
+        return EncodedTexts(content, cut)
+
+    folder = cache_root() / "text" / f"{file_safe(backbone.name)}-{file_safe(prompts.name)}-{digest[:24]}"
+    kept = Entry(folder, EncodedTexts).find_or_make(fill, progress, f"encoding texts with {backbone.name}")
+    if kept.about.cut:
+        progress.say(kept.about.cut)
     place = {name: row for row, name in enumerate(distinct)}
-    return torch.from_numpy(features[[place[name] for name in names]]).to(device)
+    return torch.from_numpy(kept.array(FEATURES)[[place[name] for name in names]]).to(device)
 
 
 def key(backbone: LoadedBackbone, prompts: PromptSet, names: Sequence[str], device: str = "cpu") -> dict[str, Any]:
@@ -106,30 +122,3 @@ def _encode(
         return features, ""
     limit = f"{tower.context_length} tokens that {backbone.name} reads"
     return features, f"{len(cut)} of {len(texts)} texts are longer than the {limit}, and cut there; the first: {cut[0][:80]}"
-
-
-def _write(path: Path, digest: str, features: np.ndarray, cut: str) -> None:
-    from safetensors.numpy import save
-
-    about = {"key": digest, "sha256": _sha256(features), "cut": cut}
-    write_atomically(path, save({TEXT: np.ascontiguousarray(features)}, metadata=about))
-
-
-def _cached(path: Path, digest: str) -> tuple[np.ndarray, str] | None:
-    """What `_write` wrote; None where nothing is there or it is damaged, and then it is made again."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            features, about = file.get_tensor(TEXT), file.metadata()
-    except (OSError, SafetensorError):
-        return None
-    if about is None or about.get("key") != digest or about.get("sha256") != _sha256(features):
-        return None
-    return features, about["cut"]
-
-
-def _sha256(features: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -14,9 +14,9 @@ import numpy as np
 from ...core.errors import UsageError, UserError, did_you_mean
 from ...core.files import cache_root
 from ...core.progress import SILENT, Progress
-from ...core.resumable import alone
 from ..taxonomy import Taxonomy
 from . import store
+from .store import Contents
 
 SPLITS = ("train", "val", "test")
 
@@ -72,32 +72,6 @@ class Split:
     def labels(self) -> np.ndarray:
         """int64 [n], the class of each row."""
         return np.repeat(np.arange(len(self.class_ids)), np.diff(self.offsets))
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What one split will hold, known before its images are made. They are made by `fill` or by `stream`.
-
-    Attributes:
-        class_ids: identifiers, one a class.
-        class_names: readable names, one a class.
-        counts: images a class.
-        shape: (H, W, C).
-        fill: writes every image into a uint8 array [sum(counts), H, W, C], rows class by class, and reports progress.
-        sources: one name a row (a file, or how the image was made), or empty.
-        stream: yields row numbers [k] and their images, uint8 [k, H, W, C], in an order that is always the same; its
-            argument says how many rows of that order are there already. For what takes long: it is resumed.
-        origin: where the images come from, for the manifest; empty means the source given, or the dataset's homepage.
-    """
-
-    class_ids: Sequence[str]
-    class_names: Sequence[str]
-    counts: Sequence[int]
-    shape: tuple[int, int, int]
-    fill: Callable[[np.ndarray, Progress], None] | None = None
-    sources: Sequence[str] = ()
-    stream: Callable[[int], Generator[tuple[np.ndarray, np.ndarray], None, None]] | None = None
-    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,9 +154,9 @@ class Dataset(ABC):
             store.check_room({self.folder() / split: content for split, content in contents.items()})
         for split, content in contents.items():
             folder = self.folder() / split
-            with alone(folder, lambda split=split: progress.say(f"{self.name}, {split}: another process prepares it; waiting")):
+            with store.entry(folder).alone(progress, f"{self.name}, {split}"):
                 if again or self.problem(split) is not None:  # it may have come while this waited
-                    store.build(folder, content, self._about(split, content, source), progress)
+                    store.build(folder, content, self._origin_of(split, content, source), progress)
         return {split: self._open(split) for split in splits}
 
     def problem(self, split: str, thorough: bool = False) -> str | None:
@@ -208,28 +182,30 @@ class Dataset(ABC):
         return self.prepare(None, (split,), progress)[split]
 
     def _open(self, split: str) -> Split:
-        images, manifest = store.open_folder(self.folder() / split)
+        found = store.prepared(self.folder() / split)
+        if found is None:
+            raise UserError(f"cannot open {self.folder() / split}: {store.ABSENT}")
         return Split(
             dataset=self.name,
             name=split,
-            images=images,
-            offsets=np.concatenate([[0], np.cumsum(manifest["counts"])]).astype(np.int64),
-            class_ids=tuple(manifest["class_ids"]),
-            class_names=tuple(manifest["class_names"]),
-            fingerprint=manifest["fingerprint"],
+            images=found.array(store.IMAGES),
+            offsets=np.concatenate([[0], np.cumsum(found.about.counts)]).astype(np.int64),
+            class_ids=found.about.class_ids,
+            class_names=found.about.class_names,
+            fingerprint=found.about.fingerprint,
         )
 
-    def _about(self, split: str, contents: Contents, source: Path | None) -> dict[str, Any]:
-        return {
-            "dataset": self.name,
-            "version": self.version,
-            "parameters": asdict(self),
-            "split": split,
-            "citation": self.citation,
-            "licence": self.licence,
-            "homepage": self.homepage,
-            "source": contents.origin or (str(source.resolve()) if source else self.homepage),
-        }
+    def _origin_of(self, split: str, contents: Contents, source: Path | None) -> store.Origin:
+        return store.Origin(
+            dataset=self.name,
+            version=self.version,
+            parameters=asdict(self),
+            split=split,
+            citation=self.citation,
+            licence=self.licence,
+            homepage=self.homepage,
+            source=contents.origin or (str(source.resolve()) if source else self.homepage),
+        )
 
 
 def split_name(split: str) -> str:

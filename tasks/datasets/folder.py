@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...core.errors import UsageError, UserError
-from ...core.files import cache_root
+from ...core.files import cache_root, stamp
 from ...core.options import parameter
 from ...core.progress import Progress
 from ..taxonomy import Taxonomy
@@ -54,8 +54,9 @@ class Folder(Dataset):
         """(folder below the root, readable name) of each class of a split, sorted; from the cache where the root is gone."""
         split_name(split)
         if not self._path.exists() and store.check(self.folder() / split) is None:
-            manifest = store.read_manifest(self.folder() / split)
-            return list(zip(manifest["class_ids"], manifest["class_names"], strict=True))
+            found = store.prepared(self.folder() / split)
+            if found is not None:
+                return list(zip(found.about.class_ids, found.about.class_names, strict=True))
         names = {class_id: class_id.rpartition("/")[2].replace("_", " ") for class_id in self._layout.classes}
         unique = len(set(names.values())) == len(names)
         return [(class_id, names[class_id] if unique else class_id) for class_id in names if self._splits[class_id] == split]
@@ -102,8 +103,8 @@ class Folder(Dataset):
         """As for every dataset; images that were added, removed or changed since are a problem too."""
         found = super().problem(split, thorough)
         if found is None and self._path.exists():
-            manifest = store.read_manifest(self.folder() / split)
-            if manifest["source"] != self._origin:
+            prepared = store.prepared(self.folder() / split)
+            if prepared is not None and prepared.about.origin.source != self._origin:
                 return f"the images in {self.root} have changed since it was prepared"
         return found
 
@@ -145,13 +146,13 @@ class Folder(Dataset):
         for class_id, members in self._layout.classes.items():
             for member in members:
                 if member.holder.path.is_dir():
-                    stamp = store.stamp(member.holder.path / member.name)
+                    seen = stamp(member.holder.path / member.name)
                 else:
                     archives.add(member.holder.path)
-                    stamp = []
-                sha.update(repr((class_id, member.name, stamp)).encode(errors="surrogateescape"))
+                    seen = []
+                sha.update(repr((class_id, member.name, seen)).encode(errors="surrogateescape"))
         for path in sorted(archives):
-            sha.update(repr(store.stamp(path)).encode())
+            sha.update(repr(stamp(path)).encode())
         return f"{self._path} ({sha.hexdigest()[:16]})"
 
     def _report(self, counts: dict[str, int], progress: Progress) -> None:
@@ -165,8 +166,7 @@ class Folder(Dataset):
             images = f"class '{few[0]}' has {counts[few[0]]} images{more}"
             progress.say(f"{self.root}: {images}; shots and queries together cannot be more")
 
-    def _about(self, split: str, contents: Contents, source: Path | None) -> dict[str, Any]:
-        about = super()._about(split, contents, source)
+    def _origin_of(self, split: str, contents: Contents, source: Path | None) -> store.Origin:
         parameters = {**asdict(self), "root": str(self._path)}
         del parameters["parents"]  # the images do not depend on it
-        return {**about, "parameters": parameters}
+        return replace(super()._origin_of(split, contents, source), parameters=parameters)

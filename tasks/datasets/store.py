@@ -1,60 +1,126 @@
-"""The prepared form of a split: a folder with memory-mapped images, the row sources and a manifest.
+"""The prepared form of a split: an entry of the cache with memory-mapped images and the names of their sources.
 
-    images.npy      uint8 [n, H, W, C], rows class by class
-    sources.txt     one line a row (empty when rows have no names)
-    manifest.json   classes, counts, licence, citation, fingerprint, and the size and time of images.npy when it was written
-
-The folder appears at once or not at all. Opening compares size and time of images.npy with the manifest, and its hash
-where they differ, so damage is noticed at the cost of a hash only when something touched the file.
+Its files are `images.npy` (uint8 [n, H, W, C], rows class by class), `sources.txt` (one line a row; empty when rows have no
+names) and `manifest.json`, which has classes, counts, licence, citation and fingerprint (`Prepared`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ...core.cache import Block, Damaged, Entry, Kept, Reached, Unfinished, npy_header
 from ...core.errors import UserError
-from ...core.files import folder_at_once, make_folder, remove_folder, sha256_of, write_atomically
+from ...core.files import make_folder
 from ...core.progress import Progress
-from ...core.resumable import Unfinished, resumable_folder, unfinished_folder
-
-if TYPE_CHECKING:
-    from .base import Contents
 
 ABSENT = "not prepared"
-IMAGES, SOURCES, MANIFEST = "images.npy", "sources.txt", "manifest.json"
-SAFE_SECONDS = 2.0  # at most so much decoding is done again after an interruption
+IMAGES, SOURCES = "images.npy", "sources.txt"
 ZEROS = bytes(2**20)
 
 
-def build(folder: Path, contents: Contents, about: dict[str, Any], progress: Progress) -> None:
-    """Make a split's folder, replacing a damaged or older one. By one process at a time (`resumable.alone`).
+@dataclass(frozen=True)
+class Contents:
+    """What one split will hold, known before its images are made. They are made by `fill` or by `stream`.
+
+    Attributes:
+        class_ids: identifiers, one a class.
+        class_names: readable names, one a class.
+        counts: images a class.
+        shape: (H, W, C).
+        fill: writes every image into a uint8 array [sum(counts), H, W, C], rows class by class, and reports progress.
+        sources: one name a row (a file, or how the image was made), or empty.
+        stream: yields row numbers [k] and their images, uint8 [k, H, W, C], in an order that is always the same; its
+            argument says how many rows of that order are there already. For what takes long: it is resumed.
+        origin: where the images come from, for the manifest; empty means the source given, or the dataset's homepage.
+    """
+
+    class_ids: Sequence[str]
+    class_names: Sequence[str]
+    counts: Sequence[int]
+    shape: tuple[int, int, int]
+    fill: Callable[[np.ndarray, Progress], None] | None = None
+    sources: Sequence[str] = ()
+    stream: Callable[[int], Generator[tuple[np.ndarray, np.ndarray], None, None]] | None = None
+    origin: str = ""
+
+    @property
+    def array_shape(self) -> tuple[int, ...]:
+        """[n, H, W, C] of all images."""
+        return (int(sum(self.counts)), *self.shape)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which split of which dataset this is, and where its images come from."""
+
+    dataset: str
+    version: str
+    parameters: dict[str, Any]
+    split: str
+    citation: str
+    licence: str
+    homepage: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a prepared split holds.
+
+    Attributes:
+        origin: of the images.
+        shape: [n, H, W, C].
+        class_ids: identifiers, one a class.
+        class_names: readable names, one a class.
+        counts: images a class.
+        fingerprint: see `fingerprint`.
+    """
+
+    origin: Origin
+    shape: tuple[int, int, int, int]
+    class_ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    counts: tuple[int, ...]
+    fingerprint: str
+
+
+def entry(folder: Path) -> Entry[Prepared]:
+    """The place in the cache of the split that is prepared in a folder."""
+    return Entry(folder, Prepared)
+
+
+def build(folder: Path, contents: Contents, origin: Origin, progress: Progress) -> None:
+    """Make a split's folder, replacing a damaged or older one. By one process at a time (`Entry.alone`).
 
     Raises:
         UserError: the folder cannot be written, the disk is full, or images of the source cannot be read.
     """
-    if contents.stream is None:
-        with folder_at_once(folder) as temporary:
-            _fill(temporary / IMAGES, contents, progress)
-            _describe(temporary, contents, about)
-            remove_folder(folder)  # only now: a failure above leaves what was there
-    else:
-        with resumable_folder(folder, _plan(contents, about)) as unfinished:
-            _stream(unfinished, contents, f"reading {about['dataset']}, {about['split']}: images", progress)
-            _describe(unfinished.folder, contents, about)
 
+    def fill(unfinished: Unfinished) -> Prepared:
+        if contents.stream is None:
+            _fill(unfinished.folder / IMAGES, contents, progress)
+        else:
+            what = f"reading {origin.dataset}, {origin.split}: images"
+            blocks = lambda reached: _blocks(contents, reached)  # noqa: E731
+            unfinished.write_rows(IMAGES, contents.array_shape, np.dtype(np.uint8), blocks, progress, what)
+        lines = (source.replace("\n", "\\n") for source in contents.sources)
+        text = "".join(f"{line}\n" for line in lines)
+        (unfinished.folder / SOURCES).write_text(text, encoding="utf-8", errors="backslashreplace")
+        n, height, width, channels = contents.array_shape
+        shape, counts, ids = (n, height, width, channels), tuple(map(int, contents.counts)), tuple(contents.class_ids)
+        digest = fingerprint(shape, ids, counts, unfinished.sha256_of(IMAGES))
+        return Prepared(origin, shape, ids, tuple(contents.class_names), counts, digest)
 
-def _shape(contents: Contents) -> tuple[int, ...]:
-    return (int(sum(contents.counts)), *contents.shape)
+    entry(folder).make(fill, "" if contents.stream is None else _plan(contents, origin))
 
 
 def check_room(wanted: Mapping[Path, Contents]) -> None:
@@ -66,7 +132,7 @@ def check_room(wanted: Mapping[Path, Contents]) -> None:
     Raises:
         UserError: it is.
     """
-    needed = sum(int(np.prod(_shape(contents), dtype=np.int64)) - _already(folder) for folder, contents in wanted.items())
+    needed = sum(int(np.prod(one.array_shape, dtype=np.int64)) - _already(folder) for folder, one in wanted.items())
     folder = next(iter(wanted)).parent
     free = shutil.disk_usage(make_folder(folder.parent)).free
     if needed > free:
@@ -78,29 +144,23 @@ def check_room(wanted: Mapping[Path, Contents]) -> None:
 
 def _already(folder: Path) -> int:
     """Bytes that an interrupted attempt has written."""
-    images = unfinished_folder(folder) / IMAGES
+    images = entry(folder).unfinished / IMAGES
     return images.stat().st_size if images.exists() else 0
 
 
-def _plan(contents: Contents, about: dict[str, Any]) -> str:
+def _plan(contents: Contents, origin: Origin) -> str:
     """A hash of what will be made, so that an interrupted attempt is only resumed towards the same images."""
-    plan = [about, list(contents.class_ids), list(map(int, contents.counts)), contents.shape, list(contents.sources)]
+    plan = [asdict(origin), list(contents.class_ids), list(map(int, contents.counts)), contents.shape, list(contents.sources)]
     return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
-
-
-def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> int:
-    """Begin an npy file of uint8; returns where its data begin."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return file.tell()
 
 
 def _fill(path: Path, contents: Contents, progress: Progress) -> None:
     """Have all images written into an array that is mapped into memory."""
     if contents.fill is None:
         raise TypeError("contents need fill or stream")
-    shape = _shape(contents)
+    shape = contents.array_shape
     with path.open("wb") as file:
-        _write_header(file, shape)
+        file.write(npy_header(shape, np.dtype(np.uint8)))
         # The file gets its blocks here: on a full disk this is an error, and writing into a mapped hole would be a crash.
         for missing in range(int(np.prod(shape, dtype=np.int64)), 0, -len(ZEROS)):
             file.write(ZEROS[:missing])
@@ -109,122 +169,46 @@ def _fill(path: Path, contents: Contents, progress: Progress) -> None:
     images.flush()
 
 
-def _stream(unfinished: Unfinished, contents: Contents, description: str, progress: Progress) -> None:
-    """Write images as they come; ordinary writes, which unlike mapped pages do not count as this process's memory."""
-    if contents.stream is None:
-        raise TypeError("contents need fill or stream")
-    shape, done = _shape(contents), unfinished.done
-    row_bytes = int(np.prod(shape[1:], dtype=np.int64))
-    path = unfinished.folder / IMAGES
-    if done:
-        progress.say(f"going on after {done} of {shape[0]} images, where an earlier attempt was interrupted")
-    with path.open("r+b" if done else "w+b", buffering=0) as file, progress.track(description, shape[0]) as advance:
-        start = _write_header(file, shape)
-        advance(done)
-        safe = time.monotonic()
-        try:
-            with closing(contents.stream(done)) as pieces:
-                for rows, images in pieces:
-                    _write_rows(file, start, row_bytes, rows, images)
-                    done += len(rows)
-                    advance(len(rows))
-                    if time.monotonic() - safe > SAFE_SECONDS:
-                        _save(unfinished, file, done)
-                        safe = time.monotonic()
-        except KeyboardInterrupt:
-            _save(unfinished, file, done)
-            progress.say(f"interrupted after {done} of {shape[0]} images; the same command goes on from there")
-            raise
-        os.fsync(file.fileno())
+def _blocks(contents: Contents, reached: Reached) -> Generator[Block, None, None]:
+    assert contents.stream is not None
+    with closing(contents.stream(reached.done)) as pieces:
+        for rows, images in pieces:
+            yield Block(rows, images)
 
 
-def _save(unfinished: Unfinished, file: IO[bytes], done: int) -> None:
-    os.fsync(file.fileno())
-    unfinished.reached(done)
-
-
-def _write_rows(file: IO[bytes], start: int, row_bytes: int, rows: np.ndarray, images: np.ndarray) -> None:
-    """Write images to their rows, neighbours at once."""
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    for run, block in zip(np.split(rows, breaks), np.split(images, breaks), strict=True):
-        file.seek(start + int(run[0]) * row_bytes)
-        left = memoryview(block.tobytes())
-        while left:  # an unbuffered write may write a part
-            left = left[file.write(left) :]
-
-
-def _describe(folder: Path, contents: Contents, about: dict[str, Any]) -> None:
-    """Write sources and manifest beside the images."""
-    lines = (source.replace("\n", "\\n") for source in contents.sources)
-    text = "".join(f"{line}\n" for line in lines)
-    (folder / SOURCES).write_text(text, encoding="utf-8", errors="backslashreplace")
-    manifest = {
-        **about,
-        "shape": _shape(contents),
-        "class_ids": list(contents.class_ids),
-        "class_names": list(contents.class_names),
-        "counts": [int(count) for count in contents.counts],
-        "images_sha256": sha256_of(folder / IMAGES),
-        "stamp": stamp(folder / IMAGES),
-    }
-    manifest["fingerprint"] = fingerprint(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-
-
-def fingerprint(manifest: dict[str, Any]) -> str:
+def fingerprint(shape: Sequence[int], class_ids: Sequence[str], counts: Sequence[int], images_sha256: str) -> str:
     """Hexadecimal SHA-256 over shape, class identifiers, counts and image bytes: what an episode's meaning depends on."""
-    content = [list(manifest["shape"]), manifest["class_ids"], manifest["counts"], manifest["images_sha256"]]
+    content = [list(shape), list(class_ids), list(counts), images_sha256]
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
-def stamp(path: Path) -> list[int]:
-    """Size in bytes and modification time in nanoseconds."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def check(folder: Path, thorough: bool = False) -> str | None:
-    """What is wrong with a prepared split, or None.
+def prepared(folder: Path, thorough: bool = False) -> Kept[Prepared] | None:
+    """A prepared split; None where there is none.
 
     Args:
         folder: the split's folder.
         thorough: hash the images even when their size and time are as they were.
-    """
-    if not folder.is_dir():
-        return ABSENT
-    try:
-        manifest = read_manifest(folder)
-        now, then = stamp(folder / IMAGES), manifest["stamp"]
-        if now == then and not thorough:
-            return None
-        if now[0] != then[0] or sha256_of(folder / IMAGES) != manifest["images_sha256"]:
-            return "the prepared images are damaged"
-        if manifest["fingerprint"] != fingerprint(manifest):
-            return "the manifest is damaged"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "the prepared folder is damaged"
-    if now != then:  # copied or touched, but sound: note the new time, so that the next opening is quick
-        with suppress(UserError):  # in a cache that others prepared for all it cannot be noted
-            write_atomically(folder / MANIFEST, json.dumps({**manifest, "stamp": now}, indent=1).encode())
-    return None
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a prepared split.
 
     Raises:
-        OSError: it is not there.
-        ValueError: it is damaged.
+        Damaged: it is not as it was made.
     """
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict):
-        raise ValueError(f"{folder / MANIFEST} is damaged")
-    return manifest
+    found = entry(folder).find(thorough)
+    if found is None:
+        return None
+    about, images = found.about, found.files.get(IMAGES)
+    if images is None or about.fingerprint != fingerprint(about.shape, about.class_ids, about.counts, images.sha256):
+        raise Damaged("the manifest is damaged")
+    return found
 
 
-def open_folder(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Images (memory-mapped, read-only) and manifest of a split that `check` found sound."""
+def check(folder: Path, thorough: bool = False) -> str | None:
+    """What is wrong with a prepared split, or None; see `prepared`."""
     try:
-        return np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False), read_manifest(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot open {folder}: {error}") from error
+        return ABSENT if prepared(folder, thorough) is None else None
+    except Damaged as error:
+        return str(error)
+
+
+def sources_of(folder: Path) -> tuple[str, ...]:
+    """The name of each row's image in a prepared split (a file, or how it was made); empty where none is named."""
+    return tuple((folder / SOURCES).read_text(encoding="utf-8").split("\n")[:-1])

@@ -1,6 +1,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,11 +12,13 @@ from fewbench.core import files
 from fewbench.core.errors import UserError
 from fewbench.core.files import (
     cache_root,
-    folder_at_once,
     make_folder,
     os_errors_named,
+    regular_file,
     remove_folder,
     sha256_of,
+    sweep,
+    temporary_path,
     write_atomically,
 )
 
@@ -77,12 +81,11 @@ def test_files_and_folders_are_as_readable_as_the_users_others(tmp_path: Path, m
     before = os.umask(mask)
     try:
         write_atomically(tmp_path / "file.txt", b"")
-        with folder_at_once(tmp_path / "folder"):
-            pass
+        temporary_path(tmp_path).mkdir()
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file.txt").stat().st_mode) == expected
-    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~mask
+    assert stat.S_IMODE(next(tmp_path.glob(".fewbench.*")).stat().st_mode) == 0o777 & ~mask
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
@@ -90,7 +93,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
     for action in (
         lambda: make_folder(tmp_path / "file" / "sub"),
         lambda: write_atomically(tmp_path / "file" / "x.json", b""),
-        lambda: folder_at_once(tmp_path / "file" / "x").__enter__(),
     ):
         with pytest.raises(UserError, match=r"cannot create folder .*file"):
             action()
@@ -103,61 +105,91 @@ def test_only_errors_of_the_system_are_renamed():
         raise KeyError("x")
 
 
-def test_a_folder_appears_at_once(tmp_path: Path):
-    final = tmp_path / "deep" / "folder"
-    with folder_at_once(final) as temporary:
-        (temporary / "a").write_text("1")
-        assert not final.exists()
-        assert temporary.parent == final.parent  # a rename across file systems would be a copy
-    assert names(final) == {"a"}
-    assert names(final.parent) == {"folder"}
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    return int(subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True).stdout)
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_folder_that_is_not_finished_vanishes(tmp_path: Path, error: type[BaseException]):
-    with pytest.raises(error), folder_at_once(tmp_path / "folder") as temporary:
-        (temporary / "a").write_text("1")
-        raise error
-    assert names(tmp_path) == set()
+def leftover(folder: Path, process: int, age: float = 0.0, place: str | None = None) -> Path:
+    """A folder that a process had in the making, so many seconds ago."""
+    _, mark, here, _, token = temporary_path(folder).name.split(".")
+    left = folder / f".{mark}.{place or here}.{process}.{token}"
+    left.mkdir()
+    (left / "half").touch()
+    when = time.time() - age
+    os.utime(left, (when, when))
+    return left
 
 
-def test_of_two_writers_the_first_to_finish_wins(tmp_path: Path):
-    final = tmp_path / "folder"
-    with folder_at_once(final) as slow:
-        (slow / "who").write_text("slow")
-        with folder_at_once(final) as quick:
-            assert quick != slow
-            (quick / "who").write_text("quick")
-        assert (slow / "who").read_text() == "slow"
-    assert (final / "who").read_text() == "quick"
-    assert names(tmp_path) == {"folder"}
+def test_what_dead_processes_left_is_swept_and_nothing_else(tmp_path: Path):
+    dead, day = dead_process(), 86_400
+    gone = [leftover(tmp_path, dead), leftover(tmp_path, 1, 2 * day), leftover(tmp_path, dead, 2 * day, "elsewhere")]
+    kept = [leftover(tmp_path, os.getpid()), leftover(tmp_path, 1), leftover(tmp_path, dead, place="elsewhere")]
+    others = [".fewbench", ".fewbench.toml", ".fewbench.a.b.c", "file.fewbench.x"]
+    for name in others:
+        (tmp_path / name).touch()
+    write_atomically(tmp_path / "file.txt", b"")
+    assert names(tmp_path) == {"file.txt", *others, *(path.name for path in kept)}
+    assert not any(path.exists() for path in gone)
 
 
-def test_a_file_in_the_folders_place_is_told(tmp_path: Path):
-    (tmp_path / "folder").touch()
-    with pytest.raises(UserError, match=r"cannot write .*folder"), folder_at_once(tmp_path / "folder"):
-        pass
-    assert names(tmp_path) == {"folder"}
+def test_a_link_in_the_place_of_a_leftover_leads_nobody_astray(tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").touch()
+    left = leftover(tmp_path, dead_process())
+    (left / "half").unlink()
+    left.rmdir()
+    left.symlink_to(tmp_path / "mine")
+    sweep(tmp_path)
+    assert names(tmp_path) == {"mine"} and names(tmp_path / "mine") == {"precious"}
 
 
-def test_what_killed_writers_left_is_swept_when_old(tmp_path: Path):
-    old, new, other = (tmp_path / name for name in (".folder.old", ".folder.new", ".others.old"))
-    for folder in (old, new, other):
-        folder.mkdir()
-        (folder / "half").touch()
-    two_days_ago = time.time() - 2 * 86_400
-    for folder in (old, other):
-        os.utime(folder, (two_days_ago, two_days_ago))
-    with folder_at_once(tmp_path / "folder"):
-        pass
-    assert names(tmp_path) == {"folder", ".folder.new", ".others.old"}
+def test_a_leftover_that_another_process_sweeps_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gone = leftover(tmp_path, dead_process())
+    (gone / "half").unlink()
+    gone.rmdir()
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone]))
+    write_atomically(tmp_path / "file.txt", b"")
+    assert names(tmp_path) == {"file.txt"}
 
 
-def test_a_leftover_that_another_writer_removes_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self / ".folder.gone"]))
-    with folder_at_once(tmp_path / "folder"):
-        pass
-    assert names(tmp_path) == {"folder"}
+def test_a_killed_write_is_swept_by_the_next(tmp_path: Path):
+    kill = (
+        "import os; from pathlib import Path; from fewbench.core.files import write_atomically\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), 9)\n"
+        f"write_atomically(Path({str(tmp_path / 'file.txt')!r}), b'half')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", kill]).returncode == -9
+    assert len(names(tmp_path)) == 1
+    write_atomically(tmp_path / "other.txt", b"")
+    assert names(tmp_path) == {"other.txt"}
+
+
+def test_a_regular_file_and_a_link_to_one_can_be_read(tmp_path: Path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    assert regular_file(tmp_path / "file") == tmp_path / "file"
+    assert regular_file(tmp_path / "link") == tmp_path / "link"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "to pipe").symlink_to("pipe")
+    (tmp_path / "dangling").symlink_to("nothing")
+    (tmp_path / "circle").symlink_to("circle")
+    for path, told in (
+        (tmp_path / "pipe", "a named pipe, not a file"),
+        (tmp_path / "folder", "a folder, not a file"),
+        (tmp_path / "to pipe", "a named pipe, not a file"),
+        (Path("/dev/zero"), "a device, not a file"),
+        (tmp_path / "dangling", "No such file or directory"),
+        (tmp_path / "circle", "Too many levels of symbolic links"),
+    ):
+        with pytest.raises(UserError) as caught, os_errors_named("cannot read"):
+            regular_file(path)
+        assert str(caught.value) == f"cannot read {path}: {told}"
 
 
 def test_removing_takes_the_folder_away_before_emptying_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -32,6 +32,7 @@ from .sidecar import check_described, initial_network
 if TYPE_CHECKING:
     from ....tasks.datasets.base import Split
     from ...features.encode import Encoding
+    from ...features.table import Encoded
     from ...text.prompts import PromptSet
     from ..text_tower import TextTower
 
@@ -56,7 +57,7 @@ class Precomputed:
     """
 
     features: np.ndarray
-    encoded: dict[str, Any] | None
+    encoded: Encoded | None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from fewbench.benchmark.commands.main import main
-from fewbench.core.resumable import unfinished_folder
+from fewbench.core.cache import MANIFEST
+from fewbench.core.files import stamp
 from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.folder import Folder
 
@@ -87,10 +88,13 @@ def test_list_shows_every_dataset_and_what_is_prepared(bench, photos):
 def test_list_shows_what_was_interrupted_and_what_is_damaged(bench, photos):
     bench("prepare", "folder", "--from", "photos")
     folder = Folder(root="photos").folder()
-    (folder / "test" / store.MANIFEST).write_text("{}")
-    unfinished_folder(folder / "val").mkdir()
+    (folder / "test" / MANIFEST).write_text("{}")
+    store.entry(folder / "val").unfinished.mkdir()
     rows = [row for row in cells(bench("list")[1]) if row[0] == "folder"]
-    assert rows == [["folder", "val:", "interrupted"], ["folder", "test:", "the", "prepared", "folder", "is", "damaged"]]
+    assert rows == [
+        ["folder", "val:", "interrupted"],
+        ["folder", *"test: the folder is damaged, or of another version of fewbench".split()],
+    ]
 
 
 def test_verify_finds_what_a_quick_look_does_not(bench, photos):
@@ -98,14 +102,14 @@ def test_verify_finds_what_a_quick_look_does_not(bench, photos):
     code, lines, _ = bench("verify", "folder", "--set", "root=photos")
     assert code == 0 and cells(lines)[1] == ["folder", "test", "sound"]
     images = Folder(root="photos").folder() / "test" / store.IMAGES
-    manifest = store.read_manifest(images.parent)
+    modified = stamp(images)[1]
     content = bytearray(images.read_bytes())
     content[-1] ^= 1
     images.write_bytes(content)
-    os.utime(images, ns=(manifest["stamp"][1],) * 2)
+    os.utime(images, ns=(modified, modified))
     assert store.check(images.parent) is None
     code, lines, err = bench("verify", "folder", "--set", "root=photos")
-    assert code == 1 and cells(lines)[1][2:] == ["the", "prepared", "images", "are", "damaged"]
+    assert code == 1 and cells(lines)[1][2:] == ["images.npy", "is", "damaged"]
     assert err == "error: folder: test must be prepared again (bench data prepare folder)\n"
 
 

@@ -68,7 +68,7 @@ def test_every_combination_is_tried_on_val_episodes_and_the_first_of_the_best_is
     split = registry.load(registry.find("datasets", tiny))().split("val")
     sampler = UniformSampler(split.offsets, seed=0, ways=5, shots=1, queries=5)
     batch = sampler.draw(0, 70)
-    table, _ = feature_table(plan.backbone, split, CPU, SILENT)
+    table = feature_table(plan.backbone, split, CPU, SILENT)
     source = Source(CPU, table=table)
     by_hand = [
         [factor, norm, round(float(Evaluator(Signed(factor, norm), source, "signed").accuracies(batch).mean()), 6)]

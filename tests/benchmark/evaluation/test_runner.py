@@ -67,7 +67,7 @@ def nearest_mean(features: np.ndarray, batch: Any, i: int) -> float:
 def test_accuracies_are_those_of_the_episodes_computed_by_hand(config: RunConfig, tiny: str, tiny_weights: Path):
     record = run(replace(config, shots=3))
     split = registry.load(registry.find("datasets", tiny))().split("test")
-    table, _ = feature_table(load_backbone("conv4", {}, tiny_weights), split, torch.device("cpu"), SILENT)
+    table = feature_table(load_backbone("conv4", {}, tiny_weights), split, torch.device("cpu"), SILENT)
     sampler = UniformSampler(split.offsets, 0, 5, 3, 5)
     batch = sampler.draw(0, EPISODES)
     expected = [nearest_mean(table.features, batch, i) for i in range(EPISODES)]
@@ -173,7 +173,7 @@ def test_a_method_that_uses_the_train_mean_gets_that_of_the_train_split(
     monkeypatch.setattr(SimpleShot, "classify", lambda self, e: means.append(e.train_mean) or classify(self, e))
     run(replace(config, method="simpleshot"))
     train = registry.load(registry.find("datasets", tiny))().split("train")
-    table, _ = feature_table(load_backbone("conv4", {}, tiny_weights), train, torch.device("cpu"), SILENT)
+    table = feature_table(load_backbone("conv4", {}, tiny_weights), train, torch.device("cpu"), SILENT)
     expected = torch.from_numpy(np.array(table.features)).mean(dim=0)
     torch.testing.assert_close(means[0], expected)
 

@@ -8,7 +8,7 @@ import torch
 
 from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.evaluation.plan import make_plan
-from fewbench.benchmark.features.imported import ImportedText, store
+from fewbench.benchmark.features.imported import Texts, store
 from fewbench.benchmark.features.imported_backbone import LoadedImport
 from fewbench.benchmark.text.prompts import PromptSet
 from fewbench.core.errors import UsageError, UserError
@@ -17,7 +17,7 @@ from fewbench.tasks.datasets.base import Dataset
 
 CPU = torch.device("cpu")
 MADE_BY = {"name": "clip", "pretraining": {"dataset": "LAION", "recipe": "clip", "external": True}}
-TEXT = ImportedText(("a {}.",), ("cat", "dog"), np.eye(2, 3, dtype=np.float32))
+TEXT = (Texts(("a {}.",), ("cat", "dog")), np.eye(2, 3, dtype=np.float32))
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +39,8 @@ def imported(tiny: str, dataset, tmp_path: Path) -> RunConfig:
 
 def put(dataset: Dataset, name: str, made_by=MADE_BY, texts=(TEXT,), fingerprint: str | None = None) -> None:
     split = dataset.split(name)
-    about = {"split": name, "fingerprint": fingerprint or split.fingerprint, "made_by": made_by, "encoded": None}
-    random = np.random.default_rng(0)
-    store("mine", dataset, about, random.normal(size=(len(split.images), 3)).astype(np.float16), texts, overwrite=True)
+    features = np.random.default_rng(0).normal(size=(len(split.images), 3)).astype(np.float16)
+    store("mine", dataset, name, fingerprint or split.fingerprint, features, texts, made_by, overwrite=True)
 
 
 def backbone_of(config: RunConfig) -> LoadedImport:
@@ -53,7 +52,7 @@ def backbone_of(config: RunConfig) -> LoadedImport:
 def test_the_record_says_what_is_known(imported):
     section = make_plan(imported).backbone_section()
     assert section["name"] == "imported:mine" and section["weights"] == "mine" and section["feature_dim"] == 3
-    assert section["weights_sha256"] == backbone_of(imported).splits["test"].about["sha256"]
+    assert section["weights_sha256"] == backbone_of(imported).splits["test"].about.sha256
     assert section["pretraining"] == MADE_BY["pretraining"] and section["imported"] == MADE_BY
     assert not {"precision", "compile", "network_parameters"} & section.keys()  # nobody knows
     json.dumps(section)

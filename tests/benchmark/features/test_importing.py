@@ -8,7 +8,7 @@ import pytest
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.features.exchange import SUFFIXES, FeatureContents, write_contents
-from fewbench.benchmark.features.imported import open_import
+from fewbench.benchmark.features.imported import FEATURES, open_import, text_file
 from fewbench.benchmark.features.importing import import_features
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.options import build
@@ -48,8 +48,8 @@ def test_a_plain_file_needs_no_description(suffix: str, dataset, features, entri
     write_contents(tmp_path / f"f{suffix}", FeatureContents({"features": features}, entries))
     imported(tmp_path / f"f{suffix}", dataset)
     found = open_import("mine", dataset, "test")
-    np.testing.assert_array_equal(found.features, features)
-    assert found.about["made_by"] == {} and found.about["encoded"] is None and found.texts == []
+    np.testing.assert_array_equal(found.array(FEATURES), features)
+    assert found.about.made_by == {} and found.about.encoded is None and found.about.texts == ()
 
 
 def test_numpy_alone_writes_such_a_file(dataset, features, entries, tmp_path):
@@ -57,8 +57,8 @@ def test_numpy_alone_writes_such_a_file(dataset, features, entries, tmp_path):
     mixed = features[order].astype(np.float16)
     np.savez(tmp_path / "f.npz", features=mixed, row=order, fingerprint=entries["fingerprint"], split="test")
     found = imported(tmp_path / "f.npz", dataset, None)
-    assert found.features.dtype == np.float16
-    np.testing.assert_array_equal(found.features, features.astype(np.float16))
+    assert found.array(FEATURES).dtype == np.float16
+    np.testing.assert_array_equal(found.array(FEATURES), features.astype(np.float16))
 
 
 def test_the_split_is_the_files_or_the_users_and_never_two(dataset, features, entries, tmp_path):
@@ -97,7 +97,9 @@ METADATA = {
     '{"backbone": {"network_parameters": "many"}}': "metadata.backbone.network_parameters is not a whole number",
     '{"encoded": {"images": 3}}': "metadata.encoded.seconds is missing",
     '{"texts": [{"templates": ["a {}."]}]}': r"metadata.texts\[0\].class_names is missing",
-    '{"texts": [{"templates": [1], "class_names": ["cat"]}]}': r"metadata.texts\[0\] holds something other than text",
+    '{"texts": [{"templates": [], "class_names": ["cat"]}]}': "metadata.texts has no templates or no class names",
+    "[" * 10_000: "its entry 'metadata' is not JSON",
+    '{"texts": [{"templates": [1], "class_names": ["cat"]}]}': r"metadata.texts\[0\].templates\[0\] is not text",
 }
 
 
@@ -119,15 +121,16 @@ class TestFeaturesOfClassNames:
         return tmp_path / "f.npz"
 
     def test_they_are_scaled_to_length_1(self, dataset, features, entries, tmp_path):
-        (text,) = imported(self.written(tmp_path, features, entries, **{"text.0": self.VECTORS}), dataset).texts
-        assert text.class_names == ("cat", "dog") and text.features.dtype == np.float32
-        np.testing.assert_allclose(text.features, [[0.6, 0.8, 0], [0, 0, 1]], rtol=1e-6)
+        found = imported(self.written(tmp_path, features, entries, **{"text.0": self.VECTORS}), dataset)
+        (text,), vectors = found.about.texts, found.array(text_file(0))
+        assert text.class_names == ("cat", "dog") and vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, [[0.6, 0.8, 0], [0, 0, 1]], rtol=1e-6)
 
     def test_those_of_length_1_are_left_to_the_last_bit(self, dataset, features, entries, tmp_path):
         vectors = np.random.default_rng(2).normal(size=(2, 3))
         vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-        (text,) = imported(self.written(tmp_path, features, entries, **{"text.0": vectors}), dataset).texts
-        np.testing.assert_array_equal(text.features, vectors)
+        found = imported(self.written(tmp_path, features, entries, **{"text.0": vectors}), dataset)
+        np.testing.assert_array_equal(found.array(text_file(0)), vectors)
 
     @pytest.mark.parametrize("case", ["absent", "wide", "few", "whole", "zero", "nan"])
     def test_bad_ones_are_told(self, case: str, dataset, features, entries, tmp_path):

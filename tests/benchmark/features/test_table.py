@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import torch
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.weights.loading import LoadedBackbone, load_backbone
 from fewbench.benchmark.features import table as module
-from fewbench.benchmark.features.encode import Encoding
-from fewbench.benchmark.features.file import Reached
-from fewbench.benchmark.features.table import ABOUT, FEATURES, FeatureTable, feature_table, key
-from fewbench.core.errors import UserError
+from fewbench.benchmark.features.encode import Encoding, encode
+from fewbench.benchmark.features.table import FEATURES, Encoded, FeatureTable, feature_table, key, table_of_rows
+from fewbench.core.cache import JOURNAL, MANIFEST
 from fewbench.core.progress import SILENT, SilentProgress
 from fewbench.tasks.datasets.base import Split
 
@@ -40,17 +38,24 @@ def backbone(tiny_weights: Path) -> LoadedBackbone:
 
 
 @pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was encoded: one entry a call."""
-    calls: list[str] = []
-    write = module.write_features
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The row at which each encoding began: one entry a call."""
+    calls: list[int] = []
 
-    def counted(*arguments: Any) -> Reached:
-        calls.append(arguments[-1])
-        return write(*arguments)
+    def counted(backbone: Any, images: Any, device: Any, encoding: Any, start: int, size: int | None) -> Any:
+        calls.append(start)
+        return encode(backbone, images, device, encoding, start, size)
 
-    monkeypatch.setattr(module, "write_features", counted)
+    monkeypatch.setattr(module, "encode", counted)
     return calls
+
+
+@pytest.fixture
+def batches(backbone: LoadedBackbone) -> list[int]:
+    """Images of each batch that the network was given."""
+    sizes: list[int] = []
+    backbone.module.register_forward_pre_hook(lambda network, inputs: sizes.append(len(inputs[0])))
+    return sizes
 
 
 def directly(backbone: LoadedBackbone, split: Split) -> torch.Tensor:
@@ -59,24 +64,23 @@ def directly(backbone: LoadedBackbone, split: Split) -> torch.Tensor:
 
 
 def test_features_are_those_of_each_image_in_the_order_of_the_rows(backbone: LoadedBackbone, split: Split):
-    table, cached = feature_table(backbone, split, CPU, SILENT)
-    assert not cached
+    table = feature_table(backbone, split, CPU, SILENT)
     assert table.features.shape == (360, backbone.feature_dim) and table.features.dtype == np.float32
     expected = directly(backbone, split)
     assert expected.std() > 0.1
     torch.testing.assert_close(torch.from_numpy(np.array(table.features)), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_split_is_encoded_once(backbone: LoadedBackbone, split: Split, encoded: list[str], own_cache: Path):
-    first, _ = feature_table(backbone, split, CPU, SILENT)
-    again, cached = feature_table(backbone, split, CPU, SILENT)
-    assert cached and encoded == ["encoding tiny test"]
+def test_a_split_is_encoded_once(backbone: LoadedBackbone, split: Split, encoded: list[int], own_cache: Path):
+    first = feature_table(backbone, split, CPU, SILENT)
+    again = feature_table(backbone, split, CPU, SILENT)
+    assert encoded == [0]
     np.testing.assert_array_equal(first.features, again.features)
     assert len(list(own_cache.iterdir())) == 1
     assert not again.features.flags.writeable
 
 
-def test_everything_that_changes_a_feature_misses_the_cache(backbone: LoadedBackbone, split: Split, encoded: list[str]):
+def test_everything_that_changes_a_feature_misses_the_cache(backbone: LoadedBackbone, split: Split, encoded: list[int]):
     feature_table(backbone, split, CPU, SILENT)
     changed_backbones = [
         {"weights_sha256": "0" * 64},
@@ -86,18 +90,20 @@ def test_everything_that_changes_a_feature_misses_the_cache(backbone: LoadedBack
         {"preprocess": replace(backbone.preprocess, mean=(0.4, 0.5, 0.5))},
     ]
     for change in changed_backbones:
-        assert not feature_table(replace(backbone, **change), split, CPU, SILENT)[1], change
+        feature_table(replace(backbone, **change), split, CPU, SILENT)
     for change in ({"fingerprint": "0" * 64}, {"name": "val"}):
-        assert not feature_table(backbone, replace(split, **change), CPU, SILENT)[1], change
+        feature_table(backbone, replace(split, **change), CPU, SILENT)
     assert len(encoded) == 8
     for change in ({"weights": "renamed"}, {"pretraining": {}}):  # which change no feature
-        assert feature_table(replace(backbone, **change), split, CPU, SILENT)[1], change
+        feature_table(replace(backbone, **change), split, CPU, SILENT)
+    assert len(encoded) == 8
 
 
 def test_a_new_version_of_the_encoding_misses_the_cache(backbone, split, encoded, monkeypatch: pytest.MonkeyPatch):
     feature_table(backbone, split, CPU, SILENT)
     monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
-    assert not feature_table(backbone, split, CPU, SILENT)[1]
+    feature_table(backbone, split, CPU, SILENT)
+    assert len(encoded) == 2
 
 
 def cut(folder: Path) -> None:
@@ -116,72 +122,80 @@ def remove_features(folder: Path) -> None:
     (folder / FEATURES).unlink()
 
 
-def remove_about(folder: Path) -> None:
-    (folder / ABOUT).unlink()
+def describe_as_before(folder: Path) -> None:
+    """The description of tables that were made before the cache was one."""
+    (folder / MANIFEST).rename(folder / "features.json")
 
 
-@pytest.mark.parametrize("damage", [cut, overwrite, remove_features, remove_about])
-def test_a_damaged_cache_is_made_again(backbone, split, encoded: list[str], own_cache: Path, damage):
-    features = np.array(feature_table(backbone, split, CPU, SILENT)[0].features)
+@pytest.mark.parametrize("damage", [cut, overwrite, remove_features, describe_as_before])
+def test_a_damaged_cache_is_made_again(backbone, split, encoded: list[int], own_cache: Path, damage):
+    features = np.array(feature_table(backbone, split, CPU, SILENT).features)
     (folder,) = own_cache.iterdir()
     damage(folder)
-    table, cached = feature_table(backbone, split, CPU, SILENT)
-    assert not cached and len(encoded) == 2
+    table = feature_table(backbone, split, CPU, SILENT)
+    assert len(encoded) == 2
     np.testing.assert_array_equal(table.features, features)
-    assert feature_table(backbone, split, CPU, SILENT)[1]
-    assert len(list(own_cache.iterdir())) == 1
+    feature_table(backbone, split, CPU, SILENT)
+    assert len(encoded) == 2 and [path.name for path in own_cache.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("writable", [True, False])
-def test_a_copied_cache_is_used(backbone, split, encoded: list[str], own_cache: Path, monkeypatch, writable: bool):
-    features = np.array(feature_table(backbone, split, CPU, SILENT)[0].features)
-    (folder,) = own_cache.iterdir()
-    for path in folder.iterdir():
-        os.utime(path, ns=(0, 0))
-    checked: list[Path] = []
-    checksum_of = module.checksum_of
-    monkeypatch.setattr(module, "checksum_of", lambda path, size: checked.append(path) or checksum_of(path, size))
-    if not writable:
-        monkeypatch.setattr(module, "write_atomically", refuse)
-    for _ in range(2):
-        table, cached = feature_table(backbone, split, CPU, SILENT)
-        assert cached
-        np.testing.assert_array_equal(table.features, features)
-    assert len(encoded) == 1
-    assert len(checked) == (1 if writable else 2)  # what was found is noted where that is possible
-
-
-def refuse(path: Path, content: bytes) -> None:
-    raise UserError(f"cannot write {path}")
-
-
-def test_a_copy_without_a_checksum_is_made_again(backbone, split, own_cache: Path):
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"about": null}', "[]", "null"])
+def test_a_damaged_description_is_noticed(backbone, split, encoded: list[int], own_cache: Path, text: str):
     feature_table(backbone, split, CPU, SILENT)
     (folder,) = own_cache.iterdir()
-    about = json.loads((folder / ABOUT).read_text())
-    del about["crc32"]  # as tables were written before
-    (folder / ABOUT).write_text(json.dumps(about))
-    assert feature_table(backbone, split, CPU, SILENT)[1]
-    os.utime(folder / FEATURES, ns=(0, 0))
-    assert not feature_table(backbone, split, CPU, SILENT)[1]
-
-
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"stamp": null}', "[]", "null"])
-def test_a_damaged_description_is_noticed(backbone, split, own_cache: Path, text: str):
+    (folder / MANIFEST).write_text(text)
     feature_table(backbone, split, CPU, SILENT)
-    (folder,) = own_cache.iterdir()
-    (folder / ABOUT).write_text(text)
-    assert not feature_table(backbone, split, CPU, SILENT)[1]
+    assert len(encoded) == 2
 
 
 def test_the_description_holds_the_key(backbone, split, own_cache: Path):
     feature_table(backbone, split, CPU, SILENT)
     (folder,) = own_cache.iterdir()
-    about = json.loads((folder / ABOUT).read_text())
-    assert about["crc32"] == zlib.crc32((folder / FEATURES).read_bytes())
-    del about["stamp"], about["encoded"], about["crc32"]
-    assert about == json.loads(json.dumps(module.key(backbone, split)))
-    assert about["fingerprint"] == split.fingerprint and about["weights"] == backbone.weights_sha256
+    about = json.loads((folder / MANIFEST).read_text())["about"]
+    assert about["key"] == json.loads(json.dumps(key(backbone, split)))
+    assert about["key"]["fingerprint"] == split.fingerprint and about["key"]["weights"] == backbone.weights_sha256
+
+
+def test_an_interrupted_encoding_is_gone_on_with_in_the_same_batches(backbone, split, encoded, batches, own_cache):
+    encoding, calls = Encoding(batch_size=50), []
+
+    def interrupt(network: Any, inputs: Any) -> None:
+        calls.append(len(inputs[0]))
+        if len(calls) == 5:  # the fourth batch is on its way
+            raise KeyboardInterrupt
+
+    hook = backbone.module.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        feature_table(backbone, split, CPU, SILENT, encoding)
+    hook.remove()
+    (unfinished,) = own_cache.iterdir()
+    journal = (unfinished / JOURNAL).read_text().splitlines()
+    seconds = json.loads(journal[-1])["seconds"]
+    batches.clear()
+    table = feature_table(backbone, split, CPU, SILENT, encoding)
+    assert encoded == [0, 150] and batches == [50, 50, 50, 50, 10]
+    assert table.encoded is not None and table.encoded.seconds >= round(seconds, 3) and table.encoded.images == 360
+    (folder,) = own_cache.iterdir()
+    found = (folder / FEATURES).read_bytes()
+    (folder / MANIFEST).unlink()
+    feature_table(backbone, split, CPU, SILENT, encoding)
+    assert (folder / FEATURES).read_bytes() == found
+
+
+def test_an_encoding_that_had_to_halve_its_batches_goes_on_with_the_half(backbone, split, encoded, batches, monkeypatch):
+    def stopped(backbone: Any, images: Any, device: Any, encoding: Any, start: int, size: int | None) -> Any:
+        for batch in encode(backbone, images, device, Encoding(batch_size=25), start, size):
+            if start == 75:
+                raise KeyboardInterrupt
+            yield batch
+            start += len(batch.features)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(module, "encode", stopped)
+        feature_table(backbone, split, CPU, SILENT)
+    batches.clear()
+    feature_table(backbone, split, CPU, SILENT)
+    assert encoded == [75] and batches == [25] * 11 + [10]
 
 
 def test_the_key_of_plain_encoding_never_changes(backbone: LoadedBackbone, split: Split):
@@ -195,32 +209,29 @@ def test_the_table_of_another_device_has_another_key(backbone: LoadedBackbone, s
     assert key(backbone, split, device="cuda") == {**key(backbone, split), "device": "cuda"}
 
 
-def test_precision_and_compiling_miss_the_cache(backbone: LoadedBackbone, split: Split, encoded: list[str]):
-    plain, _ = feature_table(backbone, split, CPU, SILENT)
-    half, cached = feature_table(backbone, split, CPU, SILENT, Encoding(precision="bf16"))
-    assert not cached and half.features.dtype == np.float16
-    assert feature_table(backbone, split, CPU, SILENT, Encoding(precision="bf16"))[1]
-    assert feature_table(backbone, split, CPU, SILENT, Encoding(batch_size=50))[1]
+def test_precision_and_compiling_miss_the_cache(backbone: LoadedBackbone, split: Split, encoded: list[int]):
+    plain = feature_table(backbone, split, CPU, SILENT)
+    half = feature_table(backbone, split, CPU, SILENT, Encoding(precision="bf16"))
+    assert half.features.dtype == np.float16
+    feature_table(backbone, split, CPU, SILENT, Encoding(precision="bf16"))
+    feature_table(backbone, split, CPU, SILENT, Encoding(batch_size=50))
     assert len(encoded) == 2
     assert key(backbone, split, Encoding(compile=True)) != key(backbone, split)
     np.testing.assert_allclose(half.features, plain.features, atol=0.1 * float(plain.features.std()))
 
 
-def test_the_table_knows_how_it_was_encoded(backbone: LoadedBackbone, split: Split, own_cache: Path):
-    table, _ = feature_table(backbone, split, CPU, SILENT)
-    assert table.encoded is not None and table.encoded["seconds"] > 0 and table.encoded["device_name"]
-    assert {name: table.encoded[name] for name in ("images", "device", "precision")} == {
-        "images": 360,
-        "device": "cpu",
-        "precision": "fp32",
-    }
-    assert feature_table(backbone, split, CPU, SILENT)[0].encoded == table.encoded
-    (folder,) = own_cache.iterdir()
-    about = json.loads((folder / ABOUT).read_text())
-    del about["encoded"]  # as tables were written before
-    (folder / ABOUT).write_text(json.dumps(about))
-    table, cached = feature_table(backbone, split, CPU, SILENT)
-    assert cached and table.encoded is None
+def test_the_table_knows_how_it_was_encoded(backbone: LoadedBackbone, split: Split):
+    table = feature_table(backbone, split, CPU, SILENT)
+    assert table.encoded is not None and table.encoded.seconds > 0 and table.encoded.device_name
+    assert replace(table.encoded, seconds=1.0, device_name="a CPU") == Encoded(360, 1.0, "cpu", "a CPU", "fp32")
+    assert feature_table(backbone, split, CPU, SILENT).encoded == table.encoded
+
+
+def test_a_few_rows_are_encoded_alone(backbone: LoadedBackbone, split: Split, own_cache: Path):
+    rows = np.array([3, 300, 7])
+    found = table_of_rows(backbone, split, rows, CPU)
+    torch.testing.assert_close(torch.from_numpy(found.features), directly(backbone, split)[rows], rtol=1e-4, atol=1e-5)
+    assert not own_cache.exists()
 
 
 def test_a_verbose_run_says_how_fast_it_was(backbone: LoadedBackbone, split: Split):

@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_is_one_line(split: Split, tmp_path: Path):
 
 
 def test_images_without_names_need_captions_of_classes(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fewbench.benchmark.text.captions.sources_of", lambda dataset, split: ())
+    monkeypatch.setattr("fewbench.benchmark.text.captions.sources_of", lambda folder: ())
     (tmp_path / "captions.csv").write_text("source,caption\nx,one")
     with pytest.raises(UsageError, match="the images have no names"):
         captions_of_file(tmp_path / "captions.csv", Trifeature(), split, SILENT)

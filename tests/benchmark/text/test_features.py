@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,9 +155,11 @@ def test_so_does_the_code_of_the_tower(backbone, monkeypatch):
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-4], lambda content: content[:-1] + b"\x3e"])
 def test_a_damaged_cache_is_made_again(backbone, fresh_cache, damage):
     first = text_features(backbone, ONE, NAMES, CPU, SilentProgress())
-    (path,) = (fresh_cache / "text").iterdir()
-    assert path.name.startswith("file.py-Letters-single-")
+    (folder,) = (fresh_cache / "text").iterdir()
+    assert folder.name.startswith("file.py-Letters-single-")
+    path = folder / module.FEATURES
     path.write_bytes(damage(path.read_bytes()))
+    os.utime(path, ns=(1, 1))
     assert torch.equal(text_features(backbone, ONE, NAMES, CPU, SilentProgress()), first)
     assert backbone.tower.read == 6
     text_features(backbone, ONE, NAMES, CPU, SilentProgress())
@@ -181,7 +184,7 @@ def test_texts_that_are_cut_are_said_also_from_the_cache(backbone):
 def test_features_that_are_none_are_one_line_and_not_kept(backbone, fresh_cache, scale):
     with pytest.raises(UserError, match=r"^backbone file\.py:Letters: its text features are not finite or are zero"):
         text_features(with_tower(backbone, Tower(scale)), ONE, NAMES, CPU, SilentProgress())
-    assert not (fresh_cache / "text").exists()
+    assert list((fresh_cache / "text").iterdir()) == []
 
 
 def test_the_tower_runs_in_evaluation_mode_without_gradients(backbone):

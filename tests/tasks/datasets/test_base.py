@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,12 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from fewbench.core import cache
+from fewbench.core.cache import MANIFEST, Entry
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.options import parameter
 from fewbench.core.progress import SILENT
-from fewbench.core.resumable import alone, unfinished_folder
-from fewbench.tasks.datasets import base, store
+from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.base import Contents, Dataset, existing, split_name
+
+DAMAGED = "the folder is damaged, or of another version of fewbench"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Numbers(Dataset):
     citation = licence = homepage = "-"
 
     interrupted_at: ClassVar[int | None] = None  # the row at which Ctrl-C comes
+    interruption: ClassVar[type[BaseException]] = KeyboardInterrupt
     resumed_after: ClassVar[list[int]] = []
 
     count: int = parameter(5, "images a class")
@@ -43,12 +48,22 @@ class Numbers(Dataset):
             for start in range(done, total, 2):
                 rows = order[start : start + 2]
                 if self.interrupted_at in rows:
-                    raise KeyboardInterrupt
+                    raise self.interruption
                 values = 10 * (rows // self.count) + rows % self.count
                 yield rows, np.broadcast_to(values[:, None, None, None], (len(rows), 4, 4, 1)).astype(np.uint8)
 
         names = [f"{row}.png" for row in range(total)]
         return Contents(["a", "b"], ["A", "B"], [self.count] * 2, (4, 4, 1), sources=names, stream=stream)
+
+
+def origin(source: str) -> store.Origin:
+    return store.Origin("numbers", "1", {}, "test", "-", "-", "-", source)
+
+
+def prepared(split: str) -> store.Prepared:
+    found = store.prepared(Numbers().folder() / split)
+    assert found is not None
+    return found.about
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +85,8 @@ def test_streamed_and_filled_images_have_the_same_fingerprint():
         images[:] = Numbers().split("test").images
 
     filled = Contents(["a", "b"], ["A", "B"], [5, 5], (4, 4, 1), fill=fill)
-    store.build(Numbers().folder() / "filled", filled, {}, SILENT)
-    manifest = store.read_manifest(Numbers().folder() / "filled")
-    assert manifest["fingerprint"] == Numbers().split("test").fingerprint
+    store.build(Numbers().folder() / "filled", filled, origin("here"), SILENT)
+    assert prepared("filled").fingerprint == Numbers().split("test").fingerprint
 
 
 def test_an_interrupted_preparation_is_gone_on_with(listener, monkeypatch):
@@ -96,18 +110,12 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(("seconds", "kept"), [(-1.0, 4), (1e9, 0)])
 def test_a_killed_preparation_is_gone_on_with_from_what_was_safe(monkeypatch, seconds, kept):
-    monkeypatch.setattr(store, "SAFE_SECONDS", seconds)
-    write, written = store._write_rows, []
-
-    def killed_at_the_third(*arguments):
-        written.append(1)
-        if len(written) == 3:
-            raise Killed
-        write(*arguments)
-
-    monkeypatch.setattr(store, "_write_rows", killed_at_the_third)
+    monkeypatch.setattr(cache, "SAFE_SECONDS", seconds)
+    monkeypatch.setattr(Numbers, "interrupted_at", 5)
+    monkeypatch.setattr(Numbers, "interruption", Killed)
     with pytest.raises(Killed):
         Numbers().prepare(splits=["test"])
+    monkeypatch.setattr(Numbers, "interrupted_at", None)
     split = Numbers().prepare(splits=["test"])["test"]
     assert Numbers.resumed_after == [0, kept]
     assert split.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
@@ -129,32 +137,26 @@ def test_prepared_splits_are_left_alone_unless_asked_for_again():
 
 
 def test_a_split_made_meanwhile_by_another_process_is_not_made_again(monkeypatch):
-    class Meanwhile:
-        """Like `alone`, but another process was at it first."""
+    alone = Entry.alone
 
-        def __init__(self, folder, say_waiting):
-            self.lock = alone(folder, say_waiting)
-
-        def __enter__(self):
-            self.lock.__enter__()
-            monkeypatch.setattr(base, "alone", alone)
+    @contextmanager
+    def another_was_first(self, *arguments):
+        with alone(self, *arguments):
             contents = Numbers().contents("test", None, SILENT)
-            store.build(Numbers().folder() / "test", contents, {"dataset": "numbers", "split": "test", "by": "other"}, SILENT)
+            store.build(Numbers().folder() / "test", contents, origin("another process"), SILENT)
+            yield
 
-        def __exit__(self, *error):
-            self.lock.__exit__(*error)
-
-    monkeypatch.setattr(base, "alone", Meanwhile)
+    monkeypatch.setattr(Entry, "alone", another_was_first)
     Numbers().prepare(splits=["test"])
-    assert store.read_manifest(Numbers().folder() / "test")["by"] == "other"
+    assert prepared("test").origin.source == "another process"
 
 
 def test_the_manifest_says_where_the_images_come_from(tmp_path):
     Numbers().prepare(tmp_path, ["test"])
-    manifest = store.read_manifest(Numbers().folder() / "test")
-    assert manifest["source"] == str(tmp_path)
-    assert manifest["parameters"] == {"count": 5}
-    assert manifest["shape"] == [10, 4, 4, 1]
+    about = prepared("test")
+    assert about.origin.source == str(tmp_path)
+    assert about.origin.parameters == {"count": 5}
+    assert about.shape == (10, 4, 4, 1)
 
 
 def test_a_disk_that_is_too_small_is_found_before_the_work(monkeypatch, tmp_path):
@@ -181,10 +183,10 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(images, tmp_path):
 
 def test_a_damaged_split_is_built_again_and_said(listener):
     Numbers().split("test")
-    (Numbers().folder() / "test" / store.MANIFEST).write_text("{}")
-    assert Numbers().problem("test") == "the prepared folder is damaged"
+    (Numbers().folder() / "test" / MANIFEST).write_text("{}")
+    assert Numbers().problem("test") == DAMAGED
     assert len(Numbers().split("test", listener).images) == 10
-    assert listener.said == ["numbers, test: the prepared folder is damaged; building it again"]
+    assert listener.said == [f"numbers, test: {DAMAGED}; building it again"]
     assert Numbers().problem("test", thorough=True) is None
 
 
@@ -192,14 +194,14 @@ def test_an_unfinished_split_does_not_count_as_prepared(monkeypatch):
     monkeypatch.setattr(Numbers, "interrupted_at", 3)
     with pytest.raises(KeyboardInterrupt):
         Numbers().prepare(splits=["test"])
-    assert unfinished_folder(Numbers().folder() / "test").is_dir()
+    assert store.entry(Numbers().folder() / "test").unfinished.is_dir()
     assert Numbers().problem("test") == store.ABSENT
 
 
 def test_file_names_with_line_breaks_or_odd_bytes_keep_one_line_a_row():
     names = ["a\nb.png", os.fsdecode(b"\xff.png")]
     content = Contents(["a"], ["A"], [2], (1, 1, 1), sources=names, fill=lambda images, progress: None)
-    store.build(Numbers().folder() / "odd", content, {}, SILENT)
+    store.build(Numbers().folder() / "odd", content, origin("here"), SILENT)
     text = (Numbers().folder() / "odd" / store.SOURCES).read_text(encoding="utf-8")
     assert text.split("\n") == ["a\\nb.png", "\\udcff.png", ""]
 
@@ -212,7 +214,7 @@ def test_a_read_only_cache_can_be_opened(monkeypatch):
     def refuse(path, content):
         raise UserError("read-only")
 
-    monkeypatch.setattr(store, "write_atomically", refuse)
+    monkeypatch.setattr(cache, "write_atomically", refuse)
     assert len(Numbers().split("test").images) == 10
 
 
@@ -226,5 +228,6 @@ def test_split_names_and_sources_are_checked(tmp_path):
 
 def test_manifest_is_json_that_others_can_read():
     Numbers().split("test")
-    manifest = json.loads((Numbers().folder() / "test" / store.MANIFEST).read_text())
-    assert manifest.keys() >= {"dataset", "version", "split", "citation", "licence", "source", "fingerprint", "counts"}
+    manifest = json.loads((Numbers().folder() / "test" / MANIFEST).read_text())
+    assert manifest["about"].keys() >= {"origin", "class_names", "fingerprint", "counts"}
+    assert manifest["about"]["origin"].keys() >= {"dataset", "version", "split", "citation", "licence", "source"}

@@ -134,9 +134,10 @@ def test_names_that_are_not_unique_stay_whole(tmp_path, png):
 
 def test_the_manifest_names_the_place_in_full(root):
     Folder(root=os.path.relpath(root), size=8).split("test")
-    manifest = store.read_manifest(Folder(root=str(root), size=8).folder() / "test")
-    assert manifest["parameters"] == {"root": str(root), "size": 8, "train": 0.0, "val": 0.0}
-    assert manifest["source"].startswith(f"{root} (")
+    prepared = store.prepared(Folder(root=str(root), size=8).folder() / "test")
+    assert prepared is not None
+    assert prepared.about.origin.parameters == {"root": str(root), "size": 8, "train": 0.0, "val": 0.0}
+    assert prepared.about.origin.source.startswith(f"{root} (")
 
 
 def test_a_root_is_needed_and_a_source_is_not():

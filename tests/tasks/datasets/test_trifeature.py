@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewbench.core.cache import MANIFEST
 from fewbench.core.errors import UsageError
 from fewbench.core.progress import SILENT, SilentProgress
 from fewbench.tasks.datasets.base import SPLITS, Split
-from fewbench.tasks.datasets.store import IMAGES, MANIFEST
+from fewbench.tasks.datasets.store import IMAGES
 from fewbench.tasks.datasets.trifeature import Trifeature
 from fewbench.tasks.datasets.trifeature_features import COLOURS, SHAPES, TEXTURES
 from fewbench.tasks.datasets.trifeature_rendering import render
@@ -119,8 +120,7 @@ def remove_manifest(folder: Path) -> None:
 
 def rename_a_class(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    manifest["class_ids"][0] = "red-solid-square"
-    manifest["stamp"][1] += 1
+    manifest["about"]["class_ids"][0] = "red-solid-square"
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 

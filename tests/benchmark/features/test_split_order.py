@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from fewbench.benchmark.features.exchange import FeatureContents
-from fewbench.benchmark.features.order import COLUMNS, in_split_order, sources_of, template
+from fewbench.benchmark.features.export import COLUMNS, template
+from fewbench.benchmark.features.importing import in_split_order
 from fewbench.core.errors import UserError
 from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.store import sources_of
 from fewbench.tasks.datasets.trifeature import Trifeature
 
 COUNT = 5
@@ -131,6 +133,6 @@ def test_the_template_lists_every_image(split):
 def test_the_sources_of_a_dataset_are_one_a_row():
     dataset = Trifeature()
     split = dataset.split("val")
-    sources = sources_of(dataset, split)
+    sources = sources_of(dataset.folder() / split.name)
     assert len(sources) == len(set(sources)) == len(split.images)
     assert sources[0].startswith(split.class_ids[0]) and sources[-1].startswith(split.class_ids[-1])
