@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.decoding import decode
 from ...core.errors import UsageError, UserError, listed
 from ...core.files import os_errors_named, write_atomically
 
@@ -135,20 +136,12 @@ def _read_safetensors(path: Path) -> FeatureContents:
             arrays[name] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         except TypeError as error:
             raise UserError(f"{path}: '{name}' is of type {tensor.dtype}; take float32, float16 or bfloat16") from error
-    for name in NAMES_OF_ROWS:
-        if name in entries:
-            arrays[name] = np.array(_list_of_text(entries.pop(name), name, path), dtype=object)
+    for name in entries.keys() & set(NAMES_OF_ROWS):
+        try:
+            arrays[name] = np.array(decode(list[str], json.loads(entries.pop(name))), dtype=object)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: '{name}' in its header is no JSON list of text") from error
     return FeatureContents(arrays, entries)
-
-
-def _list_of_text(text: str, name: str, path: Path) -> list[str]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise UserError(f"{path}: '{name}' in its header is no JSON list of text")
-    return found
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -202,22 +195,16 @@ def _read_parquet(path: Path) -> FeatureContents:
 
 def _matrix(column: Any, library: Any, path: Path) -> np.ndarray:
     """A column of lists as [n, D]."""
-    is_list = any(is_kind(column.type) for is_kind in (library.types.is_list, library.types.is_large_list))
-    if not (is_list or library.types.is_fixed_size_list(column.type)):
+    kinds = library.types
+    if not any(is_kind(column.type) for is_kind in (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)):
         raise UserError(f"{path}: column 'features' holds {column.type}, not a list of numbers for each image")
     if column.null_count:
         raise UserError(f"{path}: column 'features' is empty in {column.null_count} of {len(column)} rows")
-    if not len(column):
-        return np.empty((0, 0), np.float32)
-    flat = column.flatten()
-    if library.types.is_fixed_size_list(column.type):
-        width = column.type.list_size
-    else:
-        widths = np.unique(np.diff(column.offsets.to_numpy()))
-        if len(widths) != 1:
-            raise UserError(f"{path}: column 'features' holds lists of {listed(widths)} numbers; all have to be of one width")
-        width = int(widths[0])
-    return flat.to_numpy(zero_copy_only=False).reshape(len(column), width)
+    widths = importlib.import_module("pyarrow.compute").list_value_length(column).unique().to_pylist() or [0]
+    if len(widths) != 1:
+        told = listed(sorted(widths))
+        raise UserError(f"{path}: column 'features' holds lists of {told} numbers; all have to be of one width")
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), widths[0])
 
 
 def _reason(error: Exception) -> str:

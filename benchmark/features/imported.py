@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ...core.cache import Damaged, Entry, Kept, Unfinished, npy_header
+from ...core.cache import Damaged, Entry, Kept
 from ...core.errors import UsageError, UserError, did_you_mean
 from ...core.files import cache_root
 from ...core.progress import SILENT, Progress
+from ...core.unfinished import Unfinished, npy_header
 from ...tasks.datasets.base import Dataset
 from .table import FEATURES, Encoded
 

@@ -18,10 +18,11 @@ from ...core.options import typed_values
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
 from ..backbones.base import Backbone, Preprocess
-from ..backbones.weights.loading import UNKNOWN, LoadedBackbone, Precomputed
+from ..backbones.weights.loading import UNKNOWN, LoadedBackbone
 from ..config import RunConfig
 from .encode import Encoding
 from .imported import FEATURES, ImportedSplit, check_name, open_import, text_file
+from .table import Encoded
 
 if TYPE_CHECKING:
     from ..text.prompts import PromptSet
@@ -173,7 +174,7 @@ class LoadedImport(LoadedBackbone):
         """The record's `backbone` section; nothing was encoded here."""
         return {**self.describe(), "source_sha256": self.source_sha256}
 
-    def precomputed(self, split: Split) -> Precomputed:
+    def precomputed(self, split: Split) -> tuple[np.ndarray, Encoded | None]:
         """The imported features of a split.
 
         Raises:
@@ -186,7 +187,7 @@ class LoadedImport(LoadedBackbone):
                 f"backbone {self.name}: the imported features of {split.name} are {what} (fingerprint "
                 f"{found.about.fingerprint[:12]}…, not {split.fingerprint[:12]}…)"
             )
-        return Precomputed(found.array(FEATURES), found.about.encoded)
+        return found.array(FEATURES), found.about.encoded
 
     def precomputed_texts(self, prompts: PromptSet, names: Sequence[str]) -> np.ndarray:
         """The imported features of class names.

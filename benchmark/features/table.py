@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.cache import Block, Entry, Reached, Unfinished
+from ...core.cache import Entry
 from ...core.files import cache_root
 from ...core.progress import Progress
+from ...core.unfinished import Block, Reached, Unfinished
 from ...tasks.datasets.base import Split
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import device_name
@@ -144,7 +145,8 @@ def feature_table(
     """
     precomputed = backbone.precomputed(split)
     if precomputed is not None:
-        return FeatureTable.of(precomputed.features, device, precomputed.encoded)
+        features, encoded = precomputed
+        return FeatureTable.of(features, device, encoded)
     encoding.check(device)
     content = key(backbone, split, encoding, device.type)
     name = f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
@@ -179,7 +181,7 @@ def table_of_rows(
     """The features of a few rows [n] of a split, of which only those are encoded; they are rows 0 … n − 1 of the table."""
     precomputed = backbone.precomputed(split)
     if precomputed is not None:
-        return FeatureTable.of(precomputed.features[rows], device)
+        return FeatureTable.of(precomputed[0][rows], device)
     batches = encode(backbone, np.array(split.images[rows]), device, encoding)
     return FeatureTable.of(np.concatenate([batch.features for batch in batches]), device)
 

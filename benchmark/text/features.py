@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...core.cache import Entry, Unfinished
+from ...core.cache import Entry
 from ...core.errors import UserError
 from ...core.files import cache_root
 from ...core.progress import Progress
+from ...core.unfinished import Unfinished
 from .. import registry
 from ..backbones.text_tower import TextTower
 from ..backbones.weights.loading import LoadedBackbone

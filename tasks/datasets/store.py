@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ...core.cache import Block, Damaged, Entry, Kept, Reached, Unfinished, npy_header
+from ...core.cache import Damaged, Entry, Kept
 from ...core.errors import UserError
 from ...core.files import make_folder
 from ...core.progress import Progress
+from ...core.unfinished import Block, Reached, Unfinished, npy_header
 
 ABSENT = "not prepared"
 IMAGES, SOURCES = "images.npy", "sources.txt"

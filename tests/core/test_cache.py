@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from fewbench.core import cache
-from fewbench.core.cache import JOURNAL, MANIFEST, Block, Damaged, Entry, Reached, Unfinished, npy_header
+from fewbench.core import unfinished as making
+from fewbench.core.cache import MANIFEST, Damaged, Entry
 from fewbench.core.errors import UserError
 from fewbench.core.progress import SILENT, SilentProgress
+from fewbench.core.unfinished import JOURNAL, Block, Reached, Unfinished, npy_header
 
 ROWS = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
 DAMAGED = "the folder is damaged, or of another version of fewbench"
@@ -255,7 +257,7 @@ class TestRows:
 
     @pytest.mark.parametrize(("seconds", "kept"), [(-1.0, 6), (1e9, 0)])
     def test_a_killed_writing_is_gone_on_with_from_what_was_safe(self, entry, monkeypatch, seconds: float, kept: int):
-        monkeypatch.setattr(cache, "SAFE_SECONDS", seconds)
+        monkeypatch.setattr(making, "SAFE_SECONDS", seconds)
         with pytest.raises(Killed):
             entry.make(writing(stop=6, error=Killed)[0], "plan")
         fill, calls = writing()
@@ -270,6 +272,17 @@ class TestRows:
         made = entry.make(writing()[0], "plan")
         np.testing.assert_array_equal(made.array("rows.npy"), ROWS)
         assert (entry.folder / "rows.npy").stat().st_size == len(npy_header(ROWS.shape, ROWS.dtype)) + ROWS.nbytes
+
+    @pytest.mark.parametrize("torn", ["[6, 2, 99]\n[8", '[6, 2, 99]\n{"done": 8', "\n"])
+    def test_what_a_kill_cut_from_the_journal_is_no_harm(self, entry: Entry[About], torn: str):
+        interrupted(entry)
+        with (entry.unfinished / JOURNAL).open("a") as journal:
+            journal.write(torn)
+        interrupted(entry)
+        fill, calls = writing()
+        made = entry.make(fill, "plan")
+        assert calls[0].done == 6
+        np.testing.assert_array_equal(made.array("rows.npy"), ROWS)
 
     def test_another_plan_begins_anew(self, entry: Entry[About]):
         interrupted(entry)
@@ -286,6 +299,7 @@ class TestRows:
             lambda folder: (folder / "rows.npy").unlink(),
             lambda folder: (folder / JOURNAL).unlink(),
             lambda folder: (folder / JOURNAL).write_text("[" * 100_000),
+            lambda folder: edit(folder / JOURNAL, "[0, 6, ", "[" * 100_000),
             lambda folder: edit(folder / JOURNAL, '"done": 6', '"done": 8'),
             lambda folder: edit(folder / JOURNAL, '"done": 6', '"done": "6"'),
             lambda folder: edit(folder / JOURNAL, '"seconds": ', '"seconds": -'),

@@ -48,19 +48,6 @@ SIDECAR = {
 
 
 @dataclass(frozen=True)
-class Precomputed:
-    """Features of a split that nothing has to encode.
-
-    Attributes:
-        features: float16 or float32 [n, D], memory-mapped.
-        encoded: how they were made, as in `FeatureTable`; None where nobody noted it.
-    """
-
-    features: np.ndarray
-    encoded: Encoded | None
-
-
-@dataclass(frozen=True)
 class LoadedBackbone:
     """A network with its weights, in evaluation mode, on its device; or, in a subclass, features that stand for one.
 
@@ -106,8 +93,8 @@ class LoadedBackbone:
             raise UserError(f"backbone {self.name} has no text tower; {WITH_TEXT}")
         return self.backbone.text_tower(self.file)
 
-    def precomputed(self, split: Split) -> Precomputed | None:
-        """The features of a split, where they were made elsewhere; None where the network encodes the images.
+    def precomputed(self, split: Split) -> tuple[np.ndarray, Encoded | None] | None:
+        """Features of a split that were made elsewhere, [n, D], and how, if it is known; None where the network encodes.
 
         Raises:
             UserError: they are of other images.

@@ -14,8 +14,9 @@ from fewbench.benchmark.backbones.weights.loading import LoadedBackbone, load_ba
 from fewbench.benchmark.features import table as module
 from fewbench.benchmark.features.encode import Encoding, encode
 from fewbench.benchmark.features.table import FEATURES, Encoded, FeatureTable, feature_table, key, table_of_rows
-from fewbench.core.cache import JOURNAL, MANIFEST
+from fewbench.core.cache import MANIFEST
 from fewbench.core.progress import SILENT, SilentProgress
+from fewbench.core.unfinished import JOURNAL
 from fewbench.tasks.datasets.base import Split
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from fewbench.core import cache
+from fewbench.core import cache, unfinished
 from fewbench.core.cache import MANIFEST, Entry
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.options import parameter
@@ -110,7 +110,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(("seconds", "kept"), [(-1.0, 4), (1e9, 0)])
 def test_a_killed_preparation_is_gone_on_with_from_what_was_safe(monkeypatch, seconds, kept):
-    monkeypatch.setattr(cache, "SAFE_SECONDS", seconds)
+    monkeypatch.setattr(unfinished, "SAFE_SECONDS", seconds)
     monkeypatch.setattr(Numbers, "interrupted_at", 5)
     monkeypatch.setattr(Numbers, "interruption", Killed)
     with pytest.raises(Killed):
