@@ -6,11 +6,13 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,6 +87,47 @@ def digest(batches: Iterable[EpisodeBatch]) -> str:
     for batch in batches:
         sha.update(batch.as_bytes())
     return sha.hexdigest()
+
+
+def check_tasks(batch: EpisodeBatch, rows: int | None = None) -> None:
+    """Make sure that every episode of a batch is a task that a method can be judged by.
+
+    Args:
+        batch: as a sampler or a file gives it.
+        rows: of the split; None where the split is not known yet.
+
+    Raises:
+        UserError: a task has fewer than two classes, no query, a query whose class has no support, or a label or row that is
+            not there; the line names the first such task.
+    """
+    present = batch.classes != ABSENT  # [E, N]
+
+    def refuse(wrong: Any, what: str) -> None:
+        if wrong.any():
+            raise UserError(f"task {batch.index[int(wrong.argmax())]} {what}")
+
+    refuse(np.count_nonzero(present, axis=1) < 2, "has fewer than two classes")
+    shown, asked = (_named(labels, present, refuse) for labels in (batch.support_labels, batch.query_labels))
+    refuse(~asked.any(axis=1), "has no query")
+    unsupported = asked & ~shown
+    if unsupported.any():
+        task, label = np.argwhere(unsupported)[0]
+        raise UserError(f"task {batch.index[task]} has queries of class {batch.classes[task, label]} and no support of it")
+    for drawn in (batch.support, batch.query):
+        if rows is not None and drawn.size and (drawn.min() < 0 or drawn.max() >= rows):
+            refuse(((drawn < 0) | (drawn >= rows)).any(axis=1), f"names an image that is not one of the {rows} of this split")
+
+
+def _named(labels: np.ndarray, present: np.ndarray, refuse: Callable[[Any, str], None]) -> np.ndarray:
+    """Whether each class of each episode is among labels [E, S]: bool [E, N]."""
+    episodes, ways = present.shape
+    named = np.zeros((episodes, ways + 1), dtype=bool)
+    if labels.size:
+        if labels.min() < ABSENT or labels.max() >= ways:
+            refuse(((labels < ABSENT) | (labels >= ways)).any(axis=1), f"has a label that is not one of its {ways} classes")
+        named[np.arange(episodes)[:, None], labels] = True  # padding, −1, goes into the last column
+    refuse((named[:, :ways] & ~present).any(axis=1), "has an image of a class that it does not name")
+    return named[:, :ways]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import UsageError
 from ..core.random_streams import Purpose, bounded, distinct, uniform, words
-from .episodes import ABSENT, EpisodeBatch
+from .episodes import ABSENT, EpisodeBatch, check_tasks
 
 if TYPE_CHECKING:
     from .datasets.base import Dataset, Split
@@ -92,6 +92,7 @@ class Sampler(ABC):
             return self.draw_chunk(start, start + 1)[:0]
         columns = zip(*(vars(chunk).values() for chunk in chunks), strict=True)
         drawn = chunks[0] if len(chunks) == 1 else EpisodeBatch(*(np.concatenate(column) for column in columns))
+        check_tasks(drawn, int(self.offsets[-1]))
         return replace(drawn, seeds=self.episode_seeds(drawn.index))
 
     def batches(self, start: int, stop: int) -> Iterator[EpisodeBatch]:

@@ -30,6 +30,9 @@ from .testbed import Testbed
 ABOUT = b"fewbench.testbed"  # key of the metadata in a Parquet file
 CLASS_COLUMNS = ["task", "variance", "labels"]
 IMAGE_COLUMNS = [*CLASS_COLUMNS, "image_id", "support"]
+LARGEST = 2**31 - 1  # class or image number: they are hashed as 32-bit integers
+PADDING = 16  # places that padding makes of one row of the file, at most, beyond SPARE
+SPARE = 2**20
 
 
 def write_testbed(path: Path, testbed: Testbed) -> None:
@@ -70,7 +73,7 @@ def read_testbed(path: Path) -> Testbed:
         raise UserError(f"{path}: no testbed ({str(error).splitlines()[0]})") from error
     sha256 = about.pop("sha256", None)
     columns = _checked(table, path)
-    testbed = Testbed(episodes=_episodes(columns), coarsity=_first_of_each_task(columns), **about)
+    testbed = Testbed(episodes=_episodes(columns, path), coarsity=_first_of_each_task(columns), **about)
     if sha256 not in (None, testbed.sha256):
         raise UserError(f"{path}: the testbed was changed after it was made, its hash does not match; make it again")
     return testbed
@@ -130,8 +133,9 @@ def _checked(table: pd.DataFrame, path: Path) -> dict[str, np.ndarray]:
         column = columns.get(name)
         if column is None:
             continue
-        if column.dtype.kind not in kinds or not np.isfinite(column).all() or (column < 0).any():
-            what = {"b": "True or False", "iuf": "a number"}.get(kinds, "a whole number from 0 up")
+        largest = np.finfo(np.float32).max if kinds == "iuf" else LARGEST  # records keep coarsities as float32
+        if column.dtype.kind not in kinds or not ((column >= 0) & (column <= largest)).all():
+            what = {"b": "True or False", "iuf": "a number from 0 to 3e38"}.get(kinds, f"a whole number from 0 to {LARGEST}")
             raise UserError(f"{path}: no testbed, column '{name}' holds something other than {what}")
     if table.duplicated(["task", names[3] if len(names) > 3 else "labels"]).any():
         raise UserError(f"{path}: a task names the same {'image' if len(names) > 3 else 'class'} twice")
@@ -143,9 +147,15 @@ def _first_of_each_task(columns: dict[str, np.ndarray]) -> np.ndarray:
     return columns["variance"][first].astype(np.float64)
 
 
-def _episodes(columns: dict[str, np.ndarray]) -> EpisodeBatch:
+def _episodes(columns: dict[str, np.ndarray], path: Path) -> EpisodeBatch:
     """Make a batch of the columns; classes ascend within a task, and the images of a class keep their order."""
-    task = np.unique(columns["task"], return_inverse=True)[1]
+    numbers, task, lengths = np.unique(columns["task"], return_inverse=True, return_counts=True)
+    if len(numbers) * int(lengths.max()) > PADDING * len(task) + SPARE:
+        longest = int(lengths.argmax())
+        raise UserError(
+            f"{path}: task {numbers[longest]} has {lengths[longest]} rows and most others have few; padded to it, all "
+            f"{len(numbers)} tasks would not fit in memory: put it into a testbed of its own"
+        )
     named, number = np.unique(columns["labels"], return_inverse=True)
     pairs, pair = np.unique(task * len(named) + number, return_inverse=True)  # (task, class) as one number, sorted
     pair_task, pair_class = pairs // len(named), named[pairs % len(named)]

@@ -15,7 +15,7 @@ from ...core.errors import Interrupted, UserError
 from ...core.files import make_folder, os_errors_named
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
-from ...tasks.episodes import EpisodeBatch
+from ...tasks.episodes import EpisodeBatch, check_tasks
 from ...tasks.samplers import Sampler
 from ...tasks.testbed import coarsity_summary
 from ..config import RunConfig
@@ -179,6 +179,7 @@ class Run:
         apart = self.sampler.disjoint_episodes() if len(self.main) >= config.episodes else None
         if apart is None or len(apart) < 2:
             return
+        check_tasks(apart, int(self.sampler.offsets[-1]))
         if self.plan.inputs == "images":
             apart = apart[: min(DISJOINT_ON_IMAGES, config.episodes)]
         self.disjoint.cut(len(apart), chunk_size(self.plan.inputs))

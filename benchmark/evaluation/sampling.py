@@ -6,8 +6,10 @@ from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import UserError
 from ...core.options import parameters_of, typed_values
 from ...tasks.datasets.base import Dataset, Split
+from ...tasks.episodes import check_tasks
 from ...tasks.samplers import Sampler
 from ...tasks.testbed import Testbed
 from ...tasks.testbed_files import read_testbed
@@ -63,6 +65,7 @@ def sampling_of(config: RunConfig) -> Sampling:
     """
     if config.testbed is not None:
         testbed = read_testbed(Path(config.testbed))
+        _check(testbed, config.testbed)
         shape: dict[str, int | None] = dict(zip(SHAPE, testbed.shape, strict=True))
         parameters = {"testbed_sha256": testbed.sha256}
         tasks = min(config.episodes, len(testbed))
@@ -75,6 +78,20 @@ def sampling_of(config: RunConfig) -> Sampling:
     parameters = {name: field.default for name, field in own.items()} | typed
     shape = {name: getattr(config, name) if name in fields else None for name in SHAPE}
     return Sampling(entry.name, cls, parameters, shape, config.seed, config.episodes)
+
+
+def _check(testbed: Testbed, path: Path) -> None:
+    """Make sure that there is something to evaluate on.
+
+    Raises:
+        UserError: the file lists classes alone, or a task that is none.
+    """
+    if testbed.classes_only:
+        raise UserError(f"--testbed {path}: it lists classes only; make one with images to run on it")
+    try:
+        check_tasks(testbed.episodes)
+    except UserError as error:
+        raise UserError(f"--testbed {path}: {error}") from None
 
 
 def with_sampling(config: RunConfig, sampling: Sampling) -> RunConfig:

@@ -182,3 +182,27 @@ def test_absent_or_binary_file_and_other_suffix_are_refused(tmp_path: Path):
         write_testbed(tmp_path / "testbed.json", make())
     with pytest.raises(UsageError, match=r"ending in .parquet or .csv"):
         read_testbed(tmp_path / "testbed")
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("0,1e308,1,1,True\n", "'variance' holds something other than a number from 0 to 3e38"),
+        ("0,1.0,1,18446744073709551615,True\n", "'image_id' holds something other than a whole number from 0 to 2147483647"),
+        ("0,1.0,4294967296,1,True\n", "'labels' holds something other than a whole number from 0 to 2147483647"),
+    ],
+)
+def test_numbers_that_a_record_or_a_hash_cannot_keep_are_refused(tmp_path: Path, line: str, named: str):
+    path = tmp_path / "large.csv"
+    path.write_text(HEADER + line + "0,1.0,2,2,False\n", encoding="utf-8")
+    with pytest.raises(UserError, match=named):
+        read_testbed(path)
+
+
+def test_one_long_task_among_many_short_ones_is_refused_before_it_is_padded(tmp_path: Path):
+    path, short, long = tmp_path / "long.csv", 20_000, 2_000
+    rows = [f"{task},1.0,{label},{label},{label < 2}\n" for task in range(short) for label in range(2)]
+    rows += [f"{short},1.0,0,{image},True\n" for image in range(long)]
+    path.write_text(HEADER + "".join(rows), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"task {short} has {long} rows and most others have few; .* of its own$"):
+        read_testbed(path)
