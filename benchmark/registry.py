@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from ..core.errors import UsageError, UserError, did_you_mean
+from ..core.files import regular_file
 from ..core.options import build
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -213,7 +214,7 @@ def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
-    source = path.read_bytes()
+    source = regular_file(path).read_bytes()
     # The source is in the name: a file that changed meanwhile (in a notebook) is another module.
     name = f"fewbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode() + source).hexdigest()[:8]}"
     if name in sys.modules:

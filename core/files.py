@@ -146,6 +146,10 @@ def stamp(path: Path) -> list[int]:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from .errors import UserError
-from .files import os_errors_named
+from .files import os_errors_named, regular_file
 
 
 def csv_rows(path: Path) -> list[list[str]]:
@@ -16,7 +16,7 @@ def csv_rows(path: Path) -> list[list[str]]:
         UserError: it cannot be read or is no such file.
     """
     try:
-        with os_errors_named("cannot read"), path.open(encoding="utf-8-sig", newline="") as file:
+        with os_errors_named("cannot read"), regular_file(path).open(encoding="utf-8-sig", newline="") as file:
             return [row for row in csv.reader(file) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import UsageError, UserError
-from ..core.files import os_errors_named, write_atomically
+from ..core.files import os_errors_named, regular_file, write_atomically
 from .episodes import ABSENT, EpisodeBatch
 from .testbed import Testbed
 
@@ -96,7 +96,7 @@ def _arrow() -> tuple[Any, Any]:
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     _, parquet = _arrow()
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         content = parquet.read_table(file)
     about = (content.schema.metadata or {}).get(ABOUT)
     if about is None:

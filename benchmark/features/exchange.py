@@ -30,7 +30,7 @@ import numpy as np
 
 from ...core.decoding import decode
 from ...core.errors import UsageError, UserError, listed
-from ...core.files import os_errors_named, write_atomically
+from ...core.files import os_errors_named, regular_file, write_atomically
 
 SUFFIXES = (".npz", ".safetensors", ".parquet")
 NAMES_OF_ROWS = ("source", "class_id")  # text, one a row
@@ -82,8 +82,7 @@ def read_contents(path: Path) -> FeatureContents:
     suffix = check_suffix(path)
     reader = {".npz": _read_npz, ".safetensors": _read_safetensors, ".parquet": _read_parquet}[suffix]
     with os_errors_named("cannot read"):
-        path.stat()
-        return reader(path)
+        return reader(regular_file(path))
 
 
 def _npz(contents: FeatureContents) -> bytes:

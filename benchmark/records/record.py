@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.errors import UserError
-from ...core.files import os_errors_named, write_atomically
+from ...core.files import os_errors_named, regular_file, write_atomically
 from ...tasks.corruptions import Corruption
 from . import schema as record_schema
 from .codec import decode, decode_rough, encode
@@ -225,7 +225,7 @@ def load_record(path: Path) -> RunRecord:
         UserError: the file cannot be read, is damaged, or was written by a newer fewbench.
     """
     with os_errors_named("cannot read record"):
-        content = path.read_bytes()
+        content = regular_file(path).read_bytes()
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...core.errors import UserError
-from ...core.files import os_errors_named, write_atomically
+from ...core.files import os_errors_named, regular_file, write_atomically
 from ..records.record import RunRecord
 
 EMPTY = "–"
@@ -51,7 +51,7 @@ def read_page(file: Path) -> str | None:
     """
     try:
         with os_errors_named("cannot read"):
-            return file.read_bytes().decode("utf-8") if file.exists() else None
+            return regular_file(file).read_bytes().decode("utf-8") if file.exists() else None
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 text; move it away and run again") from error
 
@@ -59,7 +59,7 @@ def read_page(file: Path) -> str | None:
 def write_if_changed(path: Path, content: bytes) -> bool:
     """Write a file that does not hold this already; whether it did not."""
     with os_errors_named("cannot read"):
-        changed = not path.is_file() or path.read_bytes() != content
+        changed = not path.exists() or regular_file(path).read_bytes() != content
     if changed:
         write_atomically(path, content)
     return changed

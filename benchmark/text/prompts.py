@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError, did_you_mean
-from ...core.files import os_errors_named
+from ...core.files import os_errors_named, regular_file
 
 PLACE = "{}"  # of the class name
 SINGLE, ENSEMBLE, IMAGENET_80, IMAGENET_7 = "single", "ensemble", "imagenet-80", "imagenet-7"
@@ -108,7 +108,7 @@ def _of_file(path: Path) -> tuple[str, ...]:
     """The prompts of a file, without the space around them and without empty lines."""
     owner = f"--prompts {path}"
     with os_errors_named("cannot read"):
-        content = path.read_bytes()
+        content = regular_file(path).read_bytes()
     try:
         text = content.decode("utf-8-sig")
         given = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.files import os_errors_named
+from ....core.files import os_errors_named, regular_file
 
 NEITHER = "neither safetensors nor written by torch.save"
 LONGEST = 100_000_000  # bytes of the JSON that safetensors begin with
@@ -31,7 +31,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         UserError: the file is neither, is truncated, holds Python objects, or holds no tensors.
     """
     with os_errors_named(f"--weights {path.name}"):
-        with path.open("rb") as file:
+        with regular_file(path).open("rb") as file:
             head = file.read(9)
         if path.suffix == ".safetensors" or _is_safetensors(head):
             content = _read_safetensors(path)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.files import make_folder, write_atomically
+from ....core.files import make_folder, sweep, write_atomically
 from ....core.progress import Progress
 from ...backbones.layers import begin_step
 from ...records.provenance import package_version
@@ -208,7 +208,7 @@ class Trainer:
         """
         make_folder(self.folder)
         if self.group.first:
-            self._sweep()
+            sweep(self.folder)
         last = None if force or not (self.folder / LAST).exists() else read_checkpoint(self.folder / LAST)
         if last is not None and last.about["step"] > 0:
             self._go_on_from(last)
@@ -221,12 +221,6 @@ class Trainer:
             self.save()
         if self.options.steps == 0:
             self.curves.close_row(0, 0.0, 0.0)  # which the only validation belongs to
-
-    def _sweep(self) -> None:
-        """Remove what a killed process was writing."""
-        for name in (LAST, BEST, CSV, PNG):
-            for leftover in self.folder.glob(f".{name}.*"):
-                leftover.unlink(missing_ok=True)
 
     def _go_on_from(self, last: Checkpoint) -> None:
         check_identity(last, self.identity)

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ....core.errors import UserError
-from ....core.files import os_errors_named
+from ....core.files import os_errors_named, regular_file
 from .holders import FolderFiles, Holder, Keep, Member, Read, is_hidden, mapped
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -34,7 +34,7 @@ class ZipFiles(Holder):
 
     def members(self, keep: Keep) -> list[Member]:
         """The members whose path `keep` accepts, in the order of the archive."""
-        with _sound(self.path), zipfile.ZipFile(self.path) as archive:
+        with _sound(self.path), zipfile.ZipFile(regular_file(self.path)) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
         _refuse_climbing(self.path, [info.filename for info in infos])
         return [
@@ -47,7 +47,7 @@ class ZipFiles(Holder):
     def opened(self) -> Iterator[Read]:
         """Yield a function that reads a member."""
         with _sound(self.path):
-            archive = zipfile.ZipFile(self.path)
+            archive = zipfile.ZipFile(regular_file(self.path))
         with archive:
             yield lambda member: archive.read(member.name)
 
@@ -62,7 +62,7 @@ class TarFiles(Holder):
 
     @cached_property
     def _open(self) -> Callable[..., IO[bytes]]:
-        with _sound(self.path), self.path.open("rb") as file:
+        with _sound(self.path), regular_file(self.path).open("rb") as file:
             start = file.read(6)
         return next((opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)), Path.open)
 

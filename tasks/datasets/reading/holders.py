@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ....core.files import os_errors_named
+from ....core.files import os_errors_named, regular_file
 
 Keep = Callable[[str], bool]
 Read = Callable[["Member"], bytes | np.ndarray]
@@ -127,7 +127,7 @@ class FolderFiles(Holder):
     @contextmanager
     def opened(self) -> Iterator[Read]:
         """Yield a function that reads a file."""
-        yield lambda member: (self.path / member.name).read_bytes()
+        yield lambda member: regular_file(self.path / member.name).read_bytes()
 
     def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
         """The file, mapped into memory."""
@@ -136,7 +136,7 @@ class FolderFiles(Holder):
 
 def mapped(path: Path, start: int, size: int | None) -> tuple[bytes | mmap.mmap, int, int]:
     """A file mapped into memory, and where in it `size` bytes from `start` on begin and end (None: all the rest)."""
-    with os_errors_named("cannot read"), path.open("rb") as file:
+    with os_errors_named("cannot read"), regular_file(path).open("rb") as file:
         length = os.fstat(file.fileno()).st_size
         if length == 0:
             return b"", 0, 0
