@@ -26,7 +26,7 @@ def pipeline(
 
     Example: bench pipeline pmf --config pmf.toml
     """
-    from ..pipeline.stages import read_pipeline
+    from ..pipeline.reading import read_pipeline
 
     stages = read_pipeline(config, method, weights)
     from ..pipeline.running import Call, carry_out_pipeline, describe  # torch is imported from here on

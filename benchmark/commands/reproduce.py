@@ -10,35 +10,37 @@ import typer
 from ...core.errors import UsageError
 
 if TYPE_CHECKING:
-    from ..pipeline.recipe import Recipe
+    from ..pipeline.running import Call
+    from ..pipeline.stages import Pipeline
 
 
 def reproduce(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Recipes (bench reproduce --list).")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every recipe.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the recipes and how far they are.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Those to run (bench reproduce --list).")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every reproduction.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the reproductions and how far they are.")] = False,
     page: Annotated[Path | None, typer.Option(help="Fill the table of this page from what was run; runs nothing.")] = None,
     check: Annotated[bool, typer.Option("--check", help="With --page: write nothing; exit 1 when the table is stale.")] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="The file that a recipe starts from, where the hub cannot be reached.")
+        Path | None, typer.Option(help="The file that a reproduction starts from, where the hub cannot be reached.")
     ] = None,
     results: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    time_limit: Annotated[
-        float | None, typer.Option(help="Stop a training after so many seconds; the same command goes on.")
-    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Stop after so many seconds; the same command goes on.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train and evaluate anew.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin an interrupted training anew.")] = False,
 ) -> None:
-    """Train listed recipes, evaluate them on test episodes, and compare with the published numbers.
+    """Train listed reproductions, evaluate them on test episodes, and compare with the published numbers.
 
     Example: bench reproduce protonet-omniglot
     """
-    from ..pipeline import recipe
+    from ..pipeline.published import load
+    from ..pipeline.published import names as known
 
     asked = [bool(names), all_, list_, page is not None]
     if asked.count(True) != 1:
-        raise UsageError("bench reproduce takes names of recipes, or one of --all, --list and --page FILE")
+        raise UsageError("bench reproduce takes names of reproductions, or one of --all, --list and --page FILE")
     if check and page is None:
         raise UsageError("--check goes with --page FILE")
     if page is not None:
@@ -46,10 +48,14 @@ def reproduce(
     elif list_:
         _list(results)
     else:
-        wanted = [recipe.load(name) for name in (names or recipe.names())]
+        wanted = names or known()
         if weights is not None and len(wanted) != 1:
-            raise UsageError(f"--weights {weights}: goes with the name of one recipe")
-        _run(wanted, results, device, time_limit, overwrite, force, weights)
+            raise UsageError(f"--weights {weights}: goes with the name of one reproduction")
+        pipelines = [load(name, weights) for name in wanted]
+        from ..pipeline.running import Call  # torch is imported from here on, after mistakes in names are told
+        from .terminal import TerminalProgress
+
+        _run(pipelines, Call(results, TerminalProgress(), device, time_limit, overwrite, force))
 
 
 def _fill(page: Path, results: Path, check: bool) -> None:
@@ -63,36 +69,30 @@ def _fill(page: Path, results: Path, check: bool) -> None:
 
 
 def _list(results: Path) -> None:
-    from ..pipeline.comparison import compare
     from ..pipeline.page import NOT_RUN
-    from ..pipeline.recipe import all_recipes
+    from ..pipeline.published import all_reproductions, compare
     from .terminal import print_table
 
     rows = []
-    for one in all_recipes():
+    for one in all_reproductions():
+        assert one.published is not None
         comparisons = compare(one, results)
         done = sum(each.record is not None for each in comparisons)
         state = f"trained, {done} of {len(comparisons)} evaluated" if comparisons[0].about else NOT_RUN
-        rows.append([one.name, one.summary, one.budget, state])
-    print_table(("recipe", "what", "budget", "state"), rows)
+        rows.append([one.name, one.published.summary, one.published.budget, state])
+    print_table(("name", "what", "budget", "state"), rows)
 
 
-def _run(
-    wanted: list[Recipe],
-    results: Path,
-    device: str,
-    time_limit: float | None,
-    overwrite: bool,
-    force: bool,
-    weights: Path | None,
-) -> None:
+def _run(pipelines: list[Pipeline], call: Call) -> None:
     from ..pipeline.page import HEADERS, NUMERIC, row
-    from ..pipeline.reproducing import reproduce as reproduce_one
-    from .terminal import TerminalProgress, print_table
+    from ..pipeline.published import compare
+    from ..pipeline.running import carry_out_pipeline
+    from .terminal import print_table
 
     comparisons = []
-    for one in wanted:
-        comparisons += reproduce_one(one, results, TerminalProgress(), device, time_limit, overwrite, force, weights)
+    for pipeline in pipelines:
+        carry_out_pipeline(pipeline, call)
+        comparisons += compare(pipeline, call.results)
     right = [number for number, numeric in enumerate(NUMERIC) if numeric]
     print_table(HEADERS, [row(one) for one in comparisons], right=right)
     for one in comparisons:

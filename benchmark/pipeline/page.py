@@ -1,4 +1,4 @@
-"""The page of all recipes: a table between two markers, a pure function of recipes, descriptions and records."""
+"""The page of all reproductions: a table between two markers, a function of their files, the descriptions and the records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ..reporting.markdown import accuracy_cell, escaped, read_page, table_lines, write_if_changed
-from .comparison import Comparison, compare
-from .recipe import all_recipes
+from .published import Comparison, all_reproductions, compare
 
 BEGIN, END = "<!-- reproduction:begin -->", "<!-- reproduction:end -->"
 NOT_RUN = "not run yet"
@@ -35,31 +34,33 @@ def update_page(file: Path, results: Path, check: bool = False) -> bool:
         raise UserError(f"{file}: no such file")
     if (old.count(BEGIN), old.count(END)) != (1, 1) or old.index(BEGIN) > old.index(END):
         raise UserError(f"{file} needs one line '{BEGIN}' and, below it, one line '{END}'; put them where the table shall go")
-    generated = render([compare(recipe, results) for recipe in all_recipes()])
+    generated = render([compare(pipeline, results) for pipeline in all_reproductions()])
     new = f"{old[: old.index(BEGIN)]}{BEGIN}\n\n{generated}\n{old[old.index(END) :]}"
     return old != new if check else write_if_changed(file, new.encode("utf-8"))
 
 
-def render(recipes: Sequence[Sequence[Comparison]]) -> str:
+def render(reproductions: Sequence[Sequence[Comparison]]) -> str:
     """The generated part.
 
     Args:
-        recipes: the comparisons of each, at least one.
+        reproductions: the comparisons of each, at least one.
     """
-    lines = table_lines(HEADERS, [row(one) for comparisons in recipes for one in comparisons], NUMERIC)
+    lines = table_lines(HEADERS, [row(one) for comparisons in reproductions for one in comparisons], NUMERIC)
     lines.append("")
-    for comparisons in recipes:
-        recipe = comparisons[0].recipe
-        differs = f" Differs from the paper: {recipe.differs.rstrip('.')}." if recipe.differs else ""
-        lines.append(f"- **{recipe.name}**: {escaped(f'{recipe.summary}. Published: {recipe.source}.{differs}')}")
-        lines.append(f"  Budget: {escaped(recipe.budget)}.")
+    for comparisons in reproductions:
+        pipeline = comparisons[0].pipeline
+        assert pipeline.published is not None
+        about = pipeline.published
+        differs = f" Differs from the paper: {about.differs.rstrip('.')}." if about.differs else ""
+        lines.append(f"- **{pipeline.name}**: {escaped(f'{about.summary}. Published: {about.source}.{differs}')}")
+        lines.append(f"  Budget: {escaped(about.budget)}.")
     return "\n".join([*lines, ""])
 
 
 def row(one: Comparison) -> list[str]:
     """The cells of a comparison."""
-    evaluation, record = one.evaluation, one.record
-    cells = [one.recipe.name, evaluation.task]
+    record = one.record
+    cells = [one.pipeline.name, one.task]
     if record is None:
         return [*cells, "", published(one), "", "", "", cost(one), NOT_RUN]
     return [
@@ -76,7 +77,7 @@ def row(one: Comparison) -> list[str]:
 
 def published(one: Comparison) -> str:
     """The published number in percent, with its interval."""
-    number, interval = one.evaluation.published, one.evaluation.interval
+    number, interval = one.run.number.published, one.run.number.interval
     if number is None:
         return ""
     # TOML gives 68.2 for 68.20: as many decimals as the more precise of the two has, and one at least.

@@ -1,4 +1,8 @@
-"""Carrying a pipeline out: every stage takes what the one before it made, and what is there already is not made again."""
+"""Carrying a pipeline out: every stage takes what the one before it made, and what is there already is not made again.
+
+The weights of a stage have an address that is made of all that they depend on (addresses.py), those of a reproduction its name,
+so that its page can be made where the data is not (published.py).
+"""
 
 from __future__ import annotations
 
@@ -26,8 +30,10 @@ from ..training.plan import TrainingPlan, carry_out
 from ..training.pretrain_config import PretrainConfig
 from .addresses import file_of, is_there
 from .checks import check, check_scopes
+from .published import description, load, weights_file
 from .stages import Pipeline, PipelineRun
 
+Config = PretrainConfig | TrainConfig
 State = Literal["done already", "goes on", "trains", "trained", "runs"]
 AGAIN = "the same command goes on from there"
 
@@ -91,19 +97,9 @@ def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
     """
     check_options({"time_limit": call.time_limit})
     check(pipeline)
-    clock, trained = _Clock(call), []
-    weights: dict[str, Path] = {}
-    for config in _trainings(pipeline):
-        plan = _plan(pipeline, config, weights.get("pretrain"), call)
-        stage = _training_stage(plan, config, call)
-        trained.append(stage)
-        call.progress.say(_told(stage))
-        assert stage.path is not None
-        if stage.state != "done already":
-            seconds = clock.left(at_least=1e-3)  # a training makes a step, however little time there is
-            carry_out(_given(plan), stage.path, call.progress, seconds, True, call.force)
-            trained[-1] = replace(stage, state="trained")
-        weights[_name(config)] = stage.path
+    clock = _Clock(call)
+    trained = _train(pipeline, call, clock)
+    weights = {stage.name: stage.path for stage in trained if stage.path is not None}
     outcomes = [clock.run(run_config(one, pipeline, weights, call)) for one in pipeline.runs]
     return Finished(tuple(trained), tuple(outcomes))
 
@@ -115,16 +111,8 @@ def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
         UserError: as there, as far as it is known before.
     """
     check(pipeline)
-    stages: list[Stage] = []
-    weights: dict[str, Path] = {}
-    for config in _trainings(pipeline):
-        if len(weights) < len(stages):  # it starts from weights that are not there
-            stages.append(Stage(_name(config), _what(config), "trains", None))
-            continue
-        stage = _training_stage(_plan(pipeline, config, weights.get("pretrain"), call), config, call)
-        if stage.state == "done already" and stage.path is not None:
-            weights[_name(config)] = stage.path
-        stages.append(stage)
+    stages = [stage for stage, _ in _trainings(pipeline, call, dry=True)]
+    weights = {stage.name: stage.path for stage in stages if stage.state == "done already" and stage.path is not None}
     for one in pipeline.runs:
         if one.after is None or one.after in weights:
             stages.append(_run_stage(run_config(one, pipeline, weights, call), call.progress))
@@ -145,18 +133,79 @@ def run_config(run: PipelineRun, pipeline: Pipeline, weights: Mapping[str, Path]
     return replace(config, checkpoint=made) if pipeline.learned_by(run) else replace(config, weights=made)
 
 
-def _trainings(pipeline: Pipeline) -> list[PretrainConfig | TrainConfig]:
-    return [config for config in (pipeline.pretrain, pipeline.train) if config is not None]
+def _train(pipeline: Pipeline, call: Call, clock: _Clock) -> list[Stage]:
+    """Train what is missing, and say what was done."""
+    trained: list[Stage] = []
+    for stage, plan in _trainings(pipeline, call):
+        call.progress.say(f"{stage.name}: {stage.state}, {stage.path}")
+        if stage.state != "done already":
+            assert stage.path is not None and plan is not None
+            seconds = clock.left(at_least=1e-3)  # a training makes a step, however little time there is
+            carry_out(_given(plan), stage.path, call.progress, seconds, True, call.force)
+            stage = replace(stage, state="trained")
+        trained.append(stage)
+    return trained
 
 
-def _plan(pipeline: Pipeline, config: PretrainConfig | TrainConfig, weights: Path | None, call: Call) -> TrainingPlan:
+def _trainings(pipeline: Pipeline, call: Call, dry: bool = False) -> Iterator[tuple[Stage, TrainingPlan | None]]:
+    """The stages that train, each with its plan where there is something to do.
+
+    The caller carries a plan out before it asks for the next stage, which may start from those weights. In a `dry` call nobody
+    does; a stage that starts from weights that are not there yet has no plan.
+    """
+    both: dict[str, Config | None] = {"pretrain": pipeline.pretrain, "train": pipeline.train}
+    stages = {name: config for name, config in both.items() if config is not None}
+    start, waits, locate = None, False, _by_content if pipeline.published is None else _by_name
+    if pipeline.published is not None and _is_made(pipeline, "train", call):
+        stages.pop("pretrain", None)  # what the weights started from is not made again for its own sake
+    elif pipeline.after is not None:
+        for stage, plan in _trainings(load(pipeline.after), replace(call, overwrite=False), dry):
+            yield stage, plan
+            start, waits = stage.path, dry and stage.state != "done already"
+    for name, config in stages.items():
+        started = config if start is None or isinstance(config, PretrainConfig) else replace(config, weights=str(start))
+        stage, plan = locate(pipeline, name, replace(started, device=call.device), call, waits)
+        yield stage, plan
+        start, waits = stage.path, dry and stage.state != "done already"
+
+
+def _by_content(pipeline: Pipeline, name: str, config: Config, call: Call, waits: bool) -> tuple[Stage, TrainingPlan | None]:
+    """A stage whose file has an address that is made of its plan."""
+    if waits:
+        return Stage(name, _what(config), "trains", None), None
+    plan = _plan(pipeline, config, call)
+    path = file_of(plan, config.precision, call.results)
+    return _stage(name, config, path, call, done=not call.overwrite and is_there(path)), plan
+
+
+def _by_name(pipeline: Pipeline, name: str, config: Config, call: Call, waits: bool) -> tuple[Stage, TrainingPlan | None]:
+    """A stage of a reproduction, whose file has its name.
+
+    Raises:
+        UsageError: the weights there are of another training.
+    """
+    path, done = weights_file(pipeline, name, call.results), _is_made(pipeline, name, call)
+    if path.is_file() and not done and not call.overwrite:
+        raise UsageError(f"{path} is of another training than {pipeline.name} now is; --overwrite trains it anew")
+    return _stage(name, config, path, call, done), None if done or waits else _plan(pipeline, config, call)
+
+
+def _is_made(pipeline: Pipeline, name: str, call: Call) -> bool:
+    """Whether a stage of a reproduction is done, on whatever device it was."""
+    there = not call.overwrite and weights_file(pipeline, name, call.results).is_file()
+    return there and description(pipeline, name, call.results) is not None
+
+
+def _stage(name: str, config: Config, path: Path, call: Call, done: bool) -> Stage:
+    begun = folder_of(path).is_dir() and not call.force
+    return Stage(name, _what(config), "done already" if done else "goes on" if begun else "trains", path)
+
+
+def _plan(pipeline: Pipeline, config: Config, call: Call) -> TrainingPlan:
     if part_here().world > 1:
-        raise UsageError("bench pipeline runs in one process; bench pretrain and bench train are for torchrun")
-    config = replace(config, device=call.device)
-    if isinstance(config, PretrainConfig):
-        plan: TrainingPlan = pretraining.plan_of(config, call.progress)
-    else:
-        plan = meta_training.plan_of(config if weights is None else replace(config, weights=str(weights)), call.progress)
+        raise UsageError("a pipeline runs in one process; bench pretrain and bench train are for torchrun")
+    module = pretraining if isinstance(config, PretrainConfig) else meta_training
+    plan: TrainingPlan = module.plan_of(config, call.progress)  # type: ignore[arg-type]
     check_scopes(pipeline, plan)
     return plan
 
@@ -165,32 +214,17 @@ def _given(plan: TrainingPlan) -> Callable[[Progress], TrainingPlan]:
     return lambda progress: plan
 
 
-def _training_stage(plan: TrainingPlan, config: PretrainConfig | TrainConfig, call: Call) -> Stage:
-    path = file_of(plan, config.precision, call.results)
-    begun = folder_of(path).is_dir() and not call.force
-    state: State = "done already" if not call.overwrite and is_there(path) else "goes on" if begun else "trains"
-    return Stage(plan.verb, _what(config), state, path)
-
-
 def _run_stage(config: RunConfig, progress: Progress) -> Stage:
     plan = make_plan(config)
     state: State = "runs" if finished_record(plan, progress) is None else "done already"
     return Stage("run", _what(config), state, plan.path())
 
 
-def _name(config: PretrainConfig | TrainConfig) -> str:
-    return "pretrain" if isinstance(config, PretrainConfig) else "train"
-
-
-def _what(config: PretrainConfig | TrainConfig | RunConfig) -> str:
+def _what(config: Config | RunConfig) -> str:
     """Such as `protonet on omniglot`; of a plug-in's file without its folder."""
     of = config.recipe if isinstance(config, PretrainConfig) else config.method
     shape = f", {config.ways}-way {config.shots}-shot" if isinstance(config, RunConfig) and config.sampler == "uniform" else ""
     return f"{Path(of).name} on {Path(config.dataset).name}{shape}"
-
-
-def _told(stage: Stage) -> str:
-    return f"{stage.name}: {stage.state}, {stage.path}"
 
 
 class _Clock:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fewbench.benchmark.pipeline.checks import check
-from fewbench.benchmark.pipeline.stages import PipelineRun, read_pipeline
+from fewbench.benchmark.pipeline.reading import read_pipeline
+from fewbench.benchmark.pipeline.stages import PipelineRun
 
 FILES = sorted((Path(__file__).parents[2] / "docs" / "ablation").glob("*.toml"))
 STAGES = [file for file in FILES if file.stem != "scopes"]  # that one is about what may move in F

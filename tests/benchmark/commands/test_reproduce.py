@@ -4,24 +4,25 @@ import pytest
 from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.pipeline import recipe
+from fewbench.benchmark.pipeline import published
 from fewbench.benchmark.pipeline.page import BEGIN, END
 from fewbench.core.errors import UsageError
 
-RECIPE = """
+REPRODUCTION = """
+dataset = "{dataset}"
+[published]
 summary = "ProtoNet on noise"
 source = "nobody"
 budget = "a second"
 [train]
 method = "protonet"
-dataset = "{dataset}"
 ways = 4
 queries = 3
 steps = 2
 val-episodes = 20
 [train.set]
 "backbone.width" = 8
-[[evaluation]]
+[[run]]
 ways = 5
 shots = 1
 queries = 5
@@ -32,11 +33,11 @@ published = 1.0
 
 @pytest.fixture(autouse=True)
 def folder(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a page; the recipes are one that takes a second."""
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "quick.toml").write_text(RECIPE.format(dataset=tiny), encoding="utf-8")
+    """The current folder, with a page; the reproductions are one that takes a second."""
+    (tmp_path / "reproductions").mkdir()
+    (tmp_path / "reproductions" / "quick.toml").write_text(REPRODUCTION.format(dataset=tiny), encoding="utf-8")
     (tmp_path / "page.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
-    monkeypatch.setattr(recipe, "FOLDER", tmp_path / "recipes")
+    monkeypatch.setattr(published, "FOLDER", tmp_path / "reproductions")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -45,7 +46,7 @@ def invoke(*arguments: str):
     return CliRunner().invoke(app, ["reproduce", *arguments])
 
 
-def test_a_recipe_is_run_listed_and_put_on_the_page(folder: Path):
+def test_a_reproduction_is_run_listed_and_put_on_the_page(folder: Path):
     assert "not run yet" in invoke("--list").stdout
     done = invoke("quick", "--device", "cpu")
     assert done.exit_code == 0, done.output
@@ -62,13 +63,13 @@ def test_a_recipe_is_run_listed_and_put_on_the_page(folder: Path):
 def test_one_thing_at_a_time(arguments: list[str]):
     done = invoke(*arguments)
     assert isinstance(done.exception, UsageError)
-    assert str(done.exception) == "bench reproduce takes names of recipes, or one of --all, --list and --page FILE"
+    assert str(done.exception) == "bench reproduce takes names of reproductions, or one of --all, --list and --page FILE"
 
 
 def test_check_goes_with_a_page():
     assert str(invoke("--list", "--check").exception) == "--check goes with --page FILE"
 
 
-def test_an_unknown_recipe_stops_before_the_first_is_run(folder: Path):
+def test_an_unknown_reproduction_stops_before_the_first_is_run(folder: Path):
     assert isinstance(invoke("quick", "quack").exception, UsageError)
     assert not (folder / "results").exists()

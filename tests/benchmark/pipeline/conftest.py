@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.pipeline import recipe
+from fewbench.benchmark.pipeline import published
+from fewbench.benchmark.pipeline.reading import read_pipeline
 from fewbench.benchmark.pipeline.running import Call
-from fewbench.benchmark.pipeline.stages import Pipeline, read_pipeline
+from fewbench.benchmark.pipeline.stages import Pipeline
 from fewbench.core.progress import SILENT
 
 
@@ -44,7 +45,10 @@ def told() -> type[Told]:
     return Told
 
 
-RECIPE = """
+REPRODUCTION = """
+dataset = "{dataset}"
+
+[published]
 summary = "ProtoNet on noise"
 source = "nobody"
 budget = "a second"
@@ -52,7 +56,6 @@ differs = "all of it."
 
 [train]
 method = "protonet"
-dataset = "{dataset}"
 ways = 4
 queries = 3
 steps = {steps}
@@ -63,7 +66,7 @@ precision = "fp32"
 [train.set]
 "backbone.width" = 8
 
-[[evaluation]]
+[[run]]
 ways = 5
 shots = 1
 queries = 5
@@ -71,7 +74,7 @@ episodes = 60
 published = 40.0
 interval = 3.0
 
-[[evaluation]]
+[[run]]
 ways = 5
 shots = 2
 queries = 5
@@ -80,10 +83,10 @@ episodes = 60
 
 
 @pytest.fixture
-def recipes(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own for recipes, with one that takes a second: `quick`."""
-    folder = tmp_path / "recipes"
+def reproductions(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for reproductions, with one that takes a second: `quick`."""
+    folder = tmp_path / "reproductions"
     folder.mkdir()
-    (folder / "quick.toml").write_text(RECIPE.format(dataset=tiny, steps=4), encoding="utf-8")
-    monkeypatch.setattr(recipe, "FOLDER", folder)
+    (folder / "quick.toml").write_text(REPRODUCTION.format(dataset=tiny, steps=4), encoding="utf-8")
+    monkeypatch.setattr(published, "FOLDER", folder)
     return folder

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.pipeline.stages import Pipeline, read_pipeline
+from fewbench.benchmark.pipeline.reading import read_pipeline
+from fewbench.benchmark.pipeline.stages import Pipeline
 from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
 from fewbench.core.errors import UsageError
