@@ -42,7 +42,7 @@ def os_errors_named(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename is not None and TEMPORARY not in str(error.filename)
+        named = error.filename is not None and TEMPORARY not in str(error.filename) and str(error.filename) not in action
         where = f" {error.filename}" if named else ""
         raise UserError(f"{action}{where}: {error.strerror or error}") from error
 

@@ -34,6 +34,7 @@ from ...core.files import os_errors_named, regular_file, write_atomically
 
 SUFFIXES = (".npz", ".safetensors", ".parquet")
 NAMES_OF_ROWS = ("source", "class_id")  # text, one a row
+INFLATED, RATIO = 2**28, 100  # bytes that any .npz file may come to; how much larger it may become beyond
 ENTRIES = ("fingerprint", "dataset", "split", "metadata")
 
 
@@ -81,8 +82,11 @@ def read_contents(path: Path) -> FeatureContents:
     """
     suffix = check_suffix(path)
     reader = {".npz": _read_npz, ".safetensors": _read_safetensors, ".parquet": _read_parquet}[suffix]
-    with os_errors_named("cannot read"):
-        return reader(regular_file(path))
+    with os_errors_named(f"cannot read {path}"):
+        try:
+            return reader(regular_file(path))
+        except MemoryError as error:
+            raise UserError(f"{path}: its arrays do not fit into memory") from error
 
 
 def _npz(contents: FeatureContents) -> bytes:
@@ -97,6 +101,7 @@ def _read_npz(path: Path) -> FeatureContents:
     if not zipfile.is_zipfile(path):  # numpy would say that such a file is pickled
         raise UserError(f"{path} is no whole .npz file (np.savez writes one)")
     try:
+        _check_members(path)
         with np.load(path, allow_pickle=False) as content:
             found = {name: content[name] for name in content.files}
         if strange := [name for name, one in found.items() if not isinstance(one, np.ndarray)]:
@@ -109,6 +114,18 @@ def _read_npz(path: Path) -> FeatureContents:
             raise UserError(f"{path}: it holds Python objects, which are never unpickled; {hint}") from error
         raise UserError(f"{path} is no whole .npz file ({_reason(error)})") from error
     return FeatureContents({name: array for name, array in found.items() if name not in texts}, entries)
+
+
+def _check_members(path: Path) -> None:
+    """Check that a zip file holds each member once, and is not a small one that fills the memory."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    names, size = [member.filename for member in members], sum(member.file_size for member in members)
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path}: '{twice}' is there twice")
+    if size > INFLATED and size > RATIO * path.stat().st_size:
+        raise UserError(f"{path}: it inflates to {size / 1e9:.1f} GB, which features do not")
 
 
 def _safetensors(contents: FeatureContents) -> bytes:
@@ -172,7 +189,7 @@ def _read_parquet(path: Path) -> FeatureContents:
     try:
         with path.open("rb") as file:
             table = parquet.read_table(file)
-    except ValueError as error:  # pyarrow derives its errors from it
+    except (ValueError, OSError) as error:  # pyarrow derives its errors from them
         raise UserError(f"{path} is no whole .parquet file ({_reason(error)})") from error
     entries = {}
     for key, value in (table.schema.metadata or {}).items():

@@ -96,6 +96,8 @@ def _metadata(contents: FeatureContents, where: str) -> tuple[Metadata, Mapping[
         raise UserError(f"{where}: its entry 'metadata' is not JSON ({error})") from error
     if not all(text.templates and text.class_names for text in metadata.texts):
         raise UserError(f"{where}: metadata.texts has no templates or no class names")
+    if (metadata.backbone.network_parameters or 0) < 0:
+        raise UserError(f"{where}: metadata.backbone.network_parameters is negative")
     return metadata, made_by
 
 
@@ -108,7 +110,10 @@ def _split(contents: FeatureContents, dataset: Dataset, split: str | None, where
         raise UsageError(f"{where}: it does not say of which class split it is; name it with --split")
     if None not in (split, of_split) and split != of_split:
         raise UsageError(f"{where}: features of the {of_split} split, not of {split}; leave --split out")
-    return split_name(split or of_split or "")
+    try:
+        return split_name(split or of_split or "")
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
 
 
 def in_split_order(contents: FeatureContents, split: Split, sources: Sequence[str], where: str) -> np.ndarray:

@@ -1,7 +1,16 @@
-from fewbench.core.errors import listed
+from fewbench.core.errors import UsageError, UserError, listed
 
 
 def test_a_long_list_is_cut():
     assert listed(["a", "b", "c"]) == "a, b, c"
     assert listed(range(5)) == "0, 1, 2 and 2 more"
     assert listed([]) == ""
+
+
+def test_a_message_is_one_line_whatever_it_repeats():
+    error = UsageError("no file 'a\nb\x1b[2J' " + "x" * 5000 + " but 'ü − ×…'")
+    said = str(error)
+    assert said.isprintable() and len(said) < 300
+    assert said.startswith("no file 'a\\nb\\x1b[2J' xxx") and said.endswith("xxx but 'ü − ×…'")
+    assert str(UserError("a\udcffb")) == "a\\udcffb"
+    assert str(UserError("a plain message")) == "a plain message"
