@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...core.errors import Interrupted, UserError
+
 if TYPE_CHECKING:
     from ..config import RunConfig
+    from ..evaluation.plan import Plan
     from ..evaluation.runner import Outcome
+    from .terminal import TerminalProgress
 
 SEVERAL = "several values make a grid, one record each"
 
@@ -83,21 +87,47 @@ def run(
 
     Example: bench run --method protonet,ridge --shots 1,5
     """
-    configs = _configs(context, config)
-    if dry_run:
-        _describe(configs)
-        return
-    from ..evaluation.runner import run as run_one
+    from ..evaluation.preconditions import check_grid
     from .terminal import TerminalProgress
 
-    progress = TerminalProgress(verbose=verbose)
-    outcomes = []
+    configs, progress = _configs(context, config), TerminalProgress(verbose=verbose)
+    if dry_run:
+        _describe(check_grid(configs, progress.say), progress)
+        return
+    if len(configs) > 1:
+        check_grid(configs, progress.say)
+    outcomes, failed = _carry_out(configs, progress)
+    if outcomes:
+        (_print_json if json else print_outcomes)(outcomes)
+    if failed:
+        raise failed
+
+
+def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[list[Outcome], UserError | None]:
+    """Do every run; one that fails, fails alone, and an interruption ends all.
+
+    Returns:
+        How the others ended, and the error that the command ends with.
+    """
+    from ..evaluation.runner import run as run_one
+
+    outcomes, failures = [], []
     for one in configs:
-        outcome = run_one(one, progress)
+        try:
+            outcome = run_one(one, progress)
+        except Interrupted as error:
+            return outcomes, error
+        except UserError as error:
+            failures.append(error)
+            if len(configs) > 1:
+                progress.say(f"failed: {one.method} on {one.dataset}, {one.ways}-way {one.shots}-shot: {error}")
+            continue
         outcomes.append(outcome)
         if outcome.reused:
             progress.say(f"{outcome.path} is there already, nothing was run; --overwrite repeats it")
-    (_print_json if json else print_outcomes)(outcomes)
+    if failures and len(configs) > 1:
+        return outcomes, UserError(f"{len(failures)} of {len(configs)} runs failed")
+    return outcomes, failures[0] if failures else None
 
 
 def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
@@ -142,15 +172,14 @@ def _several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _describe(configs: list[RunConfig]) -> None:
-    """Say what would run, without opening the data."""
-    from ..evaluation.plan import make_plan
+def _describe(plans: list[Plan], progress: TerminalProgress) -> None:
+    """Say what would run."""
     from ..evaluation.resume import finished_record
-    from .terminal import TerminalProgress, print_table
+    from .terminal import print_table
 
-    rows, progress = [], TerminalProgress()
-    for config in configs:
-        plan = make_plan(config)
+    rows = []
+    for plan in plans:
+        config = plan.config
         shape = " ".join(f"{name}={value}" for name, value in plan.sampling.shape.items() if value is not None)
         corruption = "" if config.corrupted_by is None else f", corruption {config.corrupted_by}"
         task = f"{plan.dataset_name} {config.split}, {config.sampler} {shape}, seed {config.seed}{corruption}"

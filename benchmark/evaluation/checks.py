@@ -40,7 +40,7 @@ def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
         UsageError: options that do not go with the method, or with each other.
     """
     tune = _tune(config, method)
-    _check_choices(config, method.undecided_with(tune))
+    _check_choices(config, method, method.undecided_with(tune))
     return tune, _encoding(config, method.inputs_with(tune))
 
 
@@ -56,15 +56,22 @@ def _tune(config: RunConfig, method: Method) -> str:
     return config.tune or (method.default_tune if method.adapts else "none")
 
 
-def _check_choices(config: RunConfig, undecided: Sequence[str]) -> None:
+def _check_choices(config: RunConfig, method: Method, undecided: Sequence[str]) -> None:
     """What is chosen on the val split has to be said for a run on it: a choice must not see the labels that it is judged by.
 
     Raises:
         UsageError: something is left open.
     """
     if undecided and config.split == CHOICES:
-        name = undecided[0]
-        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes, which the run reports; set it: --set {name}=VALUE")
+        how = setting_of(method, undecided[0])
+        raise UsageError(f"{undecided[0]}={AUTO} is chosen on {CHOICES} episodes, which the run reports; set it: {how}")
+
+
+def setting_of(method: Method, name: str) -> str:
+    """What to type so that a parameter that is "auto" is not chosen: the middle of its candidates."""
+    candidates = method.choices[name]
+    value = candidates[len(candidates) // 2]
+    return f"--set {name}={value:g}" if isinstance(value, float) else f"--set {name}={value}"
 
 
 def _encoding(config: RunConfig, inputs: Inputs) -> Encoding:

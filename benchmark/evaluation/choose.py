@@ -11,14 +11,14 @@ import torch
 
 from ...core.errors import UsageError
 from ...core.progress import Progress
-from ...methods.base import AUTO
-from ...tasks.datasets.base import Split
+from ...methods.base import AUTO, Method
+from ...tasks.datasets.base import Dataset, Split
 from ...tasks.samplers import Sampler, UniformSampler, check_ways
 from ..records.record import RunRecord
-from .checks import CHOICES
+from .checks import CHOICES, setting_of
 from .evaluate import Evaluator
 from .plan import Plan
-from .sampling import SHAPE
+from .sampling import SHAPE, Sampling
 from .sources import source_of
 
 UNIT = "combinations"  # of the bar, which no time limit may end: a choice that is begun again each time is never made
@@ -42,7 +42,7 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     if not names:
         return plan
     split = plan.open_split(CHOICES, progress)
-    sampler = _sampler(plan, split, names[0])
+    sampler = choice_sampler(plan.method, plan.backbone.tune, plan.sampling, plan.dataset, split)
     batch = sampler.draw(0, plan.method.choice_episodes)
     source, _ = source_of(plan, split, device, progress)
     combinations = list(itertools.product(*(plan.method.choices[name] for name in names)))
@@ -79,15 +79,27 @@ def _decided(plan: Plan, values: Mapping[str, Any], chosen: Mapping[str, Any]) -
     return replace(plan, method=replace(plan.method, **values), method_section=section)
 
 
-def _sampler(plan: Plan, split: Split, name: str) -> Sampler:
-    """Draws val episodes of the run's shape."""
-    sampling = plan.sampling
+def choice_sampler(method: Method, tune: str, sampling: Sampling, dataset: Dataset, split: Split) -> Sampler:
+    """Draws val episodes of the run's shape.
+
+    Args:
+        method: with a parameter that is "auto".
+        tune: what the method may move.
+        sampling: of the run.
+        dataset: of the run.
+        split: of the val classes.
+
+    Raises:
+        UsageError: the split is too small for them.
+    """
     try:
         if not sampling.sampler.of_one_split:
             check_ways(sampling.shape["ways"], len(split.class_ids))
-            return sampling.over(plan.dataset, split)
+            return sampling.over(dataset, split)
         shape = {one: value for one in SHAPE if (value := sampling.shape[one]) is not None}
         check_ways(shape["ways"], len(split.class_ids))
         return UniformSampler(offsets=split.offsets, seed=sampling.seed, **shape)
     except UsageError as error:
-        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes: {error}; or set it: --set {name}=VALUE") from error
+        name = method.undecided_with(tune)[0]
+        how = setting_of(method, name)
+        raise UsageError(f"{name}={AUTO} is chosen on {CHOICES} episodes: {error}; or set it: {how}") from error

@@ -81,6 +81,10 @@ class Plan:
         """
         return self.sampling.over(self.dataset, split)
 
+    def light(self) -> Plan:
+        """The plan without its network, to be kept."""
+        return replace(self, backbone=replace(self.backbone, module=nn.Identity()), learned=None)
+
     def backbone_section(self) -> dict[str, Any]:
         """The record's `backbone` section."""
         return self.backbone.section(self.encoding)

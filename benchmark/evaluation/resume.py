@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ...core.errors import UserError
+from ...core.files import os_errors_named
 from ...core.progress import Progress
 from ..records.record import RunRecord, load_record
 from .plan import Plan
@@ -17,11 +19,26 @@ def partial_path(plan: Plan) -> Path:
     return plan.path().with_suffix(PARTIAL)
 
 
+def check_folder(folder: Path) -> None:
+    """Make sure, without making anything, that a folder can be made and written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    with os_errors_named(f"cannot write to {folder}"):
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        if not there.is_dir():
+            raise UserError(f"cannot write to {folder}: {there} is a file")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write to {folder}: no permission for {there}")
+
+
 def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
     """The record that a plan finds finished and does not repeat; `progress` is told why one is repeated, or could be."""
     path = plan.path()
-    if plan.config.overwrite or not path.exists():
-        return None
+    with os_errors_named("cannot look for the record"):
+        if plan.config.overwrite or not path.exists():
+            return None
     try:
         record = load_record(path)
     except UserError as error:

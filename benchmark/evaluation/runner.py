@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.errors import Interrupted, UserError
-from ...core.files import make_folder, os_errors_named
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
 from ...tasks.episodes import EpisodeBatch, check_tasks
@@ -26,7 +25,8 @@ from ..records.record import RunRecord, accuracy_section, write_record
 from .choose import as_chosen_before, with_choices
 from .evaluate import Evaluator, chunk_size
 from .plan import Plan, make_plan
-from .resume import finished_record, interrupted_record, partial_path
+from .preconditions import check_data
+from .resume import check_folder, finished_record, interrupted_record, partial_path
 from .sources import source_of
 
 FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill
@@ -60,7 +60,10 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     wanted = min(plan.config.episodes, config.limit or config.episodes)
     if earlier is not None and earlier.n_episodes >= wanted < plan.config.episodes:
         return Outcome(earlier, partial_path(plan), reused=True)
-    return Run(plan, progress, started, earlier).execute()
+    plan = plan if earlier is None else as_chosen_before(plan, earlier)
+    check_folder(plan.path().parent)
+    sampler = check_data(plan, lambda split: plan.open_split(split, progress))
+    return Run(plan, sampler, progress, started, earlier).execute()
 
 
 @dataclass
@@ -92,16 +95,17 @@ class Series:
 class Run:
     """One evaluation from its first or resumed episode to its record."""
 
-    def __init__(self, plan: Plan, progress: Progress, started: float, earlier: RunRecord | None) -> None:
+    def __init__(self, plan: Plan, sampler: Sampler, progress: Progress, started: float, earlier: RunRecord | None) -> None:
         """Take up what is there.
 
         Args:
             plan: what to run.
+            sampler: over the clean images: corrupted ones have the same episodes.
             progress: told of long work.
             started: `time.perf_counter()` when the run began.
             earlier: what an interrupted run of the same configuration left.
         """
-        self.plan = plan if earlier is None else as_chosen_before(plan, earlier)
+        self.plan, self.sampler = plan, sampler
         self.progress, self.started, self.started_utc = progress, started, utc_now()
         self.path, self.partial = plan.path(), partial_path(plan)
         self.device = choose_device(plan.config.device)
@@ -118,10 +122,7 @@ class Run:
     def execute(self) -> Outcome:
         """Evaluate what is missing and write the record: a partial one where `limit` ends the run early."""
         config, found = self.plan.config, self.partial.exists()
-        self.split = self.plan.open_split(config.split, self.progress)
-        self.sampler = self.plan.sampler(self.split)  # over the clean images: corrupted ones have the same episodes
-        self.split = self.plan.corrupted(self.split)
-        _check_writable(self.partial)
+        self.split = self.plan.corrupted(self.plan.open_split(config.split, self.progress))
         self._find_place()
         kept, flushed = (len(self.main), len(self.disjoint)), time.perf_counter()
         try:
@@ -247,12 +248,3 @@ def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str
         "episodes_sha256": sha256,
         **({} if split.corruption is None else {"corruption": dict(split.corruption)}),
     }
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before the work, not after, that the record cannot be saved."""
-    make_folder(path.parent)
-    probe = path.parent / f".{path.name}.probe"
-    with os_errors_named(f"cannot write to {path.parent}"):
-        probe.touch()
-        probe.unlink()

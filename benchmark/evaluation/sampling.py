@@ -50,7 +50,7 @@ class Sampling:
             UserError: the testbed belongs to other images, or the dataset has no taxonomy.
         """
         if self.testbed is not None:
-            self.testbed.check_fits(split.offsets, split.fingerprint)
+            self.testbed.check_fits(split.offsets, split.fingerprint or None)
             return TestbedSampler(split.offsets, self.seed, self.testbed)
         shape = {name: value for name, value in self.shape.items() if value is not None}
         return self.sampler.over(dataset, split, episodes=self.episodes, seed=self.seed, **shape, **self.parameters)

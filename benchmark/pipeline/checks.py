@@ -14,6 +14,7 @@ from ..config import RunConfig
 from ..device import choose_device
 from ..evaluation.checks import check_method
 from ..evaluation.plan import make_method
+from ..evaluation.preconditions import check_other_splits, preview
 from ..evaluation.sampling import sampling_of
 from ..training.loop.deciding import decide
 from ..training.meta.train_config import TrainConfig
@@ -64,10 +65,13 @@ def _check_training(config: TrainConfig) -> None:
 def _check_run(run: PipelineRun, pipeline: Pipeline) -> None:
     config = run.config
     dataset = _check_dataset(config)
-    check_ways(sampling_of(config).shape["ways"], len(dataset.class_list(split_name(config.split))))
+    sampling = sampling_of(config)
+    check_ways(sampling.shape["ways"], len(dataset.class_list(split_name(config.split))))
     check_scope(config.tune or "none")
-    method, _ = make_method(config.method, config.settings_of("method"))
-    check_method(config, method)
+    method, section = make_method(config.method, config.settings_of("method"))
+    tune, _ = check_method(config, method)
+    sampling.over(dataset, preview(dataset, config.split))
+    check_other_splits(method, section["name"], tune, sampling, dataset, lambda split: preview(dataset, split))
     if method.needs_training and not pipeline.learned_by(run):
         raise UsageError(f"[[run]]: method {config.method} has to be trained; add [train] with that method")
 

@@ -231,9 +231,11 @@ def test_an_installed_plugin_with_folders_named_like_ours(bench, tiny_run: list[
     )
     path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
     listed = bench("list", "methods", cwd=tmp_path, PYTHONPATH=path)
-    done = bench(*tiny_run, "--method", "near,protonet,bad", cwd=tmp_path, PYTHONPATH=path)
+    broken = bench(*tiny_run, "--method", "near,protonet,bad", cwd=tmp_path, PYTHONPATH=path)
+    assert (broken.code, broken.error) == (1, "method bad (from nearby) does not import: ImportError: the wrong base")
+    assert not [*tmp_path.rglob("*.json")]  # a run of the grid cannot start, so none does
+    assert bench(*tiny_run, "--method", "near,protonet", cwd=tmp_path, PYTHONPATH=path).code == 0
     assert re.search(r"^near +nearby", listed.out, re.MULTILINE) and re.search(r"^bad +nearby", listed.out, re.MULTILINE)
     near, protonet = sorted(map(load_record, tmp_path.rglob("*.json")), key=lambda record: record.method_name)
     assert near.method["distribution"] == "nearby 1.0"
     assert near.accuracies.tolist() == pytest.approx(protonet.accuracies.tolist(), abs=0.05)
-    assert (done.code, done.error) == (1, "method bad (from nearby) does not import: ImportError: the wrong base")

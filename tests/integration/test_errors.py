@@ -110,7 +110,7 @@ MISTAKES = {
         says=r"method methods\.py:Fails failed in episodes 0 to \d+: RuntimeError: no such luck today",
         late=True,
     ),
-    "output folder that cannot be written": run("--output", "prose.py", code=1, says=r"cannot create folder .*prose\.py"),
+    "output folder that cannot be written": run("--output", "prose.py", code=1, says=r"cannot write to .*prose\.py is a file"),
     "cuda where there is none": run("--device", "cuda", says=r"--device cuda: no such CUDA device .*; take --device cpu"),
     "omniglot without network": run(
         "--dataset",

@@ -107,7 +107,7 @@ def test_an_episode_is_answered_again_with_what_was_chosen(signed: RunConfig):
 
 def test_a_val_split_that_is_too_small_is_told(signed: RunConfig):
     plan = make_plan(replace(signed, dataset="trifeature", weights=None, ways=161))  # of 160 val classes and 200 test classes
-    with pytest.raises(UsageError, match=r"^factor=auto is chosen on val episodes: .* or set it: --set factor=VALUE$"):
+    with pytest.raises(UsageError, match=r"^factor=auto is chosen on val episodes: .* or set it: --set factor=1$"):
         with_choices(plan, CPU, SILENT)
 
 

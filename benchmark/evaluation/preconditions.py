@@ -1,0 +1,153 @@
+"""What a run needs of its data, made sure of before anything is encoded; for a grid, before its first run starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...core.errors import UsageError, UserError
+from ...core.progress import SILENT
+from ...methods.base import Method
+from ...tasks.datasets.base import Dataset, Split
+from ...tasks.samplers import BATCH, Sampler
+from ..backbones.base import Backbone
+from ..config import RunConfig
+from .checks import CHOICES, setting_of
+from .choose import choice_sampler
+from .evaluate import chunk_size
+from .plan import Plan, make_plan
+from .resume import check_folder, finished_record, partial_path
+from .sampling import Sampling
+
+GIB = 2**30
+
+
+def check_grid(configs: Sequence[RunConfig], say: Callable[[str], None]) -> list[Plan]:
+    """Check every run of a grid; a run that is finished already needs nothing.
+
+    Args:
+        configs: the runs.
+        say: told what is wrong, a line each, where it is more than one thing.
+
+    Returns:
+        Their plans, in the same order, without networks (`Plan.light`).
+
+    Raises:
+        UserError: a run cannot start.
+    """
+    plans, errors = [], {}
+    for config in configs:
+        try:
+            plan = make_plan(config)
+            if finished_record(plan, SILENT) is None:
+                check_data(plan, lambda split, dataset=plan.dataset: preview(dataset, split))
+                check_folder(partial_path(plan).parent)
+            plans.append(plan.light())
+        except UserError as error:
+            errors.setdefault(str(error), error)
+    if len(errors) > 1:
+        for message in errors:
+            say(f"cannot start: {message}")
+        worst = max(errors.values(), key=lambda error: error.exit_code)
+        raise type(worst)(f"{len(configs) - len(plans)} of {len(configs)} runs cannot start; nothing was run")
+    for error in errors.values():
+        raise error
+    return plans
+
+
+def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
+    """Make sure that there are images, classes and memory for a run's episodes, and all else that its method asks for.
+
+    Args:
+        plan: the run.
+        open_split: gives a split of the plan's dataset by name, with its images or as it will be (`preview`).
+
+    Returns:
+        The run's sampler.
+
+    Raises:
+        UserError: something lacks; the line says which method needs it, and why.
+    """
+    split, method = open_split(plan.config.split), plan.method
+    sampler = plan.sampler(split)
+    plan.corrupted(split)
+    one = sampler.draw(0, 1)
+    _check_memory(plan, one.support.shape[1] + one.query.shape[1])
+    sampler.draw(0, min(BATCH, plan.config.episodes))  # which checks the tasks
+    check_other_splits(method, plan.method_section["name"], plan.backbone.tune, plan.sampling, plan.dataset, open_split)
+    recipe = plan.backbone.backbone
+    if (method.uses_text or method.uses_text_tower) and recipe and type(recipe).text_tower is Backbone.text_tower:
+        plan.backbone.text_tower()  # which says that there is none
+    return sampler
+
+
+def check_other_splits(
+    method: Method, name: str, tune: str, sampling: Sampling, dataset: Dataset, open_split: Callable[[str], Split]
+) -> None:
+    """Make sure of the splits that a method asks for beside that of the run: for a mean feature, and to choose parameters on.
+
+    Args:
+        method: of the run.
+        name: of the method.
+        tune: what it may move.
+        sampling: of the run.
+        dataset: of the run.
+        open_split: as in `check_data`.
+
+    Raises:
+        UserError: they are not there, or too small.
+    """
+    if method.uses_train_mean:
+        try:
+            open_split("train")
+        except UserError as error:
+            raise type(error)(f"method {name} needs the mean feature of the train split: {error}") from error
+    if undecided := method.undecided_with(tune):
+        try:
+            val = open_split(CHOICES)
+        except UserError as error:
+            how = setting_of(method, undecided[0])
+            message = f"method {name} chooses {undecided[0]} on {CHOICES} episodes: {error}; or set it: {how}"
+            raise type(error)(message) from error
+        choice_sampler(method, tune, sampling, dataset, val).draw(0, method.choice_episodes)
+
+
+def preview(dataset: Dataset, name: str) -> Split:
+    """A split as it is, or as it will be: where its images are not prepared yet, they are black.
+
+    Raises:
+        UserError: it is not there and cannot be made.
+    """
+    if dataset.problem(name) is None:
+        return dataset.split(name)
+    contents = dataset.contents(name, None, SILENT)
+    offsets = np.concatenate([[0], np.cumsum(contents.counts)]).astype(np.int64)
+    images = np.broadcast_to(np.uint8(0), (int(offsets[-1]), *contents.shape))
+    return Split(dataset.name, name, images, offsets, tuple(contents.class_ids), tuple(contents.class_names), fingerprint="")
+
+
+def _check_memory(plan: Plan, rows: int) -> None:
+    """Make sure that the episodes that a method sees at once fit in memory.
+
+    Raises:
+        UsageError: they do not.
+    """
+    there = _memory()
+    preprocess, width = plan.backbone.preprocess, plan.backbone.feature_dim
+    numbers = width if plan.inputs == "features" else preprocess.channels * preprocess.size**2
+    needed = max(chunk_size(plan.inputs) * rows * numbers * 4, min(BATCH, plan.config.episodes) * rows * 8 * 4)
+    if there is not None and needed > there:
+        raise UsageError(
+            f"episodes of {rows} images need {needed / GIB:.1f} GiB of memory, and this machine has {there / GIB:.1f}; "
+            "take fewer --ways, --shots or --queries"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of memory that this machine has; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
