@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -57,16 +56,12 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from fewbench.benchmark.backbones.base import Preprocess
     from fewbench.benchmark.backbones.conv4 import Conv4
-    from fewbench.benchmark.backbones.weights.loading import save_weights
+    from fewbench.benchmark.backbones.weights.checkpoint import write_checkpoint
+    from fewbench.benchmark.backbones.weights.description import Description
 
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     preprocess = Preprocess(channels=3, size=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     module = Conv4(width=8).build(preprocess.channels, preprocess.size, torch.Generator().manual_seed(1))
-    about = {
-        "backbone": "conv4",
-        "backbone_parameters": {"width": 8},
-        "preprocess": asdict(preprocess),
-        "pretraining": {"dataset": "nothing", "recipe": "random", "external": False},
-    }
-    save_weights(path, module, about)
+    seen = {"dataset": "nothing", "recipe": "random", "external": False}
+    write_checkpoint(path, module.state_dict(), Description("conv4", {"width": 8}, preprocess, seen))
     return path

@@ -82,8 +82,13 @@ class TokenBlocks:
 
 @dataclass(frozen=True)
 class Backbone(ABC):
-    """An image encoder. Subclasses are frozen dataclasses whose fields are the backbone's parameters."""
+    """An image encoder. Subclasses are frozen dataclasses whose fields are the backbone's parameters.
 
+    Attributes:
+        version: changes when the features do that the same weights give.
+    """
+
+    version: ClassVar[str] = "1"
     citation: ClassVar[str] = ""
     colour_only: ClassVar[bool] = False  # whether images have to have three channels
     open_parameters: ClassVar[str] = ""  # for `bench show`, where the parameters are not fields
@@ -236,3 +241,13 @@ def feature_width(module: nn.Module, preprocess: Preprocess) -> int:
         shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise UserError(f"the backbone gives {shape} for one image, not features [1, D]")
     return int(features.shape[1])
+
+
+def initial_network(backbone: Backbone, preprocess: Preprocess) -> tuple[nn.Module, int]:
+    """The network with initial weights, in evaluation mode, and its feature width.
+
+    Raises:
+        UserError: it takes no images of that size, or gives no features.
+    """
+    module = backbone.build(preprocess.channels, preprocess.size, torch.Generator().manual_seed(0)).eval()
+    return module, feature_width(module, preprocess)

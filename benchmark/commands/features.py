@@ -76,7 +76,8 @@ def export(
     Example: bench features export --dataset mini-imagenet --backbone open_clip:ViT-B-32/openai --output test.safetensors
     """
     from ...tasks.datasets.base import split_name
-    from ..backbones.weights.loading import find_weights, load_backbone
+    from ..backbones.weights.find import find_weights
+    from ..backbones.weights.loading import load_backbone
     from ..device import choose_device
     from ..features.encode import Encoding, Precision
     from ..features.exchange import check_suffix

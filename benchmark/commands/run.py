@@ -157,9 +157,9 @@ def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
     options["prompts"] = [name for text in _several(options["prompts"]) if text for name in text.split(",")] or None
     options["output"] = Path(options["output"])
     if isinstance(options["checkpoint"], str) and "method" not in chosen:
-        from ..backbones.weights.checkpoint import method_of
+        from ..backbones.weights.find import described_checkpoint
 
-        options["method"] = method_of(Path(options["checkpoint"]))["name"]
+        options["method"] = described_checkpoint(Path(options["checkpoint"]))[1].name
     options["corruption"] = [name for text in _several(options["corruption"]) if text for name in text.split(",")] or None
     options["severity"] = typed("severity", [one for one in _several(options["severity"]) if one is not None]) or None
     for name in ("ways", "shots"):

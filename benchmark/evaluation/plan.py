@@ -14,8 +14,10 @@ from ...tasks import corrupted_split
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.samplers import Sampler, check_ways
 from .. import registry
-from ..backbones.weights.checkpoint import learned_part, with_checkpoint
-from ..backbones.weights.loading import UNTRAINED, LoadedBackbone, backbone_class, find_weights, load_backbone
+from ..backbones.weights.checkpoint import Checkpoint
+from ..backbones.weights.description import UNTRAINED
+from ..backbones.weights.find import find_weights, with_checkpoint
+from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone
 from ..config import RunConfig
 from ..features.encode import Encoding
 from ..records.provenance import package_version
@@ -154,7 +156,7 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
         UserError: a plug-in does not import, or a weights file does not fit.
     """
     check_options(config)
-    config = with_checkpoint(config)
+    config, checkpoint = with_checkpoint(config)
     dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
     sampling = sampling_of(config)
     check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
@@ -165,8 +167,7 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     choices = CHOICES if method.undecided_with(tune) else None
     if texts is not None:
         section["text"] = texts.section(dataset, config.split, choices)
-    backbone = backbone_of(config, dataset, method, tune, progress)
-    checkpoint = None if config.checkpoint is None else Path(config.checkpoint)
+    backbone = backbone_of(config, dataset, method, tune, progress, checkpoint)
     learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
     if learned is not None:
         section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
@@ -179,7 +180,9 @@ def with_backbone(config: RunConfig, method: Method) -> RunConfig:
     return replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else PLAIN))
 
 
-def backbone_of(config: RunConfig, dataset: Dataset, method: Method, tune: str, progress: Progress) -> LoadedBackbone:
+def backbone_of(
+    config: RunConfig, dataset: Dataset, method: Method, tune: str, progress: Progress, checkpoint: Checkpoint | None
+) -> LoadedBackbone:
     """The backbone of a run with its weights, or the features that stand for one.
 
     Raises:
@@ -189,7 +192,7 @@ def backbone_of(config: RunConfig, dataset: Dataset, method: Method, tune: str, 
     precomputed = backbone_class(config.backbone).precomputed(config, dataset, method, tune)
     if precomputed is not None:
         return precomputed
-    weights = find_weights(config.backbone, config.weights, config.dataset)
+    weights = checkpoint or find_weights(config.backbone, config.weights, config.dataset)
     return load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
 
 

@@ -18,7 +18,8 @@ from ...core.options import typed_values
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
 from ..backbones.base import Backbone, Preprocess
-from ..backbones.weights.loading import UNKNOWN, LoadedBackbone
+from ..backbones.weights.description import UNKNOWN
+from ..backbones.weights.loading import LoadedBackbone
 from ..config import RunConfig
 from .encode import Encoding
 from .imported import FEATURES, ImportedSplit, check_name, open_import, text_file
@@ -90,7 +91,8 @@ class ImportedBackbone(Backbone):
             UserError: what was imported is damaged.
         """
         assert config.backbone is not None
-        name = cls.from_name(config.backbone, config.settings_of("backbone")).name
+        recipe = cls.from_name(config.backbone, config.settings_of("backbone"))
+        name = recipe.name
         _check_method(config, method, tune)
         needed = {config.split: ""}
         if method.uses_train_mean:
@@ -106,8 +108,7 @@ class ImportedBackbone(Backbone):
         made_by, hashes = found.about.made_by, [split.about.sha256 for split in splits.values()]
         return LoadedImport(
             name=config.backbone,
-            parameters={},
-            changed=[],
+            recipe=recipe,
             module=NoNetwork(f"backbone {config.backbone}"),
             preprocess=NOTHING,
             feature_dim=found.about.shape[1],

@@ -11,9 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...core.files import sha256_of
 from .. import registry, training
-from ..backbones.weights.loading import sidecar
+from ..backbones.weights.checkpoint import read_description
 from ..records.record import config_digest, file_safe
 from ..training.plan import TrainingPlan
 
@@ -67,10 +66,9 @@ def _training_code() -> str:
 
 
 def is_there(file: Path) -> bool:
-    """Whether weights are there, with the description that was written after them.
+    """Whether weights are there, with their description.
 
     Raises:
-        UserError: there is a description that cannot be read.
+        UserError: the file is damaged.
     """
-    described = file.is_file() and file.with_suffix(".json").is_file()
-    return described and sidecar(file).get("weights_sha256") == sha256_of(file)
+    return file.is_file() and read_description(file) is not None

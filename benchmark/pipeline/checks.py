@@ -7,9 +7,9 @@ from ...core.options import build
 from ...tasks.datasets.base import Dataset, split_name
 from ...tasks.samplers import check_ways
 from .. import registry
+from ..backbones.base import initial_network
 from ..backbones.tuning import check_scope, free
 from ..backbones.weights.loading import make_backbone
-from ..backbones.weights.sidecar import initial_network
 from ..config import RunConfig
 from ..device import choose_device
 from ..evaluation.checks import check_method

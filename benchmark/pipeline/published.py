@@ -12,8 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from ...core.errors import UsageError, did_you_mean
+from ...core.errors import UsageError, UserError, did_you_mean
 from .. import registry
+from ..backbones.weights.checkpoint import read_description, weights_sha256
 from ..records.record import RunRecord, file_safe, load_records
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
@@ -85,10 +86,11 @@ def description(pipeline: Pipeline, stage: str, results: Path) -> dict[str, Any]
 def _read(weights: Path, more: set[str]) -> dict[str, Any] | None:
     """The description of a weights file, if it has all sections that a comparison reads, `more` among them."""
     try:
-        about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        description = read_description(weights)
+    except UserError:
         return None
-    return about if isinstance(about, dict) and {"weights_sha256", "made_by", "pretraining", *more} <= about.keys() else None
+    about = {} if description is None else json.loads(description.to_json(weights_sha256=weights_sha256(weights)))
+    return about if {"weights_sha256", "made_by", "pretraining", *more} <= about.keys() else None
 
 
 def _made(config: PretrainConfig | TrainConfig, about: dict[str, Any]) -> bool:

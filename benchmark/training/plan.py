@@ -16,6 +16,7 @@ from ...core.progress import SILENT, Progress
 from ...tasks.datasets.base import Dataset, Split
 from .. import registry
 from ..backbones.base import Backbone, Preprocess
+from ..backbones.weights.description import Description, MetaTrained
 from ..records.provenance import code_version, package_version
 from .command_line import command_line
 from .loop.distributed import part_here
@@ -93,12 +94,10 @@ class TrainingPlan(ABC):
             **self.files_sha256,
         }
 
-    def description(self, fitted: Fitted, code: dict[str, Any]) -> dict[str, Any]:
-        """What stands beside the weights; `code` is that which began the training (`provenance.code_version`)."""
+    def description(self, fitted: Fitted, code: dict[str, Any]) -> Description:
+        """What stands in the weights file; `code` is that which began the training (`provenance.code_version`)."""
         processes = part_here().world
         sections: dict[str, dict[str, Any]] = {
-            "backbone_parameters": self.backbone.parameters,
-            "preprocess": asdict(self.preprocess),
             "pretraining": {
                 "dataset": registry.find("datasets", self.config.dataset).name,
                 "dataset_version": self.dataset.version,
@@ -122,7 +121,14 @@ class TrainingPlan(ABC):
         }
         for name, content in self.own_sections(fitted).items():
             sections[name] = {**sections.get(name, {}), **content}
-        return {"backbone": registry.find("backbones", self.config.backbone).name, **sections}
+        method = sections.pop("method", None)
+        return Description(
+            backbone=registry.find("backbones", self.config.backbone).name,
+            backbone_parameters=self.backbone.parameters,
+            preprocess=self.preprocess,
+            method=MetaTrained(**method) if method else None,
+            **sections,
+        )
 
 
 def carry_out(

@@ -21,7 +21,8 @@ from ...methods.protonet import ProtoNet
 from ...tasks.datasets.base import Dataset
 from .. import registry
 from ..backbones.base import feature_width
-from ..backbones.weights.loading import UNTRAINED, make_backbone
+from ..backbones.weights.description import UNTRAINED
+from ..backbones.weights.loading import make_backbone
 from ..device import choose_device
 from ..text.captions import Captions, class_names
 from ..text.prompts import SINGLE, find_prompts

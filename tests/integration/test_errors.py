@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 POOL = """
 import torch
@@ -215,10 +215,9 @@ def results(bench_many, plugins: Path, tiny_weights: Path, tmp_path_factory: pyt
         (folder / "corrupt.json").write_text("{}")
         (folder / "none.safetensors").write_text("none")
         (folder / "pool.py").write_text(POOL)
-        shutil.copy(tiny_weights, folder / "bare.safetensors")
+        save_file(load_file(tiny_weights), folder / "bare.safetensors")
         save_file({"scale": torch.ones(3)}, folder / "pool.safetensors")
-        shutil.copy(tiny_weights.with_suffix(".json"), folder / "none.json")
-        shutil.copy(tiny_weights, folder / "half.safetensors")
+        shutil.copy(folder / "bare.safetensors", folder / "half.safetensors")
         (folder / "half.json").write_text("{")
         arguments = [text.replace("PLUGINS", str(plugins)).replace("WEIGHTS", str(tiny_weights)) for text in mistake.arguments]
         cases.append((arguments, folder))

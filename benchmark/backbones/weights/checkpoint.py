@@ -1,96 +1,119 @@
-"""Checkpoints of meta-training: a backbone with what a method learned beside it, in one weights file.
+"""Weights files, read once and written whole: the tensors of a network, and what is known about them.
 
-The file holds the backbone's tensors under `backbone.` and the method's own under `learned.`; its description (the JSON file of
-the same name beside it) names the method and its parameters in a section `method`. With `--weights` the same file gives its
-backbone alone, to any method.
+A file of `bench train` holds the backbone's tensors under `backbone.` and what the method learned beside it under `learned.`.
+
+Weights are known by the SHA-256 of the file without its description, so that the same training gives the same hash whenever and
+wherever it runs. Of a file without one, as of all older files, that is the SHA-256 of its bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch import Generator, nn
+import torch
+from torch import Tensor
 
-from ....core.errors import UsageError, UserError
-from ....methods.base import Method
-from ...config import RunConfig
-from .file import read_tensors
-from .loading import LoadedBackbone, sidecar
+from ....core.errors import UserError
+from ....core.files import sha256_of, write_atomically
+from .description import Description, beside, read_json
+from .file import read_metadata, read_tensors
 
+KEY = "fewbench"  # of the description in the file's metadata
+METADATA = "__metadata__"  # where safetensors keep it in their header
 LEARNED = "learned."
 
 
-def method_of(checkpoint: Path) -> dict[str, Any]:
-    """The section `method` of a checkpoint's description: name, parameters and the ways it was trained with.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A weights file.
+
+    Attributes:
+        path: the file.
+        tensors: by name, on the CPU.
+        sha256: of the file without its description.
+        description: what is known about the weights; None: nothing.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    sha256: str
+    description: Description | None
+
+    @property
+    def learned(self) -> dict[str, Tensor]:
+        """The tensors of what a method learned beside the backbone."""
+        return {name.removeprefix(LEARNED): value for name, value in self.tensors.items() if name.startswith(LEARNED)}
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a weights file with its description.
 
     Raises:
-        UsageError: there is no such file, or it is no checkpoint of a meta-training.
-        UserError: its description cannot be read.
+        UserError: the file is no whole weights file, or its description is damaged or of another file.
     """
-    if not checkpoint.is_file():
-        raise UsageError(f"--checkpoint {checkpoint}: no such file")
-    section = sidecar(checkpoint).get("method")
-    if not isinstance(section, Mapping) or not {"name", "parameters", "ways"} <= section.keys():
-        raise UsageError(f"--checkpoint {checkpoint}: made by no bench train; take it with --weights {checkpoint}")
-    return dict(section)
+    tensors, description = read_tensors(path), read_description(path)
+    return Checkpoint(path, tensors, weights_sha256(path), description)
 
 
-def with_checkpoint(config: RunConfig) -> RunConfig:
-    """The config with what its checkpoint decides: backbone, weights, and the method's parameters where none are set.
+def read_description(path: Path) -> Description | None:
+    """The description of a weights file, whose tensors are not read; None: there is none.
 
     Raises:
-        UsageError: the checkpoint is of another method or backbone, or weights are named as well.
+        UserError: the file is no whole weights file, or its description is damaged or of another file.
     """
-    if config.checkpoint is None:
-        return config
-    checkpoint = Path(config.checkpoint)
-    section = method_of(checkpoint)
-    if config.weights is not None:
-        raise UsageError("--checkpoint and --weights: take one of them")
-    if Path(config.method).name != section["name"]:  # a plug-in's file is described without its folder
-        raise UsageError(
-            f"--checkpoint {checkpoint} is of method {section['name']}, not {config.method}; "
-            f"--weights {checkpoint} takes its backbone alone"
-        )
-    settings = {**section["parameters"], **config.settings}
-    backbone = sidecar(checkpoint)["backbone"]
-    if config.backbone is not None and Path(config.backbone).name != Path(backbone).name:
-        raise UsageError(f"--checkpoint {checkpoint} is of backbone {backbone}, not {config.backbone}")
-    return replace(config, backbone=config.backbone or backbone, weights=config.checkpoint, settings=settings)
-
-
-def learned_part(
-    method: Method, name: str, backbone: LoadedBackbone, ways: int | None, checkpoint: Path | None
-) -> nn.Module | None:
-    """What a method learns beside the backbone: from the checkpoint, or with initial values, or None where there is nothing.
-
-    Args:
-        method: whose part it is.
-        name: of the method.
-        backbone: that it goes with.
-        ways: classes of an episode where there is no checkpoint; None where they vary.
-        checkpoint: the file.
-
-    Raises:
-        UsageError: the method is nothing without training, and there is no checkpoint.
-        UserError: the checkpoint's tensors are not those of this method.
-    """
-    if checkpoint is not None:
-        ways = method_of(checkpoint)["ways"]  # None where they varied in training
-    elif method.needs_training:
-        raise UsageError(f"method {name} has to be trained: bench train --method {name} makes a file for --checkpoint")
-    part = method.learned_part(backbone.module, backbone.feature_dim, ways or 0, Generator().manual_seed(0))
-    if part is None:
+    inside = read_metadata(path).get(KEY)
+    if inside is not None:
+        return read_json(inside, f"--weights {path}: its description")[0]
+    file = beside(path)
+    if not file.is_file():
         return None
-    if checkpoint is not None:
-        tensors = read_tensors(checkpoint)
-        own = {key.removeprefix(LEARNED): value for key, value in tensors.items() if key.startswith(LEARNED)}
-        try:
-            part.load_state_dict(own)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"--checkpoint {checkpoint} does not fit method {name}: {reason}") from error
-    return part.eval().requires_grad_(False)
+    where = f"--weights {path}: its description {file.name}"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where} cannot be read ({error})") from error
+    description, sha256 = read_json(text, where)
+    if sha256 not in (None, sha256_of(path)):
+        raise UserError(f"--weights {path}: {file.name} beside it describes another file")
+    return description
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Description) -> None:
+    """Write weights with their description, as one file that is whole or not there.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    from safetensors.torch import save
+
+    # Copies: of tensors that share memory, as tied weights do, safetensors takes but one.
+    whole = {name: value.detach().clone(memory_format=torch.contiguous_format).cpu() for name, value in tensors.items()}
+    write_atomically(path, save(whole, metadata={KEY: description.to_json()}))
+    if _is_description(beside(path)):  # of an older file that was replaced
+        beside(path).unlink()
+
+
+def _is_description(file: Path) -> bool:
+    try:
+        return bool(read_json(file.read_text(encoding="utf-8"), ""))
+    except (OSError, ValueError, UserError):
+        return False
+
+
+def weights_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a weights file without its description."""
+    if KEY not in read_metadata(path):
+        return sha256_of(path)
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        del header[METADATA]
+        plain = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()  # to the byte as safetensors write it
+        plain += b" " * (-len(plain) % 8)
+        sha = hashlib.sha256(len(plain).to_bytes(8, "little") + plain)
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from ... import registry
 from ...evaluation.plan import make_method
 from ...records.provenance import code_version, package_version
 from ...training.command_line import command_line
+from .checkpoint import write_checkpoint
+from .description import UNKNOWN, Description, MetaTrained
 from .file import read_tensors
 from .layouts import layout_of
-from .loading import UNKNOWN, save_weights
 
 USUAL_WAYS = 5
 
@@ -63,23 +63,24 @@ def convert(
         "layout": layout, "output": output.name, "dataset": dataset, "ways": ways, "external": external,
         "settings": dict(settings or {}),
     }  # fmt: skip
-    about = {
-        "backbone": released.backbone_name,
-        "backbone_parameters": released.backbone.parameters,
-        "preprocess": asdict(released.preprocess),
-        "method": {"name": released.method, "parameters": section["parameters"], "ways": ways},
-        "pretraining": {
+    about = Description(
+        backbone=released.backbone_name,
+        backbone_parameters=released.backbone.parameters,
+        preprocess=released.preprocess,
+        method=MetaTrained(released.method, section["parameters"], ways),
+        pretraining={
             "dataset": dataset or UNKNOWN["dataset"],
             "recipe": f"released weights of {released.code}",
             "external": external,
         },
-        "made_by": {
+        made_by={
             "command": f"{command_line('convert-weights', options)} {shlex.join(path.name for path in files)}",
             "git_commit": code_version()["git_commit"],
             "fewbench": package_version(),
         },
-    }
-    save_weights(output, nn.ModuleDict({"backbone": released.module, "learned": released.learned}), about)
+    )
+    both = nn.ModuleDict({"backbone": released.module, "learned": released.learned})
+    write_checkpoint(output, both.state_dict(), about)
     return output
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from ....core.errors import UserError
 from ....core.files import os_errors_named, regular_file
 
+SAFETENSORS, PYTORCH = "safetensors", "PyTorch"
 NEITHER = "neither safetensors nor written by torch.save"
 LONGEST = 100_000_000  # bytes of the JSON that safetensors begin with
 NESTS = ("state_dict", "model", "params")  # where trainers put the weights in a checkpoint; params is FEAT's
@@ -31,11 +34,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         UserError: the file is neither, is truncated, holds Python objects, or holds no tensors.
     """
     with os_errors_named(f"--weights {path.name}"):
-        with regular_file(path).open("rb") as file:
-            head = file.read(9)
-        if path.suffix == ".safetensors" or _is_safetensors(head):
-            content = _read_safetensors(path)
-        elif head.startswith((ZIP, PICKLE)):
+        kind = _kind(path)
+        if kind == SAFETENSORS:
+            with _opened(path) as file:
+                content: Any = {name: file.get_tensor(name) for name in file.keys()}
+        elif kind == PYTORCH:
             content = _read_pytorch(path)
         else:
             raise UserError(f"--weights {path.name} is no weights file: {NEITHER}")
@@ -49,17 +52,40 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _is_safetensors(head: bytes) -> bool:
-    """Whether a file begins as safetensors do: 8 bytes of length, of which the last are zero, and the JSON of that length."""
-    return len(head) == 9 and 1 < int.from_bytes(head[:8], "little") <= LONGEST and head[8:] == b"{"
+def read_metadata(path: Path) -> dict[str, str]:
+    """The entries of text in a safetensors file; empty for a file of another kind.
+
+    Raises:
+        UserError: the file cannot be read or is truncated.
+    """
+    with os_errors_named(f"--weights {path.name}"):
+        if _kind(path) != SAFETENSORS:
+            return {}
+        with _opened(path) as file:
+            return file.metadata() or {}
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _kind(path: Path) -> str:
+    """Of which kind a file is, by its name or how it begins; "" for any other.
+
+    Safetensors begin with 8 bytes of length, of which the last are zero, and the JSON of that length.
+    """
+    with regular_file(path).open("rb") as file:
+        head = file.read(9)
+    if path.suffix == ".safetensors" or (
+        len(head) == 9 and 1 < int.from_bytes(head[:8], "little") <= LONGEST and head[8:] == b"{"
+    ):
+        return SAFETENSORS
+    return PYTORCH if head.startswith((ZIP, PICKLE)) else ""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            yield file
     except SafetensorError as error:
         raise UserError(f"--weights {path.name} is not a whole safetensors file: {error}") from error
 

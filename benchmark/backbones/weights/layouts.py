@@ -16,8 +16,8 @@ instead of pooling, and the mean of the map) whose tensors have the same shapes.
 batch norm and no PyTorch file, are not read.
 
 How images are made ready is that of the released code: for relation networks by its `Normalize` with mean 0.92206 and deviation
-0.08426 of all channels, on Omniglot of black ink on white (our drawings are white on black, which the preprocessing turns
-round); for MAML no statistics, pixels from 0 to 1, or from 0 to 255 in learn2learn.
+0.08426 of all channels, on Omniglot of black ink on white (our drawings are white on black: the first convolution changes its
+sign); for MAML no statistics, pixels from 0 to 1, or from 0 to 255 in learn2learn.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from .matching import COUNTER
 
 SHOWN = 3  # names listed in a line
 RELATION_MEAN, RELATION_STD = 0.92206, 0.08426
-RELATION_SIZES = {64: 28, 576: 84}  # inputs of fc1 → pixels of the images
+# Channels of the images → their pixels, and the inputs of fc1: Omniglot's and mini-ImageNet's, which the released code is for.
+RELATION_IMAGES = {1: (28, 64), 3: (84, 576)}
 MAP_SIDES = {1: 28, 2: 32, 5: 84}  # side of Conv-4's last map → pixels of the images that few-shot work has of that size
 
 Tensors = Mapping[str, Tensor]
@@ -96,18 +97,21 @@ def relation_net(files: Sequence[Tensors]) -> Released:
     if fc1 is None or fc1.dim() != 2:
         raise UserError("the second file is no RelationNetwork (it has no fc1); give the encoder, then the relation module")
     channels = _channels(first)
-    if fc1.shape[1] not in RELATION_SIZES:
-        known = " or ".join(f"{inputs} (images of {size} pixels)" for inputs, size in RELATION_SIZES.items())
-        raise UserError(f"fc1.weight of the relation module takes {fc1.shape[1]} numbers, not {known}")
-    size = RELATION_SIZES[fc1.shape[1]]
-    # Omniglot's drawings are the only grey ones; ours are inverted: (1 - x - mean) / std.
-    mean, std = (1 - RELATION_MEAN, -RELATION_STD) if channels == 1 else (RELATION_MEAN, RELATION_STD)
-    preprocess = Preprocess(channels, size, (round(mean, 5),) * channels, (std,) * channels)
+    size, inputs = RELATION_IMAGES[channels]
+    inverted = channels == 1  # Omniglot's drawings, which are white on black here: 1 - x is black ink on white
+    if fc1.shape[1] != inputs:
+        raise UserError(
+            f"the two files are no pair: an encoder of {'grey' if inverted else 'colour'} images of {size} pixels goes with "
+            f"a relation module whose fc1.weight takes {inputs} numbers, and here it takes {fc1.shape[1]}"
+        )
+    mean = round(1 - RELATION_MEAN, 5) if inverted else RELATION_MEAN
+    preprocess = Preprocess(channels, size, (mean,) * channels, (RELATION_STD,) * channels)
     backbone = RelationEncoder()
     module = backbone.build(channels, size, Generator().manual_seed(0))
     width = feature_width(module.eval(), preprocess)
     learned: RelationModule = RelationNet().learned_part(module, width, 0, Generator().manual_seed(0))
-    _fill(module, encoder, "the encoder")
+    # (1 - x - mean) / std is -(x - (1 - mean)) / std, and the sign goes into the first convolution.
+    _fill(module, {**encoder, "layer1.0.weight": -first} if inverted else encoder, "the encoder")
     _fill(learned, relation, "the relation module")
     code = "Sung et al. 2018 (LearningToCompare_FSL)"
     return Released("relation-net", "relation-encoder", backbone, module, learned, preprocess, None, code)

@@ -1,33 +1,31 @@
-"""Weights: finding them, loading them, and what is known about how they were made.
+"""A backbone with its weights, ready to encode: what a run loads.
 
-Weights of our own are a safetensors file with a JSON file of the same name beside it (the sidecar): which backbone with which
-parameters, how images are made ready for it, what it was pretrained on, and the command that made it. Of weights without a
-sidecar nothing is known: they count as external.
+Of weights without a description nothing is known: they count as external, and how images are made ready for them is what the
+backbone and `--set backbone.NAME=` say.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
+from torch import Generator, nn
 
-from ....core.errors import UsageError, UserError, did_you_mean
-from ....core.files import sha256_of, write_atomically
+from ....core.errors import UsageError, UserError
 from ....core.options import parameters_of
 from ....core.progress import SILENT, Progress
+from ....methods.base import Method
 from ... import registry
-from ...records.schema import problem
 from .. import image_settings, tuning
-from ..base import WITH_TEXT, Backbone, Preprocess, feature_width
-from .file import read_tensors
+from ..base import Backbone, Preprocess, feature_width, initial_network
+from .checkpoint import Checkpoint, read_checkpoint
+from .contradictions import check_described
+from .description import UNKNOWN
 from .matching import NEEDED, fill
-from .sidecar import check_described, initial_network
 
 if TYPE_CHECKING:
     from ....tasks.datasets.base import Split
@@ -36,16 +34,6 @@ if TYPE_CHECKING:
     from ...text.prompts import PromptSet
     from ..text_tower import TextTower
 
-SHIPPED = Path(__file__).parent / "shipped"
-UNTRAINED = "none"  # the recipe of weights that nothing has changed
-UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # pretraining of weights without a sidecar
-SIDECAR = {
-    "backbone": str,
-    "backbone_parameters": dict,
-    "preprocess": {"channels": int, "size": int, "mean": list, "std": list},
-    "pretraining": {"dataset": str, "recipe": str, "external": bool},
-}
-
 
 @dataclass(frozen=True)
 class LoadedBackbone:
@@ -53,35 +41,38 @@ class LoadedBackbone:
 
     Attributes:
         name: registered name, or `file.py:Class`.
-        parameters: of the architecture, and what was set of the preprocessing.
-        changed: names of the parameters that differ from their defaults.
+        recipe: what the network was made by, with its parameters.
         module: float [B, C, H, W] → features [B, D].
         preprocess: makes stored images ready for it.
         feature_dim: D.
         weights: name of the weights; those of a hub have the name of their repository.
-        weights_sha256: of the weights file.
-        pretraining: what the weights have seen, from the sidecar.
+        weights_sha256: of the weights file without its description.
+        pretraining: what the weights have seen, from the description.
         source_sha256: of the code that defines the network, with the version of the package that it comes from.
         network_parameters: how many numbers the network has, without adapters.
         tune: which of them a method may move (tuning.py); those alone have `requires_grad`.
-        backbone: the recipe of the network; None where there is no network.
+        image_settings: what the user set of the preprocessing.
         file: of the weights; None for those of the backbone's hub.
     """
 
     name: str
-    parameters: dict[str, Any]
-    changed: list[str]
+    recipe: Backbone
     module: nn.Module
     preprocess: Preprocess
     feature_dim: int
     weights: str
     weights_sha256: str
-    pretraining: dict[str, Any]
+    pretraining: Mapping[str, Any]
     source_sha256: str
     network_parameters: int
     tune: str = "none"
-    backbone: Backbone | None = None
+    image_settings: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Of the architecture, and what was set of the preprocessing."""
+        return {**self.recipe.parameters, **self.image_settings}
 
     def text_tower(self) -> TextTower:
         """The text tower of the same weights, in evaluation mode on the CPU, made anew at each call.
@@ -89,9 +80,7 @@ class LoadedBackbone:
         Raises:
             UserError: the backbone or the weights have none.
         """
-        if self.backbone is None:
-            raise UserError(f"backbone {self.name} has no text tower; {WITH_TEXT}")
-        return self.backbone.text_tower(self.file)
+        return self.recipe.text_tower(self.file)
 
     def precomputed(self, split: Split) -> tuple[np.ndarray, Encoded | None] | None:
         """Features of a split that were made elsewhere, [n, D], and how, if it is known; None where the network encodes.
@@ -114,7 +103,7 @@ class LoadedBackbone:
         return {
             "name": self.name,
             "parameters": self.parameters,
-            "changed": self.changed,
+            "changed": [*self.recipe.changed, *self.image_settings],
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,
             "pretraining": self.pretraining,
@@ -150,66 +139,15 @@ def make_backbone(name: str, settings: Mapping[str, Any]) -> Backbone:
     return backbone_class(name).from_name(name, settings)
 
 
-def find_weights(backbone: str, weights: str | None, dataset: str) -> Path | None:
-    """The file that `--weights` means; without it, the shipped weights pretrained on the dataset.
-
-    Returns:
-        The file, or None for the pretrained weights of the backbone's hub.
-
-    Raises:
-        UsageError: there is no such file, or none is shipped for this backbone and dataset.
-    """
-    cls = backbone_class(backbone)
-    shipped, hub = shipped_weights(), cls.hub_weights(backbone)
-    if hub is not None and weights in (None, hub):
-        return None
-    if weights is None:
-        weights = f"{backbone}-{dataset}"
-        if weights not in shipped:
-            fitting = [name for name in shipped if sidecar(shipped[name])["backbone"] == backbone]
-            raise UsageError(
-                f"no {backbone} weights pretrained on {dataset} are shipped; take others with --weights "
-                f"({', '.join(fitting) or 'a file'}) or make some: bench pretrain --dataset {dataset} --backbone {backbone}"
-            )
-    if weights in shipped:
-        return shipped[weights]
-    path = Path(weights)
-    if not path.is_file():
-        raise UsageError(f"--weights {weights}: no such file and no shipped weights; {did_you_mean(weights, shipped)}")
-    return path
-
-
-def shipped_weights() -> dict[str, Path]:
-    """Weights in the package, by name."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
-
-
-def sidecar(weights: Path) -> dict[str, Any]:
-    """What is known about a weights file.
-
-    Raises:
-        UserError: the JSON file beside it is not there, not readable, or lacks something.
-    """
-    path = weights.with_suffix(".json")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--weights {weights}: its description {path.name} cannot be read ({error})") from error
-    found = problem(content, SIDECAR, path.name)
-    if found:
-        raise UserError(f"--weights {weights}: its description is not complete: {found}")
-    return content
-
-
 def load_backbone(
-    name: str, settings: dict[str, Any], weights: Path | None, progress: Progress = SILENT, tune: str = "none"
+    name: str, settings: Mapping[str, Any], weights: Checkpoint | Path | None, progress: Progress = SILENT, tune: str = "none"
 ) -> LoadedBackbone:
     """Build a network and fill in weights.
 
     Args:
         name: registered name, `timm:MODEL` or `file.py:Class`.
-        settings: parameters of the network; for weights without a sidecar also size, channels, mean and std of the images.
-        weights: a safetensors or PyTorch file; None takes the pretrained weights of the backbone's hub.
+        settings: parameters of the network; for weights without a description also size, channels, mean and std of the images.
+        weights: a weights file, read already or not; None takes the pretrained weights of the backbone's hub.
         progress: told what matched, where that is not everything or nothing is known about the file.
         tune: which parameters a method may move, one of `tuning.SCOPES`.
 
@@ -221,70 +159,95 @@ def load_backbone(
     tuning.check_scope(tune)
     entry = registry.find("backbones", name)
     cls: type[Backbone] = registry.load(entry)
-    owner = f"backbone {name}"
+    checkpoint = read_checkpoint(weights) if isinstance(weights, Path) else weights
+    about = None if checkpoint is None else checkpoint.description
     of_images, of_network = image_settings.apart(settings, {parameter.name for parameter in parameters_of(cls)})
-    about: dict[str, Any] = {}
-    if weights is not None and weights.with_suffix(".json").is_file():
-        about = sidecar(weights)
-        if entry.name not in (about["backbone"], Path(about["backbone"]).name):  # a plug-in's file may have a folder
-            raise UsageError(f"--weights {weights.name} belong to backbone {about['backbone']}, not {name}")
+    if checkpoint is not None and about is not None:
+        file = checkpoint.path.name
+        if entry.name not in (about.backbone, Path(about.backbone).name):  # a plug-in's file may have a folder
+            raise UsageError(f"--weights {file} belong to backbone {about.backbone}, not {name}")
         for setting in of_images:
-            raise UsageError(f"{owner}: backbone.{setting} cannot be set, the description of {weights.name} says it")
-        backbone = cls.from_name(name, {**about["backbone_parameters"], **of_network})
-        described = cls.from_name(name, about["backbone_parameters"])
-        preprocess, pretraining, needed = Preprocess.from_json(about["preprocess"]), about["pretraining"], 1.0
+            raise UsageError(f"backbone {name}: backbone.{setting} cannot be set, the description of {file} says it")
+        recipe = cls.from_name(name, {**about.backbone_parameters, **of_network})
+        preprocess = about.preprocess
     else:
-        backbone = described = cls.from_name(name, of_network)
-        preprocess, of_images = image_settings.changed_by(backbone.preprocess(), of_images, owner)
-        pretraining, needed = UNKNOWN, NEEDED
-    if weights is None:
-        if settings:  # images that the network refuses are told before a download
-            initial_network(backbone, preprocess)
-        module, sha256 = backbone.build_from_hub(preprocess.channels)
-        feature_dim = feature_width(module.eval(), preprocess)
-        progress.say(f"{owner}: pretrained weights {cls.hub_weights(name)}")
+        recipe = cls.from_name(name, of_network)
+        preprocess, of_images = image_settings.changed_by(recipe.preprocess(), of_images, f"backbone {name}")
+    if checkpoint is not None:
+        module, sha256 = _filled(checkpoint, name, recipe, preprocess, progress), checkpoint.sha256
     else:
-        module, feature_dim = initial_network(backbone, preprocess)
-        tensors = read_tensors(weights)
-        if needed == 1 and backbone.parameters != described.parameters:
-            check_described(module, backbone, described, preprocess, tensors, weights)
-        said = fill(module, tensors, weights.name, name, needed)
-        sha256 = sha256_of(weights)
-        if about.get("weights_sha256", sha256) != sha256:
-            raise UserError(f"--weights {weights}: {weights.with_suffix('.json').name} beside it describes another file")
-        if needed < 1:
-            progress.say(said)
-    network_parameters = sum(parameter.numel() for parameter in module.parameters())
-    module = tuning.free(module, tune, backbone)
+        if settings:  # images that the network does not take are told before a download
+            initial_network(recipe, preprocess)
+        module, sha256 = recipe.build_from_hub(preprocess.channels)
+        progress.say(f"backbone {name}: pretrained weights {cls.hub_weights(name)}")
     return LoadedBackbone(
         name=entry.name,
-        parameters={**backbone.parameters, **of_images},
-        changed=[*backbone.changed, *of_images],
-        module=module,
+        recipe=recipe,
+        feature_dim=feature_width(module.eval(), preprocess),
+        network_parameters=sum(parameter.numel() for parameter in module.parameters()),
+        module=tuning.free(module, tune, recipe),
         preprocess=preprocess,
-        feature_dim=feature_dim,
-        weights=cls.hub_weights(name) or "" if weights is None else weights.stem,
+        weights=cls.hub_weights(name) or "" if checkpoint is None else checkpoint.path.stem,
         weights_sha256=sha256,
-        pretraining=pretraining,
-        source_sha256=_source_sha256(backbone),
-        network_parameters=network_parameters,
+        pretraining=UNKNOWN if about is None else about.pretraining,
+        source_sha256=_source_sha256(recipe),
         tune=tune,
-        backbone=backbone,
-        file=weights,
+        image_settings=of_images,
+        file=None if checkpoint is None else checkpoint.path,
     )
+
+
+def _filled(checkpoint: Checkpoint, name: str, recipe: Backbone, preprocess: Preprocess, progress: Progress) -> nn.Module:
+    """The network with the tensors of a file: all of them where there is a description, else most."""
+    module, _ = initial_network(recipe, preprocess)
+    about, file = checkpoint.description, checkpoint.path.name
+    if about is None:
+        progress.say(fill(module, checkpoint.tensors, file, name, NEEDED))
+        return module
+    described = type(recipe).from_name(name, about.backbone_parameters)
+    if recipe.parameters != described.parameters:
+        check_described(module, recipe, described, preprocess, checkpoint.tensors, checkpoint.path)
+    fill(module, checkpoint.tensors, file, name, needed=1.0)
+    return module
+
+
+def learned_part(
+    method: Method, name: str, backbone: LoadedBackbone, ways: int | None, checkpoint: Checkpoint | None
+) -> nn.Module | None:
+    """The module that a method learns beside the backbone, with the checkpoint's weights or with initial ones.
+
+    Args:
+        method: whose module it is.
+        name: of the method.
+        backbone: that it goes with.
+        ways: classes of an episode where there is no checkpoint; None where they vary.
+        checkpoint: of the method's training.
+
+    Returns:
+        The module in evaluation mode; None where the method learns none.
+
+    Raises:
+        UsageError: the method is nothing without training, and there is no checkpoint.
+        UserError: the checkpoint's tensors are not those of this method.
+    """
+    if checkpoint is not None:
+        trained = checkpoint.description and checkpoint.description.method
+        ways = trained.ways if trained else ways  # None where they varied in training
+    elif method.needs_training:
+        raise UsageError(f"method {name} has to be trained: bench train --method {name} makes a file for --checkpoint")
+    part = method.learned_part(backbone.module, backbone.feature_dim, ways or 0, Generator().manual_seed(0))
+    if part is None:
+        return None
+    if checkpoint is not None:
+        try:
+            part.load_state_dict(checkpoint.learned)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"--checkpoint {checkpoint.path} does not fit method {name}: {reason}") from error
+    return part.eval().requires_grad_(False)
 
 
 def _source_sha256(backbone: Backbone) -> str:
     """Of the backbone's code; a package whose code is not read counts with its version."""
     source, version = registry.source_sha256(type(backbone)), backbone.code_version()
     return hashlib.sha256(f"{source} {version}".encode()).hexdigest() if version else source
-
-
-def save_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
-    """Write a network's weights and their sidecar, each atomically, the sidecar last."""
-    from safetensors.torch import save
-
-    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    write_atomically(path, save(state))
-    content = {**about, "weights_sha256": sha256_of(path)}
-    write_atomically(path.with_suffix(".json"), (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())

@@ -1,19 +1,19 @@
-"""What a training leaves: a weights file with its description, and the learning curves beside it.
+"""What a training leaves: a weights file, which holds its description, and the learning curves beside it.
 
 While it is under way its checkpoints lie in a folder beside the weights (`NAME.training`), which goes when it is done.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ....core.errors import UsageError
+from ....core.errors import UsageError, UserError
 from ....core.files import os_errors_named, remove_folder
-from ...backbones.weights.loading import save_weights
+from ...backbones.weights.checkpoint import read_description, write_checkpoint
+from ...backbones.weights.description import Description
 
 SUFFIX = ".safetensors"
 CURVES = (".csv", ".png")
@@ -21,7 +21,7 @@ CURE = "take another --output, or replace it with --overwrite"
 
 
 def check_output(output: Path) -> None:
-    """Refuse a name that a description, the curves or the checkpoints could not stand beside.
+    """Check the name of the weights file.
 
     Raises:
         UsageError: its suffix is another.
@@ -50,17 +50,17 @@ def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
     if not output.exists():
         return False
     try:
-        about = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
-        history = about["pretraining"]
+        about = read_description(output)
+        history, made_by = (about.pretraining, about.made_by) if about else ({}, {})
         started = history.get("started_from")
         made = {
-            "config": about["made_by"]["config"],
+            "config": made_by["config"],
             "fingerprint": history["fingerprint"],
-            "processes": about["made_by"]["processes"],
+            "processes": made_by["processes"],
             **({"start_sha256": started["weights_sha256"]} if started else {}),
             **({"captions_sha256": history["captions_sha256"]} if "captions_sha256" in history else {}),
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (UserError, KeyError, TypeError):
         raise UsageError(f"{output} is there already, and not by this version of {maker}; {CURE}") from None
     if made == identity:
         return True
@@ -70,8 +70,8 @@ def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
     raise UsageError(f"{output} is there already, of another training{was}; {CURE}")
 
 
-def publish(output: Path, module: nn.Module, about: dict[str, Any]) -> None:
-    """Put weights, description and curves of a finished training where they belong, and remove its checkpoints.
+def publish(output: Path, module: nn.Module, about: Description) -> None:
+    """Put weights and curves of a finished training where they belong, and remove its checkpoints.
 
     Raises:
         UserError: a file cannot be written; the checkpoints are then left as they are.
@@ -80,5 +80,5 @@ def publish(output: Path, module: nn.Module, about: dict[str, Any]) -> None:
     with os_errors_named(f"cannot write {output}"):
         for suffix in CURVES:
             (folder / f"curves{suffix}").replace(output.with_suffix(suffix))
-    save_weights(output, module, about)
+    write_checkpoint(output, module.state_dict(), about)
     remove_folder(folder)

@@ -14,17 +14,15 @@ from torch import Generator, nn
 
 from ....core.errors import UsageError
 from ....core.files import write_atomically
-from ....core.options import parameters_of
 from ....core.progress import Progress
 from ....methods.base import Method
 from ....methods.maml import MAML
 from ....methods.meta_sgd import RatedHead
 from ....methods.parts.maml_tasks import Head
 from ....tasks.datasets.base import Split
-from ... import registry
-from ...backbones import image_settings
 from ...backbones.base import Backbone, Preprocess, feature_width
-from ...backbones.weights.loading import find_weights, load_backbone, make_backbone
+from ...backbones.weights.find import find_weights
+from ...backbones.weights.loading import load_backbone, make_backbone
 from ...device import choose_device
 from ...evaluation.sampling import Sampling
 from ..augmentation import Augmentation
@@ -95,7 +93,12 @@ class MetaTraining(TrainingPlan):
         """The method, its episodes, and what it started from."""
         section = self.method_section
         return {
-            "method": {"name": section["name"], "parameters": section["parameters"], "ways": self.sampling.shape["ways"]},
+            "method": {
+                "name": section["name"],
+                "parameters": section["parameters"],
+                "ways": self.sampling.shape["ways"],
+                "shots": self.sampling.shape["shots"],
+            },
             "pretraining": {
                 "recipe": _recipe(self),
                 "episodes": fitted.steps_done * (self.config.meta_batch or 1),
@@ -192,11 +195,8 @@ def _network(
     loaded = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress)
     if config.size not in (None, loaded.preprocess.size):
         raise UsageError(f"--size {config.size}: the weights {loaded.weights} take images of {loaded.preprocess.size} pixels")
-    own = {parameter.name for parameter in parameters_of(registry.load(registry.find("backbones", config.backbone)))}
-    _, of_network = image_settings.apart(loaded.parameters, own)  # those that the weights' description says, too
-    backbone = make_backbone(config.backbone, of_network)
     start = {"weights_sha256": loaded.weights_sha256, **loaded.pretraining}
-    return backbone, loaded.parameters, loaded.module, loaded.preprocess, start
+    return loaded.recipe, loaded.parameters, loaded.module, loaded.preprocess, start
 
 
 def _recipe(plan: MetaTraining) -> str:

@@ -1,4 +1,3 @@
-from dataclasses import asdict
 from pathlib import Path
 
 import open_clip
@@ -10,7 +9,10 @@ from fewbench.benchmark.backbones import tuning
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.clip_tiny import CONFIG, VOCABULARY_SIZE, ClipTiny
 from fewbench.benchmark.backbones.dual_encoder import DualEncoder
-from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone, save_weights
+from fewbench.benchmark.backbones.weights.checkpoint import write_checkpoint
+from fewbench.benchmark.backbones.weights.description import Description
+from fewbench.benchmark.backbones.weights.find import find_weights
+from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.datasets.trifeature import Trifeature
 
@@ -27,13 +29,8 @@ def dual() -> DualEncoder:
 @pytest.fixture
 def weights(dual: DualEncoder, tmp_path: Path) -> Path:
     path = tmp_path / "clip.safetensors"
-    about = {
-        "backbone": "clip-tiny",
-        "backbone_parameters": {},
-        "preprocess": asdict(Preprocess(3, 64, (0.5,) * 3, (0.25,) * 3)),
-        "pretraining": {"dataset": "nothing", "recipe": "random", "external": False},
-    }
-    save_weights(path, dual.model, about)
+    preprocess, seen = Preprocess(3, 64, (0.5,) * 3, (0.25,) * 3), {"dataset": "nothing", "recipe": "random", "external": False}
+    write_checkpoint(path, dual.model.state_dict(), Description("clip-tiny", {}, preprocess, seen))
     return path
 
 

@@ -9,7 +9,8 @@ import torch
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones import open_clip_models
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone
+from fewbench.benchmark.backbones.weights.find import find_weights
+from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.benchmark.config import RunConfig
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.registry import BUILT_IN

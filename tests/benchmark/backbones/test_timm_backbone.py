@@ -12,7 +12,8 @@ from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones import timm_backbone
 from fewbench.benchmark.backbones.base import Preprocess, feature_width
-from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone
+from fewbench.benchmark.backbones.weights.find import find_weights
+from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.benchmark.config import RunConfig
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.core.errors import UsageError, UserError

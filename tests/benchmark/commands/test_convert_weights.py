@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +6,8 @@ from torch import Generator
 from typer.testing import CliRunner
 
 from fewbench.benchmark.backbones.relation_encoder import RelationEncoder
+from fewbench.benchmark.backbones.weights.checkpoint import read_description
+from fewbench.benchmark.backbones.weights.description import Description, MetaTrained
 from fewbench.benchmark.commands.main import app
 from fewbench.core.errors import UsageError
 from fewbench.methods.relation_net import RelationNet
@@ -26,17 +27,23 @@ def invoke(*arguments: str):
     return CliRunner().invoke(app, ["convert-weights", "--layout", "relation-net", *arguments])
 
 
+def about_of(path: str) -> Description:
+    about = read_description(Path(path))
+    assert about is not None
+    return about
+
+
 def test_options_reach_the_description(files: list[str]):
     options = ["--output", "out.safetensors", "--dataset", "omniglot", "--ways", "20", "--set", "bn=batch"]
     done = invoke(*files, *options)
     assert (done.exit_code, done.stdout) == (0, "out.safetensors\n")
-    about = json.loads(Path("out.json").read_text())
-    assert about["method"] == {"name": "relation-net", "parameters": {"bn": "batch"}, "ways": 20}
-    assert about["pretraining"]["external"] is True
-    command = about["made_by"]["command"]
+    about = about_of("out.safetensors")
+    assert about.method == MetaTrained("relation-net", {"bn": "batch"}, 20)
+    assert about.pretraining["external"] is True
+    command = about.made_by["command"]
     assert command.endswith("--dataset omniglot --ways 20 --external --set bn=batch encoder.pkl relation.pkl")
     assert invoke(*files, *options, "--no-external", "--overwrite").exit_code == 0
-    assert json.loads(Path("out.json").read_text())["pretraining"]["external"] is False
+    assert about_of("out.safetensors").pretraining["external"] is False
 
 
 def test_one_file_is_not_enough(files: list[str]):

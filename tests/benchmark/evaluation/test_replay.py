@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from fewbench.benchmark import RunConfig, run
-from fewbench.benchmark.backbones.weights.loading import load_backbone, save_weights
+from fewbench.benchmark.backbones.weights.checkpoint import write_checkpoint
+from fewbench.benchmark.backbones.weights.description import Description
+from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.evaluation.replay import config_of, replay
 from fewbench.benchmark.records.record import RunRecord, accuracy_section
 from fewbench.benchmark.training.meta.meta_training import meta_train
@@ -214,14 +216,9 @@ def test_weights_that_are_not_there_are_asked_for(recorded, tiny):
 
 def test_other_weights_are_refused(recorded, tiny, tiny_weights, tmp_path):
     record, backbone = recorded(), load_backbone("conv4", {}, tiny_weights)
-    about = {
-        "backbone": "conv4",
-        "backbone_parameters": {"width": 8},
-        "preprocess": vars(backbone.preprocess),
-        "pretraining": backbone.pretraining,
-    }
+    about = Description("conv4", {"width": 8}, backbone.preprocess, backbone.pretraining)
     next(backbone.module.parameters()).mul_(2)
-    save_weights(tmp_path / "tiny.safetensors", backbone.module, about)
+    write_checkpoint(tmp_path / "tiny.safetensors", backbone.module.state_dict(), about)
     config = config_of({"dataset": tiny, "weights": str(tmp_path / "tiny.safetensors")}, {}, record)
     with pytest.raises(UserError, match=r"^weights tiny are not those of the record"):
         replay(config, 0, record, SILENT)

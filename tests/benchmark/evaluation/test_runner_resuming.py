@@ -1,7 +1,6 @@
 """Runs that end early or twice: what is kept, what goes on, and that the result is that of an undisturbed run."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ import torch
 
 from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.backbones.conv4 import Conv4
+from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, write_checkpoint
 from fewbench.benchmark.evaluation import evaluate as evaluation
 from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.evaluation.evaluate import CHUNK
@@ -249,13 +249,13 @@ def test_images_that_are_prepared_otherwise_are_another_run(
     config: RunConfig, tiny_weights: Path, tmp_path: Path, limit: int | None
 ):
     weights = tmp_path / "weights.safetensors"
-    for suffix in (".safetensors", ".json"):
-        shutil.copy(tiny_weights.with_suffix(suffix), weights.with_suffix(suffix))
+    checkpoint = read_checkpoint(tiny_weights)
+    assert checkpoint.description is not None
+    write_checkpoint(weights, checkpoint.tensors, checkpoint.description)
     config = replace(config, weights=str(weights))
     first = runner.run(replace(config, limit=limit), SILENT)
-    about = json.loads(weights.with_suffix(".json").read_text())
-    about["preprocess"]["mean"] = [0.1, 0.9, 0.1]
-    weights.with_suffix(".json").write_text(json.dumps(about))
+    preprocess = replace(checkpoint.description.preprocess, mean=(0.1, 0.9, 0.1))
+    write_checkpoint(weights, checkpoint.tensors, replace(checkpoint.description, preprocess=preprocess))
     messages = Messages()
     again = runner.run(config, messages)
     assert not again.reused and again.record.backbone["preprocess"]["mean"] == [0.1, 0.9, 0.1]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from fewbench.benchmark.backbones.weights.checkpoint import weights_sha256
 from fewbench.benchmark.pipeline.page import BEGIN, END, update_page
 from fewbench.benchmark.pipeline.published import Comparison, compare, load, weights_file
 from fewbench.benchmark.pipeline.running import Call, carry_out_pipeline
 from fewbench.benchmark.records.record import load_record
 from fewbench.core.errors import UsageError, UserError
-from fewbench.core.files import sha256_of
 from fewbench.core.progress import SILENT, Progress
 
 PAGE = f"# Page\n\nbefore\n\n{BEGIN}\n{END}\n\nafter\n"
@@ -127,7 +127,7 @@ def test_a_reproduction_may_pretrain_what_its_training_starts_from(reproductions
     one, _ = reproduce("quick", results)
     pretrained = checkpoint("quick", results, "pretrain")
     assert one.record is not None and one.about is not None
-    assert one.about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(pretrained)
+    assert one.about["pretraining"]["started_from"]["weights_sha256"] == weights_sha256(pretrained)
     heard = told()
     checkpoint("quick", results).unlink()
     reproduce("quick", results, heard)
@@ -143,7 +143,7 @@ def test_a_reproduction_may_start_where_another_ended(reproductions: Path, tmp_p
     one, _ = reproduce("second", results)
     started = checkpoint("quick", results)
     assert one.record is not None and one.about is not None
-    assert one.about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(started)
+    assert one.about["pretraining"]["started_from"]["weights_sha256"] == weights_sha256(started)
     assert compare(load("quick"), results)[0].record is None  # trained, not evaluated
     started.unlink()
     heard = told()
@@ -160,7 +160,7 @@ def test_a_reproduction_may_start_from_weights_which_may_come_by_hand(reproducti
     path.write_text(f'weights = "conv4-omniglot"\n{path.read_text(encoding="utf-8")}', encoding="utf-8")
     one, _ = reproduce("quick", results, weights=tiny_weights)
     assert one.record is not None and one.about is not None
-    assert one.about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(tiny_weights)
+    assert one.about["pretraining"]["started_from"]["weights_sha256"] == weights_sha256(tiny_weights)
 
 
 def test_runs_of_varying_shape_on_another_dataset_and_with_a_scope(reproductions: Path, tiny: str, tmp_path: Path):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.backbones.weights.loading import sidecar
+from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, weights_sha256, write_checkpoint
 from fewbench.benchmark.pipeline import addresses
 from fewbench.benchmark.pipeline.running import Call, Finished, carry_out_pipeline, describe
 from fewbench.core.errors import UserError
-from fewbench.core.files import sha256_of
 
 PRETRAIN = """
 [pretrain]
@@ -51,11 +49,12 @@ def paths(finished: Finished) -> list[Path]:
 def test_each_stage_takes_what_the_one_before_it_made(read, call: Call):
     finished = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), call)
     pretrained, trained, proto, finetuned = paths(finished)
-    about = sidecar(trained)
-    assert about["pretraining"]["started_from"]["weights_sha256"] == sha256_of(pretrained)
-    assert about["backbone_parameters"] == sidecar(pretrained)["backbone_parameters"]  # said by the pretraining alone
+    about = read_checkpoint(trained).description
+    assert about is not None
+    assert about.pretraining["started_from"]["weights_sha256"] == weights_sha256(pretrained)
+    assert about.backbone_parameters == {"width": 8}  # said by the pretraining alone
     records = [outcome.record for outcome in finished.outcomes]
-    assert {record.backbone["weights_sha256"] for record in records} == {sha256_of(trained)}
+    assert {record.backbone["weights_sha256"] for record in records} == {weights_sha256(trained)}
     assert [record.method_name for record in records] == ["protonet", "finetune"]
     assert [stage.state for stage in finished.trained] == ["trained", "trained"]
     assert proto.is_file() and finetuned.is_file()
@@ -64,26 +63,26 @@ def test_each_stage_takes_what_the_one_before_it_made(read, call: Call):
 def test_without_meta_training_runs_take_the_pretrained_weights(read, call: Call):
     finished = carry_out_pipeline(read(PRETRAIN + RUN), call)
     pretrained, *_ = paths(finished)
-    assert {outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes} == {sha256_of(pretrained)}
+    assert {outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes} == {weights_sha256(pretrained)}
 
 
 def test_a_run_may_take_what_was_there_before_meta_training(read, call: Call, tiny_weights: Path):
     finished = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN_BEFORE), call)
     pretrained, trained, *_ = paths(finished)
     assert [outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes] == [
-        sha256_of(trained),
-        sha256_of(pretrained),
+        weights_sha256(trained),
+        weights_sha256(pretrained),
     ]
     # Weights of elsewhere stand in for what P makes.
     elsewhere = carry_out_pipeline(
         read(TRAIN + '[[run]]\nafter = "pretrain"\nepisodes = 20\nqueries = 5', str(tiny_weights)), call
     )
-    assert elsewhere.outcomes[0].record.backbone["weights_sha256"] == sha256_of(tiny_weights)
+    assert elsewhere.outcomes[0].record.backbone["weights_sha256"] == weights_sha256(tiny_weights)
 
 
 def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: Path):
     (trained,) = paths(carry_out_pipeline(read(TRAIN, str(tiny_weights)), call))
-    assert sidecar(trained)["pretraining"]["started_from"]["weights_sha256"] == sha256_of(tiny_weights)
+    assert read_checkpoint(trained).description.pretraining["started_from"]["weights_sha256"] == weights_sha256(tiny_weights)
 
 
 def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call, told):
@@ -118,20 +117,24 @@ def test_other_code_is_another_stage(read, call: Call, monkeypatch: pytest.Monke
 def test_the_address_is_of_the_weights_content_not_of_their_name(read, call: Call, tiny_weights: Path, tmp_path: Path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(tiny_weights.read_bytes())
-    copy.with_suffix(".json").write_bytes(tiny_weights.with_suffix(".json").read_bytes())
     (one,), (two,) = (describe(read(TRAIN, str(path)), call) for path in (tiny_weights, copy))
     assert one.path == two.path is not None
     (three,) = describe(read(TRAIN), call)
     assert three.path != one.path
 
 
+def with_mean(weights: Path, other: Path) -> None:
+    """Write the same weights with another normalisation of images."""
+    checkpoint = read_checkpoint(weights)
+    assert checkpoint.description is not None
+    preprocess = replace(checkpoint.description.preprocess, mean=(0.25, 0.5, 0.5))
+    write_checkpoint(other, checkpoint.tensors, replace(checkpoint.description, preprocess=preprocess))
+
+
 def test_the_address_knows_normalisation_and_the_code_that_trains(read, call: Call, tiny_weights: Path, monkeypatch):
     (one,) = describe(read(TRAIN, str(tiny_weights)), call)
-    about = json.loads(tiny_weights.with_suffix(".json").read_text(encoding="utf-8"))
-    about["preprocess"]["mean"] = [0.25, 0.5, 0.5]
     other = tiny_weights.with_name("other.safetensors")
-    other.write_bytes(tiny_weights.read_bytes())
-    other.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
+    with_mean(tiny_weights, other)
     (two,) = describe(read(TRAIN, str(other)), call)
     monkeypatch.setattr(addresses, "_training_code", lambda: "changed")
     (three,) = describe(read(TRAIN, str(tiny_weights)), call)
@@ -141,9 +144,7 @@ def test_the_address_knows_normalisation_and_the_code_that_trains(read, call: Ca
 def test_initial_weights_under_another_normalisation_are_another_run(read, call: Call, tmp_path: Path):
     text = PRETRAIN.replace("epochs = 1", "epochs = 0") + "[[run]]\nepisodes = 20\nqueries = 5\n"
     weights, run = paths(carry_out_pipeline(read(text), call))
-    about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    about["preprocess"]["mean"] = [0.25, 0.5, 0.5]
-    weights.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
+    with_mean(weights, weights)
     (elsewhere,) = describe(read("[[run]]\nepisodes = 20\nqueries = 5\n", str(weights)), call)
     assert elsewhere.path != run
 
@@ -193,7 +194,7 @@ def test_the_time_limit_holds_for_all_stages_and_the_same_call_goes_on(read, cal
     with pytest.raises(UserError, match="stopped by --time-limit; interrupted"):
         carry_out_pipeline(pipeline, short)
     finished = paths(carry_out_pipeline(pipeline, call))
-    assert [sha256_of(path) for path in finished[:2]] == [sha256_of(path) for path in undisturbed[:2]]
+    assert [weights_sha256(path) for path in finished[:2]] == [weights_sha256(path) for path in undisturbed[:2]]
 
 
 def test_weights_of_a_hub_out_of_reach_name_the_file_to_fetch(
@@ -238,8 +239,9 @@ episodes = 2
 """
     finished = carry_out_pipeline(read(text, str(bare)), call)
     trained, *_ = paths(finished)
-    about = sidecar(trained)
-    assert about["preprocess"]["size"] == 32 and about["backbone_parameters"] == {"dynamic_img_size": True}
-    assert about["made_by"]["config"]["settings"]["backbone.size"] == 32  # another size is another training
+    about = read_checkpoint(trained).description
+    assert about is not None
+    assert about.preprocess.size == 32 and about.backbone_parameters == {"dynamic_img_size": True}
+    assert about.made_by["config"]["settings"]["backbone.size"] == 32  # another size is another training
     record = finished.outcomes[0].record
-    assert record.method["learned_sha256"] == sha256_of(trained) and record.backbone["preprocess"]["size"] == 32
+    assert record.method["learned_sha256"] == weights_sha256(trained) and record.backbone["preprocess"]["size"] == 32

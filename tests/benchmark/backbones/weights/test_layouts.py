@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.relation_encoder import RelationEncoder
-from fewbench.benchmark.backbones.weights.checkpoint import learned_part
+from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, read_description
 from fewbench.benchmark.backbones.weights.conversion import convert
-from fewbench.benchmark.backbones.weights.loading import load_backbone, sidecar
+from fewbench.benchmark.backbones.weights.description import Description
+from fewbench.benchmark.backbones.weights.loading import learned_part, load_backbone
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.base import Method
 from fewbench.methods.maml import MAML
@@ -59,6 +59,12 @@ def relation(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[Path]
     return files, encoder, module
 
 
+def described(path: Path) -> Description:
+    description = read_description(path)
+    assert description is not None
+    return description
+
+
 def episodes(images: Tensor, backbone: nn.Module, learned: nn.Module, inputs: str) -> Episodes:
     """One episode of images [R, C, H, W], or of what the backbone makes of them."""
     rows = images if inputs == "images" else backbone(images)
@@ -91,10 +97,11 @@ def test_relation_networks_score_as_before(bn, relation, tmp_path: Path):
     path = convert("relation-net", files, tmp_path / "out.safetensors")
     loaded = load_backbone("relation-encoder", {}, path)
     method = RelationNet(bn=bn)
-    learned = learned_part(method, "relation-net", loaded, None, path)
+    learned = learned_part(method, "relation-net", loaded, None, read_checkpoint(path))
     assert learned is not None
     images = images_for(loaded.preprocess)
-    expected = scores(method, images, encoder, module)
+    sign = -1 if images.shape[1] == 1 else 1  # grey drawings are inverted in the released code
+    expected = scores(method, sign * images, encoder, module)
     assert expected.std() > 1e-3
     assert torch.equal(scores(method, images, loaded.module, learned), expected)
 
@@ -132,40 +139,41 @@ def test_ports_of_maml_score_as_before(which: str, channels: int, size: int, sta
     loaded = load_backbone("conv4", {}, path)
     assert (loaded.preprocess.channels, loaded.preprocess.size, loaded.parameters["width"]) == (channels, size, 8)
     method = MAML(inner_learning_rate=0.01, statistics=statistics)
-    learned = learned_part(method, "maml", loaded, None, path)
+    learned = learned_part(method, "maml", loaded, None, read_checkpoint(path))
     assert learned is not None
     images = images_for(loaded.preprocess)
     expected = scores(method, images, network, head)
     assert expected.std() > 1e-3
     torch.testing.assert_close(scores(method, images, loaded.module, learned), expected)
-    assert json.loads(path.with_suffix(".json").read_text())["method"]["parameters"]["inner_learning_rate"] == 0.01
+    assert described(path).method.parameters["inner_learning_rate"] == 0.01  # type: ignore[union-attr]
 
 
 def test_images_are_made_ready_as_in_the_released_code(relation, tmp_path: Path):
     path = convert("relation-net", relation[0], tmp_path / "out.safetensors")
-    preprocess = Preprocess.from_json(sidecar(path)["preprocess"])
+    preprocess = described(path).preprocess
     pixels = torch.randint(256, (2, preprocess.size, preprocess.size, preprocess.channels), dtype=torch.uint8)
     value = pixels.permute(0, 3, 1, 2) / 255
     drawn = 1 - value if preprocess.channels == 1 else value  # theirs: black ink on white paper
-    torch.testing.assert_close(preprocess(pixels), (drawn - 0.92206) / 0.08426, rtol=1e-4, atol=1e-4)
+    sign = -1 if preprocess.channels == 1 else 1  # the first convolution has the other
+    torch.testing.assert_close(sign * preprocess(pixels), (drawn - 0.92206) / 0.08426, rtol=1e-4, atol=1e-4)
 
 
 def test_learn2learn_takes_pixels_up_to_255(tmp_path: Path):
     torch.save(port("learn2learn", 3, 84)[0], tmp_path / "maml.pt")
     path = convert("maml", [tmp_path / "maml.pt"], tmp_path / "out.safetensors")
     white = torch.full((1, 84, 84, 3), 255, dtype=torch.uint8)
-    assert Preprocess.from_json(sidecar(path)["preprocess"])(white).mean().item() == pytest.approx(255)
+    assert described(path).preprocess(white).mean().item() == pytest.approx(255)
 
 
 def test_the_description_says_what_is_known(relation, tmp_path: Path):
-    unknown = sidecar(convert("relation-net", relation[0], tmp_path / "unknown.safetensors"))
-    assert unknown["pretraining"]["dataset"] == "unknown" and unknown["pretraining"]["external"] is True
-    assert unknown["pretraining"]["recipe"].startswith("released weights of Sung et al. 2018")
+    unknown = described(convert("relation-net", relation[0], tmp_path / "unknown.safetensors"))
+    assert unknown.pretraining["dataset"] == "unknown" and unknown.pretraining["external"] is True
+    assert unknown.pretraining["recipe"].startswith("released weights of Sung et al. 2018")
     path = convert("relation-net", relation[0], tmp_path / "known.safetensors", "mini-imagenet", 20, external=False)
-    known = sidecar(path)
-    assert known["pretraining"]["dataset"] == "mini-imagenet" and known["pretraining"]["external"] is False
-    assert known["method"]["ways"] == 20
-    assert known["made_by"]["command"] == (
+    known = described(path)
+    assert known.pretraining["dataset"] == "mini-imagenet" and known.pretraining["external"] is False
+    assert known.method is not None and known.method.ways == 20
+    assert known.made_by["command"] == (
         "bench convert-weights --layout relation-net --output known.safetensors --dataset mini-imagenet --ways 20 "
         "--no-external encoder.pkl relation.pkl"
     )
@@ -212,9 +220,12 @@ def test_files_in_the_wrong_order_and_of_another_size_are_refused(relation, tmp_
         convert("relation-net", [module, encoder], tmp_path / "out.safetensors")
     with pytest.raises(UserError, match="the second file is no RelationNetwork"):
         convert("relation-net", [encoder, encoder], tmp_path / "out.safetensors")
-    tensors = changed(torch.load(module, weights_only=True), fc1__weight=torch.ones(8, 100))
-    torch.save(tensors, module)
-    with pytest.raises(UserError, match=r"fc1.weight of the relation module takes 100 numbers, not 64 \(images of 28 pixels\)"):
+    tensors = torch.load(module, weights_only=True)
+    own = tensors["fc1.weight"].shape[1]
+    other = {64: 576, 576: 64}[own]
+    torch.save(changed(tensors, fc1__weight=torch.ones(8, other)), module)  # of the other dataset's training
+    says = rf"the two files are no pair: an encoder of \w+ images .* fc1.weight takes {own} numbers, and here it takes {other}$"
+    with pytest.raises(UserError, match=says):
         convert("relation-net", [encoder, module], tmp_path / "out.safetensors")
 
 

@@ -1,15 +1,25 @@
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.backbones.weights import loading
-from fewbench.benchmark.backbones.weights.loading import find_weights, load_backbone, make_backbone, save_weights, sidecar
+from fewbench.benchmark.backbones.weights import find
+from fewbench.benchmark.backbones.weights.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    read_description,
+    weights_sha256,
+    write_checkpoint,
+)
+from fewbench.benchmark.backbones.weights.description import Description
+from fewbench.benchmark.backbones.weights.find import find_weights, shipped_weights
+from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.files import sha256_of
 from fewbench.core.progress import SilentProgress
@@ -18,8 +28,7 @@ from fewbench.core.progress import SilentProgress
 @pytest.fixture
 def weights(tiny_weights: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
-    for path in (tiny_weights, tiny_weights.with_suffix(".json")):
-        shutil.copy(path, tmp_path)
+    shutil.copy(tiny_weights, tmp_path)
     return tmp_path / tiny_weights.name
 
 
@@ -38,7 +47,7 @@ def test_what_was_saved_is_loaded(weights: Path):
     assert not any(parameter.requires_grad for parameter in backbone.module.parameters())
     assert (backbone.name, backbone.parameters, backbone.feature_dim) == ("conv4", {"width": 8}, 8)
     assert backbone.preprocess == Preprocess(3, 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    assert backbone.weights == "tiny" and backbone.weights_sha256 == sha256_of(weights)
+    assert backbone.weights == "tiny" and backbone.weights_sha256 == weights_sha256(weights)
     assert backbone.describe()["pretraining"] == {"dataset": "nothing", "recipe": "random", "external": False}
     assert backbone.describe()["changed"] == ["width"]
 
@@ -66,19 +75,57 @@ def test_an_unknown_scope_is_told_before_anything_is_read():
         load_backbone("conv4", {}, Path("nowhere.safetensors"), tune="last_block")
 
 
-def test_the_sidecar_knows_its_weights(weights: Path):
-    assert sidecar(weights)["weights_sha256"] == sha256_of(weights)
-    text = weights.with_suffix(".json").read_text()
-    assert text == json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n"
+@pytest.fixture
+def older(weights: Path) -> Path:
+    """The same weights as earlier versions wrote them: the description is a file beside them."""
+    checkpoint = described(weights)
+    save_file(checkpoint.tensors, weights)
+    about = {**json.loads(checkpoint.description.to_json()), "weights_sha256": sha256_of(weights)}  # type: ignore[union-attr]
+    weights.with_suffix(".json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    return weights
+
+
+def described(weights: Path) -> Checkpoint:
+    checkpoint = read_checkpoint(weights)
+    assert checkpoint.description is not None
+    return checkpoint
+
+
+def test_one_file_holds_weights_and_description_and_has_the_hash_of_the_weights(weights: Path):
+    checkpoint = described(weights)
+    assert [path.name for path in weights.parent.iterdir()] == [weights.name]
+    assert checkpoint.sha256 == weights_sha256(weights) != sha256_of(weights)
+    write_checkpoint(weights, checkpoint.tensors, replace(checkpoint.description, made_by={"command": "bench é"}))  # type: ignore
+    again = described(weights)
+    assert again.description.made_by == {"command": "bench é"} and again.sha256 == checkpoint.sha256  # type: ignore[union-attr]
+    save_file(checkpoint.tensors, weights)
+    assert sha256_of(weights) == checkpoint.sha256  # the hash that older files have
+
+
+def test_a_description_beside_older_weights_is_read(weights: Path, older: Path):
+    loaded = load_backbone("conv4", {}, older)
+    assert (loaded.parameters, loaded.preprocess.size, loaded.weights_sha256) == ({"width": 8}, 16, sha256_of(older))
+    assert loaded.pretraining == {"dataset": "nothing", "recipe": "random", "external": False}
+
+
+def test_older_weights_that_are_replaced_take_their_description_with_them(older: Path):
+    checkpoint = described(older)
+    write_checkpoint(older, checkpoint.tensors, checkpoint.description)  # type: ignore[arg-type]
+    assert [path.name for path in older.parent.iterdir()] == [older.name]
+    notes = older.with_suffix(".json")
+    notes.write_text('{"mine": 1}')
+    write_checkpoint(older, checkpoint.tensors, checkpoint.description)  # type: ignore[arg-type]
+    assert notes.read_text() == '{"mine": 1}'
 
 
 def test_weights_are_found_by_file_or_shipped_name(weights: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(loading, "SHIPPED", weights.parent)
-    assert find_weights("conv4", str(weights), "anything") == weights
-    assert find_weights("conv4", "tiny", "anything") == weights
+    monkeypatch.setattr(find, "SHIPPED", weights.parent)
+    for name in (str(weights), "tiny"):
+        found = find_weights("conv4", name, "anything")
+        assert found is not None and found.path == weights
     weights.rename(weights.parent / "conv4-birds.safetensors")
-    weights.with_suffix(".json").rename(weights.parent / "conv4-birds.json")
-    assert find_weights("conv4", None, "birds") == weights.parent / "conv4-birds.safetensors"
+    found = find_weights("conv4", None, "birds")
+    assert found is not None and found.path == weights.parent / "conv4-birds.safetensors"
     with pytest.raises(UsageError) as caught:
         find_weights("conv4", None, "fish")
     assert one_line(caught) == (
@@ -103,44 +150,38 @@ def empty(weights: Path) -> None:
 
 def other_width(weights: Path) -> None:
     module = Conv4(width=5).build(3, 16, torch.Generator())
-    about = {name: value for name, value in sidecar(weights).items() if name != "weights_sha256"}
-    save_weights(weights, module, about)
+    write_checkpoint(weights, module.state_dict(), described(weights).description)  # type: ignore[arg-type]
 
 
-def other_backbone(weights: Path) -> None:
-    describe(weights, backbone="resnet12")
+def redescribed(**changes: object):
+    """Change the description."""
+
+    def spoil(weights: Path) -> None:
+        checkpoint = described(weights)
+        write_checkpoint(weights, checkpoint.tensors, replace(checkpoint.description, **changes))  # type: ignore
+
+    return spoil
 
 
-def unknown_parameter(weights: Path) -> None:
-    describe(weights, backbone_parameters={"depth": 3})
+def beside(text: str):
+    """Put a text in the place of an older file's description."""
+
+    def spoil(weights: Path) -> None:
+        save_file(described(weights).tensors, weights)
+        weights.with_suffix(".json").write_text(text)
+
+    return spoil
+
+
+def without_preprocess(weights: Path) -> None:
+    checkpoint = described(weights)
+    content = json.loads(checkpoint.description.to_json())  # type: ignore[union-attr]
+    del content["preprocess"]
+    save_file(checkpoint.tensors, weights, metadata={"fewbench": json.dumps(content)})
 
 
 def other_weights(weights: Path) -> None:
-    about = weights.with_suffix(".json").read_bytes()
-    save_weights(weights, Conv4(width=8).build(3, 16, torch.Generator()), sidecar(weights))
-    weights.with_suffix(".json").write_bytes(about)
-
-
-def damaged_sidecar(weights: Path) -> None:
-    weights.with_suffix(".json").write_text("{")
-
-
-def empty_sidecar(weights: Path) -> None:
-    weights.with_suffix(".json").write_text("{}")
-
-
-def sidecar_of_another_kind(weights: Path) -> None:
-    weights.with_suffix(".json").write_text("[]")
-
-
-def sidecar_without_preprocess(weights: Path) -> None:
-    content = sidecar(weights)
-    del content["preprocess"]
-    weights.with_suffix(".json").write_text(json.dumps(content))
-
-
-def describe(weights: Path, **change: object) -> None:
-    weights.with_suffix(".json").write_text(json.dumps({**sidecar(weights), **change}))
+    beside(json.dumps({**json.loads(described(weights).description.to_json()), "weights_sha256": "0" * 64}))(weights)  # type: ignore
 
 
 @pytest.mark.parametrize(
@@ -154,16 +195,16 @@ def describe(weights: Path, **change: object) -> None:
             r"--weights tiny\.safetensors do not fit backbone conv4: 0 of 24 tensors match \(0 % of the numbers\), "
             r"100 % are needed; 0\.0\.weight is \[5, 3, 3, 3\] in the file, \[8, 3, 3, 3\] in the network, .* and 21 more$",
         ),
-        (other_backbone, r"--weights tiny\.safetensors belong to backbone resnet12, not conv4"),
+        (redescribed(backbone="resnet12"), r"--weights tiny\.safetensors belong to backbone resnet12, not conv4"),
         (
-            unknown_parameter,
+            redescribed(backbone_parameters={"depth": 3}),
             r"backbone conv4 has no parameter 'depth'; did you mean 'width'\? It has: width \(int, ",
         ),
         (other_weights, r"--weights .*tiny\.safetensors: tiny\.json beside it describes another file$"),
-        (damaged_sidecar, r"--weights .*tiny\.safetensors: its description tiny\.json cannot be read \("),
-        (empty_sidecar, r"tiny\.safetensors: its description is not complete: tiny\.json\.backbone is missing$"),
-        (sidecar_of_another_kind, r"tiny\.safetensors: its description is not complete: tiny\.json is not a section$"),
-        (sidecar_without_preprocess, r"tiny\.safetensors: its description is not complete: tiny\.json\.preprocess is missing$"),
+        (beside("{"), r"--weights .*tiny\.safetensors: its description tiny\.json cannot be read \("),
+        (beside("{}"), r"tiny\.safetensors: its description tiny\.json is not complete: backbone is missing$"),
+        (beside("[]"), r"tiny\.safetensors: its description tiny\.json is not complete: is not a section$"),
+        (without_preprocess, r"tiny\.safetensors: its description is not complete: preprocess is missing$"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -186,13 +227,9 @@ def described_as(path: Path, backbone: str, settings: dict[str, object]) -> None
     """Write weights of a network as `bench pretrain` would."""
     made = make_backbone(backbone, settings)
     preprocess = Preprocess(3, 16, (0.5,) * 3, (0.25,) * 3)
-    about = {
-        "backbone": backbone,
-        "backbone_parameters": made.parameters,
-        "preprocess": asdict(preprocess),
-        "pretraining": {"dataset": "nothing", "recipe": "random", "external": False},
-    }
-    save_weights(path, made.build(3, 16, torch.Generator().manual_seed(0)), about)
+    seen = {"dataset": "nothing", "recipe": "random", "external": False}
+    state = made.build(3, 16, torch.Generator().manual_seed(0)).state_dict()
+    write_checkpoint(path, state, Description(backbone, made.parameters, preprocess, seen))
 
 
 def test_a_parameter_that_changes_the_features_is_told_though_the_tensors_fit(tmp_path: Path):
@@ -209,8 +246,7 @@ def test_a_parameter_of_the_training_alone_may_differ(tmp_path: Path):
 def test_weights_that_hold_nan_are_refused(weights: Path):
     network = load_backbone("conv4", {}, weights).module
     network[0][0].weight.data[0, 0, 0, 0] = float("nan")  # type: ignore[index]
-    about = {name: value for name, value in sidecar(weights).items() if name != "weights_sha256"}
-    save_weights(weights, network, about)
+    write_checkpoint(weights, network.state_dict(), described(weights).description)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"^--weights tiny\.safetensors hold NaN in 0\.0\.weight; ") as caught:
         load_backbone("conv4", {}, weights)
     one_line(caught)
@@ -227,7 +263,7 @@ class Told(SilentProgress):
 
 
 def test_weights_without_description_are_external(weights: Path):
-    weights.with_suffix(".json").unlink()
+    save_file(described(weights).tensors, weights)
     told = Told()
     backbone = load_backbone("conv4", {"width": "8", "size": "16", "mean": "0.5", "std": "0.2,0.25,0.3"}, weights, told)
     assert backbone.describe()["pretraining"] == {"dataset": "unknown", "recipe": "unknown", "external": True}
@@ -293,14 +329,15 @@ def test_a_class_in_a_file_is_a_backbone(tmp_path: Path):
         find_weights(name, None, "birds")
 
 
-@pytest.mark.parametrize("name", sorted(loading.shipped_weights()))
+@pytest.mark.parametrize("name", sorted(shipped_weights()))
 def test_shipped_weights_load_and_say_how_they_were_made(name: str):
-    path = loading.shipped_weights()[name]
-    about = sidecar(path)
-    backbone = load_backbone(about["backbone"], {}, path)
-    assert name == f"{backbone.name}-{about['pretraining']['dataset']}"
-    assert about["weights_sha256"] == backbone.weights_sha256
-    assert about["pretraining"]["split"] == "train" and not about["pretraining"]["external"]
-    assert about["made_by"]["command"].startswith("bench pretrain ") and about["made_by"]["config"]["seed"] is not None
-    assert about["val_accuracy"]["mean"] > 1 / about["val_accuracy"]["ways"]
+    path = shipped_weights()[name]
+    about = read_description(path)
+    assert about is not None
+    backbone = load_backbone(about.backbone, {}, path)
+    assert name == f"{backbone.name}-{about.pretraining['dataset']}"
+    assert backbone.weights_sha256 == sha256_of(path)
+    assert about.pretraining["split"] == "train" and not about.pretraining["external"]
+    assert about.made_by["command"].startswith("bench pretrain ") and about.made_by["config"]["seed"] is not None
+    assert about.val_accuracy["mean"] > 1 / about.val_accuracy["ways"]
     assert path.stat().st_size < 2_000_000

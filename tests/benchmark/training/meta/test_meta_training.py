@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fewbench.benchmark import RunConfig, run
+from fewbench.benchmark.backbones.weights.checkpoint import read_description
 from fewbench.benchmark.training.loop.deciding import decide, default_output
 from fewbench.benchmark.training.loop.learner import Part
 from fewbench.benchmark.training.meta.meta_training import meta_train, plan_of
@@ -26,12 +27,14 @@ def quick(tiny: str) -> TrainConfig:
 
 
 def about(path: Path) -> dict:
-    return json.loads(path.with_suffix(".json").read_text())
+    description = read_description(path)
+    assert description is not None
+    return json.loads(description.to_json())
 
 
 def test_a_trained_checkpoint_is_evaluated_with_its_method_and_twice_the_same(quick: TrainConfig, tmp_path: Path):
     path = meta_train(quick, tmp_path / "trained.safetensors", SILENT)
-    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json", ".csv", ".png"}
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".csv", ".png"}
     assert about(path)["pretraining"]["recipe"] == "protonet 4-way 1-shot"
     config = RunConfig(dataset=quick.dataset, checkpoint=str(path), episodes=50, queries=5, output=tmp_path / "a")
     first, second = run(config), run(replace(config, output=tmp_path / "b"))
@@ -127,14 +130,12 @@ def test_a_classifier_of_as_many_ways_as_episodes_is_validated_on_no_more(method
 
 def test_a_checkpoint_is_of_the_weights_that_it_started_from(quick: TrainConfig, tiny_weights: Path, tmp_path: Path):
     start, output = tmp_path / "start.safetensors", tmp_path / "trained.safetensors"
-    for suffix in (".safetensors", ".json"):
-        start.with_suffix(suffix).write_bytes(tiny_weights.with_suffix(suffix).read_bytes())
+    start.write_bytes(tiny_weights.read_bytes())
     config = replace(quick, weights=str(start))
     path = meta_train(config, output, SILENT)
     assert meta_train(config, output, SILENT) == path
     other = meta_train(config, tmp_path / "other.safetensors", SILENT)
-    for suffix in (".safetensors", ".json"):
-        start.with_suffix(suffix).write_bytes(other.with_suffix(suffix).read_bytes())
+    start.write_bytes(other.read_bytes())
     with pytest.raises(UsageError, match=r"of another training \(start_sha256 "):
         meta_train(config, output, SILENT)
 

@@ -18,6 +18,7 @@ from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.clip_tiny import ClipTiny
 from fewbench.benchmark.backbones.dual_encoder import DualEncoder
+from fewbench.benchmark.backbones.weights.checkpoint import read_description
 from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.text.captions import captions_of_names
@@ -167,7 +168,9 @@ def quick(tiny: str) -> PretrainConfig:
 
 
 def about(path: Path) -> dict:
-    return json.loads(path.with_suffix(".json").read_text())
+    description = read_description(path)
+    assert description is not None
+    return json.loads(description.to_json())
 
 
 def test_one_file_holds_both_towers_and_says_how_it_was_made(quick: PretrainConfig, tmp_path: Path, capsys) -> None:

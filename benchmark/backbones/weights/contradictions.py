@@ -1,4 +1,4 @@
-"""Weights with a description, and settings of the user that contradict it."""
+"""Settings of the user that contradict the description of the weights."""
 
 from __future__ import annotations
 
@@ -10,18 +10,8 @@ from torch import Generator, Tensor, nn
 
 from ....core.errors import UsageError, UserError
 from ....core.options import parameters_of
-from ..base import Backbone, Preprocess, feature_width
+from ..base import Backbone, Preprocess, initial_network
 from .matching import fill
-
-
-def initial_network(backbone: Backbone, preprocess: Preprocess) -> tuple[nn.Module, int]:
-    """The network with initial weights, in evaluation mode, and its feature width.
-
-    Raises:
-        UserError: it takes no images of that size, or gives no features.
-    """
-    module = backbone.build(preprocess.channels, preprocess.size, Generator().manual_seed(0)).eval()
-    return module, feature_width(module, preprocess)
 
 
 def check_described(
@@ -32,7 +22,7 @@ def check_described(
     tensors: Mapping[str, Tensor],
     weights: Path,
 ) -> None:
-    """Refuse parameters with which weights do not give the features that they were trained to give.
+    """Check that weights give the features that they were trained to give, with the parameters that the user set.
 
     It is not enough that tensors match: those of group norm fit layer norm. Parameters of the training alone, such as the rate
     of drop-block, may differ.

@@ -1,0 +1,103 @@
+"""The description of a weights file: which network it fills, how images are made ready, and where the weights come from.
+
+It stands as JSON in the metadata of the safetensors file itself. Older files have it beside them, as `NAME.json` beside
+`NAME.safetensors`, with the hash of the weights that it is of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ....core.errors import UserError
+from ...records.schema import MayLack, OrNull, problem
+from ..base import Preprocess
+
+UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # history of weights without a description
+UNTRAINED = "none"  # the recipe of weights that nothing has changed
+SHAPE = {
+    "backbone": str,
+    "backbone_parameters": dict,
+    "preprocess": {"channels": int, "size": int, "mean": list, "std": list},
+    "pretraining": {"dataset": str, "recipe": str, "external": bool},
+    "method": MayLack({"name": str, "parameters": dict, "ways": OrNull(int), "shots": MayLack(OrNull(int))}),
+    "made_by": MayLack(dict),
+    "val_accuracy": MayLack(dict),
+    "weights_sha256": MayLack(str),
+}
+
+
+@dataclass(frozen=True)
+class MetaTrained:
+    """The method that weights were meta-trained with.
+
+    Attributes:
+        name: registered name, or `file.py:Class`.
+        parameters: of the method.
+        ways: classes of a training episode; None where they varied.
+        shots: support images a class of a training episode; None where they varied or nobody knows.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    ways: int | None
+    shots: int | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known about weights.
+
+    Attributes:
+        backbone: registered name, or `file.py:Class`.
+        backbone_parameters: of the network.
+        preprocess: makes stored images ready for it.
+        pretraining: what the weights have seen: dataset, recipe, whether external data may be in them, and more.
+        method: that they were meta-trained with; None: they were not.
+        made_by: command, configuration and versions.
+        val_accuracy: of the state that was kept.
+    """
+
+    backbone: str
+    backbone_parameters: Mapping[str, Any]
+    preprocess: Preprocess
+    pretraining: Mapping[str, Any]
+    method: MetaTrained | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    val_accuracy: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value is not None}, sort_keys=True)
+
+
+def read_json(text: str, where: str) -> tuple[Description, str | None]:
+    """The description in a JSON text, and the hash of the weights that it says it is of.
+
+    Args:
+        text: as `Description.to_json` makes it, or the content of a file beside older weights.
+        where: it stands, for the message ("--weights x.safetensors: its description x.json").
+
+    Raises:
+        UserError: it is no JSON, or not as a description should be.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} cannot be read ({error})") from error
+    if found := problem(content, SHAPE, ""):
+        raise UserError(f"{where} is not complete: {found.strip()}")
+    known = {name: content[name] for name in ("backbone", "backbone_parameters", "pretraining")}
+    method = content.get("method")
+    trained = method and MetaTrained(method["name"], method["parameters"], method["ways"], method.get("shots"))
+    more = {name: content.get(name, {}) for name in ("made_by", "val_accuracy")}
+    preprocess = Preprocess.from_json(content["preprocess"])
+    return Description(**known, preprocess=preprocess, method=trained, **more), content.get("weights_sha256")
+
+
+def beside(weights: Path) -> Path:
+    """Where the description of an older weights file lies."""
+    return weights.with_suffix(".json")
