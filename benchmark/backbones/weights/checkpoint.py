@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.files import sha256_of, write_atomically
+from ....core.files import regular_file, sha256_of, write_atomically
 from .description import Description, beside, read_json
 from .file import read_metadata, read_tensors
 
@@ -65,20 +65,17 @@ def read_description(path: Path) -> Description | None:
     Raises:
         UserError: the file is no whole weights file, or its description is damaged or of another file.
     """
-    inside = read_metadata(path).get(KEY)
-    if inside is not None:
-        return read_json(inside, f"--weights {path}: its description")[0]
-    file = beside(path)
-    if not file.is_file():
+    inside, file = read_metadata(path).get(KEY), beside(path)
+    if inside is None and not file.is_file():
         return None
-    where = f"--weights {path}: its description {file.name}"
+    where = f"--weights {path}: its description" + ("" if inside else f" {file.name}")
     try:
-        text = file.read_text(encoding="utf-8")
+        text = inside or regular_file(file).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"{where} cannot be read ({error})") from error
     description, sha256 = read_json(text, where)
-    if sha256 not in (None, sha256_of(path)):
-        raise UserError(f"--weights {path}: {file.name} beside it describes another file")
+    if sha256 not in (None, weights_sha256(path)):
+        raise UserError(f"{where} is of other weights; " + ("the file is damaged" if inside else "the file was replaced"))
     return description
 
 
@@ -92,7 +89,8 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Des
 
     # Copies: of tensors that share memory, as tied weights do, safetensors takes but one.
     whole = {name: value.detach().clone(memory_format=torch.contiguous_format).cpu() for name, value in tensors.items()}
-    write_atomically(path, save(whole, metadata={KEY: description.to_json()}))
+    sha256 = hashlib.sha256(save(whole)).hexdigest()
+    write_atomically(path, save(whole, metadata={KEY: description.to_json(weights_sha256=sha256)}))
     if _is_description(beside(path)):  # of an older file that was replaced
         beside(path).unlink()
 

@@ -69,9 +69,11 @@ class Description:
     made_by: Mapping[str, Any] = field(default_factory=dict)
     val_accuracy: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value is not None}, sort_keys=True)
+    def to_json(self, **more: str) -> str:
+        """One line of JSON, with more entries."""
+        return json.dumps(
+            {**{name: value for name, value in asdict(self).items() if value is not None}, **more}, sort_keys=True
+        )
 
 
 def read_json(text: str, where: str) -> tuple[Description, str | None]:

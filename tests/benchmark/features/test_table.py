@@ -86,7 +86,7 @@ def test_everything_that_changes_a_feature_misses_the_cache(backbone: LoadedBack
     changed_backbones = [
         {"weights_sha256": "0" * 64},
         {"source_sha256": "0" * 64},
-        {"parameters": {"width": 9}},
+        {"image_settings": {"mean": 0.4}},
         {"name": "conv5"},
         {"preprocess": replace(backbone.preprocess, mean=(0.4, 0.5, 0.5))},
     ]

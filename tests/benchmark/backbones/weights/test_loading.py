@@ -200,7 +200,10 @@ def other_weights(weights: Path) -> None:
             redescribed(backbone_parameters={"depth": 3}),
             r"backbone conv4 has no parameter 'depth'; did you mean 'width'\? It has: width \(int, ",
         ),
-        (other_weights, r"--weights .*tiny\.safetensors: tiny\.json beside it describes another file$"),
+        (
+            other_weights,
+            r"--weights .*tiny\.safetensors: its description tiny\.json is of other weights; the file was replaced$",
+        ),
         (beside("{"), r"--weights .*tiny\.safetensors: its description tiny\.json cannot be read \("),
         (beside("{}"), r"tiny\.safetensors: its description tiny\.json is not complete: backbone is missing$"),
         (beside("[]"), r"tiny\.safetensors: its description tiny\.json is not complete: is not a section$"),
