@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import UserError
 from .. import registry, training
 from ..backbones.weights.checkpoint import read_description
 from ..records.record import config_digest, file_safe
@@ -66,9 +67,8 @@ def _training_code() -> str:
 
 
 def is_there(file: Path) -> bool:
-    """Whether weights are there, with their description.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    return file.is_file() and read_description(file) is not None
+    """Whether weights are there, whole and with their description."""
+    try:
+        return file.is_file() and read_description(file) is not None
+    except UserError:
+        return False

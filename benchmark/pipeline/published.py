@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ...core.errors import UsageError, UserError, did_you_mean
 from .. import registry
-from ..backbones.weights.checkpoint import read_description, weights_sha256
+from ..backbones.weights.checkpoint import read_description
 from ..records.record import RunRecord, file_safe, load_records
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
@@ -89,7 +89,7 @@ def _read(weights: Path, more: set[str]) -> dict[str, Any] | None:
         description = read_description(weights)
     except UserError:
         return None
-    about = {} if description is None else json.loads(description.to_json(weights_sha256=weights_sha256(weights)))
+    about = {} if description is None else json.loads(description.to_json())
     return about if {"weights_sha256", "made_by", "pretraining", *more} <= about.keys() else None
 
 

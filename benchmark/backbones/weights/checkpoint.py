@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -60,12 +60,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_description(path: Path) -> Description | None:
-    """The description of a weights file, whose tensors are not read; None: there is none.
+    """The description of a weights file; None: there is none.
+
+    Weights may be absent, where they are too large to be kept with their results: their description may lie alone.
 
     Raises:
         UserError: the file is no whole weights file, or its description is damaged or of another file.
     """
-    inside, file = read_metadata(path).get(KEY), beside(path)
+    file = beside(path)
+    inside = read_metadata(path).get(KEY) if path.is_file() or not file.is_file() else None
     if inside is None and not file.is_file():
         return None
     where = f"--weights {path}: its description" + ("" if inside else f" {file.name}")
@@ -73,8 +76,8 @@ def read_description(path: Path) -> Description | None:
         text = inside or regular_file(file).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"{where} cannot be read ({error})") from error
-    description, sha256 = read_json(text, where)
-    if sha256 not in (None, weights_sha256(path)):
+    description = read_json(text, where)
+    if path.is_file() and description.weights_sha256 not in (None, weights_sha256(path)):
         raise UserError(f"{where} is of other weights; " + ("the file is damaged" if inside else "the file was replaced"))
     return description
 
@@ -90,7 +93,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Des
     # Copies: of tensors that share memory, as tied weights do, safetensors takes but one.
     whole = {name: value.detach().clone(memory_format=torch.contiguous_format).cpu() for name, value in tensors.items()}
     sha256 = hashlib.sha256(save(whole)).hexdigest()
-    write_atomically(path, save(whole, metadata={KEY: description.to_json(weights_sha256=sha256)}))
+    write_atomically(path, save(whole, metadata={KEY: replace(description, weights_sha256=sha256).to_json()}))
     if _is_description(beside(path)):  # of an older file that was replaced
         beside(path).unlink()
 

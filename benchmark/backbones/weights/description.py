@@ -59,6 +59,7 @@ class Description:
         method: that they were meta-trained with; None: they were not.
         made_by: command, configuration and versions.
         val_accuracy: of the state that was kept.
+        weights_sha256: of the weights; None: not written yet, or nobody knows.
     """
 
     backbone: str
@@ -68,16 +69,16 @@ class Description:
     method: MetaTrained | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
     val_accuracy: Mapping[str, Any] = field(default_factory=dict)
+    weights_sha256: str | None = None
 
-    def to_json(self, **more: str) -> str:
-        """One line of JSON, with more entries."""
-        return json.dumps(
-            {**{name: value for name, value in asdict(self).items() if value is not None}, **more}, sort_keys=True
-        )
+    def to_json(self) -> str:
+        """JSON text; what is not known is left out."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(known, indent=1, sort_keys=True)
 
 
-def read_json(text: str, where: str) -> tuple[Description, str | None]:
-    """The description in a JSON text, and the hash of the weights that it says it is of.
+def read_json(text: str, where: str) -> Description:
+    """The description in a JSON text.
 
     Args:
         text: as `Description.to_json` makes it, or the content of a file beside older weights.
@@ -97,7 +98,7 @@ def read_json(text: str, where: str) -> tuple[Description, str | None]:
     trained = method and MetaTrained(method["name"], method["parameters"], method["ways"], method.get("shots"))
     more = {name: content.get(name, {}) for name in ("made_by", "val_accuracy")}
     preprocess = Preprocess.from_json(content["preprocess"])
-    return Description(**known, preprocess=preprocess, method=trained, **more), content.get("weights_sha256")
+    return Description(**known, preprocess=preprocess, method=trained, weights_sha256=content.get("weights_sha256"), **more)
 
 
 def beside(weights: Path) -> Path:

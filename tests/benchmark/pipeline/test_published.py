@@ -1,4 +1,3 @@
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +6,8 @@ from typing import Any
 import pytest
 
 from fewbench.benchmark import registry
+from fewbench.benchmark.backbones.base import Preprocess
+from fewbench.benchmark.backbones.weights.description import Description, MetaTrained
 from fewbench.benchmark.config import RunConfig
 from fewbench.benchmark.evaluation.plan import make_method
 from fewbench.benchmark.pipeline.published import Comparison, all_reproductions, compare, description, load, names, weights_file
@@ -63,9 +64,11 @@ def test_without_weights_nothing_was_run(reproductions: Path, tmp_path: Path):
     found = compare(pipeline, tmp_path)
     assert [one.run for one in found] == list(pipeline.runs)
     assert all(one.about is None and one.record is None and one.verdict is None for one in found)
-    path = weights_file(pipeline, "train", tmp_path).with_suffix(".json")
+    path = weights_file(pipeline, "train", tmp_path)
     path.parent.mkdir()
-    path.write_text("{", encoding="utf-8")
+    for file in (path.with_suffix(".json"), path):
+        file.write_text("{", encoding="utf-8")
+        assert compare(pipeline, tmp_path) == found
     assert compare(pipeline, tmp_path) == found
 
 
@@ -130,8 +133,9 @@ def test_a_description_is_of_a_reproduction_where_all_that_it_states_is_the_same
 
     def is_of(**changed: Any) -> bool:
         made_by = {"config": {**config, **changed}}
-        about = {"weights_sha256": "", "method": {}, "pretraining": {}, "made_by": made_by}
-        path.write_text(json.dumps(about), encoding="utf-8")
+        seen, method = {"dataset": "", "recipe": "", "external": False}, MetaTrained("protonet", {}, 5)
+        about = Description("conv4", {}, Preprocess(1, 28, (0.0,), (1.0,)), seen, method, made_by, weights_sha256="")
+        path.write_text(about.to_json(), encoding="utf-8")
         return description(pipeline, "train", tmp_path) is not None
 
     assert is_of()

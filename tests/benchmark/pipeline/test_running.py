@@ -178,9 +178,9 @@ def test_a_description_of_what_would_be_done(read, call: Call):
 def test_damaged_weights_are_made_again(read, call: Call):
     pipeline = read(PRETRAIN)
     (path,) = paths(carry_out_pipeline(pipeline, call))
-    whole = path.read_bytes()
+    before, whole = weights_sha256(path), path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert carry_out_pipeline(pipeline, call).trained[0].state == "trained" and path.read_bytes() == whole
+    assert carry_out_pipeline(pipeline, call).trained[0].state == "trained" and weights_sha256(path) == before
 
 
 def test_the_time_limit_holds_for_all_stages_and_the_same_call_goes_on(read, call: Call):
