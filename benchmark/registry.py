@@ -22,6 +22,7 @@ from typing import Any
 from ..core.errors import UsageError, UserError, did_you_mean
 from ..core.files import regular_file
 from ..core.options import build
+from . import plugin_errors
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
@@ -89,7 +90,6 @@ BASES = {
     "backbones": "fewbench.benchmark.backbones.base:Backbone",
     "samplers": "fewbench.tasks.samplers:Sampler",
 }
-INSTALLED = frozenset({"site-packages", "dist-packages"})  # a virtual environment may lie beside a plug-in
 
 
 @dataclass(frozen=True)
@@ -203,17 +203,19 @@ def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
     try:
         if module_name.endswith(".py"):
             return _import_file(Path(module_name))
+        if entry.origin != "fewbench" and (found := importlib.util.find_spec(module_name)) and found.origin:
+            plugin_errors.FOLDERS.add(Path(found.origin).parent)
         return importlib.import_module(module_name)
     except UserError:
         raise
     except (Exception, SystemExit) as error:
         # A plug-in is somebody else's code: whatever it raises while importing is told in one line.
-        reason = " ".join(str(error).split())
-        raise UserError(f"{entry.singular} {label} does not import: {type(error).__name__}: {reason}") from error
+        raise UserError(f"{entry.singular} {label} does not import: {plugin_errors.told(error)}") from error
 
 
 def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
+    plugin_errors.FOLDERS.add(path.parent)
     source = regular_file(path).read_bytes()
     # The source is in the name: a file that changed meanwhile (in a notebook) is another module.
     name = f"fewbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode() + source).hexdigest()[:8]}"
@@ -280,7 +282,7 @@ def _below(module: ModuleType | None) -> Callable[[str], bool]:
         place = None if name.partition(".")[0] == "fewbench" else _place(sys.modules.get(name))
         if folder is None or place is None or not place.is_relative_to(folder) or place.is_relative_to(standard_library):
             return False
-        return not INSTALLED.intersection(place.relative_to(folder).parts)
+        return not plugin_errors.INSTALLED.intersection(place.relative_to(folder).parts)
 
     return below
 

@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from ...core.errors import UserError
+from ..plugin_errors import in_one_line
 from . import (
     compare,
     convert_weights,
@@ -64,7 +65,8 @@ def main() -> None:
     # torch tells of each operation that vmap makes slow; methods that may use vmap measure whether it is faster.
     warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching")
     try:
-        code = app(standalone_mode=False)
+        with in_one_line():
+            code = app(standalone_mode=False)
     except UserError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):

@@ -80,7 +80,9 @@ def run(
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Also give the percentile bootstrap interval.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat a finished run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would run.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how fast images were encoded.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say how fast images were encoded, and where a plug-in failed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record instead of the table, one line a record.")] = False,
 ) -> None:
     """Evaluate methods on N-way K-shot episodes and print accuracy with its confidence interval.
@@ -91,15 +93,19 @@ def run(
     from .terminal import TerminalProgress
 
     configs, progress = _configs(context, config), TerminalProgress(verbose=verbose)
-    if dry_run:
-        _describe(check_grid(configs, progress.say), progress)
-        return
-    if len(configs) > 1:
-        check_grid(configs, progress.say)
-    outcomes, failed = _carry_out(configs, progress)
+    failed, outcomes = None, []
+    try:
+        plans = check_grid(configs, progress.say) if dry_run or len(configs) > 1 else []
+        if dry_run:
+            _describe(plans, progress)
+            return
+        outcomes, failed = _carry_out(configs, progress)
+    except UserError as error:
+        failed = error
     if outcomes:
         (_print_json if json else print_outcomes)(outcomes)
     if failed:
+        _trace(failed, progress)
         raise failed
 
 
@@ -110,16 +116,19 @@ def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[li
         How the others ended, and the error that the command ends with.
     """
     from ..evaluation.runner import run as run_one
+    from ..plugin_errors import in_one_line
 
     outcomes, failures = [], []
     for one in configs:
         try:
-            outcome = run_one(one, progress)
+            with in_one_line():
+                outcome = run_one(one, progress)
         except Interrupted as error:
             return outcomes, error
         except UserError as error:
             failures.append(error)
             if len(configs) > 1:
+                _trace(error, progress)
                 progress.say(f"failed: {one.method} on {one.dataset}, {one.ways}-way {one.shots}-shot: {error}")
             continue
         outcomes.append(outcome)
@@ -128,6 +137,16 @@ def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[li
     if failures and len(configs) > 1:
         return outcomes, UserError(f"{len(failures)} of {len(configs)} runs failed")
     return outcomes, failures[0] if failures else None
+
+
+def _trace(error: UserError, progress: TerminalProgress) -> None:
+    """With -v, show the lines of a plug-in's code that an error came through."""
+    import traceback
+
+    from ..plugin_errors import frames_of
+
+    if progress.verbose and (frames := frames_of(error.__cause__)):
+        progress.say("".join(traceback.format_list(frames)).rstrip())
 
 
 def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:

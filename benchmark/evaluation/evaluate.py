@@ -19,6 +19,7 @@ from ...tasks.datasets.base import Images
 from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes
 from ..backbones.base import Preprocess
 from ..features.table import FeatureTable
+from ..plugin_errors import told
 
 # Episodes are scored in chunks on a fixed grid (0, CHUNK, 2·CHUNK, …), small enough to stay in the processor's cache. The
 # grid makes an interrupted run end in the same bits as an undisturbed one.
@@ -143,10 +144,8 @@ class Evaluator:
             raise
         except (Exception, SystemExit) as error:
             # A plug-in is somebody else's code: whatever it raises is told in one line.
-            reason, first, last = " ".join(str(error).split()), batch.index[0], batch.index[-1]
-            raise UserError(
-                f"method {self.name} failed in episodes {first} to {last}: {type(error).__name__}: {reason}"
-            ) from error
+            first, last = batch.index[0], batch.index[-1]
+            raise UserError(f"method {self.name} failed in episodes {first} to {last}: {told(error)}") from error
         labels = torch.tensor(batch.query_labels, device=self.source.device)  # [E, Q]
         self._check(scores, batch, labels != ABSENT, episodes.class_mask)
         scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too

@@ -159,7 +159,8 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     config, checkpoint = with_checkpoint(config)
     dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
     sampling = sampling_of(config)
-    check_ways(sampling.shape["ways"], len(dataset.class_list(config.split)))  # before anything is rendered or read
+    if classes := dataset.class_list(config.split):  # before anything is rendered or read; without any, opening says why
+        check_ways(sampling.shape["ways"], len(classes))
     method, section = make_method(config.method, config.settings_of("method"))
     config = with_backbone(with_sampling(config, sampling), method)
     texts = texts_of(config, method)

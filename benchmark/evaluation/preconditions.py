@@ -14,6 +14,7 @@ from ...tasks.datasets.base import Dataset, Split
 from ...tasks.samplers import BATCH, Sampler
 from ..backbones.base import Backbone
 from ..config import RunConfig
+from ..plugin_errors import in_one_line
 from .checks import CHOICES, setting_of
 from .choose import choice_sampler
 from .evaluate import chunk_size
@@ -40,10 +41,11 @@ def check_grid(configs: Sequence[RunConfig], say: Callable[[str], None]) -> list
     plans, errors = [], {}
     for config in configs:
         try:
-            plan = make_plan(config)
-            if finished_record(plan, SILENT) is None:
-                check_data(plan, lambda split, dataset=plan.dataset: preview(dataset, split))
-                check_folder(partial_path(plan).parent)
+            with in_one_line():
+                plan = make_plan(config)
+                if finished_record(plan, SILENT) is None:
+                    check_data(plan, lambda split, dataset=plan.dataset: preview(dataset, split))
+                    check_folder(partial_path(plan).parent)
             plans.append(plan.light())
         except UserError as error:
             errors.setdefault(str(error), error)
