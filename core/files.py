@@ -78,6 +78,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     make_folder(path.parent)
     with os_errors_named(f"cannot write {path}"):
+        if path.exists():
+            regular_file(path)  # a device or a pipe is not to be replaced by a file
         temporary = temporary_path(path.parent)
         try:
             with temporary.open("xb") as file:

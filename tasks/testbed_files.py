@@ -66,7 +66,7 @@ def read_testbed(path: Path) -> Testbed:
     try:
         with os_errors_named("cannot read"):
             if _suffix(path) == ".csv":
-                table = pd.read_csv(path)
+                table = pd.read_csv(regular_file(path))
             else:
                 table, about = _read_parquet(path)
     except ValueError as error:  # pandas, pyarrow and JSON derive theirs from it

@@ -123,7 +123,10 @@ class Folder(Dataset):
                 "dataset folder needs its images: parameter root=PATH, a folder, archive or CSV file (`bench run "
                 "--dataset folder --set dataset.root=PATH`, `bench data prepare folder --from PATH`)"
             )
-        return Path(self.root).expanduser().resolve()
+        try:
+            return Path(self.root).expanduser().resolve()
+        except RuntimeError as error:  # which Python raises for both
+            raise UsageError(f"root={self.root}: a link that leads in a circle, or no such user") from error
 
     @cached_property
     def _layout(self) -> Layout:
