@@ -17,8 +17,7 @@ from torch.nn.functional import pad
 
 from .base import Episodes
 from .parts.similarity import dot_products
-from .parts.softmax_head import BIAS, WEIGHTS, MiniBatch, SoftmaxHead, initial_weights
-from .parts.support_span import SupportSpan
+from .parts.softmax_head import BIAS, WEIGHTS, MiniBatch, SoftmaxHead, SupportSpan, initial_weights
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from .base import Episodes, parameter
 from .parts.similarity import dot_products
-from .parts.softmax_head import WEIGHTS, MiniBatch, SoftmaxHead, initial_weights
-from .parts.support_span import SupportSpan
+from .parts.softmax_head import WEIGHTS, MiniBatch, SoftmaxHead, SupportSpan, initial_weights
 
 SMALLEST_NORM = 1e-5  # added to the norm of a feature, as in the released code
 

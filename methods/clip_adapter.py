@@ -30,7 +30,7 @@ from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.adam import Adam
 from .parts.clip_scores import SCALE, absent_classes, check_above_0, row_shares, text_of, text_scores, unit_support
-from .parts.episode_noise import uniform
+from .parts.random_numbers import uniform
 
 FIRST, SECOND = 0, 1  # streams of an episode's random numbers
 SMALLEST_NORM = 1e-12

@@ -28,8 +28,8 @@ from torch.nn.functional import log_softmax, normalize
 from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, parameter
 from .parts.clip_scores import absent_classes, check_above_0, row_shares, text_scores, unit_support
-from .parts.episode_noise import uniform
 from .parts.prompt_context import Prompts, PromptTower
+from .parts.random_numbers import uniform
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 DEVIATION = 0.02  # of random context vectors

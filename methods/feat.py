@@ -25,8 +25,7 @@ from torch.nn.functional import cross_entropy
 
 from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
-from .parts.episode_noise import uniform
-from .parts.initial_values import drawn
+from .parts.random_numbers import drawn, uniform
 from .parts.similarity import distance_scores
 
 ATTENTION_DROPOUT, OUTPUT_DROPOUT = 0.1, 0.5

@@ -40,9 +40,10 @@ from .base import Episodes, Method, parameter
 from .parts.adam import Adam
 from .parts.adaptation import AdaptableBackbone
 from .parts.augmentation import random_crop, random_flip
-from .parts.cosine_head import cosines, initial_weights, train
-from .parts.episode_noise import random_words
+from .parts.cosine_head import initial_weights, train
 from .parts.frozen_part import FrozenPart, frozen_part
+from .parts.random_numbers import random_words
+from .parts.similarity import cosines
 
 AUGMENTATION = 0  # stream of an episode's random numbers
 RATE = 1e-4  # of what moves in the backbone

@@ -33,7 +33,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
-from .parts.initial_values import drawn
+from .parts.random_numbers import drawn
 from .parts.similarity import dot_products
 
 SMALLEST_NORM = 1e-12  # keeps an all-zero feature from a division by zero; its similarities are 0

@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from .base import Episodes, Method, class_means
-from .parts.cosine_head import cosines
+from .parts.similarity import cosines
 
 INITIAL_TEMPERATURE = 10.0
 

@@ -5,16 +5,17 @@ fine-tuning make a difference", arXiv:2204.07305.
 
 P is whatever the backbone's weights come from. M (`bench train --method pmf`) is a prototypical network with scores
 s · (cos(query, prototype) + b): prototypes are means of features that are not normalised, s starts at 10 and b at 0, both
-learned. F fine-tunes the backbone for each episode: changed copies of the support stand in for queries (pseudo_queries.py), and
-Adam, 50 steps, minimises their cross-entropy with respect to all that `--tune` frees, by default the whole backbone
-(pmf_finetuning.py). The true queries are then classified with the prototypes of the clean support. Without a checkpoint of M
-this is P>F; with `--tune none` (or `head`: there is no classifier to move) it is P>M or P, and works on features.
+learned. F fine-tunes the backbone for each episode: changed copies of the support stand in for queries, and Adam, 50 steps,
+minimises their cross-entropy with respect to all that `--tune` unfreezes, by default the whole backbone. The true queries are
+then classified with the prototypes of the clean support. Without a checkpoint of M this is P>F; with `--tune none` (or `head`:
+there is no classifier to move) it is P>M or P, and works on features.
 
-The learning rate is one of 0 (no fine-tuning), 1e-4, 5e-4, 1e-3 and 1e-2, the paper's. `auto` takes the best on validation
-episodes, one for the whole run, as the paper has one a domain. `auto-support` chooses for each episode by shots of its support
-that are held out (support_folds.py). Both take the smallest of those that are equally good, so that fine-tuning has to earn its
-place; neither sees a label of a query that is tested. `auto` is the default: it costs a few episodes once, and `auto-support`
-up to 20 fine-tunings an episode, to decide by 25 images at 5 shots and by nothing but changed copies at one.
+The learning rate is one of 0, 1e-4, 5e-4, 1e-3 and 1e-2, the paper's. At 0 nothing moves, so that the weights stay those of the
+checkpoint; what `--tune` adds to the network (prompts, LoRA) is still there, with its initial values. `auto` takes the
+best on validation episodes, one for the whole run, as the paper has one a domain. `auto-support` chooses for each episode by
+shots of its support that are held out. Both take the smallest of those that are equally good, so that fine-tuning has to earn
+its place, and neither sees a label of a query that is tested. `auto` is the default: it costs a few episodes once.
+`auto-support` costs up to 20 fine-tunings an episode, and decides by 25 images at 5 shots and by changed copies alone at one.
 
 With `--tune last-block` the support has 10 copies which the steps take in turn, so that the blocks before need to see each but
 once; otherwise every step has a new one. `copies` changes that.
@@ -37,7 +38,7 @@ from .base import AUTO, Episodes, Method, parameter
 from .parts.adaptation import AdaptableBackbone
 from .parts.frozen_part import frozen_part
 from .parts.pmf_finetuning import FineTuning, Supports
-from .parts.scaled_cosine import ScaledCosine
+from .parts.similarity import ScaledCosine
 from .parts.support_folds import Fold, folds_of
 
 RATES = (0.0, 1e-4, 5e-4, 1e-3, 1e-2)

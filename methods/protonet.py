@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
-from .parts.cosine_head import cosines
-from .parts.similarity import distance_scores
+from .parts.similarity import cosines, distance_scores
 
 
 @dataclass(frozen=True)

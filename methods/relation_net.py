@@ -34,7 +34,7 @@ from torch.nn.functional import conv2d, mse_loss, relu
 from ..core.errors import UserError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.adaptation import AdaptableBackbone
-from .parts.initial_values import drawn
+from .parts.random_numbers import drawn
 
 CHANNELS, HIDDEN = 64, 8
 SMALLEST_SIDE = 4  # of a map, for two poolings

@@ -26,9 +26,9 @@ from torch.func import grad_and_value
 from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, parameter
 from .maml import STATISTICS_HELP
-from .parts.episode_noise import shuffled
 from .parts.maml_engine import Network, Parameters, with_gradients
 from .parts.maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
+from .parts.random_numbers import shuffled
 
 SECOND_DECAY, EPSILON = 0.999, 1e-8  # β₂ and ε of Adam
 

@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from ...core.errors import UsageError, UserError
 from ...core.files import sha256_of
 from ...core.options import typed_values
-from ...methods.parts.initial_values import seeded
+from ...methods.parts.random_numbers import seeded
 from .base import Backbone, Preprocess, TokenBlocks
 from .dual_encoder import DualEncoder, build_dual_encoder
 from .open_clip_models import SCHEME, OpenClipModel, find_model, open_clip_package

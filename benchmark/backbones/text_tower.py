@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...core.errors import UserError
-from ...methods.parts.initial_values import seeded
+from ...methods.parts.random_numbers import seeded
 from .open_clip_models import OpenClipModel, open_clip_package
 from .weights.file import read_tensors
 from .weights.matching import fill

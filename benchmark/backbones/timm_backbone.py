@@ -23,7 +23,7 @@ from torch import Generator, nn
 
 from ...core.errors import UsageError, did_you_mean
 from ...core.files import sha256_of
-from ...methods.parts.initial_values import seeded
+from ...methods.parts.random_numbers import seeded
 from .base import Backbone, Preprocess, TokenBlocks
 from .timm_blocks import last_block, token_blocks
 from .weights.file import read_tensors

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from torch import Generator, nn
 
 from ...core.errors import UsageError, UserError, did_you_mean
-from ...methods.parts.initial_values import seeded
+from ...methods.parts.random_numbers import seeded
 from .base import Backbone
 from .visual_prompts import DeepPrompts, PromptPool, deep_prompts_size, prompt_pool_size
 

@@ -16,7 +16,7 @@ from torch import Generator, nn
 
 from ...core.errors import UsageError
 from ...core.options import parameter
-from ...methods.parts.initial_values import drawn
+from ...methods.parts.random_numbers import drawn
 from .base import Backbone, TokenBlocks
 from .timm_blocks import last_block, token_blocks
 

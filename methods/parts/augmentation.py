@@ -1,10 +1,88 @@
-"""Augmentation of whole batches on the device, every random number from a passed generator."""
+"""Changed copies of images, whole batches at a time on their device.
+
+Pseudo-queries are changed copies of the support, on which a backbone can be fine-tuned as if they were queries. They are those
+of P>M>F (Hu, Li, Stühmer, Kim and Hospedales 2022, arXiv:2204.07305), whose augmentation is the "colour" and "translation" of
+DiffAugment (Zhao, Liu, Lin, Zhu and Han 2020, arXiv:2006.10738) behind a flip. With u uniform in [0, 1), anew each time:
+
+- flip, of one image in two;
+- brightness: u − ½ is added; saturation: the distance from the mean of the channels times 2·u; contrast: the distance from the
+  mean of the image times ½ + u;
+- translation by up to 0.125 of the side, each way.
+
+Of ten images nine are changed. All this is done to images as the backbone takes them, mean taken off and divided by the
+deviation, as in the paper's code: brightness is in units of that deviation, and nothing is cut off at black and white.
+
+Differs from that code: which images are changed, and which of those are mirrored, is drawn for each image, not for all at once;
+what a translation lays bare repeats the border (it is grey there), so that a bright background stays one.
+
+Every number is a function of the episode's seed and of the places of copy and image in the episode: the other episodes, the
+device and further padding change nothing.
+
+The random crop and flip draw from a generator that is passed.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
+
+from .random_numbers import uniform
+
+CHANGED = 0.9  # share of the images
+SHIFT = 0.125  # of the side
+FLIPPED = 0.5  # of the changed images
+NUMBERS = 7  # drawn for an image
+
+
+def pseudo_queries(images: Tensor, seeds: Tensor, copy: int, flip: bool) -> Tensor:
+    """A changed copy of each image.
+
+    Args:
+        images: float [E, S, C, H, W], any mean and scale.
+        seeds: int64 [E], of the episodes.
+        copy: which copy, from 0: each has random numbers of its own.
+        flip: whether some are mirrored left to right.
+
+    Returns:
+        The same shape, in the memory format channels_last.
+    """
+    episodes, shots = images.shape[:2]
+    numbers = uniform(seeds, copy, shots * NUMBERS).view(episodes * shots, NUMBERS).unbind(dim=1)  # each [B]
+    changed, mirrored, bright, saturated, contrasted, down, right = numbers
+    changed = changed < CHANGED
+    mirrored = (mirrored < FLIPPED) & changed & flip
+    down, right = (_shift(number, changed, side) for number, side in ((down, images.shape[3]), (right, images.shape[4])))
+    moved = _moved(images.flatten(0, 1), down, right, mirrored)
+    return _recoloured(moved, bright, saturated, contrasted, changed).unflatten(0, (episodes, shots))
+
+
+def _shift(number: Tensor, changed: Tensor, side: int) -> Tensor:
+    """Whole pixels [B], from −most to most, all equally likely; 0 where an image is left as it is."""
+    most = int(SHIFT * side + 0.5)
+    return ((number * (2 * most + 1)).long() - most).masked_fill(~changed, 0)
+
+
+def _moved(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
+    """Images [B, C, H, W] mirrored, then shifted by pixels [B], the border repeated: one look-up of every pixel."""
+    height, width = images.shape[2:]
+    rows = (torch.arange(height, device=images.device) - down[:, None]).clamp_(0, height - 1)  # [B, H]
+    columns = (torch.arange(width, device=images.device) - right[:, None]).clamp_(0, width - 1)  # [B, W]
+    columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
+    index = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _recoloured(images: Tensor, bright: Tensor, saturated: Tensor, contrasted: Tensor, changed: Tensor) -> Tensor:
+    """Brightness, saturation and contrast of images [B, C, H, W], in this order, by numbers [B]; in place."""
+    shift, colour, spread = (
+        torch.where(changed, value, neutral)[:, None, None, None]
+        for value, neutral in ((bright - 0.5, 0.0), (2 * saturated, 1.0), (contrasted + 0.5, 1.0))
+    )
+    images += shift
+    if images.shape[1] > 1:
+        images = torch.lerp(images.mean(dim=1, keepdim=True), images, colour)
+    return torch.lerp(images.mean(dim=(1, 2, 3), keepdim=True), images, spread)
 
 
 def random_crop(images: Tensor, padding: int, generator: Generator) -> Tensor:

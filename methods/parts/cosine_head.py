@@ -13,20 +13,12 @@ from torch.nn.functional import normalize
 
 from ..base import class_means, one_hot
 from .adam import Adam
-from .similarity import dot_products
-
-SMALLEST_NORM = 1e-12  # of a vector that is divided by its norm, as torch.nn.functional.normalize has it
+from .similarity import SMALLEST_NORM
 
 
 def initial_weights(support: Tensor, labels: Tensor, ways: int) -> Tensor:
     """Normalised class means of normalised features [E, S, D], [E, N, D]; zeros for a class that an episode does not have."""
     return normalize(class_means(normalize(support, dim=-1), labels, ways), dim=-1)
-
-
-def cosines(features: Tensor, weights: Tensor) -> Tensor:
-    """Cosine of every feature with every class's weights: [E, Q, D] and [E, N, D] to [E, Q, N]."""
-    length = torch.linalg.vector_norm(features, dim=-1, keepdim=True).clamp(min=SMALLEST_NORM)  # [E, Q, 1]
-    return dot_products(features, normalize(weights, dim=-1)) / length
 
 
 def train(

@@ -24,9 +24,9 @@ from torch.nn.functional import cross_entropy
 
 from .adam import Adam
 from .adaptation import AdaptableBackbone
+from .augmentation import pseudo_queries
 from .frozen_part import FrozenPart
-from .pseudo_queries import pseudo_queries
-from .scaled_cosine import ScaledCosine
+from .similarity import ScaledCosine
 
 Parameters = dict[str, Tensor]
 REMEMBERED = 2 * 2**30  # bytes that a chunk's remembered outputs may take

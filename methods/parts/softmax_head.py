@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...core.errors import UsageError
 from ..base import Episodes, Method, parameter
-from .episode_noise import shuffled, uniform
+from .random_numbers import shuffled, uniform
 
 WEIGHTS, BIAS, FIRST_EPOCH = 0, 1, 2  # streams of an episode's random numbers
 
@@ -112,3 +112,40 @@ def initial_weights(episodes: Episodes, stream: int, width: int, fan_in: int) ->
     """The random start of torch.nn.Linear: uniform in ±1/√fan_in, [E, N, width]; a class's numbers do not depend on N."""
     drawn = uniform(episodes.seeds, stream, episodes.ways * width).view(len(episodes), episodes.ways, width)
     return ((2 * drawn - 1) * fan_in**-0.5).to(episodes.support.dtype)
+
+
+@dataclass(frozen=True)
+class SupportSpan:
+    """Support features and initial weights in the reduced coordinates, R = min(S, D) + 1 of them.
+
+    Dot products of weights with support features and of a class's weights with themselves are those of the originals.
+
+    Attributes:
+        support: [E, S, R]; the last coordinate is 0.
+        weights: [E, N, R]; the last coordinate is the length of what lies outside the span.
+        basis: [E, D, R − 1], orthonormal columns that span the support.
+        outside: [E, N, D], for each class the unit direction of its last coordinate.
+    """
+
+    support: Tensor
+    weights: Tensor
+    basis: Tensor
+    outside: Tensor
+
+    @classmethod
+    def of(cls, support: Tensor, weights: Tensor) -> SupportSpan:
+        """Reduce support features [E, S, D] and initial weights [E, N, D]."""
+        basis, triangle = torch.linalg.qr(support.transpose(1, 2))  # [E, D, R − 1], [E, R − 1, S]; product: supportᵀ
+        inside = torch.bmm(weights, basis)  # [E, N, R − 1]
+        outside = torch.baddbmm(weights, inside, basis.transpose(1, 2), alpha=-1)  # [E, N, D]
+        length = torch.linalg.vector_norm(outside, dim=-1, keepdim=True)  # [E, N, 1]
+        return cls(
+            support=torch.nn.functional.pad(triangle.transpose(1, 2), (0, 1)),
+            weights=torch.cat([inside, length], dim=-1),
+            basis=basis,
+            outside=outside / length.clamp(min=torch.finfo(length.dtype).tiny),
+        )
+
+    def expanded(self, weights: Tensor) -> Tensor:
+        """Trained weights [E, N, R] back in the D original coordinates: [E, N, D]."""
+        return torch.baddbmm(self.outside * weights[..., -1:], weights[..., :-1], self.basis.transpose(1, 2))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .augmentation import pseudo_queries
 from .pmf_finetuning import Supports
-from .pseudo_queries import pseudo_queries
 
 MOST_FOLDS = 5
 COPIES = 4  # that are held out where there are no images to hold out

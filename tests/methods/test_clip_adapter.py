@@ -11,7 +11,7 @@ from torch import nn
 from fewbench.core.errors import UsageError
 from fewbench.methods.clip_adapter import ClipAdapter
 from fewbench.methods.clip_zero_shot import ClipZeroShot
-from fewbench.methods.parts.episode_noise import uniform
+from fewbench.methods.parts.random_numbers import uniform
 from fewbench.tasks.episodes import Episodes
 
 

@@ -16,7 +16,7 @@ from fewbench.methods.baseline_plus_plus import BaselinePlusPlus
 from fewbench.methods.chance import Chance
 from fewbench.methods.matching_net import MatchingNet
 from fewbench.methods.meta_baseline import MetaBaseline
-from fewbench.methods.parts.episode_noise import shuffled, uniform
+from fewbench.methods.parts.random_numbers import shuffled, uniform
 from fewbench.methods.protonet import ProtoNet
 from fewbench.methods.r2d2 import R2D2
 from fewbench.methods.ridge import Ridge

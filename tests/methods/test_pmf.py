@@ -19,9 +19,9 @@ from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods import pmf
 from fewbench.methods.parts import pmf_finetuning
+from fewbench.methods.parts.augmentation import pseudo_queries
 from fewbench.methods.parts.frozen_part import FrozenPart
-from fewbench.methods.parts.pseudo_queries import pseudo_queries
-from fewbench.methods.parts.scaled_cosine import ScaledCosine
+from fewbench.methods.parts.similarity import ScaledCosine
 from fewbench.methods.pmf import PMF, RATES
 from fewbench.tasks.episodes import Episodes
 from fewbench.tasks.samplers import UniformSampler

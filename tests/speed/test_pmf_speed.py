@@ -23,7 +23,7 @@ from fewbench.benchmark.backbones.base import Backbone
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.timm_backbone import TimmBackbone
 from fewbench.benchmark.backbones.tuning import free
-from fewbench.methods.parts.pseudo_queries import pseudo_queries
+from fewbench.methods.parts.augmentation import pseudo_queries
 from fewbench.methods.pmf import PMF
 from fewbench.tasks.episodes import Episodes
 

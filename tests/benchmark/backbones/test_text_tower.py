@@ -17,7 +17,7 @@ from fewbench.benchmark.backbones.open_clip_models import OpenClipModel
 from fewbench.benchmark.backbones.text_tower import TextTower, build_text_tower, load_text_tower
 from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.core.errors import UserError
-from fewbench.methods.parts.initial_values import seeded
+from fewbench.methods.parts.random_numbers import seeded
 
 LENGTH = 12
 VISION: dict[str, Any] = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from fewbench.methods.parts.cosine_head import cosines, initial_weights, train
+from fewbench.methods.parts.cosine_head import initial_weights, train
+from fewbench.methods.parts.similarity import cosines
 from fewbench.tasks.episodes import Episodes
 
 SETTINGS = {"scale": 7.0, "learning_rate": 0.03, "weight_decay": 0.1}

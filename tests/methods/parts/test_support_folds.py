@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fewbench.methods.parts.augmentation import pseudo_queries
 from fewbench.methods.parts.pmf_finetuning import Supports
-from fewbench.methods.parts.pseudo_queries import pseudo_queries
 from fewbench.methods.parts.support_folds import COPIES, FIRST_COPY, folds_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fewbench.methods.parts.support_span import SupportSpan
+from fewbench.methods.parts.softmax_head import SupportSpan
 
 SUPPORTS = {
     "fewer images than features": torch.randn(3, 4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),

@@ -1,14 +1,21 @@
-"""Random numbers inside a method, as a pure function of (episode seed, stream number, position).
+"""Random numbers without a trace in any global generator: of a method within an episode, and of a network's initial values.
 
-The generator is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): a counter times an
-odd constant, sent through a mixing function. Any number can be computed without the ones before it, so permuting episodes
-permutes the numbers, and neither the batch size nor padding changes them.
+Inside a method they are a pure function of (episode seed, stream number, position). The generator is SplitMix64 (Steele, Lea
+and Flood 2014, "Fast splittable pseudorandom number generators"): a counter times an odd constant, sent through a mixing
+function. Any number can be computed without the ones before it, so permuting episodes permutes the numbers, and neither the
+batch size nor padding changes them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def _signed(word: int) -> int:
@@ -66,3 +73,28 @@ def _mixed(words: Tensor) -> Tensor:
 def _shifted_right(words: Tensor, bits: int) -> Tensor:
     """Shift in zeros from the left. Torch's own `>>` copies the sign bit."""
     return (words >> bits) & (2 ** (64 - bits) - 1)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator of the CPU, for code that draws from nothing else, and put it back afterwards.
+
+    `torch.manual_seed` would seed the generators of accelerators too, which `fork_rng(devices=[])` does not put back.
+
+    Args:
+        seed: 0 ≤ seed < 2⁶³.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def drawn(make: Callable[[], Module], generator: Generator) -> Module:
+    """Make a module whose initial values are what torch's own initialisation draws, seeded by `generator`.
+
+    Args:
+        make: builds the module on the CPU; it may draw from the global generator, which is put back afterwards.
+        generator: gives the seed.
+    """
+    with seeded(int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))):
+        return make()
