@@ -16,8 +16,9 @@ the paper's, like MAML's, uses those of the queries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -33,6 +34,13 @@ class ANIL(Method):
     """ANIL: a linear classifier adapted by gradient steps from a meta-trained start, on fixed features (Raghu et al. 2020)."""
 
     meta_trained: ClassVar[bool] = True
+    fixed_ways: ClassVar[bool] = True
+    # As Finn et al. 2017: meta-batch 32 on Omniglot (5-way), 4 on mini-ImageNet with gradients clipped to ±10; Adam at 1e-3.
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "*": {"meta_batch": 4},
+        "omniglot": {"meta_batch": 32, "queries": 1},
+        "mini-imagenet": {"meta_batch": 4, "clip_value": 10.0},
+    }
     needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Raghu, Raghu, Bengio and Vinyals 2020, arXiv:1909.09157"
 

@@ -19,7 +19,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -50,6 +50,10 @@ class Method(ABC):
         uses_text_tower: whether `Episodes.text_tower` itself is wanted, to learn prompts.
         uses_train_mean: whether `Episodes.train_mean` is wanted (the train split is then encoded too).
         meta_trained: whether `bench train` takes the method: `loss` is then defined.
+        trained_with: options of `bench train` as the paper has them, by dataset ("*": every dataset); what `bench train` takes
+            where nothing is said. Where the paper trains with others for more shots, they are those of its 1-shot experiments.
+        fixed_ways: whether meta-training makes a classifier of as many classes as a training episode has: no other episode can
+            then have more.
         needs_training: whether the method is nothing without a part that was learned (`--checkpoint`).
         adapts: whether the method trains on the support, so that `--tune` says what may move: `Episodes.tune`.
         default_tune: what a method that adapts may move where `--tune` says nothing.
@@ -71,6 +75,8 @@ class Method(ABC):
     uses_text_tower: ClassVar[bool] = False
     uses_train_mean: ClassVar[bool] = False
     meta_trained: ClassVar[bool] = False
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    fixed_ways: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
     default_tune: ClassVar[str] = "head"
@@ -131,6 +137,16 @@ class Method(ABC):
             generator: draws the initial values.
         """
         return None
+
+    def settled(self, episodes: Callable[[], Episodes] | None) -> Self:
+        """The method as a whole meta-training has it, with nothing left to be decided by timing.
+
+        The engine remembers it: a training that goes on after an interruption has to round as it did before.
+
+        Args:
+            episodes: draws some of the training, for timing; None: several processes have to decide alike, without it.
+        """
+        return self
 
     def loss(self, episodes: Episodes) -> Tensor:
         """What meta-training minimises: the mean over all queries of the cross-entropy of `classify`'s scores.

@@ -19,16 +19,16 @@ Omniglot, standard normal. Meta-training takes no further steps into account tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Generator, Tensor, nn
 
 from ..core.errors import UsageError, UserError
 from .base import Episodes, Method, parameter
 from .parts.maml_engine import InnerLoop, Network
-from .parts.maml_parallel import Parallel, faster, meta_loss, query_scores
+from .parts.maml_parallel import faster, meta_loss, query_scores
 from .parts.maml_tasks import Head, check_no_padding, fitted_scores, tasks_of
 
 STATISTICS_HELP = "batch norm of the queries: by the queries themselves (transductive) or by the support"
@@ -41,6 +41,13 @@ class MAML(Method):
     inputs: ClassVar[Literal["features", "images"]] = "images"
     transductive: ClassVar[bool] = True
     meta_trained: ClassVar[bool] = True
+    fixed_ways: ClassVar[bool] = True
+    # Meta-batch 32 on Omniglot (5-way), 4 on mini-ImageNet with gradients clipped to ±10; Adam at 1e-3.
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "*": {"meta_batch": 4},
+        "omniglot": {"meta_batch": 32, "queries": 1},
+        "mini-imagenet": {"meta_batch": 4, "clip_value": 10.0},
+    }
     needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Finn, Abbeel and Levine 2017, arXiv:1703.03400"
 
@@ -82,9 +89,15 @@ class MAML(Method):
         tasks = tasks_of(episodes, self._head(episodes).out_features)
         return meta_loss(self._loop(episodes, self.inner_steps), tasks, self.parallel)
 
-    def faster(self, episodes: Episodes) -> Parallel:
-        """What `parallel=auto` comes to in meta-training on such episodes: measured at the first call of a process."""
-        return faster(self._loop(episodes, self.inner_steps), tasks_of(episodes, self._head(episodes).out_features))
+    def settled(self, episodes: Callable[[], Episodes] | None) -> Self:
+        """The method that takes tasks at once or one by one, whichever is faster, where that is left to `parallel=auto`."""
+        if self.parallel != "auto":
+            return self
+        if episodes is None:  # processes that timed it for themselves might choose differently
+            return replace(self, parallel="loop")
+        drawn = episodes()
+        tasks = tasks_of(drawn, self._head(drawn).out_features)
+        return replace(self, parallel=faster(self._loop(drawn, self.inner_steps), tasks))
 
     def _loop(self, episodes: Episodes, steps: int) -> InnerLoop:
         """The adaptation, with the backbone and the learned part that came with the episodes."""

@@ -23,8 +23,9 @@ features behind a ReLU have cosines from 0 to 1, and the paper's attention then 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -74,6 +75,12 @@ class MatchingNet(Method):
     """Matching networks: cosine attention over the support, full-context embeddings on request (Vinyals et al. 2016)."""
 
     meta_trained: ClassVar[bool] = True
+    # As Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes; Omniglot 60-way with 5 queries, mini-ImageNet 30-way.
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "*": {"schedule": "step", "halve_every": 2000},
+        "omniglot": {"ways": 60, "queries": 5},
+        "mini-imagenet": {"ways": 30},
+    }
     later_parameters: ClassVar[frozenset[str]] = frozenset({"full_context", "steps", "scale"})
     citation: ClassVar[str] = "Vinyals et al. 2016, arXiv:1606.04080"
 

@@ -52,6 +52,11 @@ class PMF(Method):
     """P>M>F: cosine prototypes of a backbone fine-tuned on changed copies of the support (Hu et al. 2022)."""
 
     meta_trained: ClassVar[bool] = True
+    # From a pretrained ViT: SGD with momentum 0.9, 100 epochs of 2,000 episodes with 15 queries, of which the first 5 warm up
+    # (--warmup-steps). A network that starts from nothing wants a rate a hundred times as high.
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "*": {"optimizer": "momentum", "learning_rate": 5e-5, "schedule": "cosine"},
+    }
     adapts: ClassVar[bool] = True
     default_tune: ClassVar[str] = "full"
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {"learning_rate": RATES}

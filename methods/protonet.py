@@ -11,8 +11,9 @@ Differs from the paper: the cosine is multiplied by a scale before the softmax, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -26,6 +27,12 @@ class ProtoNet(Method):
     """Prototypical networks: nearest class mean by squared Euclidean distance (Snell et al. 2017)."""
 
     meta_trained: ClassVar[bool] = True
+    # Adam at 1e-3, halved every 2,000 episodes; Omniglot 60-way with 5 queries, mini-ImageNet 30-way (1-shot).
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "*": {"schedule": "step", "halve_every": 2000},
+        "omniglot": {"ways": 60, "queries": 5},
+        "mini-imagenet": {"ways": 30},
+    }
     later_parameters: ClassVar[frozenset[str]] = frozenset({"distance", "scale"})
     citation: ClassVar[str] = "Snell, Swersky and Zemel 2017, arXiv:1703.05175"
 

@@ -16,8 +16,9 @@ one to the next; `statistics=support` normalises queries by the support alone, w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -40,6 +41,13 @@ class Reptile(Method):
     inputs: ClassVar[Literal["features", "images"]] = "images"
     transductive: ClassVar[bool] = True
     meta_trained: ClassVar[bool] = True
+    fixed_ways: ClassVar[bool] = True
+    # Five tasks a step; 10 images a class on Omniglot and 15 on mini-ImageNet, shots and queries alike. The update goes to Adam
+    # as if it were a gradient, which they name as a choice beside plain SGD with a rate that falls from 1 to 0.
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "*": {"meta_batch": 5, "queries": 9},
+        "mini-imagenet": {"queries": 14},
+    }
     needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Nichol, Achiam and Schulman 2018, arXiv:1803.02999"
 

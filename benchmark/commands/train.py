@@ -72,9 +72,8 @@ def train(
     options = {field.name: context.params[field.name] for field in fields(TrainConfig) if field.name != "settings"}
     config = TrainConfig(**options, settings=settings)
     check_options({"time_limit": time_limit})
-    from ..training.loop.deciding import default_output  # torch is imported from here on, after what can be refused without it
-    from ..training.loop.distributed import part_here
-    from ..training.meta.meta_training import meta_train
+    from ..training.loop.distributed import part_here  # torch is imported from here on, after mistakes are told
+    from ..training.meta.meta_training import default_output, meta_train
     from .terminal import TerminalProgress
 
     path = meta_train(config, output or default_output(config), TerminalProgress(), time_limit, overwrite, force)

@@ -16,7 +16,7 @@ from ..evaluation.checks import check_method
 from ..evaluation.plan import make_method
 from ..evaluation.preconditions import check_other_splits, preview
 from ..evaluation.sampling import sampling_of
-from ..training.loop.deciding import decide
+from ..training.meta.meta_training import decide
 from ..training.meta.train_config import TrainConfig
 from ..training.plan import TrainingPlan
 from ..training.pretrain_config import PretrainConfig

@@ -1,13 +1,12 @@
-"""What all trainings have in common: a plan, with everything looked up and decided, and how it is carried out."""
+"""Plans: a pretraining or a meta-training with everything looked up and decided; and how a plan is carried out."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,59 +27,51 @@ from .meta.validation import Validation
 from .options import LoopOptions, check_options
 from .pretrain_config import PretrainConfig
 
+Section = dict[str, Any]
+
 
 @dataclass(frozen=True)
-class TrainingPlan(ABC):
-    """A training with its names resolved and its network built.
+class TrainingPlan:
+    """A training with its names resolved and its network built; nothing has been trained yet.
 
     Attributes:
+        verb: pretrain or train, of `bench`.
         config: every choice made, none left open.
         dataset: where images come from.
         train: split that is learnt.
         validation: episodes of the val classes, which say what state to keep.
         backbone: the recipe of the network.
         module: the network.
-        learned: what a method learns beside it, or None.
         preprocess: makes images ready for the network.
         device: of this process.
+        rule: how the network learns: a pretraining recipe or a method, whose version matters to the result.
+        loop: options of the loop, without a time limit.
+        learner: makes what the loop trains; is given the folder of the checkpoints, for whatever else a training that goes on
+            has to know.
+        history: what the kind of training adds to the section `pretraining` of the description.
+        val_accuracy: what it adds to the section of that name.
+        learned: what a method learns beside the network, or None.
+        method: of a meta-training.
+        files_sha256: SHA-256 of each file that is read beside the dataset, by what it is: files count by their content.
     """
 
-    verb: ClassVar[str]  # of `bench`
+    verb: str
     config: PretrainConfig | TrainConfig
     dataset: Dataset
     train: Split
     validation: Validation
     backbone: Backbone
     module: nn.Module
-    learned: nn.Module | None
     preprocess: Preprocess
     device: torch.device
-
-    @property
-    @abstractmethod
-    def rule(self) -> object:
-        """What says how the network learns: a recipe or a method, whose code matters to the result."""
-
-    @property
-    def files_sha256(self) -> dict[str, str]:
-        """SHA-256 of each file that the training reads beside the dataset, by what it is: they count by their content."""
-        return {}
-
-    @abstractmethod
-    def learner(self, folder: Path) -> Learner:
-        """What the loop trains; `folder` holds the checkpoints, and whatever else a training that goes on must know."""
-
-    @abstractmethod
-    def options(self, time_limit: float | None) -> LoopOptions:
-        """Of the loop."""
-
-    @abstractmethod
-    def kept(self, learner: Learner) -> nn.Module:
-        """The part of a trained learner that goes into the weights file."""
-
-    @abstractmethod
-    def own_sections(self, fitted: Fitted) -> dict[str, dict[str, Any]]:
-        """What this kind of training adds to the sections of the description, or sections of its own."""
+    rule: object
+    loop: LoopOptions
+    learner: Callable[[Path], Learner]
+    history: Callable[[Fitted], Section]
+    val_accuracy: Callable[[Fitted], Section] = lambda fitted: {}
+    learned: nn.Module | None = None
+    method: MetaTrained | None = None
+    files_sha256: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What the result depends on."""
@@ -97,8 +88,11 @@ class TrainingPlan(ABC):
     def description(self, fitted: Fitted, code: dict[str, Any]) -> Description:
         """What stands in the weights file; `code` is that which began the training (`provenance.code_version`)."""
         processes = part_here().world
-        sections: dict[str, dict[str, Any]] = {
-            "pretraining": {
+        return Description(
+            backbone=registry.find("backbones", self.config.backbone).name,
+            backbone_parameters=self.backbone.parameters,
+            preprocess=self.preprocess,
+            pretraining={
                 "dataset": registry.find("datasets", self.config.dataset).name,
                 "dataset_version": self.dataset.version,
                 "dataset_parameters": asdict(self.dataset),
@@ -107,8 +101,10 @@ class TrainingPlan(ABC):
                 "classes": len(self.train.class_ids),
                 "seconds": round(fitted.seconds, 1),
                 "stopped": fitted.stopped,
+                **self.history(fitted),
             },
-            "made_by": {
+            method=self.method,
+            made_by={
                 "command": command_line(self.verb, asdict(self.config), processes),
                 "config": self.identity()["config"],
                 "processes": processes,
@@ -117,17 +113,12 @@ class TrainingPlan(ABC):
                 "fewbench": code["version"],
                 "torch": package_version("torch"),
             },
-            "val_accuracy": {**self.validation.shape, "mean": fitted.best_value, "step": fitted.best_step},
-        }
-        for name, content in self.own_sections(fitted).items():
-            sections[name] = {**sections.get(name, {}), **content}
-        method = sections.pop("method", None)
-        return Description(
-            backbone=registry.find("backbones", self.config.backbone).name,
-            backbone_parameters=self.backbone.parameters,
-            preprocess=self.preprocess,
-            method=MetaTrained(**method) if method else None,
-            **sections,
+            val_accuracy={
+                **self.validation.shape,
+                "mean": fitted.best_value,
+                "step": fitted.best_step,
+                **self.val_accuracy(fitted),
+            },
         )
 
 
@@ -160,19 +151,19 @@ def carry_out(
     """
     check_options({"time_limit": time_limit})
     check_output(output)
-    first = part_here().rank == 0
+    first, folder = part_here().rank == 0, folder_of(output)
     progress = progress if first else SILENT
     plan = make_plan(progress)
     if not overwrite and is_finished(output, plan.identity(), f"bench {plan.verb}"):
         progress.say(f"{output} is there already, nothing was trained; --overwrite repeats it")
         return output
-    code, learner = code_version(), plan.learner(folder_of(output))
+    code, learner = code_version(), plan.learner(folder)
 
     def validate() -> float:
         return plan.validation.accuracy(learner.backbone, plan.preprocess, plan.device, plan.learned)
 
-    options = plan.options(time_limit)
-    fitted = fit(learner, validate, options, folder_of(output), plan.identity(), plan.device, progress, force)
+    options = replace(plan.loop, time_limit=time_limit)
+    fitted = fit(learner, validate, options, folder, plan.identity(), plan.device, progress, force)
     if first:
-        publish(output, plan.kept(learner), plan.description(fitted, code))
+        publish(output, learner.kept(), plan.description(fitted, code))
     return output

@@ -5,13 +5,13 @@ How it learns is the recipe's (recipes/). Test classes are never opened.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import Generator
 
 from ...core.errors import UsageError
 from ...core.options import build
@@ -24,7 +24,7 @@ from ..backbones.base import feature_width
 from ..backbones.weights.description import UNTRAINED
 from ..backbones.weights.loading import make_backbone
 from ..device import choose_device
-from ..text.captions import Captions, class_names
+from ..text.captions import class_names
 from ..text.prompts import SINGLE, find_prompts
 from .loop.distributed import local_device, part_here
 from .loop.learner import Learner
@@ -42,92 +42,6 @@ CROP = 3  # pixels, where the recipe shifts images and nothing else is asked for
 VALIDATION = {"ways": 5, "shots": 1, "queries": 15, "episodes": 1000}
 
 
-@dataclass(frozen=True)
-class Pretraining(TrainingPlan):
-    """A pretraining with its names resolved and its network built.
-
-    Attributes:
-        recipe: how the network learns.
-        generator: draws the initial weights of heads; it has drawn the network's.
-        captions: what is said of the train images, for recipes that read texts.
-    """
-
-    verb: ClassVar[str] = "pretrain"
-    config: PretrainConfig
-    recipe: Recipe
-    generator: Generator
-    captions: Captions | None
-
-    @property
-    def rule(self) -> Recipe:
-        """The recipe."""
-        return self.recipe
-
-    @property
-    def files_sha256(self) -> dict[str, str]:
-        """Of the file of captions."""
-        sha256 = None if self.captions is None else self.captions.file_sha256
-        return {} if sha256 is None else {"captions_sha256": sha256}
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch."""
-        return len(self.train.images) // self.config.batch_size
-
-    def learner(self, folder: Path) -> Learner:
-        """The network with the recipe's heads."""
-        config = self.config
-        assert config.crop is not None and config.flip is not None
-        material = Material(
-            backbone=self.module,
-            width=feature_width(self.module.eval(), self.preprocess),
-            images=TrainImages(self.train, config.batch_size, config.seed, self.device),
-            classes=len(self.train.class_ids),
-            preprocess=self.preprocess,
-            crop=config.crop,
-            flip=config.flip,
-            steps=config.epochs * self.steps_per_epoch,
-            generator=self.generator,
-            captions=self.captions,
-        )
-        return self.recipe.learner(material).to(self.device)
-
-    def options(self, time_limit: float | None) -> LoopOptions:
-        """A validation an epoch."""
-        config, steps_per_epoch = self.config, self.steps_per_epoch
-        assert config.learning_rate is not None and config.precision is not None
-        return LoopOptions(
-            steps=config.epochs * steps_per_epoch,
-            validate_every=steps_per_epoch,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            warmup_steps=int(config.warmup_epochs * steps_per_epoch),
-            clip_norm=config.clip_norm,
-            precision=config.precision,  # type: ignore[arg-type]
-            patience=config.patience,
-            time_limit=time_limit,
-            seed=config.seed,
-        )
-
-    def kept(self, learner: Learner) -> nn.Module:
-        """The backbone without heads, or both towers."""
-        return learner.kept()
-
-    def own_sections(self, fitted: Fitted) -> dict[str, dict[str, Any]]:
-        """The recipe and its epochs."""
-        return {
-            "pretraining": {
-                "recipe": self.config.recipe if fitted.steps_done else UNTRAINED,
-                "recipe_parameters": asdict(self.recipe),
-                **self.files_sha256,
-                "epochs": fitted.steps_done / self.steps_per_epoch,
-                "images": fitted.steps_done * self.config.batch_size,
-                "external": False,
-            },
-            "val_accuracy": {"epoch": fitted.best_step // self.steps_per_epoch},
-        }
-
-
 def pretrain(
     config: PretrainConfig,
     output: Path,
@@ -140,25 +54,26 @@ def pretrain(
     return carry_out(partial(plan_of, config), output, progress, time_limit, overwrite, force)
 
 
-def plan_of(config: PretrainConfig, progress: Progress) -> Pretraining:
+def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
     """Look every name up, build the network, and decide what was left open.
 
     Raises:
         UsageError: an unknown name or parameter, or a split too small for the batches or the validation.
     """
     device = local_device(choose_device(config.device))
-    recipe_class = find_recipe(config.recipe)
-    recipe = build(recipe_class, config.settings_of("recipe"), f"recipe {config.recipe}")
-    owner = f"dataset {config.dataset}"
-    dataset: Dataset = build(registry.load(registry.find("datasets", config.dataset)), config.settings_of("dataset"), owner)
+    recipe: Recipe = build(find_recipe(config.recipe), config.settings_of("recipe"), f"recipe {config.recipe}")
+    dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
     backbone = make_backbone(config.backbone, config.settings_of("backbone"))
     check_classes(len(dataset.class_list("val")), VALIDATION["ways"])
     train = dataset.split("train", progress)
     _check_batch(config, len(train.images))
     generator = Generator().manual_seed(config.seed)
     module, preprocess = network_for(config.size, backbone, train, generator, with_text=recipe.reads_text)
-    validation = _validation(recipe, dataset, progress)
     captions = recipe.captions_of(dataset, train, progress)
+    crop = config.crop if config.crop is not None else CROP if recipe.shifts else 0
+    flip = config.flip if config.flip is not None else not recipe.shifts and train.images.shape[3] == 3
+    precision = config.precision or ("bf16" if device.type == "cuda" else "fp32")
+    learning_rate = recipe.learning_rate if config.learning_rate is None else config.learning_rate
     settings = {
         **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
         **{f"backbone.{name}": value for name, value in backbone.parameters.items()},
@@ -166,18 +81,63 @@ def plan_of(config: PretrainConfig, progress: Progress) -> Pretraining:
     }
     decided = replace(
         config,
-        learning_rate=recipe.learning_rate if config.learning_rate is None else config.learning_rate,
-        crop=config.crop if config.crop is not None else CROP if recipe.shifts else 0,
-        flip=config.flip if config.flip is not None else not recipe.shifts and train.images.shape[3] == 3,
+        learning_rate=learning_rate,
+        crop=crop,
+        flip=flip,
         device=device.type,
         size=preprocess.size,
         norm=None,  # the backbone's parameters say it
-        precision=config.precision or ("bf16" if device.type == "cuda" else "fp32"),
+        precision=precision,
         settings=settings,
     )
     module = module.to(device).to(memory_format=torch.channels_last)
-    plan = (decided, dataset, train, validation, backbone, module, None, preprocess, device, recipe, generator, captions)
-    return Pretraining(*plan)
+    epoch = len(train.images) // config.batch_size  # steps
+    files = {} if captions is None or captions.file_sha256 is None else {"captions_sha256": captions.file_sha256}
+
+    def learner(folder: Path) -> Learner:
+        """The network with the recipe's heads."""
+        images = TrainImages(train, config.batch_size, config.seed, device)
+        width, classes = feature_width(module.eval(), preprocess), len(train.class_ids)
+        material = Material(module, width, images, classes, preprocess, crop, flip, config.epochs * epoch, generator, captions)
+        return recipe.learner(material).to(device)
+
+    def history(fitted: Fitted) -> dict[str, Any]:
+        return {
+            "recipe": config.recipe if fitted.steps_done else UNTRAINED,
+            "recipe_parameters": asdict(recipe),
+            **files,
+            "epochs": fitted.steps_done / epoch,
+            "images": fitted.steps_done * config.batch_size,
+            "external": False,
+        }
+
+    return TrainingPlan(
+        verb="pretrain",
+        config=decided,
+        dataset=dataset,
+        train=train,
+        validation=_validation(recipe, dataset, progress),
+        backbone=backbone,
+        module=module,
+        preprocess=preprocess,
+        device=device,
+        rule=recipe,
+        loop=LoopOptions(
+            steps=config.epochs * epoch,
+            validate_every=epoch,
+            learning_rate=learning_rate,
+            weight_decay=config.weight_decay,
+            warmup_steps=int(config.warmup_epochs * epoch),
+            clip_norm=config.clip_norm,
+            precision=precision,  # type: ignore[arg-type]
+            patience=config.patience,
+            seed=config.seed,
+        ),
+        learner=learner,
+        history=history,
+        val_accuracy=lambda fitted: {"epoch": fitted.best_step // epoch},
+        files_sha256=files,
+    )
 
 
 def _validation(recipe: Recipe, dataset: Dataset, progress: Progress) -> Validation:

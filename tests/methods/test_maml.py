@@ -331,10 +331,10 @@ def test_auto_keeps_to_what_it_measured_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(maml_parallel, "_seconds", lambda *_: next(seconds))
     method = MAML()
     episodes = image_episodes(method)
-    assert method.faster(episodes) == method.faster(episodes) == "vmap"
+    assert method.settled(lambda: episodes).parallel == "vmap"
     monkeypatch.setattr(maml_parallel, "_chosen", {})
     monkeypatch.setattr(maml_parallel, "MEMORY", 1e4)
-    assert method.faster(episodes) == "loop"  # all tasks at once would not fit: not even tried
+    assert method.settled(lambda: episodes).parallel == "loop"  # all tasks at once would not fit: not even tried
 
 
 def test_auto_measures_and_gives_the_gradient_of_the_loop():

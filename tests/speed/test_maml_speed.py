@@ -102,7 +102,7 @@ def test_maml_beside_learn2learn(width: int, size: int, say: Callable[[str], Non
     expected, gradient = (side() for side in sides)  # and both are warm now, ours having chosen
     assert (gradient - expected).norm() < 0.01 * expected.norm()
     their_time, our_time = np.min([[seconds(side) for side in sides] for _ in range(ROUNDS)], axis=0)
-    chosen = method.faster(episodes)
+    chosen = method.settled(lambda: episodes).parallel
     say(
         f"MAML (Conv-4 of {width} filters, {size}×{size}, {chosen}): {EPISODES / our_time:,.1f} tasks/s, "
         f"learn2learn {EPISODES / their_time:,.1f}: {their_time / our_time:.2f} times as fast"

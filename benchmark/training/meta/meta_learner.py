@@ -87,6 +87,10 @@ class MetaLearner(Learner):
         self.method, self.inputs, self.source = method, inputs, source
         self.backbone, self.learned = backbone, learned
 
+    def kept(self) -> nn.Module:
+        """The backbone, and what the method learned."""
+        return self
+
     def batch(self, step: int, part: Part) -> Episodes:
         """Episodes with images."""
         return self.source.draw(step, part)

@@ -5,108 +5,41 @@ Episodes of the val classes, always the same, say which state to keep. Test clas
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import json
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
-from torch import Generator, nn
+import torch
+from torch import Generator
 
 from ....core.errors import UsageError
 from ....core.files import write_atomically
 from ....core.progress import Progress
 from ....methods.base import Method
-from ....methods.maml import MAML
-from ....methods.meta_sgd import RatedHead
-from ....methods.parts.maml_tasks import Head
-from ....tasks.datasets.base import Split
-from ...backbones.base import Backbone, Preprocess, feature_width
-from ...backbones.weights.find import find_weights
-from ...backbones.weights.loading import load_backbone, make_backbone
+from ....tasks.datasets.base import Dataset
+from ....tasks.samplers import check_ways
+from ... import registry
+from ...backbones.base import feature_width
+from ...backbones.weights.description import MetaTrained
+from ...config import RunConfig
 from ...device import choose_device
-from ...evaluation.sampling import Sampling
+from ...evaluation.plan import make_method
+from ...evaluation.sampling import Sampling, sampling_of
+from ...records.record import file_safe
 from ..augmentation import Augmentation
-from ..loop.deciding import decide, loop_options
 from ..loop.distributed import local_device, part_here
-from ..loop.learner import Learner
 from ..loop.loop import Fitted
-from ..networks import network_for
+from ..networks import network_of
 from ..options import LoopOptions
 from ..plan import TrainingPlan, carry_out
 from ..train_images import StoredImages
 from .meta_learner import EpisodeSource, MetaLearner
 from .train_config import TrainConfig
-from .validation import Validation
+from .validation import Validation, check_classes
 
-PARALLEL = "parallel.txt"  # in the folder of the checkpoints: how a MAML takes its tasks
-
-
-@dataclass(frozen=True)
-class MetaTraining(TrainingPlan):
-    """A meta-training with its names resolved and its networks built.
-
-    Attributes:
-        method: with its loss.
-        method_section: as a record has it.
-        sampling: of the training episodes.
-        start: what the network's weights have seen before; None where they are initial ones.
-    """
-
-    verb: ClassVar[str] = "train"
-    config: TrainConfig
-    method: Method
-    method_section: dict[str, Any]
-    sampling: Sampling
-    start: dict[str, Any] | None
-
-    @property
-    def rule(self) -> Method:
-        """The method."""
-        return self.method
-
-    @property
-    def files_sha256(self) -> dict[str, str]:
-        """Of the weights file that the backbone starts from."""
-        return {} if self.start is None else {"start_sha256": self.start["weights_sha256"]}
-
-    def learner(self, folder: Path) -> MetaLearner:
-        """Networks and method with the episodes that they learn from."""
-        config, sampler = self.config, self.sampling.over(self.dataset, self.train)
-        assert config.meta_batch is not None
-        images = StoredImages(self.train, self.device)
-        augmentation = Augmentation(config.crop, config.flip, config.smallest_area, config.jitter)
-        source = EpisodeSource(sampler, images, self.preprocess, config.meta_batch, augmentation, config.seed)
-        inputs = self.method.inputs_with("none")
-        learner = MetaLearner(self.method, inputs, self.module, self.learned, source).to(self.device)
-        learner.method = _settled(self.method, learner, folder)
-        return learner
-
-    def options(self, time_limit: float | None) -> LoopOptions:
-        """Those of the configuration."""
-        return loop_options(self.config, time_limit)
-
-    def kept(self, learner: Learner) -> nn.Module:
-        """The backbone, and what the method learned."""
-        return learner
-
-    def own_sections(self, fitted: Fitted) -> dict[str, dict[str, Any]]:
-        """The method, its episodes, and what it started from."""
-        section = self.method_section
-        return {
-            "method": {
-                "name": section["name"],
-                "parameters": section["parameters"],
-                "ways": self.sampling.shape["ways"],
-                "shots": self.sampling.shape["shots"],
-            },
-            "pretraining": {
-                "recipe": _recipe(self),
-                "episodes": fitted.steps_done * (self.config.meta_batch or 1),
-                "steps": fitted.steps_done,
-                "started_from": self.start,
-                "external": bool(self.start and self.start["external"]),
-            },
-        }
+SETTLED = "method.json"  # in the folder of the checkpoints: the parameters that the method decided by timing
 
 
 def meta_train(
@@ -121,57 +54,164 @@ def meta_train(
     return carry_out(partial(plan_of, config), output, progress, time_limit, overwrite, force)
 
 
-def _settled(method: Method, learner: MetaLearner, folder: Path) -> Method:
-    """The method, told whether to take tasks at once or one by one where it would find out by timing (`parallel=auto`).
-
-    What was chosen is kept with the checkpoints: a training that goes on must round as it did before.
-    """
-    if not isinstance(method, MAML) or method.parallel != "auto":
-        return method
-    kept = folder / PARALLEL
+def _settled(learner: MetaLearner, folder: Path) -> Method:
+    """The learner's method with nothing left to timing; what it decided is kept with the checkpoints."""
+    method, kept = learner.method, folder / SETTLED
     if part_here().world > 1:
-        return replace(method, parallel="loop")  # processes that chose for themselves might choose differently
+        return method.settled(None)
     if not kept.is_file():
-        episodes = replace(learner.batch(0, part_here()), backbone=learner.backbone.train(), learned=learner.learned)
-        write_atomically(kept, method.faster(episodes).encode())
-    return replace(method, parallel="vmap" if kept.read_text(encoding="utf-8") == "vmap" else "loop")
+        part, networks = part_here(), {"backbone": learner.backbone.train(), "learned": learner.learned}
+        settled = method.settled(lambda: replace(learner.batch(0, part), **networks))
+        decided = {name: value for name, value in settled.parameters.items() if value != method.parameters.get(name)}
+        write_atomically(kept, json.dumps(decided).encode())
+    return replace(method, **json.loads(kept.read_text(encoding="utf-8")))
 
 
-def plan_of(config: TrainConfig, progress: Progress) -> MetaTraining:
+def plan_of(config: TrainConfig, progress: Progress) -> TrainingPlan:
     """Look every name up, build the networks, and decide what was left open.
 
     Raises:
         UsageError: as of `decide`, or a split too small for the episodes.
     """
     device = local_device(choose_device(config.device))
-    config, method, section, dataset, sampling = decide(config, device)
+    decided, method, section, dataset, sampling = decide(config, device)
+    _check_ways(decided, method, sampling.shape["ways"])
     train = dataset.split("train", progress)
-    validation = Validation.of(
-        method, dataset.split("val", progress), config.val_ways, config.shots or 1, config.val_queries, config.val_episodes
-    )
-    generator = Generator().manual_seed(config.seed)
-    backbone, parameters, module, preprocess, start = _network(config, train, generator, progress)
-    if config.jitter and preprocess.channels == 1:
-        raise UsageError(f"--jitter {config.jitter:g}: the images are grey")
-    width = feature_width(module.eval(), preprocess)
-    learned = method.learned_part(module, width, sampling.shape["ways"] or 0, generator)
-    _check_outputs(config, learned, sampling.shape["ways"])
+    shots = decided.shots or 1
+    val = dataset.split("val", progress)
+    validation = Validation.of(method, val, decided.val_ways, shots, decided.val_queries, decided.val_episodes)
+    generator = Generator().manual_seed(decided.seed)
+    backbone, parameters, module, preprocess, start = network_of(decided, train, generator, progress)
+    if decided.jitter and preprocess.channels == 1:
+        raise UsageError(f"--jitter {decided.jitter:g}: the images are grey")
+    width, ways = feature_width(module.eval(), preprocess), sampling.shape["ways"]
+    learned = method.learned_part(module, width, ways or 0, generator)
     settings = {
         **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
         **{f"backbone.{name}": value for name, value in parameters.items()},
         **{f"sampler.{name}": value for name, value in sampling.parameters.items()},
         **section["parameters"],
     }
-    config = replace(config, size=preprocess.size, settings=settings)
     module = module.requires_grad_(True).to(device)
-    return MetaTraining(
-        config, dataset, train, validation, backbone, module, learned, preprocess, device, method, section, sampling, start
+    meta_batch = decided.meta_batch or 1
+
+    def learner(folder: Path) -> MetaLearner:
+        """Networks and method with the episodes that they learn from."""
+        augmentation = Augmentation(decided.crop, decided.flip, decided.smallest_area, decided.jitter)
+        images, sampler = StoredImages(train, device), sampling.over(dataset, train)
+        source = EpisodeSource(sampler, images, preprocess, meta_batch, augmentation, decided.seed)
+        made = MetaLearner(method, method.inputs_with("none"), module, learned, source).to(device)
+        made.method = _settled(made, folder)
+        return made
+
+    def history(fitted: Fitted) -> dict[str, Any]:
+        return {
+            "recipe": _past(section["name"], sampling, start),
+            "episodes": fitted.steps_done * meta_batch,
+            "steps": fitted.steps_done,
+            "started_from": start,
+            "external": bool(start and start["external"]),
+        }
+
+    return TrainingPlan(
+        verb="train",
+        config=replace(decided, size=preprocess.size, settings=settings),
+        dataset=dataset,
+        train=train,
+        validation=validation,
+        backbone=backbone,
+        module=module,
+        preprocess=preprocess,
+        device=device,
+        rule=method,
+        loop=loop_options(decided),
+        learner=learner,
+        history=history,
+        learned=learned,
+        method=MetaTrained(section["name"], section["parameters"], ways, sampling.shape["shots"]),
+        files_sha256={} if start is None else {"start_sha256": start["weights_sha256"]},
     )
 
 
-def _check_outputs(config: TrainConfig, learned: nn.Module | None, ways: int | None) -> None:
-    """Refuse episodes that a classifier with an output for each class of a training episode could not answer."""
-    if not isinstance(learned, Head | RatedHead):
+def default_output(config: TrainConfig) -> Path:
+    """Where a checkpoint goes for which nothing was said.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    method, dataset = registry.find("methods", config.method), registry.find("datasets", config.dataset).name
+    options = config.decided(registry.load(method), dataset)
+    parts = (method.name, config.backbone, dataset, f"{options['ways']}way{options['shots']}shot")
+    return Path("results") / "checkpoints" / f"{'-'.join(file_safe(part) for part in parts)}.safetensors"
+
+
+class Decided(NamedTuple):
+    """A configuration with nothing left open that weights and images do not decide, and what it names."""
+
+    config: TrainConfig
+    method: Method
+    section: dict[str, Any]  # of a record, about the method
+    dataset: Dataset
+    sampling: Sampling
+
+
+def decide(config: TrainConfig, device: torch.device) -> Decided:
+    """Look names up and take the paper's settings where nothing was said, before weights are read or images opened.
+
+    Raises:
+        UsageError: an unknown name or parameter, a method without a loss, options that do not go together, or too few classes.
+    """
+    method, section = make_method(config.method, config.settings_of("method"))
+    if not method.meta_trained:
+        known = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).meta_trained]
+        raise UsageError(f"method {config.method} is not meta-trained; {', '.join(known)} are")
+    entry = registry.find("datasets", config.dataset)
+    dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
+    chosen = config.decided(type(method), entry.name)
+    halves = device.type == "cuda" and method.inputs_with("none") == "features"  # an inner loop would round at every step
+    precision = config.precision or ("bf16" if halves else "fp32")
+    config = replace(config, device=device.type, precision=precision, **chosen)
+    loop_options(config)  # refuses what does not go together
+    _check_meta_batch(config)
+    sampling = _sampling(config)
+    check_ways(sampling.shape["ways"], len(dataset.class_list("train")))
+    check_classes(len(dataset.class_list("val")), config.val_ways)
+    return Decided(config, method, section, dataset, sampling)
+
+
+def loop_options(config: TrainConfig) -> LoopOptions:
+    """Those of the configuration that the loop knows."""
+    names = (
+        "steps", "validate_every", "optimizer", "learning_rate", "weight_decay", "schedule", "halve_every", "warmup_steps",
+        "clip_norm", "clip_value", "precision", "patience", "seed",
+    )  # fmt: skip
+    return LoopOptions(**{name: getattr(config, name) for name in names})
+
+
+def _check_meta_batch(config: TrainConfig) -> None:
+    processes = part_here().world
+    if config.meta_batch is not None and config.meta_batch % processes:
+        raise UsageError(f"--meta-batch {config.meta_batch}: as many episodes for each of {processes} processes")
+
+
+def _sampling(config: TrainConfig) -> Sampling:
+    """How training episodes are drawn."""
+    numbers = {name: getattr(config, name) for name in ("ways", "shots", "queries", "steps", "meta_batch")}
+    drawn = RunConfig(
+        dataset=config.dataset, split="train", sampler=config.sampler, ways=numbers["ways"], shots=numbers["shots"],
+        queries=numbers["queries"], episodes=numbers["steps"] * numbers["meta_batch"], seed=config.seed,
+        settings=config.settings,
+    )  # fmt: skip
+    return sampling_of(drawn)
+
+
+def _check_ways(config: TrainConfig, method: Method, ways: int | None) -> None:
+    """Check that a classifier with an output for each class of a training episode can answer all episodes.
+
+    Raises:
+        UsageError: training episodes vary, or validation episodes have more classes.
+    """
+    if not method.fixed_ways:
         return
     if ways is None:
         raise UsageError(f"--sampler {config.sampler}: {config.method} meta-trains a classifier, of a fixed number of classes")
@@ -181,27 +221,9 @@ def _check_outputs(config: TrainConfig, learned: nn.Module | None, ways: int | N
         )
 
 
-def _network(
-    config: TrainConfig, train: Split, generator: Generator, progress: Progress
-) -> tuple[Backbone, dict[str, Any], nn.Module, Preprocess, dict[str, Any] | None]:
-    """The backbone, its parameters with what was set of its images, network, preprocessing, and what its weights have seen.
-
-    The last is None for initial weights.
-    """
-    if config.weights is None:
-        backbone = make_backbone(config.backbone, config.settings_of("backbone"))
-        return backbone, backbone.parameters, *network_for(config.size, backbone, train, generator), None
-    weights = find_weights(config.backbone, config.weights, config.dataset)
-    loaded = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress)
-    if config.size not in (None, loaded.preprocess.size):
-        raise UsageError(f"--size {config.size}: the weights {loaded.weights} take images of {loaded.preprocess.size} pixels")
-    start = {"weights_sha256": loaded.weights_sha256, **loaded.pretraining}
-    return loaded.recipe, loaded.parameters, loaded.module, loaded.preprocess, start
-
-
-def _recipe(plan: MetaTraining) -> str:
+def _past(method: str, sampling: Sampling, start: dict[str, Any] | None) -> str:
     """How the weights came to be, in a few words: what they started from, then the episodes that they were trained on."""
-    shape = plan.sampling.shape
+    shape = sampling.shape
     episodes = "varying" if shape["ways"] is None else f"{shape['ways']}-way {shape['shots']}-shot"
-    before = f"{plan.start['recipe']} on {plan.start['dataset']}, then " if plan.start else ""
-    return f"{before}{plan.method_section['name']} {episodes}"
+    before = f"{start['recipe']} on {start['dataset']}, then " if start else ""
+    return f"{before}{method} {episodes}"

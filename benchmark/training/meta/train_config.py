@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....core.errors import UsageError
 from ...config import SCOPES
 from ..options import Precision, Schedule, check_norm, check_options
 
-# Options with a default of the method's paper for the dataset (paper_settings.py).
-OF_THE_PAPER = (
-    "ways", "shots", "queries", "meta_batch", "steps", "optimizer", "learning_rate", "weight_decay", "schedule", "halve_every",
-    "clip_norm", "clip_value",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from ....methods.base import Method
+
+# Options that are those of the method's paper for the dataset (`Method.trained_with`); these, where the paper says nothing.
+OF_THE_PAPER: dict[str, Any] = {
+    "ways": 5, "shots": 1, "queries": 15, "meta_batch": 1, "steps": 10_000, "optimizer": "adam", "learning_rate": 1e-3,
+    "weight_decay": 0.0, "schedule": "constant", "halve_every": None, "clip_norm": None, "clip_value": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,13 @@ class TrainConfig:
         check_norm(self.backbone, self.settings.get("backbone.norm"))
         if self.crop and self.smallest_area is not None:
             raise UsageError("--crop and --smallest-area are two ways to crop; give one of them")
+
+    def decided(self, method: type[Method], dataset: str) -> dict[str, Any]:
+        """The options of the paper, as they are given, or else as the method's paper has them for a dataset."""
+        paper = {**OF_THE_PAPER, **method.trained_with.get("*", {}), **method.trained_with.get(dataset, {})}
+        given = {name: getattr(self, name) for name in OF_THE_PAPER if getattr(self, name) is not None}
+        found = {**paper, **given}
+        return found if found["schedule"] == "step" or "halve_every" in given else {**found, "halve_every": None}
 
     def settings_of(self, scope: str) -> dict[str, Any]:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""

@@ -9,9 +9,8 @@ import torch
 
 from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.backbones.weights.checkpoint import read_description, weights_sha256
-from fewbench.benchmark.training.loop.deciding import decide, default_output
 from fewbench.benchmark.training.loop.learner import Part
-from fewbench.benchmark.training.meta.meta_training import meta_train, plan_of
+from fewbench.benchmark.training.meta.meta_training import decide, default_output, meta_train, plan_of
 from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT, Progress
