@@ -6,7 +6,6 @@ the weights that it starts from, of the data or of the code gives another name.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,19 +50,17 @@ def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
         "preprocess": asdict(plan.preprocess),
         "fingerprints": {"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},
         "code": {
-            "backbone": [registry.source_sha256(type(plan.backbone)), plan.backbone.code_version()],
-            "rule": registry.source_sha256(type(plan.rule)),
-            "training": _training_code(),
+            "backbone": [_version(type(plan.backbone)), plan.backbone.code_version()],
+            "rule": _version(type(plan.rule)),
+            "training": training.VERSION,
         },
     }
 
 
-def _training_code() -> str:
-    """Hexadecimal SHA-256 over the modules that train: views, optimisers, the loop and all else."""
-    folder, sha = Path(training.__file__).parent, hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        sha.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    return sha.hexdigest()
+def _version(cls: type) -> str:
+    """The version that a class of this package declares; a plug-in, which may declare none, is known by its code."""
+    declared = getattr(cls, "version", None) if cls.__module__.startswith("fewbench.") else None
+    return registry.source_sha256(cls) if declared is None else f"version {declared}"
 
 
 def is_there(file: Path) -> bool:

@@ -1,1 +1,3 @@
-"""Training: pretraining recipes and their loop."""
+"""Training: pretraining and meta-training, one loop with two kinds of learner."""
+
+VERSION = "1"  # of loop, optimisers, augmentation and views: raised when the weights that a training makes change

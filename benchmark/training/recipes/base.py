@@ -60,12 +60,14 @@ class Recipe(ABC):
     """A way to pretrain. Subclasses are frozen dataclasses whose fields are its parameters.
 
     Attributes:
+        version: raised when the weights that it makes change; part of every address of a pipeline.
         citation: paper, in one line.
         learning_rate: of AdamW, where none is asked for.
         shifts: whether images are shifted by --crop; otherwise views are drawn of them.
         reads_text: whether the text tower is trained too.
     """
 
+    version: ClassVar[str] = "1"
     citation: ClassVar[str]
     learning_rate: ClassVar[float] = 2e-3
     shifts: ClassVar[bool] = False

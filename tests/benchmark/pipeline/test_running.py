@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark import registry
+from fewbench.benchmark import training
 from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, weights_sha256, write_checkpoint
-from fewbench.benchmark.pipeline import addresses
 from fewbench.benchmark.pipeline.running import Call, Finished, carry_out_pipeline, describe
+from fewbench.benchmark.training.recipes.supervised import Supervised
 from fewbench.core.errors import UserError
+from fewbench.methods.protonet import ProtoNet
 
 PRETRAIN = """
 [pretrain]
@@ -106,11 +107,23 @@ def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it
     assert paths(fifth) == first and all(stage.state == "done already" for stage in fifth.trained)
 
 
-def test_other_code_is_another_stage(read, call: Call, monkeypatch: pytest.MonkeyPatch):
-    text = 'backbone = "conv4"\n' + TRAIN
+def test_another_version_is_another_stage(read, call: Call, monkeypatch: pytest.MonkeyPatch):
+    (before,), (trained,) = describe(read(PRETRAIN), call), describe(read(TRAIN), call)
+    monkeypatch.setattr(Supervised, "version", "2")
+    assert describe(read(PRETRAIN), call)[0].path != before.path and describe(read(TRAIN), call)[0].path == trained.path
+    monkeypatch.setattr(ProtoNet, "version", "2")
+    assert describe(read(TRAIN), call)[0].path != trained.path
+
+
+def test_a_plug_in_counts_with_its_code(read, call: Call, tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text("from fewbench.methods.protonet import ProtoNet\n\n\nclass Mine(ProtoNet):\n    pass\n", encoding="utf-8")
+    text = f'[train]\nmethod = "{file}:Mine"\nways = 4\nqueries = 3\n'
     (before,) = describe(read(text), call)
-    monkeypatch.setattr(registry, "source_sha256", lambda cls: f"changed {cls.__name__}")
-    (after,) = describe(read(text), call)
+    other = tmp_path / "other" / "mine.py"
+    other.parent.mkdir()
+    other.write_text(file.read_text(encoding="utf-8") + "    power = 2\n", encoding="utf-8")
+    (after,) = describe(read(text.replace(str(file), str(other))), call)
     assert before.path != after.path
 
 
@@ -131,12 +144,12 @@ def with_mean(weights: Path, other: Path) -> None:
     write_checkpoint(other, checkpoint.tensors, replace(checkpoint.description, preprocess=preprocess))
 
 
-def test_the_address_knows_normalisation_and_the_code_that_trains(read, call: Call, tiny_weights: Path, monkeypatch):
+def test_the_address_knows_normalisation_and_the_version_of_the_training(read, call: Call, tiny_weights: Path, monkeypatch):
     (one,) = describe(read(TRAIN, str(tiny_weights)), call)
     other = tiny_weights.with_name("other.safetensors")
     with_mean(tiny_weights, other)
     (two,) = describe(read(TRAIN, str(other)), call)
-    monkeypatch.setattr(addresses, "_training_code", lambda: "changed")
+    monkeypatch.setattr(training, "VERSION", "2")
     (three,) = describe(read(TRAIN, str(tiny_weights)), call)
     assert len({one.path, two.path, three.path}) == 3
 
