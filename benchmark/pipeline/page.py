@@ -96,7 +96,7 @@ def cost(one: Comparison) -> str:
     """Time and device of the training, and its updates."""
     if one.about is None:
         return ""
-    trained = one.about["pretraining"]
+    trained = one.about.pretraining
     minutes = trained["seconds"] / 60
     time = f"{minutes:.0f} min" if minutes >= 1 else f"{trained['seconds']:.0f} s"
-    return f"{time} on {one.about['made_by']['device']}, {trained['steps']:,} steps"
+    return f"{time} on {one.about.made_by['device']}, {trained['steps']:,} steps"

@@ -5,16 +5,16 @@ Nothing is stored for the comparison: it is read off the description of the weig
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ...core.errors import UsageError, UserError, did_you_mean
 from .. import registry
 from ..backbones.weights.checkpoint import read_description
+from ..backbones.weights.description import Description
 from ..records.record import RunRecord, file_safe, load_records
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
@@ -63,39 +63,32 @@ def weights_file(pipeline: Pipeline, stage: str, results: Path) -> Path:
     return results / "checkpoints" / f"{pipeline.name}{'-pretrained' if stage == 'pretrain' else ''}.safetensors"
 
 
-def description(pipeline: Pipeline, stage: str, results: Path) -> dict[str, Any] | None:
+def description(pipeline: Pipeline, stage: str, results: Path) -> Description | None:
     """The description of the weights that a stage made; None where there is none, or it is of another training.
 
     Weights that it starts from count by their content, when this reproduction or the one before it makes them. Others count by
-    being there at all: the same file may come from the hub or by hand.
+    being named at all: the same file may come from the hub or by hand.
     """
     config = pipeline.pretrain if stage == "pretrain" else pipeline.train
-    about = _read(weights_file(pipeline, stage, results), {"method"} if stage == "train" else set())
-    if config is None or about is None or not _made(config, about):
+    try:
+        about = read_description(weights_file(pipeline, stage, results))
+    except UserError:
+        return None
+    if config is None or about is None or about.weights_sha256 is None or not _made(config, about):
         return None
     if stage == "pretrain":
         return about
-    started = about["pretraining"].get("started_from")
+    started = about.pretraining.get("started_from")
     if pipeline.pretrain is None and pipeline.after is None:
         return about if (started is None) == (pipeline.weights is None) else None
-    first = pipeline if pipeline.after is None else load(pipeline.after)
-    before = description(first, "pretrain" if pipeline.after is None else "train", results)
-    return about if started and before and before["weights_sha256"] == started["weights_sha256"] else None
+    first, stage = (pipeline, "pretrain") if pipeline.after is None else (load(pipeline.after), "train")
+    before = description(first, stage, results)
+    return about if started and before and before.weights_sha256 == started["weights_sha256"] else None
 
 
-def _read(weights: Path, more: set[str]) -> dict[str, Any] | None:
-    """The description of a weights file, if it has all sections that a comparison reads, `more` among them."""
-    try:
-        description = read_description(weights)
-    except UserError:
-        return None
-    about = {} if description is None else json.loads(description.to_json())
-    return about if {"weights_sha256", "made_by", "pretraining", *more} <= about.keys() else None
-
-
-def _made(config: PretrainConfig | TrainConfig, about: dict[str, Any]) -> bool:
+def _made(config: PretrainConfig | TrainConfig, about: Description) -> bool:
     """Whether a description is of a training with this configuration, as far as that leaves nothing open."""
-    made = about["made_by"].get("config", {})
+    made = about.made_by.get("config", {})
     stated = {one.name: one.default for one in fields(config) if getattr(config, one.name) is not None}
     return all(
         made.get(name, default) == getattr(config, name) for name, default in stated.items() if name not in NOT_STATED
@@ -116,7 +109,7 @@ class Comparison:
 
     pipeline: Pipeline
     run: PipelineRun
-    about: dict[str, Any] | None = None
+    about: Description | None = None
     record: RunRecord | None = None
     path: Path | None = None
 
@@ -178,7 +171,7 @@ def _dataset(run: PipelineRun) -> str:
 
 
 def _comparison(
-    pipeline: Pipeline, run: PipelineRun, about: dict[str, Any], found: Sequence[tuple[Path, RunRecord]]
+    pipeline: Pipeline, run: PipelineRun, about: Description, found: Sequence[tuple[Path, RunRecord]]
 ) -> Comparison:
     for path, record in found:
         if record.task["dataset"] == _dataset(run) and _is_of(record, run, about):
@@ -186,21 +179,22 @@ def _comparison(
     return Comparison(pipeline, run, about)
 
 
-def _is_of(record: RunRecord, run: PipelineRun, about: dict[str, Any]) -> bool:
+def _is_of(record: RunRecord, run: PipelineRun, about: Description) -> bool:
     """Whether a record is of this run with these weights."""
     task, backbone, config = record.task, record.backbone, run.config
     shape = {name: None if run.varies else getattr(config, name) for name in ("ways", "shots", "queries")}
-    method = about["method"]
+    method = about.method
     return (
-        record.complete
+        method is not None
+        and record.complete
         and record.n_episodes == config.episodes
         and record.accuracy["level"] == LEVEL
-        and backbone["weights_sha256"] == about["weights_sha256"]
+        and backbone["weights_sha256"] == about.weights_sha256
         and (backbone.get("precision", "fp32"), backbone.get("compile", False)) == ("fp32", False)
         and config.tune in (None, backbone["tune"])
         and (task["split"], task["sampler"], task["seed"]) == ("test", config.sampler, config.seed)
         and task.get("corruption") is None
         and shape == {name: task[name] for name in shape}
-        and record.method_name == method["name"]
-        and record.method["parameters"] == {**method["parameters"], **config.settings_of("method")}
+        and record.method_name == method.name
+        and record.method["parameters"] == {**method.parameters, **config.settings_of("method")}
     )

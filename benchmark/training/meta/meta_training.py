@@ -63,6 +63,8 @@ def _settled(learner: MetaLearner, folder: Path) -> Method:
         part, networks = part_here(), {"backbone": learner.backbone.train(), "learned": learner.learned}
         settled = method.settled(lambda: replace(learner.batch(0, part), **networks))
         decided = {name: value for name, value in settled.parameters.items() if value != method.parameters.get(name)}
+        if not decided:
+            return method
         write_atomically(kept, json.dumps(decided).encode())
     return replace(method, **json.loads(kept.read_text(encoding="utf-8")))
 
