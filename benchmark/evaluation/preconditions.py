@@ -79,8 +79,8 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     _check_memory(plan, one.support.shape[1] + one.query.shape[1])
     sampler.draw(0, min(BATCH, plan.config.episodes))  # which checks the tasks
     check_other_splits(method, plan.method_section["name"], plan.backbone.tune, plan.sampling, plan.dataset, open_split)
-    recipe = plan.backbone.backbone
-    if (method.uses_text or method.uses_text_tower) and recipe and type(recipe).text_tower is Backbone.text_tower:
+    recipe = plan.backbone.recipe
+    if (method.uses_text or method.uses_text_tower) and type(recipe).text_tower is Backbone.text_tower:
         plan.backbone.text_tower()  # which says that there is none
     return sampler
 
