@@ -3,112 +3,93 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.option_tables import options_of, read_table
+from ..core.options import LARGEST_COUNT, LARGEST_SEED, LARGEST_SIZE, Options, parameter
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 
-# Options of which several values make a grid.
-GRID = frozenset(
-    "method ways shots queries dataset split sampler backbone weights checkpoint tune prompts corruption severity seed".split()
-)
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """One evaluation: one method on one task with one backbone.
+class RunConfig(Options):
+    """One evaluation: one method on one task with one backbone. Each field is an option of `bench run`, with its help."""
 
-    Attributes:
-        method: a registered name, `file.py:Class`, or `sklearn:module.Class`.
-        ways: classes an episode.
-        shots: support images a class.
-        queries: query images a class.
-        episodes: how many episodes.
-        dataset: a registered name.
-        split: class split the episodes come from: train, val or test.
-        sampler: uniform, semantic, imbalanced or meta-dataset (varying ways and shots).
-        testbed: file with a fixed list of tasks, used instead of a sampler; it says ways, shots and queries.
-        corruption: what is done to support and query images: noise, blur, jpeg, grey, occlusion or contrast; with a severity.
-        severity: of the corruption, 1 to 5.
-        backbone: a registered name; None: clip-tiny for methods that use text, conv4 for all others.
-        weights: name of shipped weights or a file; None takes those pretrained on the dataset's train classes.
-        checkpoint: file of `bench train`, with backbone and all that the method learned; says the backbone and weights.
-        tune: what an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full; None: head for
-            those, none for others.
-        prompts: what class names are put into, for methods that use text: single, ensemble, another known set, or a file;
-            None: single.
-        class_names: CSV file with the columns class_id and name, instead of the dataset's names.
-        batch_size: images encoded at once; None finds a number that fits.
-        precision: of encoding: fp32, tf32, bf16 or fp16.
-        compile: encode through torch.compile.
-        seed: of the task; 0 ≤ seed < 2⁶⁴.
-        settings: parameters as name → value; `dataset.`, `backbone.` or `sampler.` before a name says whose, else the method's.
-        device: auto, cpu or cuda (or cuda:1, …).
-        output: results folder.
-        overwrite: repeat a finished run.
-        limit: stop after so many episodes and keep a partial record, which is not shown on the leaderboard.
-        level: confidence level of the intervals.
-        bootstrap: also give the percentile bootstrap interval.
-    """
-
-    method: str = "protonet"
-    ways: int = 5
-    shots: int = 1
-    queries: int = 15
-    episodes: int = 10_000
-    dataset: str = "trifeature"
-    split: str = "test"
-    sampler: str = "uniform"
-    testbed: Path | None = None
-    corruption: str | None = None
-    severity: int | None = None
-    backbone: str | None = None
-    weights: str | None = None
-    checkpoint: str | None = None
-    tune: str | None = None
-    prompts: str | None = None
-    class_names: Path | None = None
-    batch_size: int | None = None
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    compile: bool = False
-    seed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    output: Path = Path("results")
-    overwrite: bool = False
-    limit: int | None = None
-    level: float = 0.95
-    bootstrap: bool = False
+    method: str = parameter("protonet", "Name, FILE.py:Class or sklearn:module.Class.", several="repeated")
+    ways: int = parameter(5, "Classes an episode.", minimum=2, maximum=LARGEST_SIZE, several="repeated")
+    shots: int = parameter(1, "Support images a class.", minimum=1, maximum=LARGEST_COUNT, several="repeated")
+    queries: int = parameter(15, "Query images a class.", minimum=1, maximum=LARGEST_COUNT, several="listed")
+    episodes: int = parameter(10_000, "Number of episodes.", minimum=1, maximum=LARGEST_COUNT)
+    dataset: str = parameter("trifeature", "Dataset (bench list datasets).", several="listed")
+    split: str = parameter("test", "Class split: train, val or test.", several="listed")
+    sampler: str = parameter(
+        "uniform", "uniform, semantic, imbalanced or meta-dataset (varying ways and shots).", several="listed"
+    )
+    testbed: Path | None = parameter(
+        None, "File with a fixed list of tasks (bench testbed make), instead of a sampler; says ways, shots and queries."
+    )
+    corruption: str | None = parameter(
+        None, f"Corrupt support and query images: {', '.join(STRENGTHS)}; with a severity.", several="repeated"
+    )
+    severity: int | None = parameter(
+        None, "Of the corruption.", minimum=SEVERITIES[0], maximum=SEVERITIES[-1], several="repeated"
+    )
+    backbone: str | None = parameter(
+        None, "Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.", several="listed"
+    )
+    weights: str | None = parameter(
+        None, "Shipped weights or a file; default: those pretrained on the dataset's train classes.", several="listed"
+    )
+    checkpoint: str | None = parameter(
+        None, "File of bench train: backbone and what the method learned; --method may be left out.", several="listed"
+    )
+    tune: str | None = parameter(
+        None,
+        "What an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full; default: head.",
+        several="listed",
+    )
+    prompts: str | None = parameter(
+        None,
+        "What class names are put into, for methods that use text: single, ensemble or a file; default: single.",
+        several="listed",
+    )
+    class_names: Path | None = parameter(None, "CSV file with class_id,name instead of the dataset's names.")
+    batch_size: int | None = parameter(
+        None, "Images encoded at once; auto finds a number that fits.", minimum=1, maximum=LARGEST_COUNT, none="auto"
+    )
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = parameter("fp32", "Of encoding: fp32, tf32, bf16 or fp16.")
+    compile: bool = parameter(False, "Encode through torch.compile.")
+    seed: int = parameter(0, "Seed of the episodes.", minimum=0, maximum=LARGEST_SEED, several="listed")
+    settings: Mapping[str, Any] = parameter(
+        dict, "Parameter of the method, name=value; dataset., backbone. or sampler. before the name says whose."
+    )
+    device: str = parameter("auto", "auto, cpu or cuda (or cuda:1, …).")
+    output: Path = parameter(Path("results"), "Results folder.")
+    overwrite: bool = parameter(False, "Repeat a finished run.")
+    limit: int | None = parameter(
+        None, "Stop after so many episodes; the record is partial and off the board.", minimum=1, maximum=LARGEST_COUNT
+    )
+    level: float = parameter(0.95, "Confidence level of the intervals.", above=0, below=1)
+    bootstrap: bool = parameter(False, "Also give the percentile bootstrap interval.")
 
     def __post_init__(self) -> None:
-        """Refuse values that no task could have.
+        """Check every field, and what two of them say together.
 
         Raises:
             UsageError: one line that names the option.
         """
         object.__setattr__(self, "output", Path(self.output))  # a script may give text
-        for option, least in (("ways", 2), ("shots", 1), ("queries", 1), ("episodes", 1), ("limit", 1)):
-            value = getattr(self, option)
-            if value is None and option == "limit":
-                continue
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise UsageError(f"--{option} {value}: not a whole number")
-            if value < least:
-                raise UsageError(f"--{option} {value}: at least {least}")
-        if not 0 <= self.seed < 2**64:
-            raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
-        if not 0 < self.level < 1:
-            raise UsageError(f"--level {self.level}: between 0 and 1, for example 0.95")
+        super().__post_init__()
         if self.severity is not None and self.corruption is None:
             raise UsageError(f"--severity {self.severity}: of what? add --corruption {', '.join(STRENGTHS)}")
         if self.corruption is not None and self.severity is None:
             raise UsageError(f"--corruption {self.corruption}: how much? add --severity {', '.join(map(str, SEVERITIES))}")
-        _ = self.corrupted_by  # which checks name and severity
+        _ = self.corrupted_by  # which checks the name
 
     @property
     def corrupted_by(self) -> Corruption | None:
@@ -151,19 +132,4 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: no such file, not TOML, an unknown key, or a value of the wrong type.
     """
     where = f"--config {path}"
-    return options_of(read_table(path, where), RunConfig, where, GRID)
-
-
-def typed(name: str, values: Sequence[Any]) -> list[int]:
-    """Whole numbers from an option that takes several (`--shots 1,5 --shots 10`).
-
-    Raises:
-        UsageError: one is no whole number.
-    """
-    numbers = []
-    for text in itertools.chain.from_iterable(str(value).split(",") for value in values):
-        try:
-            numbers.append(int(text))
-        except ValueError:
-            raise UsageError(f"--{name} {text}: not a whole number") from None
-    return numbers
+    return options_of(read_table(path, where), RunConfig, where)

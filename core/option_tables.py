@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-import typing
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from .errors import UsageError, did_you_mean
 from .files import regular_file
-from .options import convert
+from .options import parameters_of, shown
 
 
 def read_table(path: Path, where: str) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def read_table(path: Path, where: str) -> dict[str, Any]:
         return tomllib.loads(regular_file(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{where}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOML's own, Unicode's, and a number of 5,000 digits
         raise UsageError(f"{where} is not TOML: {error}") from error
 
 
@@ -36,8 +35,8 @@ def options_of(
     table: Mapping[str, Any],
     config: type,
     where: str,
-    several: Collection[str] = (),
     elsewhere: Mapping[str, str] | None = None,
+    several: bool = True,
 ) -> dict[str, Any]:
     """A table's values as fields of a config: keys with dashes are names with underscores, and `[set]` is `settings`.
 
@@ -45,15 +44,15 @@ def options_of(
         table: from a TOML file.
         config: the dataclass.
         where: what messages begin with.
-        several: names of fields of which a list of values makes a grid.
         elsewhere: fields that this table has no place for, and where they are said instead.
+        several: whether lists of values make a grid, of the options that are declared so.
 
     Raises:
         UsageError: an unknown key, or a value of the wrong type.
     """
-    hints, elsewhere = typing.get_type_hints(config), elsewhere or {}
-    known = {one.name for one in fields(config)} - {"settings", *elsewhere}
-    has_settings, found = "settings" in hints, {}
+    elsewhere, declared = elsewhere or {}, {one.name: one for one in parameters_of(config)}
+    known = declared.keys() - {"settings", *elsewhere}
+    has_settings, found = "settings" in declared, {}
     keys = [*sorted(known), *(["set"] if has_settings else [])]
     for key, value in table.items():
         name = key.replace("-", "_")
@@ -67,9 +66,11 @@ def options_of(
         if name not in known:
             raise UsageError(f"{where}: unknown key '{key}'; {did_you_mean(name, keys)}")
         try:
-            found[name] = _of_type(value, hints[name], several=name in several)
-        except ValueError:
-            raise UsageError(f"{where}: {key} = {value!r} is of the wrong type") from None
+            one = declared[name]
+            listed = several and one.several and isinstance(value, list)
+            found[name] = [one.as_option(each) for each in value] if listed else one.as_option(value)
+        except ValueError as error:
+            raise UsageError(f"{where}: {key} = {shown(value)}: {error}") from None
     return found
 
 
@@ -90,18 +91,3 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         flat.update(flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
     return flat
-
-
-def _of_type(value: Any, kind: Any, several: bool) -> Any:
-    """Check a value; a list of values makes a grid where that is possible.
-
-    Raises:
-        ValueError: it is of another type.
-    """
-    if several and isinstance(value, list):
-        return [_of_type(one, kind, several=False) for one in value]
-    if kind in (bool, bool | None) and not isinstance(value, bool):  # TOML has words of its own for these
-        raise ValueError(value)
-    if kind in (Path, Path | None):
-        return Path(convert(value, str))
-    return convert(value, str if kind == str | None else kind)  # a TOML file has no null: "none" is a word, as in tune = "none"

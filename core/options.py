@@ -1,4 +1,9 @@
-"""Typed parameters of methods, datasets, samplers and backbones: dataclass fields, settable as `name=value` text."""
+"""Options, declared once: a dataclass field says type, default, help and range.
+
+The same field gives the command line, the keys of a TOML file, `bench show`, the tables of the documents, and the check of a
+value with its message. The parameters of methods, datasets, samplers, backbones and recipes are such fields, and so are the
+options of commands.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +11,247 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from .errors import UsageError, did_you_mean
 
 T = TypeVar("T")
+Several = Literal["", "listed", "repeated"]
 WORDS_FOR_BOOL = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+LARGEST_SIZE = 4096  # pixels of a side or channels of a layer: more does not fit into any machine of today
+LARGEST_COUNT = 1_000_000_000  # episodes, steps or images: years of work
+LARGEST_SEED = 2**64 - 1
+SHOWN = 80  # characters of a value that a message repeats
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
 
 
-def parameter(default: Any, help: str) -> Any:
-    """A dataclass field with a default and a line that `bench show` prints."""
-    return dataclasses.field(default=default, metadata={"help": help})
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option may take; a bound that is None is open."""
+
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+    below: float | None = None
+
+    def fault(self, value: float) -> str:
+        """Words for the bound that a number does not keep, or for both where both are near; "" where it lies within."""
+        low = (self.minimum is None or value >= self.minimum) and (self.above is None or value > self.above)
+        high = (self.maximum is None or value <= self.maximum) and (self.below is None or value < self.below)
+        if isinstance(value, float) and not math.isfinite(value):
+            return "not a finite number"
+        if low and high:
+            return ""
+        if self.maximum in (LARGEST_SIZE, LARGEST_COUNT):  # who asks for 0 shots has no use for the largest number of them
+            return str(dataclasses.replace(self, maximum=None) if high else Range(maximum=self.maximum))
+        return str(self)
+
+    def __str__(self) -> str:
+        """`at least 1`, `above 0`, `from 0 to 1`, `from 0 to below 1`."""
+        low = self.minimum if self.minimum is not None else self.above
+        high = self.maximum if self.maximum is not None else self.below
+        if low is None or high is None:
+            words = {"at least": self.minimum, "above": self.above, "at most": self.maximum, "below": self.below}
+            return "".join(f"{word} {_number(bound)}" for word, bound in words.items() if bound is not None)
+        first = "from" if self.minimum is not None else "above"
+        closed, bounded = self.minimum is not None, self.maximum is not None
+        second = {(True, True): "to", (True, False): "to below", (False, True): "and at most", (False, False): "and below"}
+        return f"{first} {_number(low)} {second[closed, bounded]} {_number(high)}"
+
+
+def _number(bound: float) -> str:
+    return "2^64 - 1" if bound == LARGEST_SEED else f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
+def parameter(
+    default: Any = dataclasses.MISSING,
+    help: str = "",
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+    several: Several = "",
+    none: str | None = None,
+) -> Any:
+    """Declare an option or a parameter as a dataclass field.
+
+    Args:
+        default: its value where nobody says another; without one it must be given, and `dict` is an empty one.
+        help: a line for `--help`, `bench show` and the documents.
+        minimum: the least number.
+        above: a number that the value exceeds.
+        maximum: the greatest number.
+        below: a number that the value does not reach.
+        several: whether a list of values makes a grid of runs (options of a command): "listed" in a TOML file, or with commas;
+            "repeated" the option may also stand on the command line more than once, where else the last counts.
+        none: the word for None on a command line, such as "auto".
+    """
+    allowed = Range(minimum, above, maximum, below)
+    metadata = {"help": help, "range": None if allowed == Range() else allowed, "several": several, "none": none}
+    if default is dict:
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter, described."""
+    """One option or parameter, described."""
 
     name: str
     type: Any
     default: Any
     help: str
+    range: Range | None = None
+    several: Several = ""
+    none: str | None = None
 
     @property
     def type_name(self) -> str:
         """The type as a user reads it: `float`, `int | None`, `'a' | 'b'`."""
         return _type_name(self.type)
 
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """The types of a union, or the only one."""
+        united = typing.get_origin(self.type) in (typing.Union, types.UnionType)
+        return typing.get_args(self.type) if united else (self.type,)
+
+    def converted(self, value: Any) -> Any:
+        """A value, often text, as one of the declared type.
+
+        Raises:
+            ValueError: it does not fit, or is out of range; the message says what would.
+        """
+        try:
+            found = convert(value, self.type)
+        except ValueError:
+            raise ValueError(f"not {self.words()}") from None
+        if fault := self.fault(found):
+            raise ValueError(fault)
+        return found
+
+    def as_option(self, value: Any) -> Any:
+        """The same for an option of a command, from its line or a TOML file, where "none" is a word and no text a bool."""
+        if self.none is not None and value == self.none:
+            return None
+        if Path in self.kinds and isinstance(value, str):
+            return Path(value)
+        if bool in self.kinds and not isinstance(value, bool):
+            raise ValueError(f"not {NAMES[bool]}")
+        kinds = [kind for kind in self.kinds if kind is not type(None)]
+        return dataclasses.replace(self, type=typing.Union[*kinds]).converted(value)
+
+    def fault(self, value: Any) -> str:
+        """Why a value of an instance cannot be: another type, or out of range; "" where it can be."""
+        plain = [kind for kind in self.kinds if kind in NAMES or typing.get_origin(kind) is typing.Literal]
+        if len(plain) < len(self.kinds):  # a type that nothing is known about
+            return ""
+        if not any(_is(value, kind) for kind in plain):
+            return f"not {self.words()}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return ""
+        return (self.range or Range()).fault(value)
+
+    def words(self) -> str:
+        """The type in words: `a whole number or none`."""
+        words = [word for kind in self.kinds for word in _kind_words(kind)] + ([self.none] if self.none else [])
+        return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _kind_words(kind: Any) -> list[str]:
+    if typing.get_origin(kind) is typing.Literal:
+        return [str(one) for one in typing.get_args(kind)]
+    return [NAMES.get(kind, _type_name(kind))]
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type; a whole number is a number, and a bool is neither."""
+    if typing.get_origin(kind) is typing.Literal:
+        return any(value == one and type(value) is type(one) for one in typing.get_args(kind))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def shown(value: Any) -> str:
+    """A value as messages repeat it, shortened."""
+    try:
+        text = repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}… ({len(text):,} characters)"
+
+
+def as_option(name: str, value: Any) -> str:
+    """An option as the user types it: `--meta-batch 4`."""
+    return f"--{name.replace('_', '-')} {shown(value)}"
+
+
+def check(instance: object, said: Callable[[str, Any], str]) -> None:
+    """Check every field of an instance against its declared type and range.
+
+    Args:
+        instance: of a dataclass.
+        said: how a message repeats a name and a value, such as `as_option`.
+
+    Raises:
+        UsageError: the first value that cannot be, with what can.
+    """
+    for one in parameters_of(type(instance)):
+        value = getattr(instance, one.name)
+        if fault := one.fault(value):
+            raise UsageError(f"{said(one.name, value)}: {fault}")
+
+
+class Declared:
+    """A base of dataclasses whose fields are parameters: no instance has a value that is out of range."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            UsageError: a value is of another type or out of range.
+        """
+        owner = type(self).__name__
+        check(self, lambda name, value: f"{owner}: {name}={shown(value)}")
+
+
+class Options:
+    """A base of dataclasses whose fields are options of a command."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            UsageError: a value is of another type or out of range.
+        """
+        check(self, as_option)
+
 
 def parameters_of(cls: type) -> list[Parameter]:
     """The parameters of a class whose fields are dataclass fields (a class without any has none)."""
+    return list(_parameters_of(cls))
+
+
+@cache
+def _parameters_of(cls: type) -> tuple[Parameter, ...]:
     if not dataclasses.is_dataclass(cls):
-        return []
+        return ()
     hints = typing.get_type_hints(cls)
-    return [
-        Parameter(field.name, hints[field.name], field.default, field.metadata.get("help", ""))
+    return tuple(
+        Parameter(field.name, hints[field.name], field.default, **{"help": "", **_declared(field)})
         for field in dataclasses.fields(cls)
         if field.init
-    ]
+    )
+
+
+def _declared(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    return {name: field.metadata[name] for name in ("help", "range", "several", "none") if name in field.metadata}
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -72,7 +278,7 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
         owner: who the parameters belong to, for the message ("method protonet").
 
     Raises:
-        UsageError: an unknown parameter or a value of the wrong type; the line lists the right ones.
+        UsageError: an unknown parameter, a value of the wrong type or out of range; the line says what would be right.
     """
     known = {parameter.name: parameter for parameter in parameters_of(cls)}
     typed = typed_values(known, values, owner)
@@ -83,15 +289,15 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
 
 
 def typed_values(known: Mapping[str, Parameter], values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """Convert `values` to the types of the `known` parameters; the rest as in `build`."""
+    """Convert `values` to the types of the `known` parameters, and check them; the rest as in `build`."""
     converted = {}
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"{owner} has no parameter '{name}'; {_known(name, known)}")
         try:
-            converted[name] = convert(value, known[name].type)
-        except ValueError:
-            raise UsageError(f"{owner}: {name}={value} is not of type {known[name].type_name}") from None
+            converted[name] = known[name].converted(value)
+        except ValueError as error:
+            raise UsageError(f"{owner}: {name}={shown(value)}: {error}") from None
     return converted
 
 
@@ -129,8 +335,13 @@ def convert(value: Any, kind: Any) -> Any:
             raise ValueError(value)
         if not isinstance(value, int | float | str):
             raise ValueError(value)
-        number = kind(value)
-        if not math.isfinite(number):  # no parameter here has a use for it, and JSON cannot hold it
+        try:
+            number = kind(value)
+        except OverflowError:
+            raise ValueError(value) from None
+        if isinstance(number, float) and not math.isfinite(
+            number
+        ):  # no parameter here has a use for it, and JSON cannot hold it
             raise ValueError(value)
         return number
     if kind is str and isinstance(value, str):

@@ -7,78 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...core.errors import Interrupted, UserError
+from ...core.errors import Interrupted, UsageError, UserError
+from ...core.options import parameters_of
+from ..config import RunConfig, grid, read_toml
+from .declared import takes
 
 if TYPE_CHECKING:
-    from ..config import RunConfig
     from ..evaluation.plan import Plan
     from ..evaluation.runner import Outcome
     from .terminal import TerminalProgress
 
-SEVERAL = "several values make a grid, one record each"
+SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.norm"}  # options that stand for a parameter
 
 
+@takes(RunConfig)
 def run(
-    context: typer.Context,
-    method: Annotated[list[str], typer.Option(help=f"Name, FILE.py:Class or sklearn:module.Class; {SEVERAL}.")] = ["protonet"],  # noqa: B006
-    shots: Annotated[list[str], typer.Option(help=f"Support images a class, e.g. 1 or 1,5; {SEVERAL}.")] = ["1"],  # noqa: B006
-    ways: Annotated[list[str], typer.Option(help=f"Classes an episode; {SEVERAL}.")] = ["5"],  # noqa: B006
-    queries: Annotated[int, typer.Option(help="Query images a class.")] = 15,
-    episodes: Annotated[int, typer.Option(help="Number of episodes.")] = 10_000,
-    dataset: Annotated[str, typer.Option(help="Dataset (bench list datasets).")] = "trifeature",
-    split: Annotated[str, typer.Option(help="Class split: train, val or test.")] = "test",
-    sampler: Annotated[
-        str, typer.Option(help="uniform, semantic, imbalanced or meta-dataset (varying ways and shots).")
-    ] = "uniform",
+    given: dict[str, Any],
     alpha: Annotated[float | None, typer.Option(help="Semantic sampler: how much nearness of classes counts.")] = None,
     beta: Annotated[float | None, typer.Option(help="Semantic sampler: how much often-drawn classes are avoided.")] = None,
-    testbed: Annotated[Path | None, typer.Option(help="File with a fixed list of tasks (bench testbed make).")] = None,
-    corruption: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Corrupt the images: noise, blur, jpeg, grey, occlusion or contrast; {SEVERAL}."),
-    ] = None,
-    severity: Annotated[list[str] | None, typer.Option(help=f"Of the corruption, 1 to 5; {SEVERAL}.")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Shipped weights or a file; default: those pretrained on the dataset.")
-    ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="File of bench train: backbone and what the method learned; --method may be left out.")
-    ] = None,
     norm: Annotated[
         str | None, typer.Option(help="Normalisation of a built-in backbone: batch, group, layer or instance.")
     ] = None,
-    tune: Annotated[
-        str | None,
-        typer.Option(help="What an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full."),
-    ] = None,
-    prompts: Annotated[
-        str | None, typer.Option(help="What class names are put into: single, ensemble or a file; several make a grid.")
-    ] = None,
-    class_names: Annotated[
-        Path | None, typer.Option(help="CSV file with class_id,name instead of the dataset's names.")
-    ] = None,
-    batch_size: Annotated[str, typer.Option(help="Images encoded at once; auto finds a number that fits.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of encoding: fp32, tf32, bf16 or fp16.")] = "fp32",
-    compile: Annotated[bool, typer.Option("--compile", help="Encode through torch.compile.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the episodes.")] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Parameter of the method, name=value; dataset., backbone. or sampler. before the name says whose."
-        ),
-    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options; the command line comes first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    output: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
-    limit: Annotated[
-        int | None, typer.Option(help="Stop after so many episodes; the record is partial and off the board.")
-    ] = None,
-    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
-    bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Also give the percentile bootstrap interval.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat a finished run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would run.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say how fast images were encoded, and where a plug-in failed.")
@@ -87,12 +37,16 @@ def run(
 ) -> None:
     """Evaluate methods on N-way K-shot episodes and print accuracy with its confidence interval.
 
+    An option of type list takes several values, as 1,5 or repeated; every combination of such values is a run of its own.
+
     Example: bench run --method protonet,ridge --shots 1,5
     """
     from ..evaluation.preconditions import check_grid
     from .terminal import TerminalProgress
 
-    configs, progress = _configs(context, config), TerminalProgress(verbose=verbose)
+    short = {SHORT[name]: value for name, value in (("alpha", alpha), ("beta", beta), ("norm", norm)) if value is not None}
+    configs = _configs({**given, "settings": {**given.get("settings", {}), **short}}, config)
+    progress = TerminalProgress(verbose=verbose)
     failed, outcomes = None, []
     try:
         plans = check_grid(configs, progress.say) if dry_run or len(configs) > 1 else []
@@ -149,46 +103,20 @@ def _trace(error: UserError, progress: TerminalProgress) -> None:
         progress.say("".join(traceback.format_list(frames)).rstrip())
 
 
-def _configs(context: typer.Context, config: Path | None) -> list[RunConfig]:
+def _configs(given: dict[str, Any], config: Path | None) -> list[RunConfig]:
     """The grid that command line and TOML file ask for; what was typed comes before the file, the file before defaults."""
-    from ...core.options import parse_assignments
-    from ..config import grid, read_toml, typed
-
-    options: dict[str, Any] = {
-        name: value for name, value in context.params.items() if name not in ("config", "dry_run", "json", "set_", "verbose")
-    }
-    settings: dict[str, Any] = {}
-    chosen = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
-    if config is not None:
-        from_file = read_toml(config)
-        settings.update(from_file.pop("settings", {}))
-        options.update({name: value for name, value in from_file.items() if name not in chosen})
-        chosen |= from_file.keys()
-    settings.update(parse_assignments(context.params["set_"] or []))
-    for name, owner in (("alpha", "sampler"), ("beta", "sampler"), ("norm", "backbone")):
-        if (value := options.pop(name)) is not None:
-            settings[f"{owner}.{name}"] = value
-    options["settings"] = settings
-    if isinstance(options.get("batch_size"), str):
-        size = options["batch_size"]
-        options["batch_size"] = None if size == "auto" else typed("batch-size", [size])[0]
-    options["tune"] = [name for text in _several(options["tune"]) if text for name in text.split(",")] or None
-    options["prompts"] = [name for text in _several(options["prompts"]) if text for name in text.split(",")] or None
-    options["output"] = Path(options["output"])
-    if isinstance(options["checkpoint"], str) and "method" not in chosen:
+    options = {} if config is None else read_toml(config)
+    settings = {**options.get("settings", {}), **given["settings"]}
+    options = {**options, **given, "settings": settings}
+    options = {one.name: options[one.name] for one in parameters_of(RunConfig) if one.name in options}
+    if options.get("checkpoint") is not None and "method" not in options:
         from ..backbones.weights.find import described_checkpoint
 
-        options["method"] = described_checkpoint(Path(options["checkpoint"]))[1].name
-    options["corruption"] = [name for text in _several(options["corruption"]) if text for name in text.split(",")] or None
-    options["severity"] = typed("severity", [one for one in _several(options["severity"]) if one is not None]) or None
-    for name in ("ways", "shots"):
-        options[name] = typed(name, _several(options[name]))
-    options["method"] = [name for text in _several(options["method"]) for name in text.split(",")]
+        several = options["checkpoint"] if isinstance(options["checkpoint"], list) else [options["checkpoint"]]
+        options["method"] = [described_checkpoint(Path(one))[1].name for one in several]
+        if len(set(options["method"])) > 1:
+            raise UsageError("--checkpoint: those of several methods need --method, or a command each")
     return grid(options)
-
-
-def _several(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _describe(plans: list[Plan], progress: TerminalProgress) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ...core.errors import UsageError, did_you_mean
 from ...core.option_tables import check_complete, options_of, read_table
-from ..config import GRID, RunConfig, grid
+from ..config import RunConfig, grid
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
 from .stages import Number, Pipeline, PipelineRun, Published
@@ -128,7 +128,7 @@ class _Reader:
         names = {one.name for one in fields(config)}
         usual = {"method": self.method, **vars(self.common), "backbone": self.made or self.common.backbone}
         usual = {name: value for name, value in usual.items() if name in names - {"weights"} and value is not None}
-        options = {**usual, **options_of(table, config, where, GRID if stage == "run" else (), ELSEWHERE[stage])}
+        options = {**usual, **options_of(table, config, where, ELSEWHERE[stage])}
         check_complete(options, config, where)
         return options
 

@@ -6,12 +6,14 @@ import pytest
 
 from fewbench.core.errors import UsageError
 from fewbench.core.option_tables import check_complete, flattened, options_of, read_table
+from fewbench.core.options import parameter
 
 
 @dataclass
 class Config:
     name: str
-    batch_size: int | None = None
+    batch_size: int | None = parameter(None, "images", none="auto")
+    seed: int = parameter(0, "of episodes", minimum=0, several="listed")
     flip: bool | None = None
     file: Path | None = None
     tune: str | None = None
@@ -30,18 +32,22 @@ def test_none_is_a_word_of_text_options():
 
 
 def test_a_list_is_several_values_where_they_make_a_grid():
-    assert options_of({"batch-size": [1, 2]}, Config, "here", several=("batch_size",)) == {"batch_size": [1, 2]}
-    with pytest.raises(UsageError, match=r"^here: batch-size = \[1, 2\] is of the wrong type$"):
+    assert options_of({"seed": [1, 2]}, Config, "here") == {"seed": [1, 2]}
+    with pytest.raises(UsageError, match=r"^here: seed = \[1, 2\]: not a whole number$"):
+        options_of({"seed": [1, 2]}, Config, "here", several=False)
+    with pytest.raises(UsageError, match=r"^here: batch-size = \[1, 2\]: not a whole number or auto$"):
         options_of({"batch-size": [1, 2]}, Config, "here")
+    assert options_of({"batch-size": "auto"}, Config, "here") == {"batch_size": None}
 
 
 @pytest.mark.parametrize(
     ("table", "says"),
     [
         ({"nam": "x"}, "unknown key 'nam'; did you mean 'name'?"),
-        ({"settings": {}}, "unknown key 'settings'; known: batch_size, flip, name, set, tune"),
-        ({"flip": "no"}, "flip = 'no' is of the wrong type"),
-        ({"name": 3}, "name = 3 is of the wrong type"),
+        ({"settings": {}}, "unknown key 'settings'; known: batch_size, flip, name, seed, set, tune"),
+        ({"flip": "no"}, "flip = no: not true or false"),
+        ({"name": 3}, "name = 3: not text"),
+        ({"seed": -1}, "seed = -1: at least 0"),
         ({"set": 3}, "set is a table of parameters, [set]"),
         ({"file": "x"}, "'file' has no place here; say it elsewhere"),
     ],
@@ -64,6 +70,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
     (tmp_path / "bad.toml").write_text("a = ", encoding="utf-8")
     with pytest.raises(UsageError, match=r"^here is not TOML: "):
         read_table(tmp_path / "bad.toml", "here")
+    (tmp_path / "long.toml").write_text(f"a = {'9' * 5000}", encoding="utf-8")  # Python reads no such number
+    with pytest.raises(UsageError, match=r"^here is not TOML: "):
+        read_table(tmp_path / "long.toml", "here")
 
 
 def test_tables_in_tables_are_dotted_names():

@@ -1,11 +1,23 @@
-import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Optional
 
 import pytest
 
 from fewbench.core.errors import UsageError
-from fewbench.core.options import Parameter, build, convert, parameter, parameters_of, parse_assignments, typed_values
+from fewbench.core.options import (
+    LARGEST_COUNT,
+    LARGEST_SEED,
+    Declared,
+    Options,
+    Parameter,
+    Range,
+    build,
+    convert,
+    parameter,
+    parameters_of,
+    parse_assignments,
+    typed_values,
+)
 
 
 @dataclass(frozen=True)
@@ -114,9 +126,9 @@ def test_one_parameter_or_none_is_told_without_guessing():
 
 
 def test_a_wrong_type_is_told_with_the_right_one():
-    with pytest.raises(UsageError, match=r"^method example: rate=fast is not of type float$"):
+    with pytest.raises(UsageError, match=r"^method example: rate=fast: not a number$"):
         build(Example, {"rate": "fast"}, "method example")
-    with pytest.raises(UsageError, match=re.escape("method example: norm=l3 is not of type 'l1' | 'l2'")):
+    with pytest.raises(UsageError, match=r"^method example: norm=l3: not l1 or l2$"):
         build(Example, {"norm": "l3"}, "method example")
 
 
@@ -139,3 +151,56 @@ def test_assignments_are_split_at_the_first_equals_sign():
 def test_what_is_no_assignment_is_told(text):
     with pytest.raises(UsageError, match="is not of the form name=value"):
         parse_assignments([text])
+
+
+@dataclass(frozen=True)
+class Ranged(Declared):
+    steps: int = parameter(10, "gradient steps", minimum=1, maximum=LARGEST_COUNT)
+    rate: float | Literal["auto"] = parameter("auto", "learning rate", above=0)
+    share: float = parameter(0.5, "of the images", minimum=0, below=1)
+    seed: int = parameter(0, "of the episodes", minimum=0, maximum=LARGEST_SEED)
+
+
+OUTSIDE = {
+    "steps=0: at least 1": {"steps": 0},
+    "steps=1000000001: at most 1,000,000,000": {"steps": 10**9 + 1},
+    "rate=-1: above 0": {"rate": -1.0},
+    "rate=0: above 0": {"rate": 0},
+    "share=1: from 0 to below 1": {"share": 1.0},
+    "share=nan: not a finite number": {"share": float("nan")},
+    "seed=-1: from 0 to 2^64 - 1": {"seed": -1},
+    "steps=True: not a whole number": {"steps": True},
+    "steps=3: not a whole number": {"steps": "3"},
+    "rate=much: not a number or auto": {"rate": "much"},
+    "steps=a number of thousands of digits: at most 1,000,000,000": {"steps": 10**5000},
+}
+
+
+@pytest.mark.parametrize("says", OUTSIDE)
+def test_no_instance_has_a_value_that_is_out_of_range(says: str):
+    with pytest.raises(UsageError) as caught:
+        Ranged(**OUTSIDE[says])
+    assert str(caught.value) == f"Ranged: {says}"
+    Ranged(steps=10**9, rate=1e-9, share=0.0, seed=2**64 - 1)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "1e9999", "9" * 400, "9" * 5000])
+def test_text_is_checked_against_the_range_too_and_repeated_in_short(text: str):
+    with pytest.raises(UsageError, match=r"^method x: (steps|rate)=") as caught:
+        build(Ranged, {"rate" if "e" in text else "steps": text}, "method x")
+    assert len(str(caught.value)) < 150
+
+
+def test_options_are_named_as_they_are_typed():
+    @dataclass(frozen=True)
+    class Many(Options):
+        val_ways: int = parameter(5, "classes", minimum=2)
+
+    with pytest.raises(UsageError, match=r"^--val-ways 1: at least 2$"):
+        Many(val_ways=1)
+
+
+def test_a_range_reads_as_a_phrase():
+    assert [str(one) for one in (Range(minimum=1), Range(above=0), Range(above=0, maximum=1), Range(above=0, below=1))] == [
+        "at least 1", "above 0", "above 0 and at most 1", "above 0 and below 1",
+    ]  # fmt: skip

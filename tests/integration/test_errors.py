@@ -59,7 +59,7 @@ MISTAKES = {
         "--method", "PLUGINS/methods.py:NearestMean", "--set", "powr=2", says=r"has no parameter 'powr'; it has power \(float"
     ),
     "parameter of the wrong type": run(
-        "--method", "PLUGINS/methods.py:NearestMean", "--set", "power=two", says=r"power=two is not of type float"
+        "--method", "PLUGINS/methods.py:NearestMean", "--set", "power=two", says=r"power=two: not a number"
     ),
     "parameter without a value": run("--set", "power", says=r"'power' is not of the form name=value"),
     "unknown option": run("--way", "5", says=r"[Nn]o such option: --way.*--ways"),
@@ -71,7 +71,7 @@ MISTAKES = {
         "--shots", "26", says=r"--shots 26 and --queries 5 need 31 images a class, but the smallest class .* has 30; take fewer"
     ),
     "no episodes": run("--episodes", "0", says=r"--episodes 0: at least 1"),
-    "negative seed": run("--seed", "-1", says=r"--seed -1: a seed is a whole number from 0"),
+    "negative seed": run("--seed", "-1", says=r"--seed -1: from 0"),
     "plug-in file that is not there": run(
         "--method", "gone.py:Guess", says=r"method gone\.py:Guess: file gone\.py does not exist"
     ),
@@ -170,10 +170,10 @@ MISTAKES = {
         says=r"--tune lora: .*no linear or ungrouped convolution layers",
         late=True,
     ),
-    "unknown precision": run("--precision", "fp8", says=r"--precision fp8: unknown; known: bf16, fp16, fp32"),
+    "unknown precision": run("--precision", "fp8", says=r"--precision fp8: not fp32, tf32, bf16 or fp16"),
     "precision that a CPU lacks": run("--precision", "tf32", says=r"--precision tf32: only CUDA devices have it", late=True),
-    "batch of nothing": run("--batch-size", "0", says=r"--batch-size 0: at least 1, or auto"),
-    "batch size that is no number": run("--batch-size", "many", says=r"--batch-size many: not a whole number"),
+    "batch of nothing": run("--batch-size", "0", says=r"--batch-size 0: at least 1"),
+    "batch size that is no number": run("--batch-size", "many", says=r"--batch-size many: not a whole number or auto"),
     "checkpoint that is not there": run(
         "--checkpoint", "gone.safetensors", says=r"--checkpoint gone\.safetensors: no such file"
     ),

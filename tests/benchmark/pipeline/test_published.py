@@ -153,10 +153,10 @@ def test_an_unknown_name_gets_the_nearest(reproductions: Path):
     [
         ("summary", "sumary", r"\[published\]: unknown key 'sumary'; did you mean 'summary'"),
         ('summary = "ProtoNet on noise"', "", r"\[published\] lacks summary"),
-        ("budget = ", "budget = 3 #", r"\[published\]: budget = 3 is of the wrong type"),
+        ("budget = ", "budget = 3 #", r"\[published\]: budget = 3: not text"),
         ("steps = 4", "stebs = 4", r"\[train\]: unknown key 'stebs'; did you mean 'steps'"),
         ('method = "protonet"', "", r"\[train\] lacks method"),
-        ("published = 40.0", 'published = "high"', r"\[\[run\]\]: published = 'high' is of the wrong type"),
+        ("published = 40.0", 'published = "high"', r"\[\[run\]\]: published = high: not a number"),
         ("shots = 1", "shots = [1, 5]", r"\[\[run\]\]: published is of one run; its lists make 2"),
         ("ways = 5", 'method = "ridge"', r"\[published\] needs \[train\], and \[\[run\]\] of the method that it trains"),
         ("[train]", "[pretrain]", r"\[pretrain\]: unknown key"),

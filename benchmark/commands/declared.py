@@ -1,0 +1,93 @@
+"""A command's options from the dataclass that declares them: `--help`, defaults, reading and checks are written once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...core.errors import UsageError
+from ...core.options import Parameter, as_option, parameters_of, parse_assignments
+
+Command = Callable[..., None]
+TYPES = {int: "int", float: "float", Path: "path"}
+
+
+def takes(*configs: type, but: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Give a command the options that dataclasses declare, before its own.
+
+    It is called with a dictionary for each of them, of the options that the user typed, read and of the declared types.
+    `settings` are read from `--set`.
+
+    Args:
+        configs: the dataclasses.
+        but: names of fields that are no options of this command.
+    """
+    declared = [[one for one in parameters_of(config) if one.name not in but] for config in configs]
+
+    def decorate(command: Command) -> Command:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[len(configs) :]
+
+        def called(context: typer.Context, **values: Any) -> None:
+            typed = {name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+            given = [{one.name: _read(one, values[one.name]) for one in group if one.name in typed} for group in declared]
+            command(*given, **{one.name: values[one.name] for one in own})
+
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        made = [_as_typer(one) for group in declared for one in group]
+        signature = inspect.Signature([context, *made, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own)])
+        called.__signature__ = signature  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
+        called.__doc__ = command.__doc__
+        return called
+
+    return decorate
+
+
+def _as_typer(one: Parameter) -> inspect.Parameter:
+    """An option as Typer reads it from a function's signature; text, but for a bool, since `_read` knows the types better."""
+    flag, default = f"--{one.name.replace('_', '-')}", one.default
+    kind: Any = str
+    if one.name == "settings":
+        flag, kind, default = "--set", list[str], []
+    elif bool in one.kinds:
+        kind, flag = bool | None, f"{flag}/--no-{flag[2:]}"
+    elif one.several == "repeated":
+        kind, default = list[str], [] if default is None else [str(default)]
+    elif default is not MISSING:
+        kind, default = str | None, one.none if default is None else str(default)
+    names = [TYPES.get(each, "str") for each in one.kinds if each is not type(None)]
+    metavar = f"<list[{names[0]}]>" if one.several or kind == list[str] else f"<{names[0]}>"
+    option = typer.Option(flag, help=one.help, metavar=None if kind == bool | None else metavar)
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(
+        one.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if default is MISSING else default,
+        annotation=annotation,
+    )
+
+
+def _read(one: Parameter, value: Any) -> Any:
+    """A value of the declared type from what was typed.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    if one.name == "settings":
+        return parse_assignments(value)
+    if one.several:
+        texts = value if one.several == "repeated" else [value]
+        return [_one(one, part) for text in texts for part in ([text] if Path(text).is_file() else text.split(","))]
+    return _one(one, value)
+
+
+def _one(one: Parameter, value: Any) -> Any:
+    try:
+        return one.as_option(value)
+    except ValueError as error:
+        raise UsageError(f"{as_option(one.name, value)}: {error}") from None
