@@ -19,8 +19,13 @@ PLUGINS = Path(__file__).parent / "plugins"
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder for the whole session: what is rendered or encoded once is there for all, and the user's is left alone."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A cache folder for the whole session, and for all of its processes: what is rendered or encoded once is there for all.
+
+    The user's is left alone.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"  # the parent is that of all workers
+    folder.mkdir(exist_ok=True)
     before = os.environ.get("FEWBENCH_CACHE")
     os.environ["FEWBENCH_CACHE"] = str(folder)
     yield folder
