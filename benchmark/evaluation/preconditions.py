@@ -79,10 +79,23 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     _check_memory(plan, one.support.shape[1] + one.query.shape[1])
     sampler.draw(0, min(BATCH, plan.config.episodes))  # which checks the tasks
     check_other_splits(method, plan.method_section["name"], plan.backbone.tune, plan.sampling, plan.dataset, open_split)
-    recipe = plan.backbone.recipe
-    if (method.uses_text or method.uses_text_tower) and type(recipe).text_tower is Backbone.text_tower:
-        plan.backbone.text_tower()  # which says that there is none
+    _check_texts(plan, split)
     return sampler
+
+
+def _check_texts(plan: Plan, split: Split) -> None:
+    """Make sure of class names, and of a text tower or features of texts, where the method uses them.
+
+    Raises:
+        UserError: there are none.
+    """
+    method, made = plan.method, None
+    if plan.texts is not None:
+        names = plan.texts.names(split.class_ids, split.class_names)
+        made = None if plan.texts.prompts is None else plan.backbone.precomputed_texts(plan.texts.prompts, names)
+    needs_tower = method.uses_text_tower or (method.uses_text and made is None)
+    if needs_tower and type(plan.backbone.recipe).text_tower is Backbone.text_tower:
+        plan.backbone.text_tower()  # which says that there is none
 
 
 def check_other_splits(
