@@ -79,7 +79,7 @@ def test_what_a_command_reads(name: str, kind: Callable[[Path], None], bench, ti
     monkeypatch.chdir(tmp_path)
     kind(tmp_path / name)
     done = bench(*read_by(tiny, tiny_weights, name)[name])
-    place = {device: "/dev/zero", dangling: "nothing"}.get(kind, name)  # a message may name where a link leads
+    place = {"device": "/dev/zero", "dangling": "nothing"}.get(kind.__name__, name)  # a message may name where a link leads
     assert name in done.message or (name.startswith("photos") and place in done.message)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
