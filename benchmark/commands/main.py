@@ -30,6 +30,8 @@ from . import (
     train,
 )
 
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+
 app = typer.Typer(
     name="bench",
     help="Few-shot image classification: evaluate methods on episodes, keep the records, make the leaderboard.",
@@ -70,15 +72,16 @@ def main() -> None:
     except UserError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", 130)
+        code = INTERRUPTED
     except Exception as error:
         # Bad options. The class has moved between releases of Typer; what stays is how it tells its message.
         message = getattr(error, "format_message", None)
         if message is None:
             raise
         _fail(message(), getattr(error, "exit_code", 2))
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+    if code == INTERRUPTED:  # to which Typer, too, turns Ctrl-C
+        _fail("interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str, code: int) -> None:

@@ -96,7 +96,7 @@ COMMANDS: dict[str, tuple[Sequence[Sequence[str]], Sequence[str]]] = {  # what i
     "train": (
         [TRIFEATURE],
         "train --method protonet --dataset trifeature --set backbone.width=8 --steps 60 --validate-every 20 "
-        "--validation-episodes 100 --device cpu --output made/trained.safetensors".split(),
+        "--val-episodes 100 --device cpu --output made/trained.safetensors".split(),
     ),
 }
 
@@ -141,7 +141,7 @@ def test_a_killed_command_leaves_nothing_after_the_next(killed: tuple[str, Path,
         shutil.rmtree(place.folder)
         shutil.copytree(prepared, place.folder)
         process = place.start(command)
-        time.sleep(moments.uniform(0.2, 1.0) * seconds)
+        time.sleep(moments.uniform(0.1, 0.8) * seconds)
         process.send_signal(signal.SIGKILL)
         hit += process.wait() == -signal.SIGKILL
         left += any(".fewbench." in path.name or ".unfinished" in path.name for path in place.folder.rglob("*"))
