@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from typing import NoReturn
 
 import typer
 
@@ -84,7 +85,7 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     if message:  # a bare `bench` or `bench data` has printed its help and has nothing to add
         sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.exit(code)
