@@ -105,7 +105,8 @@ class Entry(Generic[About]):
         Raises:
             Damaged: a file or the manifest is not as it was made, or is of another version of this package.
         """
-        sweep(self.folder.parent)
+        for folder in (self.folder.parent, self.folder):
+            sweep(folder)
         if not self.folder.is_dir():
             return None
         try:
