@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.option_tables import options_of, read_table
-from ..core.options import LARGEST_COUNT, LARGEST_SEED, LARGEST_SIZE, Options, parameter
+from ..core.options import LARGEST_SEED, LARGEST_SIZE, Options, parameter
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
@@ -22,9 +22,9 @@ class RunConfig(Options):
 
     method: str = parameter("protonet", "Name, FILE.py:Class or sklearn:module.Class.", several="repeated")
     ways: int = parameter(5, "Classes an episode.", minimum=2, maximum=LARGEST_SIZE, several="repeated")
-    shots: int = parameter(1, "Support images a class.", minimum=1, maximum=LARGEST_COUNT, several="repeated")
-    queries: int = parameter(15, "Query images a class.", minimum=1, maximum=LARGEST_COUNT, several="listed")
-    episodes: int = parameter(10_000, "Number of episodes.", minimum=1, maximum=LARGEST_COUNT)
+    shots: int = parameter(1, "Support images a class.", minimum=1, several="repeated")
+    queries: int = parameter(15, "Query images a class.", minimum=1, several="listed")
+    episodes: int = parameter(10_000, "Number of episodes.", minimum=1)
     dataset: str = parameter("trifeature", "Dataset (bench list datasets).", several="listed")
     split: str = parameter("test", "Class split: train, val or test.", several="listed")
     sampler: str = parameter(
@@ -59,9 +59,7 @@ class RunConfig(Options):
         several="listed",
     )
     class_names: Path | None = parameter(None, "CSV file with class_id,name instead of the dataset's names.")
-    batch_size: int | None = parameter(
-        None, "Images encoded at once; auto finds a number that fits.", minimum=1, maximum=LARGEST_COUNT, none="auto"
-    )
+    batch_size: int | None = parameter(None, "Images encoded at once; auto finds a number that fits.", minimum=1, none="auto")
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = parameter("fp32", "Of encoding: fp32, tf32, bf16 or fp16.")
     compile: bool = parameter(False, "Encode through torch.compile.")
     seed: int = parameter(0, "Seed of the episodes.", minimum=0, maximum=LARGEST_SEED, several="listed")
@@ -71,9 +69,7 @@ class RunConfig(Options):
     device: str = parameter("auto", "auto, cpu or cuda (or cuda:1, …).")
     output: Path = parameter(Path("results"), "Results folder.")
     overwrite: bool = parameter(False, "Repeat a finished run.")
-    limit: int | None = parameter(
-        None, "Stop after so many episodes; the record is partial and off the board.", minimum=1, maximum=LARGEST_COUNT
-    )
+    limit: int | None = parameter(None, "Stop after so many episodes; the record is partial and off the board.", minimum=1)
     level: float = parameter(0.95, "Confidence level of the intervals.", above=0, below=1)
     bootstrap: bool = parameter(False, "Also give the percentile bootstrap interval.")
 

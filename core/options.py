@@ -46,7 +46,7 @@ class Range:
             return "not a finite number"
         if low and high:
             return ""
-        if self.maximum in (LARGEST_SIZE, LARGEST_COUNT):  # who asks for 0 shots has no use for the largest number of them
+        if self.maximum in (LARGEST_SIZE, LARGEST_COUNT):  # who asks for 0 shots has no use for the largest number
             return str(dataclasses.replace(self, maximum=None) if high else Range(maximum=self.maximum))
         return str(self)
 
@@ -67,8 +67,21 @@ def _number(bound: float) -> str:
     return "2^64 - 1" if bound == LARGEST_SEED else f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
-def parameter(
-    default: Any = dataclasses.MISSING,
+def parameter(default: Any, help: str = "", **more: Any) -> Any:
+    """Declare an option or a parameter with a default as a dataclass field.
+
+    Args:
+        default: its value where nobody says another; `dict` is an empty one.
+        help: a line for `--help`, `bench show` and the documents.
+        more: as in `declared`.
+    """
+    metadata = declared(help, **more)
+    if default is dict:
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def declared(
     help: str = "",
     *,
     minimum: float | None = None,
@@ -77,13 +90,12 @@ def parameter(
     below: float | None = None,
     several: Several = "",
     none: str | None = None,
-) -> Any:
-    """Declare an option or a parameter as a dataclass field.
+) -> dict[str, Any]:
+    """What a field says of itself; without a default it is written as `field(metadata=declared("…", minimum=1))`.
 
     Args:
-        default: its value where nobody says another; without one it must be given, and `dict` is an empty one.
         help: a line for `--help`, `bench show` and the documents.
-        minimum: the least number.
+        minimum: the least number; a whole number that has a least has a greatest too, `LARGEST_COUNT` where no other is said.
         above: a number that the value exceeds.
         maximum: the greatest number.
         below: a number that the value does not reach.
@@ -92,10 +104,7 @@ def parameter(
         none: the word for None on a command line, such as "auto".
     """
     allowed = Range(minimum, above, maximum, below)
-    metadata = {"help": help, "range": None if allowed == Range() else allowed, "several": several, "none": none}
-    if default is dict:
-        return dataclasses.field(default_factory=dict, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    return {"help": help, "range": None if allowed == Range() else allowed, "several": several, "none": none}
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,10 @@ class Parameter:
             return f"not {self.words()}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
-        return (self.range or Range()).fault(value)
+        allowed = self.range or Range()
+        if allowed.minimum is not None and allowed.maximum is None and float not in self.kinds:
+            allowed = dataclasses.replace(allowed, maximum=LARGEST_COUNT)
+        return allowed.fault(value)
 
     def words(self) -> str:
         """The type in words: `a whole number or none`."""
@@ -244,13 +256,13 @@ def _parameters_of(cls: type) -> tuple[Parameter, ...]:
         return ()
     hints = typing.get_type_hints(cls)
     return tuple(
-        Parameter(field.name, hints[field.name], field.default, **{"help": "", **_declared(field)})
+        Parameter(field.name, hints[field.name], field.default, **{"help": "", **_said(field)})
         for field in dataclasses.fields(cls)
         if field.init
     )
 
 
-def _declared(field: dataclasses.Field[Any]) -> dict[str, Any]:
+def _said(field: dataclasses.Field[Any]) -> dict[str, Any]:
     return {name: field.metadata[name] for name in ("help", "range", "several", "none") if name in field.metadata}
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..core.errors import UsageError, UserError
+from ..core.errors import UserError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.maml_tasks import Head, fitted_classes, fitted_scores
 
@@ -44,15 +44,10 @@ class ANIL(Method):
     needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Raghu, Raghu, Bengio and Vinyals 2020, arXiv:1909.09157"
 
-    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support")
-    inner_steps: int = parameter(1, "steps on the support in meta-training")
-    test_steps: int = parameter(3, "steps on the support in evaluation")
+    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support", above=0)
+    inner_steps: int = parameter(1, "steps on the support in meta-training", minimum=1)
+    test_steps: int = parameter(3, "steps on the support in evaluation", minimum=0)
     order: Literal["first", "second"] = parameter("second", "first leaves gradients of gradients out of meta-training")
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot run."""
-        if self.inner_steps < 1 or self.test_steps < 0:
-            raise UsageError(f"inner_steps={self.inner_steps} must be at least 1 and test_steps={self.test_steps} at least 0")
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
         """The linear classifier."""

@@ -27,7 +27,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..core.options import build, parameter, parameters_of
+from ..core.options import Declared, build, parameter, parameters_of
 from ..tasks.episodes import Episodes
 
 __all__ = ["AUTO", "Episodes", "Method", "class_means", "one_hot", "parameter"]
@@ -36,7 +36,7 @@ AUTO = "auto"  # value of a parameter that is chosen on val episodes (`Method.ch
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class Method(Declared, ABC):
     """A few-shot classifier. Subclasses are frozen dataclasses whose fields are the method's hyper-parameters.
 
     One instance serves many episodes and keeps nothing between them: permuting the episodes, or the query rows, permutes the

@@ -31,7 +31,7 @@ class BaselinePlusPlus(SoftmaxHead):
 
     citation: ClassVar[str] = "Chen, Liu, Kira, Wang and Huang 2019, arXiv:1904.04232"
 
-    scale: float = parameter(2.0, "factor on the cosine before the softmax")
+    scale: float = parameter(2.0, "factor on the cosine before the softmax", above=0)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the trained cosine classifier's output."""

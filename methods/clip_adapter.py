@@ -26,10 +26,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core.errors import UsageError
+from ..core.options import LARGEST_SIZE
 from .base import Episodes, Method, one_hot, parameter
 from .parts.adam import Adam
-from .parts.clip_scores import SCALE, absent_classes, check_above_0, row_shares, text_of, text_scores, unit_support
+from .parts.clip_scores import SCALE, absent_classes, row_shares, text_of, text_scores, unit_support
 from .parts.random_numbers import uniform
 
 FIRST, SECOND = 0, 1  # streams of an episode's random numbers
@@ -45,19 +45,11 @@ class ClipAdapter(Method):
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ratio": (0.2, 0.4, 0.6, 0.8)}
 
     ratio: float | Literal["auto"] = parameter(
-        "auto", "share of the adapter in the blend, from 0 to 1; auto chooses on validation episodes"
+        "auto", "share of the adapter in the blend, from 0 to 1; auto chooses on validation episodes", minimum=0, maximum=1
     )
-    reduction: int = parameter(4, "width of the features over that of the bottleneck")
-    steps: int = parameter(50, "of Adam, the whole support at each")
-    learning_rate: float = parameter(0.001, "learning rate of Adam")
-
-    def __post_init__(self) -> None:
-        """Refuse what is no blend, and a training that cannot run."""
-        if not isinstance(self.ratio, str) and not 0 <= self.ratio <= 1:
-            raise UsageError(f"clip-adapter: ratio={self.ratio} must be from 0 to 1")
-        if self.reduction < 1 or self.steps < 0:
-            raise UsageError(f"clip-adapter: reduction={self.reduction} must be at least 1 and steps={self.steps} at least 0")
-        check_above_0("clip-adapter", [("learning_rate", self.learning_rate)])
+    reduction: int = parameter(4, "width of the features over that of the bottleneck", minimum=1, maximum=LARGEST_SIZE)
+    steps: int = parameter(50, "of Adam, the whole support at each", minimum=0)
+    learning_rate: float = parameter(0.001, "learning rate of Adam", above=0)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: 100 times the cosine of the blended feature with the text.

@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from ..core.errors import UsageError, UserError
+from ..core.options import LARGEST_SIZE
 from .base import Episodes, Method, parameter
-from .parts.clip_scores import absent_classes, check_above_0, row_shares, text_scores, unit_support
+from .parts.clip_scores import absent_classes, row_shares, text_scores, unit_support
 from .parts.prompt_context import Prompts, PromptTower
 from .parts.random_numbers import uniform
 
@@ -45,17 +46,15 @@ class CoOp(Method):
     citation: ClassVar[str] = "Zhou, Yang, Loy and Liu 2022, arXiv:2109.01134"
 
     context: str | None = parameter("a photo of a", "words that the context starts from; none: random vectors")
-    tokens: int = parameter(16, "vectors of a context that starts from no words")
-    steps: int = parameter(50, "of SGD, the whole support at each")
-    learning_rate: float = parameter(0.002, "learning rate of SGD at the start of its cosine schedule")
+    tokens: int = parameter(16, "vectors of a context that starts from no words", minimum=1, maximum=LARGEST_SIZE)
+    steps: int = parameter(50, "of SGD, the whole support at each", minimum=0)
+    learning_rate: float = parameter(0.002, "learning rate of SGD at the start of its cosine schedule", above=0)
 
     def __post_init__(self) -> None:
-        """Refuse a context of nothing, and a training that cannot run."""
+        """Check that a context has words."""
+        super().__post_init__()
         if self.context is not None and not self.context.split():
             raise UsageError("coop: context has no words; take some, or none for random vectors: --set context=none")
-        if self.tokens < 1 or self.steps < 0:
-            raise UsageError(f"coop: tokens={self.tokens} must be at least 1 and steps={self.steps} at least 0")
-        check_above_0("coop", [("learning_rate", self.learning_rate)])
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: 100 times the cosine with the feature of the learned prompt.

@@ -23,7 +23,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
 from .parts.random_numbers import drawn, uniform
 from .parts.similarity import distance_scores
@@ -78,15 +77,9 @@ class Feat(Method):
     needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Ye, Hu, Zhan and Sha 2020, arXiv:1812.03664"
 
-    temperature: float = parameter(64.0, "squared distances are divided by it before the softmax")
-    contrastive_temperature: float = parameter(16.0, "the same in the contrastive loss")
-    contrastive_weight: float = parameter(1.0, "factor on the contrastive loss")
-
-    def __post_init__(self) -> None:
-        """Refuse temperatures that turn the order of the scores round."""
-        for name in ("temperature", "contrastive_temperature"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"method feat: {name}={getattr(self, name)} must be above 0")
+    temperature: float = parameter(64.0, "squared distances are divided by it before the softmax", above=0)
+    contrastive_temperature: float = parameter(16.0, "the same in the contrastive loss", above=0)
+    contrastive_weight: float = parameter(1.0, "factor on the contrastive loss", minimum=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> SetTransformer:
         """The layer of self-attention."""

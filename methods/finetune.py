@@ -35,7 +35,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from ..core.errors import UsageError, UserError
+from ..core.errors import UserError
 from .base import Episodes, Method, parameter
 from .parts.adam import Adam
 from .parts.adaptation import AdaptableBackbone
@@ -59,27 +59,23 @@ class Finetune(Method):
     adapts: ClassVar[bool] = True
     citation: ClassVar[str] = "Chen et al. 2019, arXiv:1904.04232; Dhillon et al. 2020, arXiv:1909.02729"
 
-    steps: int = parameter(10, "updates, each on the whole support")
-    learning_rate: float = parameter(1e-2, "learning rate of the classifier")
+    steps: int = parameter(10, "updates, each on the whole support", minimum=0)
+    learning_rate: float = parameter(1e-2, "learning rate of the classifier", above=0)
     backbone_learning_rate: float | None = parameter(
         None,
         "learning rate of what --tune frees of the backbone; none is 1e-2 for prompts, 1e-3 for norm and lora, 1e-4 else",
+        minimum=0,
     )
-    weight_decay: float = parameter(0.0, "decoupled weight decay of both")
-    scale: float = parameter(10.0, "factor on the cosine before the softmax")
+    weight_decay: float = parameter(0.0, "decoupled weight decay of both", minimum=0)
+    scale: float = parameter(10.0, "factor on the cosine before the softmax", above=0)
     augmentation: bool = parameter(False, "shift and mirror the support images at random at every step")
     statistics: Literal["running", "support", "queries"] = parameter(
         "running", "batch-norm statistics: of the pretraining, of the support, or of each batch (queries: transductive)"
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run; with the queries' statistics the method is transductive."""
-        for name, least in (("steps", 0), ("learning_rate", 0.0), ("backbone_learning_rate", 0.0), ("weight_decay", 0.0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"method finetune: {name}={value}: at least {least:g}")
-        if self.scale <= 0:
-            raise UsageError(f"method finetune: scale={self.scale}: more than 0")
+        """With the queries' statistics the method is transductive."""
+        super().__post_init__()
         # The class says what holds by default, for listings; the instance says what holds.
         object.__setattr__(self, "transductive", self.statistics == "queries")
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from ..core.errors import UsageError, UserError
+from ..core.errors import UserError
 from .base import Episodes, Method, parameter
 from .meta_sgd import RatedHead
 from .parts.maml_engine import Network, classification_loss
@@ -43,15 +43,10 @@ class Learn2LearnMethod(Method):
     meta_trained: ClassVar[bool] = True
     needs_training: ClassVar[bool] = True
 
-    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support")
-    inner_steps: int = parameter(1, "steps on the support in meta-training")
-    test_steps: int = parameter(3, "steps on the support in evaluation")
+    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support", above=0)
+    inner_steps: int = parameter(1, "steps on the support in meta-training", minimum=1)
+    test_steps: int = parameter(3, "steps on the support in evaluation", minimum=0)
     order: Literal["first", "second"] = parameter("second", "first leaves gradients of gradients out of meta-training")
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot run."""
-        if self.inner_steps < 1 or self.test_steps < 0:
-            raise UsageError(f"inner_steps={self.inner_steps} must be at least 1 and test_steps={self.test_steps} at least 0")
 
     @abstractmethod
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
@@ -137,8 +132,8 @@ class Learn2LearnMetaSGD(Learn2LearnMethod):
 
     citation: ClassVar[str] = "Li et al. 2017, arXiv:1707.09835; Arnold et al. 2020, arXiv:2008.12284"
 
-    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start")
-    test_steps: int = parameter(1, "steps on the support in evaluation")
+    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start", above=0)
+    test_steps: int = parameter(1, "steps on the support in evaluation", minimum=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
         """The linear classifier and the learning rates."""

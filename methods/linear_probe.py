@@ -27,7 +27,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.lbfgs import LogisticProblems, solve
 from .parts.similarity import dot_products
@@ -44,14 +43,11 @@ class LinearProbe(Method):
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {"C": (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)}
 
     C: float | Literal["auto"] = parameter(
-        "auto", "weight of the cross-entropies beside the penalty, as in scikit-learn; auto chooses on validation episodes"
+        "auto",
+        "weight of the cross-entropies beside the penalty, as in scikit-learn; auto chooses on validation episodes",
+        above=0,
     )
     normalised: bool = parameter(False, "scale every feature to length 1 first")
-
-    def __post_init__(self) -> None:
-        """Refuse a C at which the support counts nothing, or the penalty rewards."""
-        if not isinstance(self.C, str) and not self.C > 0:
-            raise UsageError(f"linear-probe: C={self.C} must be above 0")
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the logit."""

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import Generator, Tensor, nn
 
-from ..core.errors import UsageError, UserError
+from ..core.errors import UserError
 from .base import Episodes, Method, parameter
 from .parts.maml_engine import InnerLoop, Network
 from .parts.maml_parallel import faster, meta_loss, query_scores
@@ -51,9 +51,9 @@ class MAML(Method):
     needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Finn, Abbeel and Levine 2017, arXiv:1703.03400"
 
-    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support")
-    inner_steps: int = parameter(1, "steps on the support in meta-training")
-    test_steps: int = parameter(3, "steps on the support in evaluation")
+    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support", above=0)
+    inner_steps: int = parameter(1, "steps on the support in meta-training", minimum=1)
+    test_steps: int = parameter(3, "steps on the support in evaluation", minimum=0)
     order: Literal["first", "second"] = parameter("second", "first leaves gradients of gradients out of meta-training")
     statistics: Literal["queries", "support"] = parameter("queries", STATISTICS_HELP)
     parallel: Literal["auto", "vmap", "loop"] = parameter(
@@ -61,9 +61,8 @@ class MAML(Method):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run; with the support's statistics the method is inductive."""
-        if self.inner_steps < 1 or self.test_steps < 0:
-            raise UsageError(f"inner_steps={self.inner_steps} must be at least 1 and test_steps={self.test_steps} at least 0")
+        """With the support's statistics the method is inductive."""
+        super().__post_init__()
         # The class says what holds by default, for listings; the instance says what holds.
         object.__setattr__(self, "transductive", self.statistics == "queries")
 

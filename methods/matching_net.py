@@ -32,7 +32,6 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.random_numbers import drawn
 from .parts.similarity import dot_products
@@ -85,15 +84,12 @@ class MatchingNet(Method):
     citation: ClassVar[str] = "Vinyals et al. 2016, arXiv:1606.04080"
 
     full_context: bool = parameter(False, "put the features in the context of the episode with LSTMs, which must be trained")
-    scale: float = parameter(1.0, "factor on the cosines before the softmax; the paper has 1")
-    steps: int = parameter(5, "K, how often a query reads the support; with full_context only")
+    scale: float = parameter(1.0, "factor on the cosines before the softmax; the paper has 1", above=0)
+    steps: int = parameter(5, "K, how often a query reads the support; with full_context only", minimum=1)
 
     def __post_init__(self) -> None:
-        """Refuse a query that reads nothing; full-context embeddings must be trained."""
-        if self.steps < 1:
-            raise UsageError(f"method matching-net: steps={self.steps}: at least 1")
-        if self.scale <= 0:
-            raise UsageError(f"method matching-net: scale={self.scale}: above 0")
+        """Full-context embeddings must be trained."""
+        super().__post_init__()
         # The class says what holds by default, for listings; the instance says what holds.
         object.__setattr__(self, "needs_training", self.full_context)
 

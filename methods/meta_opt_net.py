@@ -18,7 +18,6 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.similarity import dot_products
 from .parts.svm_solver import solve
@@ -40,12 +39,7 @@ class MetaOptNet(Method):
     meta_trained: ClassVar[bool] = True
     citation: ClassVar[str] = "Lee, Maji, Ravichandran and Soatto 2019, arXiv:1904.03758"
 
-    cost: float = parameter(0.1, "C, the weight of the hinge losses against the squared norm of the weights")
-
-    def __post_init__(self) -> None:
-        """Refuse a machine that learns nothing."""
-        if not self.cost > 0:
-            raise UsageError(f"method meta-opt-net: cost={self.cost} must be above 0")
+    cost: float = parameter(0.1, "C, the weight of the hinge losses against the squared norm of the weights", above=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> Scale:
         """The scale."""

@@ -42,8 +42,8 @@ class MetaSGD(MAML):
 
     citation: ClassVar[str] = "Li, Zhou, Chen and Li 2017, arXiv:1707.09835"
 
-    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start")
-    test_steps: int = parameter(1, "steps on the support in evaluation")
+    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start", above=0)
+    test_steps: int = parameter(1, "steps on the support in evaluation", minimum=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
         """The linear classifier and the learning rates."""

@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from ..core.errors import UsageError, UserError
+from ..core.errors import UserError
 from .base import AUTO, Episodes, Method, parameter
 from .parts.adaptation import AdaptableBackbone
 from .parts.frozen_part import frozen_part
@@ -64,25 +64,18 @@ class PMF(Method):
     citation: ClassVar[str] = "Hu, Li, Stühmer, Kim and Hospedales 2022, arXiv:2204.07305"
 
     learning_rate: float | Literal["auto", "auto-support"] = parameter(
-        "auto", "of the fine-tuning, 0 is none; auto chooses on validation episodes, auto-support in each episode's support"
+        "auto",
+        "of the fine-tuning, 0 is none; auto chooses on validation episodes, auto-support in each episode's support",
+        minimum=0,
     )
-    steps: int = parameter(50, "updates of an episode's fine-tuning")
+    steps: int = parameter(50, "updates of an episode's fine-tuning", minimum=1)
     flip: bool = parameter(True, "mirror some of the changed copies left to right; not for characters")
     copies: int | None = parameter(
-        None, "changed copies of the support, taken in turn; none is one a step, and 10 for --tune last-block"
+        None, "changed copies of the support, taken in turn; none is one a step, and 10 for --tune last-block", minimum=1
     )
     parallel: Literal["auto", "vmap", "loop"] = parameter(
         "auto", "fine-tune episodes together (vmap) or one by one (loop); auto: on a GPU together, on a CPU one by one"
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be fine-tuned."""
-        if not isinstance(self.learning_rate, str) and not 0 <= self.learning_rate < float("inf"):
-            raise UsageError(f"method pmf: learning_rate={self.learning_rate}: at least 0")
-        for name in ("steps", "copies"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"method pmf: {name}={value}: at least 1")
 
     def inputs_with(self, tune: str) -> Literal["features", "images"]:
         """Features where the backbone stays as it is."""

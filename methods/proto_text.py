@@ -23,7 +23,6 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
 from .parts.clip_scores import text_of, text_scores, unit_support
 
@@ -37,13 +36,11 @@ class ProtoText(Method):
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {"weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
 
     weight: float | Literal["auto"] = parameter(
-        "auto", "of the text, from 0 (prototypes alone) to 1 (zero-shot); auto chooses on validation episodes"
+        "auto",
+        "of the text, from 0 (prototypes alone) to 1 (zero-shot); auto chooses on validation episodes",
+        minimum=0,
+        maximum=1,
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what is no blend."""
-        if not isinstance(self.weight, str) and not 0 <= self.weight <= 1:
-            raise UsageError(f"proto+text: weight={self.weight} must be from 0 to 1")
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: 100 times the blended cosine.

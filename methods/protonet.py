@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, class_means, parameter
 from .parts.similarity import cosines, distance_scores
 
@@ -37,12 +36,7 @@ class ProtoNet(Method):
     citation: ClassVar[str] = "Snell, Swersky and Zemel 2017, arXiv:1703.05175"
 
     distance: Literal["euclidean", "cosine"] = parameter("euclidean", "how far a query is from a prototype")
-    scale: float = parameter(10.0, "factor on the cosine; it matters to training only")
-
-    def __post_init__(self) -> None:
-        """Refuse a scale that turns the order of the scores round."""
-        if not self.scale > 0:
-            raise UsageError(f"method protonet: scale={self.scale} must be above 0")
+    scale: float = parameter(10.0, "factor on the cosine; it matters to training only", above=0)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: scale times the cosine, or minus the squared distance up to a number common to the query's classes."""

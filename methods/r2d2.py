@@ -24,7 +24,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import pad
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.similarity import dot_products
 
@@ -47,14 +46,8 @@ class R2D2(Method):
     meta_trained: ClassVar[bool] = True
     citation: ClassVar[str] = "Bertinetto, Henriques, Torr and Vedaldi 2019, arXiv:1805.08136"
 
-    initial_regularization: float = parameter(50.0, "lambda at the start of meta-training")
-    initial_scale: float = parameter(10.0, "alpha, the factor on the regressed labels, at the start of meta-training")
-
-    def __post_init__(self) -> None:
-        """Refuse a start from which nothing can be learned."""
-        for name in ("initial_regularization", "initial_scale"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"method r2d2: {name}={getattr(self, name)} must be above 0")
+    initial_regularization: float = parameter(50.0, "lambda at the start of meta-training", above=0)
+    initial_scale: float = parameter(10.0, "alpha, the factor on the regressed labels, at the start of meta-training", above=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> RidgeScalars:
         """λ, α and β."""

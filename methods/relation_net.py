@@ -109,6 +109,7 @@ class RelationNet(Method):
 
     def __post_init__(self) -> None:
         """With the batch's statistics the method is transductive."""
+        super().__post_init__()
         # The class says what holds by default, for listings; the instance says what holds.
         object.__setattr__(self, "transductive", self.bn == "batch")
 

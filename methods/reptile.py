@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import grad_and_value
 
-from ..core.errors import UsageError, UserError
+from ..core.errors import UserError
 from .base import Episodes, Method, parameter
 from .maml import STATISTICS_HELP
 from .parts.maml_engine import Network, Parameters, with_gradients
@@ -51,17 +51,16 @@ class Reptile(Method):
     needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Nichol, Achiam and Schulman 2018, arXiv:1803.02999"
 
-    inner_learning_rate: float = parameter(0.001, "learning rate of Adam on a task")
-    inner_steps: int = parameter(5, "mini-batches in meta-training")
-    batch_size: int = parameter(10, "images of a mini-batch in meta-training")
-    test_steps: int = parameter(50, "mini-batches in evaluation")
-    test_batch_size: int = parameter(5, "images of a mini-batch in evaluation")
+    inner_learning_rate: float = parameter(0.001, "learning rate of Adam on a task", above=0)
+    inner_steps: int = parameter(5, "mini-batches in meta-training", minimum=1)
+    batch_size: int = parameter(10, "images of a mini-batch in meta-training", minimum=1)
+    test_steps: int = parameter(50, "mini-batches in evaluation", minimum=0)
+    test_batch_size: int = parameter(5, "images of a mini-batch in evaluation", minimum=1)
     statistics: Literal["queries", "support"] = parameter("queries", STATISTICS_HELP)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot run; with the support's statistics the method is inductive."""
-        if min(self.inner_steps, self.batch_size, self.test_batch_size) < 1 or self.test_steps < 0:
-            raise UsageError("reptile: inner_steps, batch_size and test_batch_size are at least 1, test_steps at least 0")
+        """With the support's statistics the method is inductive."""
+        super().__post_init__()
         # The class says what holds by default, for listings; the instance says what holds.
         object.__setattr__(self, "transductive", self.statistics == "queries")
 

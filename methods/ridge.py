@@ -23,7 +23,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..core.errors import UsageError
 from .base import Episodes, Method, one_hot, parameter
 from .parts.similarity import dot_products
 
@@ -36,12 +35,9 @@ class Ridge(Method):
 
     citation: ClassVar[str] = "Bertinetto, Henriques, Torr and Vedaldi 2019, arXiv:1805.08136"
 
-    regularization: float = parameter(1.0, "lambda, as a multiple of the mean squared norm of the centred support features")
-
-    def __post_init__(self) -> None:
-        """Refuse a regularization without which the system has no single solution."""
-        if not self.regularization > 0:
-            raise UsageError(f"ridge: regularization={self.regularization} must be above 0")
+    regularization: float = parameter(
+        1.0, "lambda, as a multiple of the mean squared norm of the centred support features", above=0
+    )
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the regressed one-hot label."""

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .base import Episodes, Method, one_hot, parameter
-from .parts.clip_scores import check_above_0, text_of, text_scores, unit_support
+from .parts.clip_scores import text_of, text_scores, unit_support
 from .parts.similarity import dot_products
 
 
@@ -42,12 +42,8 @@ class TipAdapter(Method):
         "beta": (1.0, 3.0, 5.5, 10.0),
     }
 
-    alpha: float | Literal["auto"] = parameter("auto", "weight of the memory; auto chooses on validation episodes")
-    beta: float | Literal["auto"] = parameter("auto", "sharpness of the memory; auto chooses on validation episodes")
-
-    def __post_init__(self) -> None:
-        """Refuse a memory that counts nothing or against its images."""
-        check_above_0("tip-adapter", [("alpha", self.alpha), ("beta", self.beta)])
+    alpha: float | Literal["auto"] = parameter("auto", "weight of the memory; auto chooses on validation episodes", above=0)
+    beta: float | Literal["auto"] = parameter("auto", "sharpness of the memory; auto chooses on validation episodes", above=0)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the sum of both parts.

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.errors import UsageError
 from .base import Episodes, one_hot, parameter
 from .parts.adam import EPSILON, Adam
-from .parts.clip_scores import absent_classes, check_above_0, row_shares, text_of, text_scores
+from .parts.clip_scores import absent_classes, row_shares, text_of, text_scores
 from .tip_adapter import TipAdapter
 
 PAPERS_EPSILON, WEIGHT_DECAY = 1e-4, 0.01
@@ -33,15 +32,8 @@ PAPERS_EPSILON, WEIGHT_DECAY = 1e-4, 0.01
 class TipAdapterF(TipAdapter):
     """Tip-Adapter-F: Tip-Adapter with its keys fine-tuned on the support (Zhang et al. 2022)."""
 
-    epochs: int = parameter(20, "passes over the support, one step each")
-    learning_rate: float = parameter(0.001, "learning rate of AdamW at the start of its cosine schedule")
-
-    def __post_init__(self) -> None:
-        """Refuse a memory that counts nothing and a training that cannot run."""
-        pairs = [("alpha", self.alpha), ("beta", self.beta), ("learning_rate", self.learning_rate)]
-        check_above_0("tip-adapter-f", pairs)
-        if self.epochs < 0:
-            raise UsageError(f"tip-adapter-f: epochs={self.epochs} must be at least 0")
+    epochs: int = parameter(20, "passes over the support, one step each", minimum=0)
+    learning_rate: float = parameter(0.001, "learning rate of AdamW at the start of its cosine schedule", above=0)
 
     def keys(self, episodes: Episodes) -> Tensor:
         """The trained keys, [E, S, D]. Padding's stay 0."""

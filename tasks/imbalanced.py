@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import gammaincinv
 
-from ..core.errors import UsageError
+from ..core.options import parameter
 from ..core.random_streams import Purpose, uniform, words
 from .episodes import EpisodeBatch
 from .samplers import UniformSampler
@@ -29,18 +29,12 @@ class ImbalancedSampler(UniformSampler):
     """
 
     name: ClassVar[str] = "imbalanced"
-    concentration: float = 2.0
+    concentration: float = parameter(2.0, "how even the shots are; small numbers are uneven", minimum=1e-3, maximum=1e6)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The concentration."""
         return {"concentration": self.concentration}
-
-    def check(self) -> None:
-        """Refuse shapes that the split cannot fill and concentrations that are not positive."""
-        super().check()
-        if not 1e-3 <= self.concentration <= 1e6:
-            raise UsageError(f"--sampler {self.name}: concentration {self.concentration:g}: from 0.001 to 1000000")
 
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
         """Draw episodes `start` to `stop` at once."""

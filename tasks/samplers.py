@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.options import LARGEST_SEED, LARGEST_SIZE, as_option, check, declared, parameter, parameters_of, shown
 from ..core.random_streams import Purpose, bounded, distinct, uniform, words
 from .episodes import ABSENT, EpisodeBatch, check_tasks
 
@@ -38,12 +39,16 @@ class Sampler(ABC):
     name: ClassVar[str]
     of_one_split: ClassVar[bool] = False  # whether its episodes are a list for one split, and another split has none
     offsets: np.ndarray
-    seed: int
+    seed: int = field(metadata=declared(minimum=0, maximum=LARGEST_SEED))
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        if not 0 <= self.seed < 2**64:
-            raise UsageError(f"--seed {self.seed}: a seed is a whole number from 0 to 2^64 - 1")
+        """Check every field, those without a default as options of a run, and whether the split is large enough."""
+        own = {one.name for one in parameters_of(type(self)) if one.default is not MISSING}
+
+        def said(name: str, value: Any) -> str:
+            return f"sampler {self.name}: {name}={shown(value)}" if name in own else as_option(name, value)
+
+        check(self, said)
         self.check()
 
     @classmethod
@@ -135,9 +140,9 @@ class UniformSampler(Sampler):
     """
 
     name: ClassVar[str] = "uniform"
-    ways: int
-    shots: int
-    queries: int
+    ways: int = field(metadata=declared(minimum=2, maximum=LARGEST_SIZE))
+    shots: int = field(metadata=declared(minimum=1))
+    queries: int = field(metadata=declared(minimum=1))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -146,9 +151,6 @@ class UniformSampler(Sampler):
 
     def check(self) -> None:
         """Refuse shapes that the split cannot fill."""
-        for option, value, least in (("ways", self.ways, 2), ("shots", self.shots, 1), ("queries", self.queries, 1)):
-            if value < least:
-                raise UsageError(f"--{option} {value}: at least {least}")
         check_ways(self.ways, len(self.sizes))
         smallest = int(self.sizes.min())
         if self.shots + self.queries > smallest:
@@ -219,10 +221,10 @@ class MetaDatasetSampler(Sampler):
     """
 
     name: ClassVar[str] = "meta-dataset"
-    max_ways: int = 50
-    max_support: int = 500
-    max_support_per_class: int = 100
-    max_queries: int = 10
+    max_ways: int = parameter(50, "most classes an episode", minimum=5, maximum=LARGEST_SIZE)
+    max_support: int = parameter(500, "most support images an episode", minimum=5)
+    max_support_per_class: int = parameter(100, "most support images that one class adds to the budget", minimum=1)
+    max_queries: int = parameter(10, "most query images a class", minimum=1)
     least_ways: ClassVar[int] = 5
 
     @property
@@ -237,12 +239,8 @@ class MetaDatasetSampler(Sampler):
             raise UsageError(f"--sampler {self.name}: needs {self.least_ways} classes, this split has {len(self.sizes)}")
         if int(self.sizes.min()) < 2:
             raise UsageError(f"--sampler {self.name}: needs two images a class, the smallest class of this split has one")
-        if (
-            self.max_ways < self.least_ways
-            or self.max_support < self.max_ways
-            or min(self.max_support_per_class, self.max_queries) < 1
-        ):
-            raise UsageError(f"--sampler {self.name}: needs 5 <= max_ways <= max_support and limits of at least 1")
+        if self.max_support < self.max_ways:
+            raise UsageError(f"sampler {self.name}: max_support={self.max_support}: at least max_ways={self.max_ways}")
 
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
         """Draw episodes `start` to `stop` at once."""

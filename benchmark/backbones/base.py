@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase  # what every batch and instance norm is
 
 from ...core.errors import UserError
-from ...core.options import build, parameters_of
+from ...core.options import Declared, build, parameters_of
 
 if TYPE_CHECKING:
     from ...methods.base import Method
@@ -81,7 +81,7 @@ class TokenBlocks:
 
 
 @dataclass(frozen=True)
-class Backbone(ABC):
+class Backbone(Declared, ABC):
     """An image encoder. Subclasses are frozen dataclasses whose fields are the backbone's parameters.
 
     Attributes:
@@ -109,7 +109,7 @@ class Backbone(ABC):
         """
         return build(cls, settings, f"backbone {name}")
 
-    @classmethod  # noqa: B027  (most backbones have nothing to check)
+    @classmethod
     def check_options(cls, config: RunConfig) -> None:
         """Check, before anything is looked up, the options of a run that names this backbone.
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ...core.errors import UsageError
-from ...core.options import parameter
+from ...core.options import LARGEST_SIZE, parameter
 from .base import Backbone
 from .layers import NORM_HELP, Norm, normalisation
 
@@ -26,7 +26,7 @@ BLOCKS = 4
 class Conv4(Backbone):
     """Conv-4 of the few-shot papers: four 3×3 convolution blocks; the flattened last map is the feature."""
 
-    width: int = parameter(64, "filters of each block")
+    width: int = parameter(64, "filters of each block", minimum=1, maximum=LARGEST_SIZE)
     norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
 
     halving: Literal["pool", "stride"] = parameter(
@@ -35,11 +35,6 @@ class Conv4(Backbone):
 
     citation: ClassVar[str] = "Vinyals et al. 2016, Matching networks for one shot learning, arXiv:1606.04080"
     later_parameters: ClassVar[tuple[str, ...]] = ("norm", "halving")
-
-    def __post_init__(self) -> None:
-        """Refuse an empty network."""
-        if self.width < 1:
-            raise UsageError(f"backbone conv4: width={self.width}: at least 1")
 
     def build(self, channels: int, size: int, generator: torch.Generator) -> nn.Module:
         """Make the network; images need at least 16 pixels a side, since every block halves them."""

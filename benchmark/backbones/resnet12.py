@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from torch import Generator, Tensor, nn
 
 from ...core.errors import UsageError
-from ...core.options import parameter
+from ...core.options import LARGEST_SIZE, parameter
 from .base import Backbone
 from .layers import NORM_HELP, DropBlock, Norm, convolution, normalisation
 
@@ -29,9 +29,14 @@ SQUARE = 5  # pixels of a dropped square's side
 class ResNet12(Backbone):
     """ResNet-12 of MetaOptNet and FEAT: 12.4 million parameters, 640 features."""
 
-    width: int = parameter(64, "channels of the first block; the others have 2.5, 5 and 10 times as many, features too")
+    width: int = parameter(
+        64,
+        "channels of the first block; the others have 2.5, 5 and 10 times as many, features too",
+        minimum=2,
+        maximum=LARGEST_SIZE,
+    )
     norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
-    drop_rate: float = parameter(0.1, "of drop-block in the last two blocks, in training alone; 0 is none")
+    drop_rate: float = parameter(0.1, "of drop-block in the last two blocks, in training alone; 0 is none", minimum=0, below=1)
 
     citation: ClassVar[str] = (
         "Lee et al. 2019, Meta-learning with differentiable convex optimization, arXiv:1904.03758; "
@@ -40,11 +45,10 @@ class ResNet12(Backbone):
     later_parameters: ClassVar[tuple[str, ...]] = ("norm", "drop_rate", "width")
 
     def __post_init__(self) -> None:
-        """Check rate and width."""
-        if self.width < 2 or self.width % 2:
+        """Check that the width is even."""
+        super().__post_init__()
+        if self.width % 2:
             raise UsageError(f"backbone resnet12: width={self.width}: an even number, at least 2")
-        if not 0 <= self.drop_rate < 1:
-            raise UsageError(f"backbone resnet12: drop_rate={self.drop_rate}: from 0 to below 1")
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """Make the network; images need at least 16 pixels a side, since every block halves them."""

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, nn
 
 from ...core.errors import UsageError
-from ...core.options import parameter
+from ...core.options import LARGEST_SIZE, parameter
 from ...methods.parts.random_numbers import drawn
 from .base import Backbone, TokenBlocks
 from .timm_blocks import last_block, token_blocks
@@ -25,18 +25,16 @@ from .timm_blocks import last_block, token_blocks
 class ViT(Backbone):
     """A small vision transformer (timm's class); the feature is the mean of the patches' last vectors, normalised."""
 
-    patch: int = parameter(4, "pixels of a patch's side")
-    width: int = parameter(128, "of a token and of the feature")
-    depth: int = parameter(6, "blocks")
-    heads: int = parameter(4, "attention heads of a block; they share the width")
+    patch: int = parameter(4, "pixels of a patch's side", minimum=1, maximum=LARGEST_SIZE)
+    width: int = parameter(128, "of a token and of the feature", minimum=1, maximum=LARGEST_SIZE)
+    depth: int = parameter(6, "blocks", minimum=1, maximum=LARGEST_SIZE)
+    heads: int = parameter(4, "attention heads of a block; they share the width", minimum=1, maximum=LARGEST_SIZE)
 
     citation: ClassVar[str] = "Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv:2010.11929"
 
     def __post_init__(self) -> None:
-        """Refuse sizes that there cannot be."""
-        for name in ("patch", "width", "depth", "heads"):
-            if (value := getattr(self, name)) < 1:
-                raise UsageError(f"backbone vit: {name}={value}: at least 1")
+        """Check that the heads share the width."""
+        super().__post_init__()
         if self.width % self.heads:
             raise UsageError(f"backbone vit: width={self.width} is not divided by heads={self.heads}")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core.options import parameter
 from ...tasks.datasets.base import Dataset, Split
+from ...tasks.semantic import LARGEST_WEIGHT
 from ...tasks.testbed import make_testbed
 from ...tasks.testbed_sampler import TestbedSampler
 from .split_classes import class_distances
@@ -28,8 +29,8 @@ class SemanticSampler(TestbedSampler):
     ways: int
     shots: int
     queries: int
-    alpha: float = parameter(0.3830, "how much nearness of classes counts; 0 is uniform")
-    beta: float = parameter(100.0, "how much a class that was drawn often is avoided")
+    alpha: float = parameter(0.3830, "how much nearness of classes counts; 0 is uniform", minimum=0, maximum=LARGEST_WEIGHT)
+    beta: float = parameter(100.0, "how much a class that was drawn often is avoided", minimum=0, maximum=LARGEST_WEIGHT)
     distances: str | None = parameter(None, "CSV matrix, or open_clip:ARCH/TAG, instead of the dataset's taxonomy")
 
     @classmethod

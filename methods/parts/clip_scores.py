@@ -5,13 +5,11 @@ Radford et al. 2021, "Learning transferable visual models from natural language 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...core.errors import UsageError, UserError
+from ...core.errors import UserError
 from ..base import Episodes
 from .similarity import dot_products
 
@@ -49,14 +47,3 @@ def row_shares(labels: Tensor, dtype: torch.dtype) -> Tensor:
     """Weight of each support row in its episode's mean, [E, S, 1]: one over the episode's rows, 0 where a place is padding."""
     present = (labels >= 0).to(dtype)
     return (present / present.sum(dim=1, keepdim=True).clamp(min=1))[..., None]
-
-
-def check_above_0(owner: str, values: Iterable[tuple[str, object]]) -> None:
-    """Refuse numbers of 0 or below; whatever is no number ("auto") passes.
-
-    Raises:
-        UsageError: the line names the first such parameter.
-    """
-    for name, value in values:
-        if isinstance(value, int | float) and not value > 0:
-            raise UsageError(f"{owner}: {name}={value} must be above 0")

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...core.errors import UsageError
 from ..base import Episodes, Method, parameter
 from .random_numbers import shuffled, uniform
 
@@ -48,17 +47,12 @@ class MiniBatch:
 class SoftmaxHead(Method):
     """A classifier trained on the support by mini-batch SGD on the softmax cross-entropy."""
 
-    learning_rate: float = parameter(0.01, "learning rate")
-    momentum: float = parameter(0.9, "momentum")
-    dampening: float = parameter(0.9, "dampening of the momentum")
-    weight_decay: float = parameter(0.001, "weight decay")
-    epochs: int = parameter(100, "passes over the support")
-    batch_size: int = parameter(4, "support images a step")
-
-    def __post_init__(self) -> None:
-        """Refuse a loop that cannot run."""
-        if self.batch_size < 1 or self.epochs < 0:
-            raise UsageError(f"batch_size={self.batch_size} must be at least 1 and epochs={self.epochs} at least 0")
+    learning_rate: float = parameter(0.01, "learning rate", above=0)
+    momentum: float = parameter(0.9, "momentum", minimum=0, below=1)
+    dampening: float = parameter(0.9, "dampening of the momentum", minimum=0, maximum=1)
+    weight_decay: float = parameter(0.001, "weight decay", minimum=0)
+    epochs: int = parameter(100, "passes over the support", minimum=0)
+    batch_size: int = parameter(4, "support images a step", minimum=1)
 
     @abstractmethod
     def gradient(self, weights: Tensor, batch: MiniBatch) -> Tensor:

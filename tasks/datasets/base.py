@@ -13,6 +13,7 @@ import numpy as np
 
 from ...core.errors import UsageError, UserError, did_you_mean
 from ...core.files import cache_root
+from ...core.options import Declared
 from ...core.progress import SILENT, Progress
 from ..taxonomy import Taxonomy
 from . import store
@@ -75,7 +76,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Dataset(ABC):
+class Dataset(Declared, ABC):
     """A dataset. Subclasses are frozen dataclasses whose fields are the dataset's parameters.
 
     Attributes:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.options import parameter
-from .listed import ListedDataset, check_size
+from ...core.options import LARGEST_SIZE, parameter
+from .listed import ListedDataset
 from .reading.archives import find_holders
 from .reading.holders import Member
 from .reading.image_files import is_image
@@ -32,11 +32,7 @@ class Cub200(ListedDataset):
     takes: ClassVar[str] = "CUB_200_2011.tgz or CUB_200_2011/, or a folder a class such as 001.Black_footed_Albatross"
     totals: ClassVar[Mapping[str, int]] = {"train": 5_885, "val": 2_950, "test": 2_953}
 
-    size: int = parameter(84, "height and width in pixels")
-
-    def __post_init__(self) -> None:
-        """Refuse an impossible size."""
-        check_size(self.name, self.size)
+    size: int = parameter(84, "height and width in pixels", minimum=1, maximum=LARGEST_SIZE)
 
     @property
     def side(self) -> int:

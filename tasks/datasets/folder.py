@@ -11,12 +11,12 @@ from typing import ClassVar
 
 from ...core.errors import UsageError, UserError
 from ...core.files import cache_root, stamp
-from ...core.options import parameter
+from ...core.options import LARGEST_SIZE, parameter
 from ...core.progress import Progress
 from ..taxonomy import Taxonomy
 from . import store
 from .base import SPLITS, Contents, Dataset, split_name
-from .listed import check_size, image_contents
+from .listed import image_contents
 from .reading.folder_layout import Layout, read_layout, split_by_fraction
 
 ENOUGH = 16  # images a class for one shot and the usual 15 queries
@@ -39,15 +39,19 @@ class Folder(Dataset):
     source_parameter: ClassVar[str | None] = "root"
 
     root: str = parameter("", "folder, zip or tar file, or CSV file with the images; needed")
-    size: int = parameter(84, "height and width in pixels; images are resized as a whole")
-    train: float = parameter(0.0, "fraction of the classes for the split train, where the images give no class split")
-    val: float = parameter(0.0, "fraction of the classes for the split val, where the images give no class split")
+    size: int = parameter(84, "height and width in pixels; images are resized as a whole", minimum=1, maximum=LARGEST_SIZE)
+    train: float = parameter(
+        0.0, "fraction of the classes for the split train, where the images give no class split", minimum=0, maximum=1
+    )
+    val: float = parameter(
+        0.0, "fraction of the classes for the split val, where the images give no class split", minimum=0, maximum=1
+    )
     parents: str = parameter("", "CSV file with columns class and parent: the taxonomy, instead of the folders above classes")
 
     def __post_init__(self) -> None:
-        """Refuse an impossible size or fraction."""
-        check_size(self.name, self.size)
-        if not (self.train >= 0 and self.val >= 0 and self.train + self.val <= 1):
+        """Check that both fractions together are one."""
+        super().__post_init__()
+        if self.train + self.val > 1:
             raise UsageError(f"dataset folder: train={self.train}, val={self.val}: fractions of the classes, together up to 1")
 
     def class_list(self, split: str) -> list[tuple[str, str]]:

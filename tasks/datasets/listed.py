@@ -8,23 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.errors import UsageError, UserError
+from ...core.errors import UserError
 from ...core.progress import Progress
 from ..class_lists import listed_classes, listed_taxonomy
 from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, existing, split_name
 from .reading.decoding import decoded
 from .reading.holders import Member
-
-
-def check_size(dataset: str, size: int) -> None:
-    """Refuse a size that no image has.
-
-    Raises:
-        UsageError: it is below 1.
-    """
-    if size < 1:
-        raise UsageError(f"dataset {dataset}: size={size}: height and width in pixels, at least 1")
 
 
 def image_contents(

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...core.errors import UserError
-from ...core.options import parameter
+from ...core.options import LARGEST_SIZE, parameter
 from ..class_lists import LISTS
-from .listed import ListedDataset, check_size
+from .listed import ListedDataset
 from .reading.arrays import PickledImages, open_pickle
 from .reading.holders import Member
 from .reading.imagenet_files import WORDNET_ID, imagenet_members, images_by_class, numbered
@@ -41,11 +41,7 @@ class MiniImageNet(ListedDataset):
     )
     per_class: ClassVar[int] = 600
 
-    size: int = parameter(84, "height and width in pixels")
-
-    def __post_init__(self) -> None:
-        """Refuse an impossible size."""
-        check_size(self.name, self.size)
+    size: int = parameter(84, "height and width in pixels", minimum=1, maximum=LARGEST_SIZE)
 
     @property
     def side(self) -> int:

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.errors import UserError
-from ...core.options import parameter
+from ...core.options import LARGEST_SIZE, parameter
 from .base import SPLITS
-from .listed import ListedDataset, check_size
+from .listed import ListedDataset
 from .reading.arrays import NpzImages, PickledImages, open_pickle
 from .reading.holders import FolderFiles, Member
 from .reading.imagenet_files import imagenet_members, images_by_class, numbered
@@ -39,11 +39,7 @@ class TieredImageNet(ListedDataset):
     )
     totals: ClassVar[Mapping[str, int]] = {"train": 448_695, "val": 124_261, "test": 206_209}
 
-    size: int = parameter(84, "height and width in pixels")
-
-    def __post_init__(self) -> None:
-        """Refuse an impossible size."""
-        check_size(self.name, self.size)
+    size: int = parameter(84, "height and width in pixels", minimum=1, maximum=LARGEST_SIZE)
 
     @property
     def side(self) -> int:

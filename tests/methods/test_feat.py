@@ -105,5 +105,5 @@ def test_initial_values_depend_on_the_generator_alone_and_have_the_released_spre
 
 
 def test_a_temperature_must_be_positive():
-    with pytest.raises(UsageError, match="contrastive_temperature=0 must be above 0"):
+    with pytest.raises(UsageError, match="contrastive_temperature=0: above 0"):
         Feat(contrastive_temperature=0)

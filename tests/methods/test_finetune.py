@@ -145,10 +145,10 @@ def test_what_cannot_run_is_refused(features: Episodes, make_images: MakeImages)
     ("options", "says"),
     [
         ({"steps": -1}, "steps=-1: at least 0"),
-        ({"learning_rate": -1.0}, "learning_rate=-1.0: at least 0"),
-        ({"backbone_learning_rate": -1.0}, "backbone_learning_rate=-1.0: at least 0"),
+        ({"learning_rate": -1.0}, "learning_rate=-1: above 0"),
+        ({"backbone_learning_rate": -1.0}, "backbone_learning_rate=-1: at least 0"),
         ({"weight_decay": -0.1}, "weight_decay=-0.1: at least 0"),
-        ({"scale": 0.0}, "scale=0.0: more than 0"),
+        ({"scale": 0.0}, "scale=0: above 0"),
     ],
 )
 def test_what_cannot_be_trained_with_is_refused(options: dict, says: str):

@@ -84,5 +84,5 @@ def test_a_class_with_more_images_has_the_higher_intercept(make_episodes):
 
 @pytest.mark.parametrize("cost", [0.0, -1.0])
 def test_a_c_that_is_not_above_0_is_refused(cost: float):
-    with pytest.raises(UsageError, match="must be above 0"):
+    with pytest.raises(UsageError, match=": above 0"):
         LinearProbe(C=cost)

@@ -244,7 +244,7 @@ def test_another_seed_draws_other_copies(make: Callable[..., Episodes]):
     [
         ({"steps": 0}, "steps=0: at least 1"),
         ({"copies": 0}, "copies=0: at least 1"),
-        ({"learning_rate": -1.0}, "learning_rate=-1.0: at least 0"),
+        ({"learning_rate": -1.0}, "learning_rate=-1: at least 0"),
     ],
 )
 def test_what_cannot_be_fine_tuned_is_refused(options: dict[str, Any], says: str):

@@ -44,5 +44,5 @@ def test_scores_follow_the_formula(kind: str, make_episodes, make_unequal_episod
 
 @pytest.mark.parametrize("values", [{"alpha": 0.0}, {"beta": -1.0}])
 def test_numbers_that_must_be_positive_are_refused_otherwise(values: dict[str, float]):
-    with pytest.raises(UsageError, match=r"tip-adapter: .* must be above 0"):
+    with pytest.raises(UsageError, match=r"TipAdapter: .*: above 0"):
         TipAdapter(**values)

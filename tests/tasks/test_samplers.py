@@ -283,14 +283,14 @@ ERRORS: list[tuple[type[Sampler], list[int], dict[str, Any], str]] = [
     (UniformSampler, [20] * 9, {"shots": 0}, r"--shots 0: at least 1"),
     (UniformSampler, [20] * 9, {"queries": 0}, r"--queries 0: at least 1"),
     (UniformSampler, [40, 20, 40, 40, 40], {"shots": 6}, r"--shots 6 and --queries 15 need 21 images .* smallest .* has 20"),
-    (UniformSampler, [20] * 9, {"seed": -1}, r"--seed -1: a seed is a whole number from 0 to 2\^64 - 1"),
-    (MetaDatasetSampler, [20] * 9, {"seed": 2**64}, r"--seed 18446744073709551616: a seed is"),
+    (UniformSampler, [20] * 9, {"seed": -1}, r"--seed -1: from 0 to 2\^64 - 1"),
+    (MetaDatasetSampler, [20] * 9, {"seed": 2**64}, r"--seed 18446744073709551616: from 0 to"),
     (MetaDatasetSampler, [20] * 4, {}, r"--sampler meta-dataset: needs 5 classes, this split has 4"),
     (MetaDatasetSampler, [20, 1, 20, 20, 20], {}, r"needs two images a class, the smallest class of this split has one"),
-    (MetaDatasetSampler, [20] * 9, {"max_ways": 4}, r"needs 5 <= max_ways <= max_support and limits of at least 1"),
-    (MetaDatasetSampler, [20] * 9, {"max_support": 49}, r"needs 5 <= max_ways <= max_support"),
-    (MetaDatasetSampler, [20] * 9, {"max_support_per_class": 0}, r"limits of at least 1"),
-    (MetaDatasetSampler, [20] * 9, {"max_queries": 0}, r"limits of at least 1"),
+    (MetaDatasetSampler, [20] * 9, {"max_ways": 4}, r"sampler meta-dataset: max_ways=4: at least 5"),
+    (MetaDatasetSampler, [20] * 9, {"max_support": 49}, r"max_support=49: at least max_ways=50"),
+    (MetaDatasetSampler, [20] * 9, {"max_support_per_class": 0}, r"max_support_per_class=0: at least 1"),
+    (MetaDatasetSampler, [20] * 9, {"max_queries": 0}, r"max_queries=0: at least 1"),
 ]
 
 

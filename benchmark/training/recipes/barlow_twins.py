@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ....core.options import parameter
+from ....core.options import LARGEST_SIZE, parameter
 from ..loop.learner import Learner
-from .base import Material, RecipeWithViews, check_range
+from .base import Material, RecipeWithViews
 from .two_views import TwoViewLearner
 
 
@@ -23,18 +23,12 @@ from .two_views import TwoViewLearner
 class BarlowTwins(RecipeWithViews):
     """Make the cross-correlation of two views the identity."""
 
-    redundancy: float = parameter(0.005, "weight λ of the correlations between different units")
-    width: int = parameter(512, "of the projection and of its two hidden layers")
+    redundancy: float = parameter(0.005, "weight λ of the correlations between different units", minimum=0)
+    width: int = parameter(512, "of the projection and of its two hidden layers", minimum=2, maximum=LARGEST_SIZE)
 
     citation: ClassVar[str] = (
         "Zbontar et al. 2021, Barlow Twins: self-supervised learning via redundancy reduction, arXiv:2103.03230"
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        super().__post_init__()
-        check_range("redundancy", self.redundancy, 0)
-        check_range("width", self.width, 2)
 
     def learner(self, material: Material) -> Learner:
         """Backbone and projection head."""

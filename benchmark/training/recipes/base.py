@@ -12,8 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from ....core.errors import UsageError
-from ....core.options import parameter
+from ....core.options import Declared, parameter
 from ....core.progress import Progress
 from ....tasks.datasets.base import Dataset, Split
 from ...backbones.base import Preprocess
@@ -56,7 +55,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Recipe(ABC):
+class Recipe(Declared, ABC):
     """A way to pretrain. Subclasses are frozen dataclasses whose fields are its parameters.
 
     Attributes:
@@ -91,24 +90,17 @@ class RecipeWithViews(Recipe):
     """A recipe that learns what two views of an image have in common."""
 
     smallest_area: float | None = parameter(
-        None, f"smallest share of the image in a view; none is {CROP[3]} for colour images and {CROP[1]} for grey ones"
+        None,
+        f"smallest share of the image in a view; none is {CROP[3]} for colour images and {CROP[1]} for grey ones",
+        minimum=0.01,
+        maximum=1,
     )
-    rotation: float = parameter(0.0, "largest angle in degrees by which a view is turned")
-    jitter: float = parameter(0.4, "largest relative change of brightness, contrast and saturation; colour images")
-    grey: float = parameter(0.2, "share of the views without colour; colour images")
-    blur: float = parameter(0.0, "share of the blurred views; colour images")
-
-    def __post_init__(self) -> None:
-        """Refuse what no view can be.
-
-        Raises:
-            UsageError: a value is out of range.
-        """
-        if self.smallest_area is not None:
-            check_range("smallest_area", self.smallest_area, 0.01, 1)
-        check_range("rotation", self.rotation, 0, 180)
-        for name in ("jitter", "grey", "blur"):
-            check_range(name, getattr(self, name), 0, 1)
+    rotation: float = parameter(0.0, "largest angle in degrees by which a view is turned", minimum=0, maximum=180)
+    jitter: float = parameter(
+        0.4, "largest relative change of brightness, contrast and saturation; colour images", minimum=0, maximum=1
+    )
+    grey: float = parameter(0.2, "share of the views without colour; colour images", minimum=0, maximum=1)
+    blur: float = parameter(0.0, "share of the blurred views; colour images", minimum=0, maximum=1)
 
     def views(self, material: Material) -> Views:
         """How views of the images are drawn."""
@@ -119,17 +111,6 @@ class RecipeWithViews(Recipe):
     def area(self, channels: int) -> float:
         """The smallest share of the image in a view."""
         return CROP[channels] if self.smallest_area is None else self.smallest_area
-
-
-def check_range(name: str, value: float, least: float, most: float = float("inf")) -> None:
-    """Refuse a recipe's parameter outside of least … most; NaN is outside too.
-
-    Raises:
-        UsageError: one line that names it.
-    """
-    if not least <= value <= most:
-        allowed = f"at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
-        raise UsageError(f"recipe.{name}={value}: {allowed}")
 
 
 class ImageLearner(Learner):

@@ -23,7 +23,7 @@ from ....tasks.datasets.base import Dataset, Split
 from ...backbones.dual_encoder import DualEncoder
 from ...text.captions import Captions, captions_of_file, captions_of_names, class_names
 from ..loop.learner import Learner, Part
-from .base import ImageLearner, Material, Recipe, check_range
+from .base import ImageLearner, Material, Recipe
 from .projection import full_precision, gathered
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -33,7 +33,12 @@ Batch = tuple[Tensor, Tensor, Tensor]
 class Clip(Recipe):
     """Match images with their captions; trains image and text tower together."""
 
-    drop: float = parameter(0.0, "share of the captions with only some words of the class name, for names that list attributes")
+    drop: float = parameter(
+        0.0,
+        "share of the captions with only some words of the class name, for names that list attributes",
+        minimum=0,
+        maximum=1,
+    )
     captions: str | None = parameter(None, "CSV with the columns class_id (or source, for single images) and caption")
 
     citation: ClassVar[str] = (
@@ -41,10 +46,6 @@ class Clip(Recipe):
     )
     shifts: ClassVar[bool] = True
     reads_text: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        check_range("drop", self.drop, 0, 1)
 
     def captions_of(self, dataset: Dataset, split: Split, progress: Progress) -> Captions:
         """The captions of the file, or class names in prompts."""

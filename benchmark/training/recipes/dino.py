@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from ....core.options import parameter
+from ....core.options import LARGEST_SIZE, parameter
 from ..loop.learner import Learner, Part
-from .base import ImageLearner, Material, RecipeWithViews, check_range
+from .base import ImageLearner, Material, RecipeWithViews
 from .projection import full_precision, linear, processes, projection
 
 LARGE = 2  # crops that the teacher sees
@@ -31,29 +31,23 @@ LARGE = 2  # crops that the teacher sees
 class Dino(RecipeWithViews):
     """Predict what a moving average of the network makes of another crop of the same image."""
 
-    small_crops: int = parameter(2, "crops of a small part of the image, which the student alone sees")
-    border: float = parameter(0.4, "share of the image that large crops have at least and small ones at most")
-    prototypes: int = parameter(1024, "among which student and teacher distribute an image")
-    hidden: int = parameter(512, "width of the projection head's two hidden layers")
-    bottleneck: int = parameter(128, "width in which images and prototypes are compared")
-    student_temperature: float = parameter(0.1, "of the student's distribution")
-    teacher_temperature: float = parameter(0.04, "of the teacher's distribution; smaller is sharper")
-    momentum: float = parameter(0.99, "with which the teacher follows at first; it rises to 1 along a cosine")
-    centre_momentum: float = parameter(0.9, "of the mean that is taken off the teacher's scores")
+    small_crops: int = parameter(
+        2, "crops of a small part of the image, which the student alone sees", minimum=0, maximum=LARGEST_SIZE
+    )
+    border: float = parameter(
+        0.4, "share of the image that large crops have at least and small ones at most", minimum=0.01, maximum=1
+    )
+    prototypes: int = parameter(1024, "among which student and teacher distribute an image", minimum=2)
+    hidden: int = parameter(512, "width of the projection head's two hidden layers", minimum=2, maximum=LARGEST_SIZE)
+    bottleneck: int = parameter(128, "width in which images and prototypes are compared", minimum=2, maximum=LARGEST_SIZE)
+    student_temperature: float = parameter(0.1, "of the student's distribution", minimum=0.001)
+    teacher_temperature: float = parameter(0.04, "of the teacher's distribution; smaller is sharper", minimum=0.001)
+    momentum: float = parameter(
+        0.99, "with which the teacher follows at first; it rises to 1 along a cosine", minimum=0, maximum=1
+    )
+    centre_momentum: float = parameter(0.9, "of the mean that is taken off the teacher's scores", minimum=0, maximum=1)
 
     citation: ClassVar[str] = "Caron et al. 2021, Emerging properties in self-supervised vision transformers, arXiv:2104.14294"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        super().__post_init__()
-        check_range("small_crops", self.small_crops, 0)
-        check_range("border", self.border, 0.01, 1)
-        for name in ("prototypes", "hidden", "bottleneck"):
-            check_range(name, getattr(self, name), 2)
-        for name in ("student_temperature", "teacher_temperature"):
-            check_range(name, getattr(self, name), 0.001)
-        for name in ("momentum", "centre_momentum"):
-            check_range(name, getattr(self, name), 0, 1)
 
     def learner(self, material: Material) -> Learner:
         """Student and teacher."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ....core.options import parameter
+from ....core.options import LARGEST_SIZE, parameter
 from ..loop.learner import Learner
-from .base import Material, RecipeWithViews, check_range
+from .base import Material, RecipeWithViews
 from .two_views import TwoViewLearner
 
 
@@ -24,20 +24,13 @@ from .two_views import TwoViewLearner
 class SimClr(RecipeWithViews):
     """Contrast two views of an image with the views of all others in the batch."""
 
-    temperature: float = parameter(0.5, "by which cosine similarities are divided")
-    width: int = parameter(128, "of the projection that is compared")
-    hidden: int = parameter(512, "width of the projection head's hidden layer")
+    temperature: float = parameter(0.5, "by which cosine similarities are divided", minimum=0.001)
+    width: int = parameter(128, "of the projection that is compared", minimum=1, maximum=LARGEST_SIZE)
+    hidden: int = parameter(512, "width of the projection head's hidden layer", minimum=1, maximum=LARGEST_SIZE)
 
     citation: ClassVar[str] = (
         "Chen et al. 2020, A simple framework for contrastive learning of visual representations, arXiv:2002.05709"
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        super().__post_init__()
-        check_range("temperature", self.temperature, 0.001)
-        check_range("width", self.width, 1)
-        check_range("hidden", self.hidden, 1)
 
     def learner(self, material: Material) -> Learner:
         """Backbone and projection head."""

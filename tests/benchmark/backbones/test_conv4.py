@@ -66,7 +66,7 @@ def test_strides_halve_the_maps_and_the_last_is_averaged():
 
 
 def test_what_cannot_be_built_is_told():
-    with pytest.raises(UsageError, match=r"^backbone conv4: width=0: at least 1$"):
+    with pytest.raises(UsageError, match=r"^Conv4: width=0: at least 1$"):
         Conv4(width=0)
     with pytest.raises(UsageError, match="images of 15 pixels are too small, it needs 16"):
         build(size=15)

@@ -44,7 +44,7 @@ def test_each_sampler_has_its_parameters_and_their_defaults():
     [
         ({"sampler": "semantc"}, "did you mean 'semantic'"),
         ({"settings": {"sampler.alpha": "1"}}, "sampler uniform has no parameter 'alpha'"),
-        ({"sampler": "semantic", "settings": {"sampler.alpha": "much"}}, "alpha=much is not of type float"),
+        ({"sampler": "semantic", "settings": {"sampler.alpha": "much"}}, "alpha=much: not a number"),
         ({"sampler": "imbalanced", "settings": {"sampler.seed": "1"}}, "has no parameter 'seed'"),
     ],
 )

@@ -254,11 +254,11 @@ def test_heads_draw_from_their_generator_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
-        ("simclr", {"temperature": 0}, "recipe.temperature=0"),
+        ("simclr", {"temperature": 0}, "recipe simclr: temperature=0: at least 0.001"),
         ("simclr", {"temperature": math.nan}, "temperature=nan"),
-        ("barlow-twins", {"redundancy": -1.0}, "recipe.redundancy=-1.0: at least 0"),
-        ("dino", {"momentum": 1.5}, "recipe.momentum=1.5: from 0 to 1"),
-        ("dino", {"smallest_area": 0.0}, "recipe.smallest_area=0.0"),
+        ("barlow-twins", {"redundancy": -1.0}, "redundancy=-1: at least 0"),
+        ("dino", {"momentum": 1.5}, "momentum=1.5: from 0 to 1"),
+        ("dino", {"smallest_area": 0.0}, "recipe dino: smallest_area=0: from 0.01 to 1"),
         ("simclr", {"temprature": 1}, "did you mean 'temperature'"),
         ("rotation", {"temperature": 1}, "it has none"),
     ],

@@ -87,5 +87,5 @@ def test_images_that_are_given_twice_leave_a_solution(copies: int, make_episodes
 
 
 def test_a_machine_that_learns_nothing_is_refused():
-    with pytest.raises(UsageError, match="cost=0 must be above 0"):
+    with pytest.raises(UsageError, match="cost=0: above 0"):
         MetaOptNet(cost=0)

@@ -11,7 +11,7 @@ from fewbench.tasks.class_lists import ListedClass, listed_classes
 from fewbench.tasks.datasets import listed
 from fewbench.tasks.datasets.cifar_fs import CifarFs
 from fewbench.tasks.datasets.cub_200 import Cub200
-from fewbench.tasks.datasets.listed import ListedDataset, check_size, image_contents
+from fewbench.tasks.datasets.listed import ListedDataset, image_contents
 from fewbench.tasks.datasets.reading.holders import FolderFiles, Member
 
 CLASSES = [("n1", "robin"), ("n2", "goose"), ("n3", "junco")]
@@ -129,6 +129,7 @@ def test_contents_say_what_will_be_there(copy):
 
 
 def test_an_impossible_size_is_refused():
-    check_size("birds", 1)
-    with pytest.raises(UsageError, match="size=0: height and width in pixels, at least 1"):
-        check_size("birds", 0)
+    assert Cub200(size=1).side == 1
+    for size, says in ((0, "at least 1"), (5000, "at most 4,096")):
+        with pytest.raises(UsageError, match=f"^Cub200: size={size}: {says}$"):
+            Cub200(size=size)

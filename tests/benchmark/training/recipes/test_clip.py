@@ -212,7 +212,7 @@ def test_captions_of_a_file_are_learnt(quick: PretrainConfig, tmp_path: Path) ->
     ("changes", "said"),
     [
         ({"backbone": "conv4"}, r"^backbone Conv4 has no text tower; take --backbone clip-tiny or open_clip:ARCH/TAG$"),
-        ({"settings": {"recipe.drop": 1.5}}, r"recipe\.drop=1\.5: from 0 to 1"),
+        ({"settings": {"recipe.drop": 1.5}}, r"recipe clip: drop=1\.5: from 0 to 1"),
         ({"settings": {"recipe.captions": "nowhere.csv"}}, r"cannot read nowhere\.csv"),
         ({"size": 32}, r"--size 32: the backbone takes no images of 32×32 pixels"),
     ],
