@@ -1,27 +1,44 @@
-"""JSON content into dataclasses, with every type checked on the way: what a file says is not what a program may rely on."""
+"""JSON content into dataclasses and back, with every type checked: what a file says is not what a program may rely on."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
-DEEPEST = 20  # levels of lists and sections in what has no type of its own
+Decoder = Callable[[Any, int], Any]  # of content at a depth
+DEEPEST = 20  # levels of lists and sections
 NAMES: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 
 
 class Undecodable(ValueError):
     """Content is not of the type that it should be; the message is "task.seed is missing" or the like."""
 
+    def __init__(self, problem: str, place: str = "") -> None:
+        """A problem at a place; decoders around it add where that is."""
+        super().__init__(problem)
+        self.problem, self.place = problem, place
+
+    def __str__(self) -> str:
+        """The place and the problem."""
+        return f"{self.place or 'the content'} {self.problem}"
+
+    def below(self, name: str) -> Undecodable:
+        """The same, as it is told from further out."""
+        self.place = name + self.place if self.place.startswith("[") or not self.place else f"{name}.{self.place}"
+        return self
+
 
 def decode(kind: type[T], content: object, where: str = "") -> T:
     """Make an instance of a dataclass from JSON content.
 
-    Fields with a default may be absent, and further keys are allowed. Types of fields are text, numbers, bool, None, `Literal`,
-    lists, tuples, dictionaries by text, dataclasses and unions of these; `Any` takes what JSON can hold.
+    Fields with a default may be absent, and further keys are allowed as far as JSON can hold their values. Types of fields are
+    text, numbers, bool, None, `Literal`, lists, tuples, dictionaries by text, dataclasses and unions of these; `Any` takes what
+    JSON can hold.
 
     Args:
         kind: the dataclass, or any of these types.
@@ -31,108 +48,181 @@ def decode(kind: type[T], content: object, where: str = "") -> T:
     Raises:
         Undecodable: something is absent or of another type, a number is not finite, text is no Unicode, or it is too deep.
     """
-    return _decode(kind, content, where, 0)
+    try:
+        return _decoder(kind)(content, 0)
+    except Undecodable as error:
+        raise (error.below(where) if where else error) from None
 
 
-def _decode(kind: Any, content: Any, where: str, depth: int) -> Any:
-    place, origin = where or "the content", get_origin(kind)
-    if is_dataclass(kind):
-        return _instance(kind, content, where, depth)
-    if kind is Any:
-        return _anything(content, place, depth)
-    if origin in (Union, UnionType):
-        return _union(get_args(kind), content, where, depth)
-    if origin is Literal:
-        if not any(content == one and type(content) is type(one) for one in get_args(kind)):
-            raise Undecodable(f"{place} is none of {', '.join(map(str, get_args(kind)))}")
-        return content
-    if origin in (list, tuple):
-        return _sequence(origin, get_args(kind), content, where, depth)
-    if origin is dict:
-        return {key: _decode(get_args(kind)[1], value, _join(where, key), depth + 1) for key, value in _section(content, place)}
-    return _plain(kind, content, place)
-
-
-def _plain(kind: Any, content: Any, place: str) -> Any:
-    # To Python bool is a kind of int; in JSON it is not, and 1 is a number as 1.0 is.
-    fits = type(content) is kind or (kind is float and type(content) is int)
-    if not fits:
-        raise Undecodable(f"{place} is not {NAMES[kind]}")
-    if kind is float:
-        try:
-            content = float(content)
-        except OverflowError:
-            content = math.inf
-        if not math.isfinite(content):
-            raise Undecodable(f"{place} is not a finite number")
-    if isinstance(content, str) and not content.isascii():
-        try:
-            content.encode()
-        except UnicodeEncodeError:
-            raise Undecodable(f"{place} is not Unicode text") from None
-    return content
-
-
-def _section(content: Any, place: str) -> Any:
-    if not isinstance(content, dict):
-        raise Undecodable(f"{place} is not a section")
-    return content.items()
+def encode(value: Any) -> Any:
+    """Make JSON content of dataclasses and what they hold; fields that are None where that is the default are left out."""
+    if is_dataclass(value):
+        parts = {field: getattr(value, field.name) for field in fields(value)}
+        return {field.name: encode(part) for field, part in parts.items() if part is not None or field.default is not None}
+    if isinstance(value, list | tuple):
+        return [encode(part) for part in value]
+    return {key: encode(part) for key, part in value.items()} if isinstance(value, Mapping) else value
 
 
 @cache
-def _types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _decoder(kind: Any) -> Decoder:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _of_dataclass(kind)
+    if kind is Any:
+        return _anything
+    if origin in (Union, UnionType):
+        return _of_union(arguments)
+    if origin is Literal:
+        return _of_literal(arguments)
+    if origin in (list, tuple):
+        return _of_sequence(origin, arguments)
+    if origin is dict:
+        return _of_dictionary(arguments[1])
+    return _number if kind is float else _text if kind is str else _of_plain(kind)
 
 
-def _instance(kind: Any, content: Any, where: str, depth: int) -> Any:
-    given, types = dict(_section(content, where or "the content")), _types(kind)
-    values = {}
-    for field in fields(kind):
-        place = _join(where, field.name)
-        if field.name in given:
-            values[field.name] = _decode(types[field.name], given[field.name], place, depth + 1)
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise Undecodable(f"{place} is missing")
-    return kind(**values)
+def _of_plain(kind: type) -> Decoder:
+    def read(content: Any, depth: int) -> Any:
+        if type(content) is not kind:  # to Python bool is a kind of int; in JSON it is not
+            raise Undecodable(f"is not {NAMES[kind]}")
+        return content
+
+    return read
 
 
-def _union(kinds: tuple[Any, ...], content: Any, where: str, depth: int) -> Any:
-    if content is None and NoneType in kinds:
-        return None
-    first: Undecodable | None = None
-    for kind in kinds:
-        if kind is not NoneType:
+def _number(content: Any, depth: int) -> float:
+    if type(content) is int:  # 1 is a number as 1.0 is
+        content = float(content) if content.bit_length() < 1024 else math.inf
+    if type(content) is not float:
+        raise Undecodable(f"is not {NAMES[float]}")
+    if not math.isfinite(content):
+        raise Undecodable("is not a finite number")
+    return content
+
+
+def _text(content: Any, depth: int) -> str:
+    if type(content) is not str:
+        raise Undecodable(f"is not {NAMES[str]}")
+    if not content.isascii():
+        try:
+            content.encode()
+        except UnicodeEncodeError:
+            raise Undecodable("is not Unicode text") from None
+    return content
+
+
+def _of_dataclass(kind: Any) -> Decoder:
+    known: dict[str, Decoder] = {}
+    needed = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
+
+    def read(content: Any, depth: int) -> Any:
+        _check_depth(depth)
+        if not isinstance(content, dict):
+            raise Undecodable("is not a section")
+        if not known:  # not before it is read: a dataclass may have itself as a field
+            types = get_type_hints(kind)
+            known.update({field.name: _decoder(types[field.name]) for field in fields(kind)})
+        for name in needed:
+            if name not in content:
+                raise Undecodable("is missing", name)
+        values = {}
+        for name, part in content.items():
             try:
-                return _decode(kind, content, where, depth)
+                if name in known:
+                    values[name] = known[name](part, depth + 1)
+                else:
+                    _anything(part, depth + 1)
+            except Undecodable as error:
+                raise error.below(name) from None
+        return kind(**values)
+
+    return read
+
+
+def _of_union(kinds: tuple[Any, ...]) -> Decoder:
+    decoders = [_decoder(kind) for kind in kinds if kind is not NoneType]
+    nullable = NoneType in kinds
+
+    def read(content: Any, depth: int) -> Any:
+        if content is None and nullable:
+            return None
+        first: Undecodable | None = None
+        for decoder in decoders:
+            try:
+                return decoder(content, depth)
             except Undecodable as error:
                 first = first or error
-    assert first is not None
-    raise first
+        assert first is not None
+        raise first
+
+    return read
 
 
-def _sequence(origin: Any, kinds: tuple[Any, ...], content: Any, where: str, depth: int) -> Any:
-    place = where or "the content"
-    if not isinstance(content, list):
-        raise Undecodable(f"{place} is not a list")
-    if origin is list or kinds[-1] is Ellipsis:
-        kinds = (kinds[0],) * len(content)
-    if len(kinds) != len(content):
-        raise Undecodable(f"{place} has {len(content)} elements, not {len(kinds)}")
-    pairs = zip(kinds, content, strict=True)
-    return origin(_decode(kind, value, f"{where}[{number}]", depth + 1) for number, (kind, value) in enumerate(pairs))
+def _of_literal(known: tuple[Any, ...]) -> Decoder:
+    def read(content: Any, depth: int) -> Any:
+        if not any(content == one and type(content) is type(one) for one in known):
+            raise Undecodable(f"is none of {', '.join(map(str, known))}")
+        return content
+
+    return read
 
 
-def _anything(content: Any, place: str, depth: int) -> Any:
-    if depth > DEEPEST:
-        raise Undecodable(f"{place} is nested too deeply")
+def _of_sequence(origin: Any, kinds: tuple[Any, ...]) -> Decoder:
+    endless = origin is list or kinds[-1] is Ellipsis
+    decoders = [_decoder(kind) for kind in kinds if kind is not Ellipsis]
+
+    def read(content: Any, depth: int) -> Any:
+        _check_depth(depth)
+        if not isinstance(content, list):
+            raise Undecodable("is not a list")
+        if not endless and len(decoders) != len(content):
+            raise Undecodable(f"has {len(content)} elements, not {len(decoders)}")
+        if decoders == [_number] and {*map(type, content)} <= {float} and all(map(math.isfinite, content)):
+            return origin(content)  # thousands of numbers in a step
+        values = []
+        for number, part in enumerate(content):
+            try:
+                values.append(decoders[0 if endless else number](part, depth + 1))
+            except Undecodable as error:
+                raise error.below(f"[{number}]") from None
+        return origin(values)
+
+    return read
+
+
+def _of_dictionary(kind: Any) -> Decoder:
+    decoder = _decoder(kind)
+
+    def read(content: Any, depth: int) -> Any:
+        _check_depth(depth)
+        if not isinstance(content, dict):
+            raise Undecodable("is not a section")
+        values = {}
+        for name, part in content.items():
+            try:
+                values[_text(name, depth)] = decoder(part, depth + 1)
+            except Undecodable as error:
+                raise error.below(ascii(name)[1:-1]) from None
+        return values
+
+    return read
+
+
+def _anything(content: Any, depth: int) -> Any:
     if isinstance(content, dict):
-        return {_plain(str, key, place): _anything(value, _join(place, key), depth + 1) for key, value in content.items()}
+        return _of_any_dictionary(content, depth)
     if isinstance(content, list):
-        return [_anything(value, f"{place}[{number}]", depth + 1) for number, value in enumerate(content)]
+        return _list_of_anything(content, depth)
     if isinstance(content, float) and not math.isfinite(content):
-        raise Undecodable(f"{place} is not a finite number")
-    return _plain(str, content, place) if isinstance(content, str) else content
+        raise Undecodable("is not a finite number")
+    return _text(content, depth) if isinstance(content, str) else content
 
 
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
+_of_any_dictionary = _of_dictionary(Any)
+_list_of_anything = _of_sequence(list, (Any,))
+
+
+def _check_depth(depth: int) -> None:
+    if depth > DEEPEST:
+        raise Undecodable("is nested too deeply")

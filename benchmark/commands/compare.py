@@ -18,15 +18,15 @@ def compare(
     Example: bench compare results/records/…/protonet-….json results/records/…/ridge-….json
     """
     from ..records.ranking import compare_records
-    from ..records.record import load_record
+    from ..records.store import load_record
     from .terminal import percent, print_table
 
     first, second = load_record(a), load_record(b)
     difference = compare_records(first, second, level)
     headers = ("A", "B", "A %", "B %", f"A - B, points ± {100 * level:g} % interval", "p-value", "episodes")
     row = [
-        f"{first.method_name} {first.backbone_name}",
-        f"{second.method_name} {second.backbone_name}",
+        f"{first.method.name} {first.backbone.name}",
+        f"{second.method.name} {second.backbone.name}",
         percent(first.accuracies[: difference.n].mean()),
         percent(second.accuracies[: difference.n].mean()),
         f"{100 * difference.mean:+.2f} ± {percent(difference.half_width)}",

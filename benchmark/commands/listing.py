@@ -38,14 +38,14 @@ def _list_entries(kind: str) -> None:
 
 def _list_results(results: Path) -> None:
 
-    from ..records.record import load_records
+    from ..records.store import load_records
     from .terminal import percent, print_table
 
     records, problems = load_records(results / "records")
     rows = []
     for path, record in records:
         accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
-        rows.append([record.method_name, record.backbone_name, accuracy, str(record.n_episodes), record.status, str(path)])
+        rows.append([record.method.name, record.backbone.name, accuracy, str(record.n_episodes), record.status, str(path)])
     print_table(("method", "backbone", "accuracy %", "episodes", "status", "record"), rows, right=(2, 3))
     for _, problem in problems:
         typer.echo(f"warning: {problem}", err=True)

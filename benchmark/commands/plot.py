@@ -28,7 +28,7 @@ def coarsity(
     Example: bench plot coarsity results/records/mini-imagenet/test-5way-1shot-15query-semantic/*.json
     """
     from ...core.files import write_atomically
-    from ..records.record import load_record
+    from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
     from ..reporting.figures.coarsity import draw_coarsity
 
@@ -51,7 +51,7 @@ def scaling(
     Example: bench plot scaling results/records/mini-imagenet/test-5way-1shot-15query-uniform/protonet-*.json
     """
     from ...core.files import write_atomically
-    from ..records.record import load_record
+    from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
     from ..reporting.figures.scaling import check_one_task, draw_scaling, milliseconds_an_image, parameters_of_network
 
@@ -87,7 +87,7 @@ def prompts(
     Example: bench plot prompts results/records/trifeature/test-5way-1shot-15query-uniform/clip-zero-shot-*.json
     """
     from ...core.files import write_atomically
-    from ..records.record import load_record
+    from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
     from ..reporting.figures.prompts import draw_prompts
 
@@ -106,7 +106,7 @@ def shots(
     Example: bench plot shots results/records/trifeature/test-5way-*shot-15query-uniform/{protonet,clip-zero-shot}-*.json
     """
     from ...core.files import write_atomically
-    from ..records.record import load_record
+    from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
     from ..reporting.figures.shots import draw_shots
 
@@ -127,7 +127,7 @@ def corruptions(
     Example: bench plot corruptions results/records/trifeature/test-5way-1shot-15query-uniform*/protonet-*.json
     """
     from ...core.files import write_atomically
-    from ..records.record import load_record
+    from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
     from ..reporting.figures.corruptions import draw_corruptions
 
@@ -146,7 +146,7 @@ def stages(
     Example: bench plot stages results/records/*/*/pmf-*.json
     """
     from ...core.files import write_atomically
-    from ..records.record import load_record
+    from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
     from ..reporting.figures.stages import draw_stages
 
@@ -188,7 +188,7 @@ def episode(
     from ...core.files import write_atomically
     from ...core.options import parse_assignments
     from ..evaluation.replay import config_of, replay
-    from ..records.record import load_record
+    from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
     from ..reporting.figures.episode import draw_episode, title_of
     from .terminal import TerminalProgress

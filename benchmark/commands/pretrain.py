@@ -75,7 +75,7 @@ def pretrain(
         settings=parse_assignments(set_ or []),
     )
     check_options({"time_limit": time_limit})
-    from ..records.record import file_safe  # torch is imported from here on, after what can be refused without it
+    from ..records.identity import file_safe  # torch is imported from here on, after what can be refused without it
     from ..training.loop.distributed import part_here
     from ..training.pretraining import pretrain as train
     from .terminal import TerminalProgress

@@ -144,19 +144,20 @@ def _print_json(outcomes: list[Outcome]) -> None:
 
 def print_outcomes(outcomes: list[Outcome]) -> None:
     """A table of runs, then the paths of their records."""
+    from ..records.identity import task_of
     from ..reporting.tables import backbone_label
     from .terminal import percent, print_table
 
     rows = []
     for outcome in outcomes:
-        record, task = outcome.record, outcome.record.task
-        shape = [str(task[name]) if task[name] is not None else "varying" for name in ("ways", "shots")]
+        record, task = outcome.record, task_of(outcome.record)
+        shape = ["varying" if number is None else str(number) for number in (task.ways, task.shots)]
         episodes = f"{record.n_episodes}{'' if record.complete else ' (partial)'}"
         accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
-        seconds = f"{record.timing['total_seconds']:.1f}"
-        images = ", ".join([task["dataset"], *filter(None, [record.task_key().corruption])])
-        rows.append([record.method_name, backbone_label(record), images, *shape, episodes, accuracy, seconds])
-    level = outcomes[0].record.accuracy["level"]
+        seconds = f"{record.timing.total_seconds:.1f}"
+        images = ", ".join(filter(None, [task.dataset, task.corruption]))
+        rows.append([record.method.name, backbone_label(record), images, *shape, episodes, accuracy, seconds])
+    level = outcomes[0].record.accuracy.level
     headers = (
         "method",
         "backbone",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...core.errors import UsageError, did_you_mean
 from ...core.options import parameters_of, parse_assignments
+
+if TYPE_CHECKING:
+    from ..records.sections import Coarsity
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "sampler": "samplers"}
 
@@ -108,51 +111,48 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
 
 def _show_record(path: Path) -> None:
-    from ..records.record import load_record
+    from ..records.store import load_record
     from .terminal import percent, print_table
 
     record = load_record(path)
     task, accuracy, timing = record.task, record.accuracy, record.timing
-    apart, bootstrap = accuracy["without_replacement"], accuracy["bootstrap"]
-    pretraining, commit = record.backbone["pretraining"], record.fewbench["git_commit"] or "unknown"
-    external = ", external" if pretraining and pretraining["external"] else ""
+    apart, bootstrap = accuracy.without_replacement, accuracy.bootstrap
+    pretraining, commit = record.backbone.pretraining, record.fewbench.git_commit or "unknown"
+    external = ", external" if pretraining and pretraining.external else ""
     rows = [
         ["status", record.status],
-        ["method", f"{record.method_name} {record.method['parameters'] or ''}"],
-        ["backbone", f"{record.backbone_name}, weights {record.backbone['weights']}"],
-        ["pretraining", f"{pretraining['recipe']} on {pretraining['dataset']}{external}" if pretraining else "none"],
+        ["method", f"{record.method.name} {record.method.parameters or ''}"],
+        ["backbone", f"{record.backbone.name}, weights {record.backbone.weights}"],
+        ["pretraining", f"{pretraining.recipe} on {pretraining.dataset}{external}" if pretraining else "none"],
         [
             "task",
-            f"{task['dataset']} {task['split']}, {task['ways']}-way {task['shots']}-shot, {task['queries']} queries a class",
+            f"{task.dataset} {task.split}, {task.ways}-way {task.shots}-shot, {task.queries} queries a class",
         ],
-        ["sampler", f"{task['sampler']}, seed {task['seed']}"],
-        *_coarsity_row(task),
-        *([["corruption", corruption]] if (corruption := record.task_key().corruption) else []),
+        ["sampler", f"{task.sampler}, seed {task.seed}"],
+        *_coarsity_row(task.coarsity),
+        *([["corruption", str(task.corruption)]] if task.corruption else []),
         ["episodes", str(record.n_episodes)],
-        ["accuracy %", f"{percent(record.mean)} ± {percent(record.half_width)} ({100 * accuracy['level']:g} % t interval)"],
+        ["accuracy %", f"{percent(record.mean)} ± {percent(record.half_width)} ({100 * accuracy.level:g} % t interval)"],
     ]
     if bootstrap:
-        rows.append(["bootstrap %", f"{percent(bootstrap['low'])} to {percent(bootstrap['high'])}"])
+        rows.append(["bootstrap %", f"{percent(bootstrap.low)} to {percent(bootstrap.high)}"])
     if apart:
-        figure = (
-            f"{percent(apart['mean'])} ± {percent(apart['half_width'])} over {apart['episodes']} episodes that share no image"
-        )
+        figure = f"{percent(apart.mean)} ± {percent(apart.half_width)} over {apart.episodes} episodes that share no image"
         rows.append(["without replacement %", figure])
     rows += [
         [
             "seconds",
-            f"{timing['total_seconds']} (encoding {timing['encode_seconds']}, classifying {timing['classify_seconds']})",
+            f"{timing.total_seconds} (encoding {timing.encode_seconds}, classifying {timing.classify_seconds})",
         ],
-        ["made", f"{timing['started_utc']} by fewbench {record.fewbench['version']}, commit {commit}"],
+        ["made", f"{timing.started_utc} by fewbench {record.fewbench.version}, commit {commit}"],
         ["command", " ".join(record.argv)],
-        ["episodes sha256", task["episodes_sha256"]],
+        ["episodes sha256", task.episodes_sha256],
     ]
     print_table(("", ""), rows)
 
 
-def _coarsity_row(task: dict[str, Any]) -> list[list[str]]:
-    coarsity = task.get("coarsity")
+def _coarsity_row(coarsity: Coarsity | None) -> list[list[str]]:
     if coarsity is None:
         return []
-    quartiles = ", ".join(f"{value:.2f}" for value in coarsity["quartiles"])
-    return [["coarsity", f"mean {coarsity['mean']:.2f}, quartiles {quartiles}"]]
+    quartiles = ", ".join(f"{value:.2f}" for value in coarsity.quartiles)
+    return [["coarsity", f"mean {coarsity.mean:.2f}, quartiles {quartiles}"]]

@@ -68,10 +68,10 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
 
 def as_chosen_before(plan: Plan, record: RunRecord) -> Plan:
     """The plan with what an interrupted run of it chose: its episodes go on with the very values that they began with."""
-    chosen = record.method.get("chosen")
-    if chosen is None or {*chosen["values"]} != {*plan.method.undecided_with(plan.backbone.tune)}:
+    chosen = record.method.chosen
+    if chosen is None or {*chosen.values} != {*plan.method.undecided_with(plan.backbone.tune)}:
         return plan
-    return _decided(plan, chosen["values"], chosen)
+    return _decided(plan, chosen.values, vars(chosen))
 
 
 def _decided(plan: Plan, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Plan:

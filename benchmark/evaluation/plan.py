@@ -20,8 +20,8 @@ from ..backbones.weights.find import find_weights, with_checkpoint
 from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone
 from ..config import RunConfig
 from ..features.encode import Encoding
+from ..records.identity import config_digest, record_path, task_slug
 from ..records.provenance import package_version
-from ..records.record import config_digest, record_path, task_slug
 from ..text.texts import Texts, texts_of
 from .checks import CHOICES, check_method, check_options
 from .evaluate import Inputs

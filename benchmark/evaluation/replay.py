@@ -22,7 +22,8 @@ from ...tasks.testbed_sampler import TestbedSampler
 from .. import registry
 from ..config import RunConfig
 from ..device import choose_device
-from ..records.record import RunRecord, TaskKey, canonical_json
+from ..records.identity import TaskKey, canonical_json, task_of
+from ..records.record import RunRecord
 from .choose import as_chosen_before
 from .evaluate import Answers, Evaluator, Source
 from .plan import Plan, make_plan
@@ -133,7 +134,7 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
     if recorded["sampler"] == TestbedSampler.name and "testbed" not in options:
         raise UsageError("the record was made on a testbed; name its file with --testbed")
     merged = {**recorded, **options, "settings": {**recorded["settings"], **settings}}
-    if record.method.get("learned_sha256") is not None:  # the method learned something, too
+    if record.method.learned_sha256 is not None:  # the method learned something, too
         if "weights" not in options:
             raise UsageError("the record's method was meta-trained; name its checkpoint with --weights")
         merged["checkpoint"] = merged.pop("weights")
@@ -146,26 +147,27 @@ def _options_of(record: RunRecord) -> dict[str, Any]:
     Where files were, it does not say: those of a testbed, of weights and of a plug-in.
     """
     task, backbone = record.task, record.backbone
-    corruption = task.get("corruption", {})
-    drawn_with = {name: value for name, value in task["sampler_parameters"].items() if name not in OF_A_TESTBED}
+    corruption, text = task.corruption, record.method.text
+    drawn_with = {name: value for name, value in task.sampler_parameters.items() if name not in OF_A_TESTBED}
     settings = {
-        **{f"dataset.{name}": value for name, value in task["dataset_parameters"].items()},
+        **{f"dataset.{name}": value for name, value in task.dataset_parameters.items()},
         **{f"sampler.{name}": value for name, value in drawn_with.items()},
-        **{f"backbone.{name}": value for name, value in backbone["parameters"].items()},
-        **record.method["parameters"],
+        **{f"backbone.{name}": value for name, value in backbone.parameters.items()},
+        **record.method.parameters,
     }
     return {
-        **{name: task[name] for name in SHAPE if task[name] is not None},
-        **{name: task[name] for name in ("dataset", "split", "sampler", "seed")},
-        "episodes": task["sampler_parameters"].get("tasks", record.n_episodes),
-        "method": record.method_name,
-        "backbone": record.backbone_name,
-        "weights": backbone["weights"],
-        "tune": backbone["tune"],
-        "corruption": corruption.get("name"),
-        "severity": corruption.get("severity"),
-        "prompts": record.method.get("text", {}).get("prompts"),
-        **{name: backbone[name] for name in ("precision", "compile") if name in backbone},
+        **{name: value for name in SHAPE if (value := getattr(task, name)) is not None},
+        **{name: getattr(task, name) for name in ("dataset", "split", "sampler", "seed")},
+        "episodes": task.sampler_parameters.get("tasks", record.n_episodes),
+        "method": record.method.name,
+        "backbone": record.backbone.name,
+        "weights": backbone.weights,
+        "tune": backbone.tune,
+        "corruption": None if corruption is None else corruption.name,
+        "severity": None if corruption is None else corruption.severity,
+        "prompts": None if text is None else text.prompts,
+        "precision": backbone.precision,
+        "compile": backbone.compile,
         "settings": settings,
     }
 
@@ -201,23 +203,22 @@ def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
     Raises:
         UserError: they are not; the line says in what the tasks differ.
     """
-    pairs = zip(TaskKey._fields, task.key, record.task_key(), strict=True)
-    different = [f"{name.replace('_', ' ')} {mine} and {other}" for name, mine, other in pairs if mine != other]
+    different = task.key.differences(task_of(record))
     if different:
         raise UserError(f"this task is not that of the record: {'; '.join(different)}")
-    if digest(task.sampler.batches(0, record.n_episodes)) != record.task["episodes_sha256"]:
+    if digest(task.sampler.batches(0, record.n_episodes)) != record.task.episodes_sha256:
         raise UserError("the record's episodes are no longer those of its task (episodes_sha256); repeat the run")
 
 
 def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch, progress: Progress) -> Answers:
-    if plan.backbone.weights_sha256 != record.backbone["weights_sha256"]:
+    if plan.backbone.weights_sha256 != record.backbone.weights_sha256:
         raise UserError(
             f"weights {plan.backbone.weights} are not those of the record (other SHA-256); name them with --weights"
         )
-    if plan.method_section.get("text") != record.method.get("text"):
+    if plan.method_section.get("text") != record.content["method"].get("text"):
         raise UserError("prompts or class names are not those of the record; name their files with --prompts and --class-names")
     source, renumbered = _source(plan, task.split, episode, progress)
-    answers = Evaluator(plan.method, source, record.method_name).predictions(renumbered)
+    answers = Evaluator(plan.method, source, record.method.name).predictions(renumbered)
     index, now = int(episode.index[0]), answers.credit.mean()
     then = record.accuracies[index]
     if abs(now - then) > SAME:

@@ -8,7 +8,8 @@ from pathlib import Path
 from ...core.errors import UserError
 from ...core.files import os_errors_named
 from ...core.progress import Progress
-from ..records.record import RunRecord, load_record
+from ..records.record import RunRecord
+from ..records.store import load_record
 from .plan import Plan
 
 PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
@@ -46,12 +47,12 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
         return None
     now = plan.backbone_section()
     # Records made before these were noted do not say; then nothing is known to have changed.
-    if record.backbone.get("preprocess", now["preprocess"]) != now["preprocess"]:
+    if record.content["backbone"].get("preprocess", now["preprocess"]) != now["preprocess"]:
         progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
         return None
-    others = [] if record.method["source_sha256"] == plan.method_section["source_sha256"] else [record.method_name]
-    if record.backbone.get("source_sha256", now["source_sha256"]) != now["source_sha256"]:
-        others.append(record.backbone_name)
+    others = [] if record.method.source_sha256 == plan.method_section["source_sha256"] else [record.method.name]
+    if record.backbone.source_sha256 not in (None, now["source_sha256"]):
+        others.append(record.backbone.name)
     if others:
         progress.say(f"{path} was made by another version of {' and '.join(others)}'s code; --overwrite repeats it")
     return record
@@ -68,8 +69,8 @@ def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
         progress.say(f"{error}; starting from the first episode")
         return None
     now = plan.backbone_section()
-    same = record.method["source_sha256"] == plan.method_section["source_sha256"] and all(
-        record.backbone.get(name) == now[name] for name in ("source_sha256", "preprocess")
+    same = record.method.source_sha256 == plan.method_section["source_sha256"] and all(
+        record.content["backbone"].get(name) == now[name] for name in ("source_sha256", "preprocess")
     )
     if not same or record.config_sha256 != plan.config_sha256():
         progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")

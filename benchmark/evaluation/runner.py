@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.decoding import encode
 from ...core.errors import Interrupted, UserError
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
@@ -21,7 +22,9 @@ from ..config import RunConfig
 from ..device import choose_device, tf32
 from ..records.codec import decode, encode_rough
 from ..records.provenance import code_version, command_line, environment, utc_now
-from ..records.record import RunRecord, accuracy_section, write_record
+from ..records.record import RunRecord, accuracy_section
+from ..records.sections import Timing
+from ..records.store import write_record
 from .choose import as_chosen_before, with_choices
 from .evaluate import Evaluator, chunk_size
 from .plan import Plan, make_plan
@@ -114,10 +117,11 @@ class Run:
         # The episodes, those that share no image, and other seconds of earlier attempts.
         self.main, self.disjoint, self.encode_seconds, self.total_seconds = Series([]), Series([]), 0.0, 0.0
         if earlier is not None:
-            timing, apart = earlier.timing, earlier.accuracy["without_replacement"]
-            self.main = Series([earlier.accuracies], timing["classify_seconds"])
-            self.disjoint = Series([] if apart is None else [decode(apart["accuracies"])], timing["disjoint_seconds"])
-            self.encode_seconds, self.total_seconds = timing["encode_seconds"], timing["total_seconds"]
+            timing, apart = earlier.timing, earlier.accuracy.without_replacement
+            self.main = Series([earlier.accuracies], timing.classify_seconds)
+            done = [] if apart is None else [decode(apart.accuracies, apart.episodes)]
+            self.disjoint = Series(done, timing.disjoint_seconds)
+            self.encode_seconds, self.total_seconds = timing.encode_seconds, timing.total_seconds
 
     def execute(self) -> Outcome:
         """Evaluate what is missing and write the record: a partial one where `limit` ends the run early."""
@@ -204,30 +208,33 @@ class Run:
 
     def _record(self, status: str) -> RunRecord:
         config = self.plan.config
-        return RunRecord(
-            status=status,
-            method=self.plan.method_section,
-            backbone=self.plan.backbone_section(),
-            task=_task(self.plan, self.split, self.sampler, len(self.main), self.sha.hexdigest()),
-            n_episodes=len(self.main),
-            accuracy=accuracy_section(
-                self.main.accuracies,
-                config.level,
-                bootstrap_seed=config.seed if config.bootstrap else None,
-                without_replacement=self.disjoint.accuracies if len(self.disjoint) else None,
-            ),
-            timing={
-                "encode_seconds": round(self.encode_seconds, 3),
-                "classify_seconds": round(self.main.seconds, 3),
-                "disjoint_seconds": round(self.disjoint.seconds, 3),
-                "total_seconds": round(self.total_seconds + time.perf_counter() - self.started, 3),
-                "started_utc": self.started_utc,
-                "encoding": self.encoded,
-            },
-            environment=self.environment,
-            fewbench=self.code,
-            argv=command_line(),
-            config_sha256=self.plan.config_sha256(),
+        accuracy = accuracy_section(
+            self.main.accuracies,
+            config.level,
+            bootstrap_seed=config.seed if config.bootstrap else None,
+            without_replacement=self.disjoint.accuracies if len(self.disjoint) else None,
+        )
+        timing = Timing(
+            encode_seconds=round(self.encode_seconds, 3),
+            classify_seconds=round(self.main.seconds, 3),
+            total_seconds=round(self.total_seconds + time.perf_counter() - self.started, 3),
+            started_utc=self.started_utc,
+            disjoint_seconds=round(self.disjoint.seconds, 3),
+        )
+        return RunRecord.of(
+            {
+                "status": status,
+                "method": self.plan.method_section,
+                "backbone": self.plan.backbone_section(),
+                "task": _task(self.plan, self.split, self.sampler, len(self.main), self.sha.hexdigest()),
+                "n_episodes": len(self.main),
+                "accuracy": encode(accuracy),
+                "timing": {**encode(timing), "encoding": self.encoded},
+                "environment": self.environment,
+                "fewbench": self.code,
+                "argv": command_line(),
+                "config_sha256": self.plan.config_sha256(),
+            }
         )
 
 
@@ -235,7 +242,7 @@ def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str
     """The record's `task` section."""
     config, coarsity = plan.config, sampler.coarsity(episodes)
     return {
-        "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode_rough(coarsity)},
+        "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode(encode_rough(coarsity))},
         "dataset": plan.dataset_name,
         "dataset_version": plan.dataset.version,
         "dataset_parameters": asdict(plan.dataset),

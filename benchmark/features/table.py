@@ -23,7 +23,7 @@ from ...core.unfinished import Block, Reached, Unfinished
 from ...tasks.datasets.base import Split
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import device_name
-from ..records.record import file_safe
+from ..records.identity import file_safe
 from .encode import DEFAULT, VERSION, Encoding, encode
 from .rows import RowFile, chunks
 

@@ -13,7 +13,7 @@ from typing import Any
 from ...core.errors import UserError
 from .. import registry, training
 from ..backbones.weights.checkpoint import read_description
-from ..records.record import config_digest, file_safe
+from ..records.identity import config_digest, file_safe
 from ..training.plan import TrainingPlan
 
 DIGITS = 12

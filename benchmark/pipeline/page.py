@@ -65,7 +65,7 @@ def row(one: Comparison) -> list[str]:
         return [*cells, "", published(one), "", "", "", cost(one), NOT_RUN]
     return [
         *cells,
-        "transductive" if record.method["transductive"] else "inductive",
+        "transductive" if record.method.transductive else "inductive",
         published(one),
         accuracy_cell(record),
         difference(one),

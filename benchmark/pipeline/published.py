@@ -15,7 +15,9 @@ from ...core.errors import UsageError, UserError, did_you_mean
 from .. import registry
 from ..backbones.weights.checkpoint import read_description
 from ..backbones.weights.description import Description
-from ..records.record import RunRecord, file_safe, load_records
+from ..records.identity import file_safe
+from ..records.record import RunRecord
+from ..records.store import load_records
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
 from .reading import read_pipeline
@@ -174,7 +176,7 @@ def _comparison(
     pipeline: Pipeline, run: PipelineRun, about: Description, found: Sequence[tuple[Path, RunRecord]]
 ) -> Comparison:
     for path, record in found:
-        if record.task["dataset"] == _dataset(run) and _is_of(record, run, about):
+        if record.task.dataset == _dataset(run) and _is_of(record, run, about):
             return Comparison(pipeline, run, about, record, path)
     return Comparison(pipeline, run, about)
 
@@ -188,13 +190,13 @@ def _is_of(record: RunRecord, run: PipelineRun, about: Description) -> bool:
         method is not None
         and record.complete
         and record.n_episodes == config.episodes
-        and record.accuracy["level"] == LEVEL
-        and backbone["weights_sha256"] == about.weights_sha256
-        and (backbone.get("precision", "fp32"), backbone.get("compile", False)) == ("fp32", False)
-        and config.tune in (None, backbone["tune"])
-        and (task["split"], task["sampler"], task["seed"]) == ("test", config.sampler, config.seed)
-        and task.get("corruption") is None
-        and shape == {name: task[name] for name in shape}
-        and record.method_name == method.name
-        and record.method["parameters"] == {**method.parameters, **config.settings_of("method")}
+        and record.accuracy.level == LEVEL
+        and backbone.weights_sha256 == about.weights_sha256
+        and (backbone.precision, backbone.compile) == ("fp32", False)
+        and config.tune in (None, backbone.tune)
+        and (task.split, task.sampler, task.seed) == ("test", config.sampler, config.seed)
+        and task.corruption is None
+        and shape == {name: getattr(task, name) for name in shape}
+        and record.method.name == method.name
+        and record.method.parameters == {**method.parameters, **config.settings_of("method")}
     )

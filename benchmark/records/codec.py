@@ -8,18 +8,46 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 ENCODING = "values+codes:zlib:base64"
 ROUGH = "float32:zlib:base64"
-DTYPES = {"uint8": "<u1", "uint16": "<u2", "uint32": "<u4"}  # little-endian on every machine
+Dtype = Literal["uint8", "uint16", "uint32"]
+DTYPES: dict[Dtype, str] = {"uint8": "<u1", "uint16": "<u2", "uint32": "<u4"}  # little-endian on every machine
 
 
-def encode(values: np.ndarray) -> dict[str, Any]:
-    """Write finite float64 values [n] as JSON-ready content.
+@dataclass(frozen=True)
+class Coded:
+    """Float64 values as `encode` writes them.
+
+    Attributes:
+        encoding: how.
+        values: the distinct ones.
+        codes: of each value, its number in `values`.
+        dtype: of the codes.
+        n: number of values.
+    """
+
+    encoding: Literal["values+codes:zlib:base64"]
+    values: tuple[float, ...]
+    codes: str
+    dtype: Dtype
+    n: int
+
+
+@dataclass(frozen=True)
+class Rough:
+    """Float32 values as `encode_rough` writes them."""
+
+    encoding: Literal["float32:zlib:base64"]
+    data: str
+
+
+def encode(values: np.ndarray) -> Coded:
+    """Write finite float64 values [n].
 
     Different builds of zlib may compress the same codes to different text: compare what `decode` gives, not the text.
 
@@ -30,55 +58,57 @@ def encode(values: np.ndarray) -> dict[str, Any]:
     if not np.isfinite(values).all():
         raise ValueError("an accuracy is not finite")
     bits, codes = np.unique(values.view(np.uint64), return_inverse=True)  # bits, so that 0.0 and −0.0 stay apart
-    dtype = next(name for name in DTYPES if len(bits) <= np.iinfo(name).max + 1)
+    dtype: Dtype = next(name for name in DTYPES if len(bits) <= np.iinfo(name).max + 1)
     packed = zlib.compress(codes.astype(DTYPES[dtype]).tobytes(), 9)
-    return {
-        "encoding": ENCODING,
-        "values": bits.view(np.float64).tolist(),
-        "codes": base64.b64encode(packed).decode("ascii"),
-        "dtype": dtype,
-        "n": len(values),
-    }
+    listed = tuple(bits.view(np.float64).tolist())
+    return Coded(ENCODING, listed, base64.b64encode(packed).decode("ascii"), dtype, len(values))
 
 
-def encode_rough(values: np.ndarray) -> dict[str, Any]:
-    """Write float values [n] that need no more than float32, such as coarsities, as JSON-ready content."""
+def encode_rough(values: np.ndarray) -> Rough:
+    """Write float values [n] that need no more than float32, such as coarsities."""
     packed = zlib.compress(np.ascontiguousarray(values, dtype="<f4").tobytes(), 9)
-    return {"encoding": ROUGH, "data": base64.b64encode(packed).decode("ascii")}
+    return Rough(ROUGH, base64.b64encode(packed).decode("ascii"))
 
 
-def decode_rough(encoded: Mapping[str, Any]) -> np.ndarray:
-    """Read what `encode_rough` wrote: float64 [n].
-
-    Raises:
-        ValueError: the content is damaged or of another encoding.
-    """
-    try:
-        if encoded["encoding"] != ROUGH:
-            raise ValueError(f"unknown encoding '{encoded['encoding']}'")
-        content = zlib.decompress(base64.b64decode(encoded["data"], validate=True))
-        return np.frombuffer(content, dtype="<f4").astype(np.float64)
-    except (KeyError, TypeError, zlib.error) as error:
-        raise ValueError(f"its values do not decode ({type(error).__name__}: {error})") from error
-
-
-def decode(encoded: Mapping[str, Any]) -> np.ndarray:
+def decode(coded: Coded, n: int) -> np.ndarray:
     """Read what `encode` wrote: float64 [n].
 
+    Args:
+        coded: the values.
+        n: how many there are; no more than these are unpacked.
+
     Raises:
-        ValueError: the content is damaged or of another encoding.
+        ValueError: the content is damaged, or there are not n.
     """
-    try:
-        if encoded["encoding"] != ENCODING:
-            raise ValueError(f"unknown encoding '{encoded['encoding']}'")
-        values = np.array(encoded["values"], dtype=np.float64)
-        content = zlib.decompress(base64.b64decode(encoded["codes"], validate=True))
-        codes = np.frombuffer(content, dtype=DTYPES[encoded["dtype"]])
-        expected = encoded["n"]
-    except (KeyError, TypeError, OverflowError, zlib.error) as error:
-        raise ValueError(f"its per-episode accuracies do not decode ({type(error).__name__}: {error})") from error
-    if len(codes) != expected:
-        raise ValueError(f"it has {len(codes)} per-episode accuracies and says {expected}")
-    if values.ndim != 1 or codes.max(initial=0) >= max(len(values), 1):
-        raise ValueError("its per-episode accuracies refer to values that it does not list")
+    if coded.n != n:
+        raise ValueError(f"it has {coded.n} per-episode values for {n} episodes")
+    codes = np.frombuffer(_unpacked(coded.codes, n * np.dtype(DTYPES[coded.dtype]).itemsize, n), DTYPES[coded.dtype])
+    values = np.array(coded.values, dtype=np.float64)
+    if codes.max(initial=0) >= max(len(values), 1):
+        raise ValueError("its per-episode values refer to some that it does not list")
     return values[codes]
+
+
+def decode_rough(coded: Rough, n: int) -> np.ndarray:
+    """Read what `encode_rough` wrote: float64 [n].
+
+    Args:
+        coded: the values.
+        n: how many there are; no more than these are unpacked.
+
+    Raises:
+        ValueError: the content is damaged, or there are not n.
+    """
+    return np.frombuffer(_unpacked(coded.data, 4 * n, n), dtype="<f4").astype(np.float64)
+
+
+def _unpacked(text: str, size: int, n: int) -> bytes:
+    """The bytes behind base64 text, which must be of a size; a file that would unpack to more is not unpacked further."""
+    unpacker = zlib.decompressobj()
+    try:
+        content = unpacker.decompress(base64.b64decode(text, validate=True), size + 1)
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"its per-episode values do not decode ({type(error).__name__}: {error})") from error
+    if len(content) != size or not unpacker.eof:
+        raise ValueError(f"its per-episode values are not {n}, as it says")
+    return content

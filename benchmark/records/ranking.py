@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from ...core.errors import UserError
+from .identity import same_episodes, task_of
 from .record import RunRecord
 from .statistics import PairedDifference, holm, paired_difference, paired_p_values
 
@@ -34,15 +35,10 @@ def compare_records(a: RunRecord, b: RunRecord, level: float = 0.95) -> PairedDi
         UserError: the records are of different tasks, or drew different episodes.
         UsageError: the level is not between 0 and 1.
     """
-    ours, theirs = a.task_key(), b.task_key()
-    different = [
-        f"{name.replace('_', ' ')} {mine} and {other}"
-        for name, mine, other in zip(ours._fields, ours, theirs, strict=True)
-        if mine != other
-    ]
+    different = task_of(a).differences(task_of(b))
     if different:
         raise UserError(f"these records are of different tasks: {'; '.join(different)}; compare runs of one task")
-    if a.n_episodes == b.n_episodes and a.task["episodes_sha256"] != b.task["episodes_sha256"]:
+    if not same_episodes([a, b]):
         raise UserError("these records drew different episodes (episodes_sha256); repeat the older run with this fewbench")
     common = min(a.n_episodes, b.n_episodes)
     return paired_difference(a.accuracies[:common], b.accuracies[:common], level)

@@ -1,118 +1,76 @@
-"""Run records: what one run did and found, as one JSON file at a path that its configuration determines."""
+"""Run records: what one run did and found, typed, and checked against the accuracies of its episodes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ...core.errors import UserError
-from ...core.files import os_errors_named, regular_file, write_atomically
-from ...tasks.corruptions import Corruption
-from . import schema as record_schema
+from ...core.decoding import decode as decode_content
+from ...tasks.corruptions import SEVERITIES
+from ...tasks.testbed import coarsity_summary
 from .codec import decode, decode_rough, encode
-from .statistics import bootstrap_interval, t_interval
+from .schema import SCHEMA_VERSION
+from .sections import ALL, Accuracy, Bootstrap, Sections, WithoutReplacement
+from .statistics import Interval, bootstrap_interval, t_interval
 
-STATUSES = ("complete", "partial")
-LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a file name
-MEAN_TOLERANCE = 1e-9  # sums in another order differ by less
-
-
-class TaskKey(NamedTuple):
-    """Everything that decides what episode i is: records of equal keys can be compared episode by episode.
-
-    Parameters are canonical JSON text, so that keys can be looked up in a dict.
-    """
-
-    dataset: str
-    dataset_version: str
-    dataset_parameters: str
-    fingerprint: str
-    split: str
-    sampler: str
-    sampler_parameters: str
-    ways: int | None
-    shots: int | None
-    queries: int | None
-    seed: int
-    corruption: str | None = None  # name and severity, such as "noise 3"
+SECONDS = ("encode_seconds", "classify_seconds", "total_seconds", "disjoint_seconds")
+TOLERANCE = 1e-9  # sums in another order differ by less
+ROUGH_TOLERANCE = 1e-5  # of what is kept as float32, relative
+MOST = 10**9  # ways, shots, queries, episodes, images, seconds: more than any run has
+PLAUSIBLE = 2.0  # half-widths of the t interval that an end of the bootstrap interval may lie from the mean
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """One run. The attributes are the sections of the JSON file; `record_schema.SHAPE` says what each must hold.
-
-    Accuracies are fractions. A record that does not hold together cannot be made.
+@dataclass(frozen=True, eq=False)
+class RunRecord(Sections):
+    """One run: the sections of its file, and all else that the file holds. Records are equal where their content is.
 
     Attributes:
-        status: "complete" or "partial" (interrupted, to be resumed).
-        method: name, version, parameters, hash of the source, what it declares, distribution.
-        backbone: name, parameters, weights, pretraining data, what is tuned, feature width.
-        task: dataset, split, sampler, shape of the episodes, seed, hash of the drawn rows.
-        n_episodes: number of episodes, at least 1.
-        accuracy: mean, interval and the encoded per-episode accuracies, as `accuracy_section` makes it.
-        timing: seconds, and when the run started.
-        environment: versions and hardware.
-        fewbench: version and commit of this package.
-        argv: the command line.
-        config_sha256: `config_digest` of the configuration.
-
-    Raises:
-        ValueError: a key is missing or of the wrong type, or the accuracies do not decode, are not n or not of that mean;
-            likewise the coarsities.
+        content: the JSON content, with keys that no section knows.
     """
 
-    status: str
-    method: dict[str, Any]
-    backbone: dict[str, Any]
-    task: dict[str, Any]
-    n_episodes: int
-    accuracy: dict[str, Any]
-    timing: dict[str, Any]
-    environment: dict[str, Any]
-    fewbench: dict[str, Any]
-    argv: list[str]
-    config_sha256: str
+    content: Mapping[str, Any] = field(repr=False)
 
-    def __post_init__(self) -> None:
-        """Check that the record holds together."""
-        problem = record_schema.problem(vars(self))
-        if problem:
-            raise ValueError(problem)
-        if self.status not in STATUSES:
-            raise ValueError(f"status is '{self.status}', not one of {', '.join(STATUSES)}")
-        if len(self.accuracies) != self.n_episodes or not self.n_episodes:
-            raise ValueError(f"it has {len(self.accuracies)} per-episode accuracies for {self.n_episodes} episodes")
-        if not ((self.accuracies >= 0) & (self.accuracies <= 1)).all():
-            raise ValueError("an accuracy is not a fraction from 0 to 1")
-        if self.coarsities is not None and (len(self.coarsities) != self.n_episodes or not np.isfinite(self.coarsities).all()):
-            raise ValueError(f"it does not have a finite coarsity for each of its {self.n_episodes} episodes")
-        if not abs(self.mean - self.accuracies.mean()) <= MEAN_TOLERANCE:
-            raise ValueError(f"its mean {self.mean} is not that of its per-episode accuracies, {self.accuracies.mean()}")
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> RunRecord:
+        """A record from its content, every derived number checked.
+
+        Args:
+            content: the JSON content of this schema version, without its `schema_version`.
+
+        Raises:
+            ValueError: something is absent, of another type or out of range, or a number is not that of the accuracies.
+        """
+        unknown = content.keys() - Sections.__dataclass_fields__.keys()
+        if unknown:
+            raise ValueError(f"{min(unknown)} is unknown")
+        record = cls(**vars(decode_content(Sections, content)), content=content)
+        _check_ranges(record)
+        _check_accuracies(record)
+        return record
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the content is the same."""
+        return isinstance(other, RunRecord) and self.content == other.content
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     @cached_property
     def accuracies(self) -> np.ndarray:
         """float64 [n_episodes], the accuracy of each episode in order; read-only."""
-        accuracies = decode(self.accuracy["per_episode"])
+        accuracies = decode(self.accuracy.per_episode, self.n_episodes)
         accuracies.flags.writeable = False
         return accuracies
 
     @cached_property
     def coarsities(self) -> np.ndarray | None:
         """float64 [n_episodes], how far apart the classes of each episode are; None where the task has no coarsity."""
-        section = self.task.get("coarsity")  # records older than coarsity lack the key
-        if section is None:
-            return None
-        if not isinstance(section, dict) or "per_episode" not in section:
-            raise ValueError("task.coarsity is not a section with per_episode")
-        return decode_rough(section["per_episode"])
+        coarsity = self.task.coarsity
+        return None if coarsity is None else decode_rough(coarsity.per_episode, self.n_episodes)
 
     @property
     def complete(self) -> bool:
@@ -122,64 +80,17 @@ class RunRecord:
     @property
     def mean(self) -> float:
         """Mean accuracy, a fraction."""
-        return self.accuracy["mean"]
+        return self.accuracy.mean
 
     @property
     def half_width(self) -> float | None:
         """Half-width of the interval, a fraction; None for a single episode."""
-        return self.accuracy["half_width"]
+        return self.accuracy.half_width
 
-    @property
-    def method_name(self) -> str:
-        """The method's name."""
-        return self.method["name"]
-
-    @property
-    def backbone_name(self) -> str:
-        """The backbone's name."""
-        return self.backbone["name"]
-
-    def task_key(self) -> TaskKey:
-        """What decides the episodes."""
-        values = {name: self.task[name] for name in TaskKey._fields if name != "corruption"}
-        corruption = self.task.get("corruption")
-        words = None if corruption is None else f"{corruption['name']} {corruption['severity']}"
-        texts = {name: canonical_json(values[name]) for name in ("dataset_parameters", "sampler_parameters")}
-        return TaskKey(**{**values, **texts}, corruption=words)
-
-    def to_json(self) -> str:
-        """The file's text: sorted keys, indented by one, newline at the end."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
-        content["schema_version"] = record_schema.SCHEMA_VERSION
-        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, path: Path) -> RunRecord:
-        """Read a record of this or an older schema version.
-
-        Args:
-            text: the file's content.
-            path: where it came from, for messages.
-
-        Raises:
-            UserError: the record is damaged, or written by a newer fewbench.
-        """
-        try:
-            content = json.loads(text)
-            if not isinstance(content, dict):
-                raise ValueError("it is not a JSON object")
-            version = content.get("schema_version")
-            if isinstance(version, int) and version > record_schema.SCHEMA_VERSION:
-                raise UserError(f"{path} is of schema version {version}, newer than this fewbench knows; upgrade fewbench")
-            content = record_schema.migrate(content)
-            del content["schema_version"]
-            names = [field.name for field in fields(cls)]
-            for name in [*names, *content]:
-                if name not in content or name not in names:
-                    raise ValueError(f"{name} is {'unknown' if name in content else 'missing'}")
-            return cls(**content)
-        except ValueError as error:
-            raise UserError(f"{path} is a damaged record: {error}; remove it and repeat the run") from error
+    def to_json(self, indent: int | None = 1) -> str:
+        """The file's text: sorted keys, newline at the end."""
+        content = {**self.content, "schema_version": SCHEMA_VERSION}
+        return json.dumps(content, sort_keys=True, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def accuracy_section(
@@ -188,7 +99,7 @@ def accuracy_section(
     bootstrap_seed: int | None = None,
     resamples: int = 10_000,
     without_replacement: np.ndarray | None = None,
-) -> dict[str, Any]:
+) -> Accuracy:
     """Make the section `accuracy` of a record.
 
     Args:
@@ -202,101 +113,89 @@ def accuracy_section(
     bootstrap = disjoint = None
     if bootstrap_seed is not None:
         drawn = bootstrap_interval(accuracies, level, bootstrap_seed, resamples)
-        bootstrap = {"low": drawn.low, "high": drawn.high, "resamples": resamples}
+        bootstrap = Bootstrap(drawn.low, drawn.high, resamples)
     if without_replacement is not None:
         apart = t_interval(without_replacement, level)
-        encoded = encode(without_replacement)
-        disjoint = {"mean": apart.mean, "half_width": apart.half_width, "episodes": apart.n, "accuracies": encoded}
-    return {
-        "mean": interval.mean,
-        "half_width": interval.half_width,
-        "level": level,
-        "interval": interval.method,
-        "bootstrap": bootstrap,
-        "without_replacement": disjoint,
-        "per_episode": encode(accuracies),
-    }
+        disjoint = WithoutReplacement(apart.mean, apart.half_width, apart.n, encode(without_replacement))
+    return Accuracy(interval.mean, interval.half_width, level, "t", encode(accuracies), bootstrap, disjoint)
 
 
-def load_record(path: Path) -> RunRecord:
-    """Read a record.
+def _check_ranges(record: RunRecord) -> None:
+    """Make sure that numbers which nothing else bounds are possible ones.
 
     Raises:
-        UserError: the file cannot be read, is damaged, or was written by a newer fewbench.
+        ValueError: names one that is not.
     """
-    with os_errors_named("cannot read record"):
-        content = regular_file(path).read_bytes()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is a damaged record: it is not UTF-8 text; remove it and repeat the run") from error
-    return RunRecord.from_json(text, path)
+    task, timing, encoding = record.task, record.timing, record.timing.encoding
+    least_one = {f"task.{name}": getattr(task, name) for name in ("ways", "shots", "queries")}
+    least_one |= {"n_episodes": record.n_episodes, "backbone.feature_dim": record.backbone.feature_dim}
+    least_none = {f"timing.{name}": getattr(timing, name) for name in SECONDS}
+    least_none |= {"backbone.network_parameters": record.backbone.network_parameters}
+    if encoding is not None:
+        least_none |= {"timing.encoding.images": encoding.images, "timing.encoding.seconds": encoding.seconds}
+    for least, numbers in ((1, least_one), (0, least_none)):
+        for name, number in numbers.items():
+            if number is not None and not least <= number <= MOST:
+                raise ValueError(f"{name} is {number:.9g}, not from {least} to {MOST}")
+    if not 0 <= task.seed < 2**63:
+        raise ValueError("task.seed is not from 0 to 2^63 - 1")
+    if task.corruption is not None and task.corruption.severity not in SEVERITIES:
+        raise ValueError(f"task.corruption.severity is not one of {', '.join(map(str, SEVERITIES))}")
+    if not 0 < record.accuracy.level < 1:
+        raise ValueError(f"accuracy.level is {record.accuracy.level:g}, not between 0 and 1")
+    for name, section in (("method", record.method), ("backbone", record.backbone)):
+        for changed in () if section.changed is ALL else section.changed:
+            if changed not in section.parameters:
+                raise ValueError(f"{name}.changed names '{changed}', which is no parameter")
 
 
-def write_record(record: RunRecord, path: Path) -> None:
-    """Write a record so that a reader sees all of it or none.
+def _check_accuracies(record: RunRecord) -> None:
+    """Compare everything that is derived from the episodes with them.
 
     Raises:
-        UserError: the folder cannot be made or written, or the disk is full.
+        ValueError: the values do not decode, are not fractions or not as many as there are episodes, or what is derived is not
+            theirs.
     """
-    write_atomically(path, record.to_json().encode("utf-8"))
+    accuracy, level = record.accuracy, record.accuracy.level
+    interval = _checked_interval("", record.accuracies, accuracy, level)
+    if (apart := accuracy.without_replacement) is not None:
+        if not 1 <= apart.episodes <= MOST:
+            raise ValueError(f"accuracy.without_replacement.episodes is {apart.episodes}")
+        _checked_interval("without_replacement.", decode(apart.accuracies, apart.episodes), apart, level)
+    if (bootstrap := accuracy.bootstrap) is not None:
+        _check_bootstrap(bootstrap, record.accuracies, interval)
+    coarsity, coarsities = record.task.coarsity, record.coarsities
+    if coarsity is not None and coarsities is not None:
+        if not np.isfinite(coarsities).all():
+            raise ValueError("a coarsity is not finite")
+        expected = coarsity_summary(coarsities)
+        for name in ("mean", "quartiles"):
+            if not np.allclose(getattr(coarsity, name), expected[name], rtol=ROUGH_TOLERANCE, atol=ROUGH_TOLERANCE):
+                raise ValueError(f"task.coarsity.{name} is not that of its per-episode coarsities")
 
 
-def load_records(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[tuple[Path, str]]]:
-    """Read every `*.json` below a folder, in the order of their paths within it.
-
-    Returns:
-        The sound records with their paths, and the paths of the others, each with one line that names it and says what is
-        wrong. A folder that is not there has neither.
-    """
-    records, problems = [], []
-    for path in sorted(folder.rglob("*.json"), key=lambda path: path.relative_to(folder).as_posix()):
-        try:
-            records.append((path, load_record(path)))
-        except UserError as error:
-            problems.append((path, str(error)))
-    return records, problems
+def _checked_interval(place: str, accuracies: np.ndarray, said: Accuracy | WithoutReplacement, level: float) -> Interval:
+    if not ((accuracies >= 0) & (accuracies <= 1)).all():
+        raise ValueError(f"an accuracy of accuracy.{place}per_episode is not a fraction from 0 to 1")
+    interval = t_interval(accuracies, level)
+    for name in ("mean", "half_width"):
+        found, expected = getattr(said, name), getattr(interval, name)
+        if (found is None) != (expected is None) or (found is not None and not abs(found - expected) <= TOLERANCE):
+            raise ValueError(f"accuracy.{place}{name} is {found}, and {expected} by its per-episode accuracies")
+    return interval
 
 
-def canonical_json(content: Any) -> str:
-    """JSON text that depends on nothing but the content: sorted keys, no spaces."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def config_digest(config: Mapping[str, Any]) -> str:
-    """Hexadecimal SHA-256 of a configuration's canonical JSON."""
-    return hashlib.sha256(canonical_json(config).encode("utf-8")).hexdigest()
-
-
-def file_safe(name: str) -> str:
-    """A name as a part of a path: letters, digits and `._=+-` stay, everything else becomes a dash."""
-    return re.sub(r"[^A-Za-z0-9._=+]+", "-", name)[:LONGEST_NAME].strip(".-") or "unnamed"
-
-
-def task_slug(
-    split: str,
-    sampler: str,
-    ways: int | None,
-    shots: int | None,
-    queries: int | None,
-    corruption: Corruption | None = None,
-) -> str:
-    """The readable folder name of a task, such as `test-5way-1shot-15query-uniform-noise-3`; what is None is left out."""
-    shape = [f"{value}{word}" for value, word in ((ways, "way"), (shots, "shot"), (queries, "query")) if value is not None]
-    ending = [] if corruption is None else [corruption.name, str(corruption.severity)]
-    return "-".join([split, *shape, file_safe(sampler), *ending])
-
-
-def record_path(results: Path, *, dataset: str, task_slug: str, method: str, backbone: str, config_sha256: str) -> Path:
-    """Where the record of a configuration lives: `records/<dataset>/<task>/<method>-<backbone>-<hash8>.json`.
-
-    Args:
-        results: the results folder.
-        dataset: the dataset's name.
-        task_slug: as `task_slug` makes it.
-        method: the method's name, of any of its forms (`protonet`, `path/to/file.py:Class`, `sklearn:…`).
-        backbone: the backbone's name.
-        config_sha256: `config_digest` of the configuration; tells apart what the names do not.
-    """
-    name = f"{file_safe(method)}-{file_safe(backbone)}-{config_sha256[:8]}.json"
-    return results / "records" / file_safe(dataset) / file_safe(task_slug) / name
+def _check_bootstrap(bootstrap: Bootstrap, accuracies: np.ndarray, interval: Interval) -> None:
+    """Its draws are not repeated, which would take longer than reading; its ends must be where such an interval can end."""
+    ends = (bootstrap.low, bootstrap.high)
+    if not 1 <= bootstrap.resamples <= MOST:
+        raise ValueError(f"accuracy.bootstrap.resamples is {bootstrap.resamples}")
+    if interval.half_width is None or None in ends:
+        if ends != (None, None) or interval.half_width is not None:
+            raise ValueError("accuracy.bootstrap has an end too many or too few")
+        return
+    low, high = (float(end) for end in ends if end is not None)
+    far = PLAUSIBLE * max(interval.half_width, t_interval(accuracies, 0.95).half_width or 0.0) + TOLERANCE
+    inside = accuracies.min() - TOLERANCE <= low <= high <= accuracies.max() + TOLERANCE
+    if not inside or max(abs(low - interval.mean), abs(high - interval.mean)) > far:
+        raise ValueError(f"accuracy.bootstrap from {low} to {high} is not of its per-episode accuracies")

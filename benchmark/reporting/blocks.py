@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ...core.errors import UserError
-from ..records.repeats import without_repeats
+from ..records.identity import without_repeats
 from .markdown import read_page, write_if_changed
 from .pivot import FORM, Query, pivot
 from .stage_effects import effects_table

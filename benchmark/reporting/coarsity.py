@@ -41,7 +41,7 @@ def quartiles(record: RunRecord) -> tuple[Quartile | None, ...]:
     limits = np.quantile(coarsity, np.arange(1, QUARTILES) / QUARTILES)
     number = np.searchsorted(limits, coarsity, side="left")  # [n], how many limits lie below
     members = [number == quartile for quartile in range(QUARTILES)]
-    level = record.accuracy["level"]
+    level = record.accuracy.level
     return tuple(
         Quartile(float(coarsity[chosen].mean()), t_interval(record.accuracies[chosen], level)) if chosen.any() else None
         for chosen in members

@@ -12,7 +12,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ...core.errors import UserError
-from ..records.record import RunRecord, file_safe, load_records
+from ..records.identity import file_safe
+from ..records.record import RunRecord
+from ..records.store import load_records
 from .markdown import accuracy_cell, escaped, percent, read_page, table_lines, write_if_changed
 from .tables import Row, Table, backbone_label, method_label, tables_of
 
@@ -146,19 +148,19 @@ def _markdown(table: Table) -> list[str]:
 
 def _setting(row: Row) -> str:
     method = row.record.method
-    return ("transductive" if method["transductive"] else "inductive") + (", class names" if method["uses_class_names"] else "")
+    return ("transductive" if method.transductive else "inductive") + (", class names" if method.uses_class_names else "")
 
 
 def _pretraining(row: Row) -> str:
-    pretraining = row.record.backbone["pretraining"]
+    pretraining = row.record.backbone.pretraining
     if pretraining is None:
         return "none"
-    return f"{pretraining['dataset']} ({pretraining['recipe']})" + (", external" if pretraining["external"] else "")
+    return f"{pretraining.dataset} ({pretraining.recipe})" + (", external" if pretraining.external else "")
 
 
 def _without_replacement(row: Row) -> str:
-    found = row.record.accuracy["without_replacement"]
-    return "" if found is None else f"{percent(found['mean'], found['half_width'])} ({found['episodes']} episodes)"
+    found = row.record.accuracy.without_replacement
+    return "" if found is None else f"{percent(found.mean, found.half_width)} ({found.episodes} episodes)"
 
 
 def _in_quartile(number: int, row: Row) -> str:
@@ -178,7 +180,7 @@ COLUMNS = (
     *(Column(header, partial(_in_quartile, number), numeric=True) for number, header in enumerate(QUARTILE_HEADERS)),
     Column("without replacement (%)", _without_replacement, numeric=True),
     Column("episodes", lambda row: str(row.record.n_episodes), numeric=True),
-    Column("seconds", lambda row: f"{row.record.timing['classify_seconds']:.1f}", numeric=True),
+    Column("seconds", lambda row: f"{row.record.timing.classify_seconds:.1f}", numeric=True),
 )
 
 

@@ -21,7 +21,7 @@ def percent(mean: float, half_width: float | None) -> str:
 
 def accuracy_cell(record: RunRecord) -> str:
     """Mean and half-width in percent, with the level of the interval where that is not 95 %."""
-    level = record.accuracy["level"]
+    level = record.accuracy.level
     return percent(record.mean, record.half_width) + ("" if level == USUAL_LEVEL else f" ({100 * level:g} %)")
 
 

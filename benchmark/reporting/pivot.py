@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError, did_you_mean, listed
-from ..records.record import RunRecord, load_record
-from ..records.repeats import without_repeats
+from ..records.identity import without_repeats
+from ..records.record import RunRecord
+from ..records.store import load_record
 from .markdown import accuracy_cell, escaped, table_lines
 from .stages import stages_of
 
@@ -195,8 +196,7 @@ def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
 
 def _content(record: RunRecord) -> dict[str, Any]:
     stages = stages_of(record)
-    sections = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {**sections, "stages": {**asdict(stages), "chain": stages.chain}}
+    return {**record.content, "stages": {**asdict(stages), "chain": stages.chain}}
 
 
 def _text(value: Any) -> str:

@@ -19,7 +19,8 @@ import numpy as np
 from scipy import stats
 
 from ...core.errors import UserError
-from ..records.record import RunRecord, canonical_json
+from ..records.identity import canonical_json, same_episodes, task_of
+from ..records.record import RunRecord
 from .markdown import EMPTY, table_lines
 from .stages import NONE, Stages, stages_of
 
@@ -65,8 +66,8 @@ def effects_table(records: Sequence[RunRecord]) -> list[str]:
     """
     runs = _by_place(records)
     pairs: dict[tuple[str, str], list[tuple[bool, RunRecord, RunRecord]]] = {}
-    for stages, record in sorted(runs.values(), key=lambda run: run[1].task["shots"] or math.inf):
-        shots = "varying shots" if record.task["shots"] is None else f"{record.task['shots']}-shot"
+    for stages, record in sorted(runs.values(), key=lambda run: run[1].task.shots or math.inf):
+        shots = "varying shots" if record.task.shots is None else f"{record.task.shots}-shot"
         for name, less in _without_one(stages):
             _, other = runs.get(_place(record, less), (None, None))
             if other is not None and (less.meta_trained == stages.meta_trained or _went_on_from(record, other)):
@@ -108,16 +109,12 @@ def effect_of(pairs: Iterable[tuple[RunRecord, RunRecord]]) -> Effect | None:
     by_set: dict[str, list[np.ndarray]] = {}
     for one, other in pairs:
         count = min(one.n_episodes, other.n_episodes)
-        if one.n_episodes == other.n_episodes and one.task["episodes_sha256"] != other.task["episodes_sha256"]:
-            raise UserError(
-                f"two records of {one.task['dataset']} saw different episodes; repeat the older run with --overwrite"
-            )
+        if not same_episodes([one, other]):
+            raise UserError(f"two records of {one.task.dataset} saw different episodes; repeat the older run with --overwrite")
         if count < 2:
-            raise UserError(
-                f"two records of {one.task['dataset']} have {count} common episodes; an interval needs two at least"
-            )
+            raise UserError(f"two records of {one.task.dataset} have {count} common episodes; an interval needs two at least")
         differences = np.asarray(one.accuracies[:count]) - np.asarray(other.accuracies[:count])
-        by_set.setdefault(canonical_json([one.task[name] for name in ("dataset", "split", "seed")]), []).append(differences)
+        by_set.setdefault(canonical_json([one.task.dataset, one.task.split, one.task.seed]), []).append(differences)
     if not by_set:
         return None
     means = [float(differences.mean()) for several in by_set.values() for differences in several]
@@ -137,20 +134,21 @@ def _by_place(records: Sequence[RunRecord]) -> dict[str, tuple[Stages, RunRecord
         stages = stages_of(record)
         place = _place(record, stages)
         if place in found:
-            raise UserError(f"two records have the same stages on {record.task['dataset']}: take one of them out")
+            raise UserError(f"two records have the same stages on {record.task.dataset}: take one of them out")
         found[place] = stages, record
     return found
 
 
 def _place(record: RunRecord, stages: Stages) -> str:
     """All that two runs of a pair have in common."""
-    network: list[Any] = [record.backbone["name"], record.backbone["parameters"]]
-    parameters = {name: value for name, value in record.method["parameters"].items() if name != UNIMPORTANT}
+    network: list[Any] = [record.backbone.name, record.backbone.parameters]
+    parameters = {name: value for name, value in record.method.parameters.items() if name != UNIMPORTANT}
     tuning = None if stages.fine_tuned == NONE else parameters
-    return canonical_json([record.method_name, tuning, network, vars(stages), record.task_key()._asdict()])
+    return canonical_json([record.method.name, tuning, network, vars(stages), task_of(record)._asdict()])
 
 
 def _went_on_from(record: RunRecord, other: RunRecord) -> bool:
     """Whether a run's network was meta-trained from that of the other."""
-    started = record.backbone["pretraining"]["started_from"] or {}
-    return started.get("weights_sha256") == other.backbone["weights_sha256"]
+    seen = record.backbone.pretraining
+    started = None if seen is None else seen.started_from
+    return started is not None and started.weights_sha256 == other.backbone.weights_sha256

@@ -37,15 +37,14 @@ class Stages:
 
 def stages_of(record: RunRecord) -> Stages:
     """Read them off a record."""
-    seen = record.backbone["pretraining"] or {}
-    last, meta_trained = seen, False
-    while "started_from" in last:  # which the description of every meta-training has
-        last, meta_trained = last["started_from"] or {}, True
-    tune, trained_on = record.backbone["tune"], seen.get("dataset", NONE)
+    seen = last = record.backbone.pretraining
+    while last is not None and last.meta_trained:
+        last = last.started_from
+    tune, trained_on = record.backbone.tune, NONE if seen is None else seen.dataset
     return Stages(
-        pretraining=last.get("recipe", NONE),
-        meta_trained=meta_trained,
+        pretraining=NONE if last is None else last.recipe,
+        meta_trained=seen is not None and seen.meta_trained,
         fine_tuned=NONE if tune in UNMOVED else tune,
         trained_on=trained_on,
-        in_domain=trained_on == record.task["dataset"],
+        in_domain=trained_on == record.task.dataset,
     )

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from ...tasks.testbed_sampler import TestbedSampler
+from ..records.identity import TaskKey, same_episodes, task_of, without_repeats
 from ..records.ranking import RankRange, rank_ranges
-from ..records.record import RunRecord, TaskKey
-from ..records.repeats import without_repeats
+from ..records.record import RunRecord
+from ..records.sections import ALL, Backbone, Method
 from .coarsity import Quartile, quartiles
 
 SINGLE = "single"  # the usual prompts
@@ -93,7 +94,7 @@ def tables_of(records: Iterable[RunRecord]) -> list[Table]:
     groups: dict[TaskKey, list[RunRecord]] = {}
     for record in records:
         if record.complete:
-            groups.setdefault(record.task_key(), []).append(record)
+            groups.setdefault(task_of(record), []).append(record)
     return [table for key in sorted(groups, key=_order) for table in _tables_of_task(key, without_repeats(groups[key]))]
 
 
@@ -107,17 +108,17 @@ def _order(key: TaskKey) -> list[tuple[bool, Any]]:
 
 def _tables_of_task(key: TaskKey, records: list[RunRecord]) -> list[Table]:
     """One table; or one for each set of episodes where runs of equal length disagree on what was drawn."""
-    drawn = {(record.n_episodes, record.task["episodes_sha256"]) for record in records}
-    if len(drawn) == len({n for n, _ in drawn}):
+    if same_episodes(records):
         return [Table(key, _ranked(records))]
+    drawn = {(record.n_episodes, record.task.episodes_sha256) for record in records}
     return [
-        Table(key, _ranked([record for record in records if record.task["episodes_sha256"] == digest]), digest)
+        Table(key, _ranked([record for record in records if record.task.episodes_sha256 == digest]), digest)
         for _, digest in sorted(drawn)
     ]
 
 
 def _ranked(records: list[RunRecord]) -> tuple[Row, ...]:
-    ordered = sorted(records, key=lambda r: (-r.mean, r.method_name, r.backbone_name, r.config_sha256, r.n_episodes))
+    ordered = sorted(records, key=lambda r: (-r.mean, r.method.name, r.backbone.name, r.config_sha256, r.n_episodes))
     ranks = rank_ranges([record.accuracies for record in ordered])
     return tuple(Row(record, rank) for record, rank in zip(ordered, ranks, strict=True))
 
@@ -134,20 +135,21 @@ def _plain(value: Any) -> str:
 
 def method_label(record: RunRecord) -> str:
     """The method with the parameters that were changed, and prompts and names of classes where they are not usual."""
-    text = record.method.get("text", {})
-    unusual = {name: text[name] for name in ("prompts", "class_names") if text.get(name) not in (None, SINGLE)}
-    return with_parameters(record.method_name, {**_changed(record.method), **unusual})
+    text = record.method.text
+    said = {} if text is None else {"prompts": text.prompts, "class_names": text.class_names}
+    unusual = {name: value for name, value in said.items() if value not in (None, SINGLE)}
+    return with_parameters(record.method.name, {**_changed(record.method), **unusual})
 
 
 def backbone_label(record: RunRecord) -> str:
     """The backbone with the parameters that were changed, and tuning, precision and compilation where they are not usual."""
     usual = {"tune": "none", "precision": "fp32", "compile": False}
-    unusual = {name: record.backbone.get(name, value) for name, value in usual.items()}
+    unusual = {name: getattr(record.backbone, name) for name in usual}
     unusual = {name: value for name, value in unusual.items() if value != usual[name]}
-    return with_parameters(record.backbone_name, {**_changed(record.backbone), **unusual})
+    return with_parameters(record.backbone.name, {**_changed(record.backbone), **unusual})
 
 
-def _changed(section: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(section: Method | Backbone) -> dict[str, Any]:
     """The parameters that differ from their defaults; all, where the record does not know the defaults."""
-    parameters = section["parameters"]
-    return {name: parameters[name] for name in section.get("changed", parameters)}
+    names = section.parameters if section.changed is ALL else section.changed
+    return {name: section.parameters[name] for name in names}

@@ -21,7 +21,7 @@ from ...core.unfinished import Unfinished
 from .. import registry
 from ..backbones.text_tower import TextTower
 from ..backbones.weights.loading import LoadedBackbone
-from ..records.record import file_safe
+from ..records.identity import file_safe
 from .prompts import PromptSet
 
 VERSION = 1  # of the way from names to features

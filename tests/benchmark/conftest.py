@@ -1,6 +1,6 @@
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +8,10 @@ import torch
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.records.codec import encode_rough
-from fewbench.benchmark.records.record import RunRecord, accuracy_section, config_digest, load_record
+from fewbench.benchmark.records.identity import config_digest
+from fewbench.benchmark.records.record import RunRecord, accuracy_section
+from fewbench.benchmark.records.store import load_record
+from fewbench.core.decoding import encode
 from fewbench.tasks.testbed import coarsity_summary
 
 FROZEN = Path(__file__).parent / "data" / "record-schema-1.json"
@@ -31,17 +34,35 @@ def config(tiny: str, tiny_weights: Path, tmp_path: Path) -> RunConfig:
     )
 
 
+@pytest.fixture(scope="session")
+def altered() -> Callable[..., RunRecord]:
+    """A function that gives a record with other content: sections key by key, all else as a whole."""
+
+    def alter(record: RunRecord, **changes: Any) -> RunRecord:
+        content = {**record.content}
+        for name, change in changes.items():
+            change = encode(change)
+            content[name] = {**content[name], **change} if isinstance(change, dict) else change
+        return RunRecord.of(content)
+
+    return alter
+
+
 @pytest.fixture
-def make_record():
+def make_record(altered):
     """A function that makes a record: the frozen one with other accuracies and with sections changed key by key."""
     frozen = load_record(FROZEN)
 
-    def make(accuracies, name: str = "protonet", status: str = "complete", **sections: dict) -> RunRecord:
+    def make(accuracies, name: str = "protonet", status: str = "complete", apart=None, **sections: dict) -> RunRecord:
         sections["method"] = {"name": name, "parameters": {}, "changed": [], **sections.get("method", {})}
+        sections = encode(sections)
         digest = config_digest({"status": status, **sections})
-        sections["accuracy"] = {**accuracy_section(np.array(accuracies, dtype=float)), **sections.get("accuracy", {})}
-        changed = {section: {**getattr(frozen, section), **change} for section, change in sections.items()}
-        return replace(frozen, status=status, n_episodes=len(accuracies), config_sha256=digest, **changed)
+        level = sections.get("accuracy", {}).get("level", 0.95)
+        without_replacement = None if apart is None else np.array(apart, dtype=float)
+        values = np.array(accuracies, dtype=float)
+        accuracy = encode(accuracy_section(values, level, without_replacement=without_replacement))
+        sections["accuracy"] = {**accuracy, **sections.get("accuracy", {})}
+        return altered(frozen, status=status, n_episodes=len(accuracies), config_sha256=digest, **sections)
 
     return make
 
@@ -53,7 +74,7 @@ def coarse():
     def change(coarsities, **task) -> dict:
         values = np.array(coarsities, dtype=float)
         parameters = {"alpha": 0.5, "beta": 10.0, "tasks": len(values), "testbed_sha256": "0123456789abcdef" * 4}
-        section = {**coarsity_summary(values), "per_episode": encode_rough(values)}
+        section = {**coarsity_summary(values), "per_episode": encode(encode_rough(values))}
         return {"sampler": "semantic", "sampler_parameters": parameters, "coarsity": section, **task}
 
     return change

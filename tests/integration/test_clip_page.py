@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from fewbench.benchmark.records.record import load_records
+from fewbench.benchmark.records.store import load_records
 from fewbench.benchmark.registry import BUILT_IN
 from fewbench.benchmark.text.prompts import NAMES
 
@@ -35,7 +35,7 @@ def test_the_pages_commands_run_offline_in_their_order(bench_many, tmp_path: Pat
         (done,) = bench_many([(arguments(command, tmp_path), tmp_path)], HF_HUB_OFFLINE="1")
         assert done.code == 0, f"{command}: {done.err}"
     records = [record for _, record in load_records(tmp_path / "results")[0]]
-    backbones = {record.method_name: record.backbone_name for record in records}
+    backbones = {record.method.name: record.backbone.name for record in records}
     assert backbones == {
         "clip-zero-shot": "clip-tiny",
         "proto+text": "clip-tiny",
@@ -43,10 +43,10 @@ def test_the_pages_commands_run_offline_in_their_order(bench_many, tmp_path: Pat
         "linear-probe": "clip-tiny",
         "protonet": "conv4",
     }
-    zero_shot = [record for record in records if record.method_name == "clip-zero-shot"]
-    assert sorted(record.method["text"]["prompts"] for record in zero_shot) == ["ensemble", "single", "single"]
-    assert len({record.method["text"]["names_sha256"] for record in zero_shot}) == 2  # the dataset's names, and the file's
-    chosen = {record.method_name for record in records if "chosen" in record.method}
+    zero_shot = [record for record in records if record.method.name == "clip-zero-shot"]
+    assert sorted(record.method.text.prompts for record in zero_shot) == ["ensemble", "single", "single"]
+    assert len({record.method.text.names_sha256 for record in zero_shot}) == 2  # the dataset's names, and the file's
+    chosen = {record.method.name for record in records if "chosen" in record.method}
     assert chosen == {"proto+text", "tip-adapter", "linear-probe"}
     assert {path.name for path in (tmp_path / "results" / "figures").iterdir()} == {"prompts.svg", "shots.svg"}
 

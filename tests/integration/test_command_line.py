@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.records.record import RunRecord, load_record
+from fewbench.benchmark.records.record import RunRecord
+from fewbench.benchmark.records.store import load_record
 
 LIGHT = {
     "help": ["--help"],
@@ -88,11 +89,11 @@ def test_a_run_ends_with_a_table_and_the_paths_of_its_records(grid):
     for line, record in zip(table, records, strict=True):
         assert record.complete
         name, backbone, dataset, ways, shots, episodes, accuracy, seconds = re.split(r"  +", line.strip())
-        assert (name, backbone, dataset, ways, episodes) == (record.method_name, "conv4 (width=8)", "tiny.py:Tiny", "5", "200")
-        assert int(shots) == record.task["shots"]
+        assert (name, backbone, dataset, ways, episodes) == (record.method.name, "conv4 (width=8)", "tiny.py:Tiny", "5", "200")
+        assert int(shots) == record.task.shots
         assert accuracy == figure(record)
-        assert float(seconds) == round(record.timing["total_seconds"], 1)
-    assert [(record.method_name, record.task["shots"]) for record in records] == [
+        assert float(seconds) == round(record.timing.total_seconds, 1)
+    assert [(record.method.name, record.task.shots) for record in records] == [
         ("protonet", 1),
         ("protonet", 5),
         ("chance", 1),
@@ -127,7 +128,7 @@ def test_commands_on_records(bench_many, grid):
     record, other = load_record(folder / one), load_record(folder / chance)
     assert shown.code == 0
     assert f"{figure(record)} (95 % t interval)" in shown.out
-    assert record.task["episodes_sha256"] in shown.out and "5-way 1-shot, 5 queries a class" in shown.out
+    assert record.task.episodes_sha256 in shown.out and "5-way 1-shot, 5 queries a class" in shown.out
 
     difference = record.accuracies - other.accuracies
     assert compared.code == 0
@@ -185,10 +186,10 @@ def test_a_toml_file_gives_the_options_and_the_command_line_comes_first(
     (done,) = bench_many([(["run", "--config", "run.toml", "--episodes", "70", "--set", "power=3"], tmp_path)])
     assert done.code == 0, done.err
     record = load_record(tmp_path / done.out.splitlines()[-1])
-    assert (record.n_episodes, record.task["queries"], record.task["seed"]) == (70, 5, 3)
-    assert record.method["parameters"] == {"power": 3.0}
-    assert record.task["dataset_parameters"] == {"noise": 40.0}
-    assert record.accuracy["bootstrap"] is not None
+    assert (record.n_episodes, record.task.queries, record.task.seed) == (70, 5, 3)
+    assert record.method.parameters == {"power": 3.0}
+    assert record.task.dataset_parameters == {"noise": 40.0}
+    assert record.accuracy.bootstrap is not None
 
 
 def test_a_limited_run_is_marked_and_goes_on(bench_many, tiny_run: list[str], tmp_path: Path):
@@ -236,6 +237,6 @@ def test_an_installed_plugin_with_folders_named_like_ours(bench, tiny_run: list[
     assert not [*tmp_path.rglob("*.json")]  # a run of the grid cannot start, so none does
     assert bench(*tiny_run, "--method", "near,protonet", cwd=tmp_path, PYTHONPATH=path).code == 0
     assert re.search(r"^near +nearby", listed.out, re.MULTILINE) and re.search(r"^bad +nearby", listed.out, re.MULTILINE)
-    near, protonet = sorted(map(load_record, tmp_path.rglob("*.json")), key=lambda record: record.method_name)
-    assert near.method["distribution"] == "nearby 1.0"
+    near, protonet = sorted(map(load_record, tmp_path.rglob("*.json")), key=lambda record: record.method.name)
+    assert near.method.distribution == "nearby 1.0"
     assert near.accuracies.tolist() == pytest.approx(protonet.accuracies.tolist(), abs=0.05)

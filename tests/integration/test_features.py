@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewbench.benchmark.records.record import load_record
+from fewbench.benchmark.records.store import load_record
 
 PAGE = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -53,10 +53,10 @@ def test_methods_have_the_same_accuracies_on_imported_features(
     here = bench_many([([*run, "--method", method], tmp_path) for method in methods])
     for one, other in zip(there, here, strict=True):
         direct, imported = record_of(one), record_of(other)
-        assert imported.backbone_name == f"imported:tiny{suffix}" and imported.n_episodes == 200
-        assert imported.task["fingerprint"] == direct.task["fingerprint"]
-        assert imported.backbone["pretraining"] == direct.backbone["pretraining"]
-        assert imported.backbone["imported"]["weights_sha256"] == direct.backbone["weights_sha256"]
+        assert imported.backbone.name == f"imported:tiny{suffix}" and imported.n_episodes == 200
+        assert imported.task.fingerprint == direct.task.fingerprint
+        assert imported.backbone.pretraining == direct.backbone.pretraining
+        assert imported.backbone.imported["weights_sha256"] == direct.backbone.weights_sha256
         np.testing.assert_array_equal(imported.accuracies, direct.accuracies)
     (again,) = bench_many([([*run, "--method", "protonet"], tmp_path)])
     assert again.code == 0 and "nothing was run" in again.err

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fewbench.benchmark.records.record import load_record
+from fewbench.benchmark.records.store import load_record
 from fewbench.core.files import sha256_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
@@ -60,10 +60,10 @@ def test_the_example_of_the_page(bench_many: Any, tiny: str, tmp_path: Path):
     assert made.code == dry.code == 0, made.err + dry.err
     assert re.findall(r"^(pretrain|train): trains, ", made.err, re.MULTILINE) == ["pretrain", "train"]
     records = [load_record(tmp_path / line) for line in made.out.splitlines()[-4:]]
-    tasks = [(record.task["shots"], record.backbone["tune"]) for record in records]
+    tasks = [(record.task.shots, record.backbone.tune) for record in records]
     assert tasks == [(1, "none"), (1, "full"), (5, "none"), (5, "full")]
     (trained,) = files(tmp_path, "train")
-    assert {record.backbone["weights_sha256"] for record in records} == {sha256_of(trained)}
+    assert {record.backbone.weights_sha256 for record in records} == {sha256_of(trained)}
     assert dry.out.count("done already") == 6 and dry.out.splitlines()[-1].split()[-1] == made.out.splitlines()[-1]
 
 

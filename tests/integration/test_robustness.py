@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.records.record import RunRecord, load_record
+from fewbench.benchmark.records.record import RunRecord
+from fewbench.benchmark.records.store import load_record
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8")
 BLOCKS = [
@@ -38,7 +39,7 @@ def example(bench_many, quick: list[str], tmp_path_factory: pytest.TempPathFacto
 def records(example: Path) -> dict[tuple[str, str], RunRecord]:
     """The records by method and folder."""
     loaded = [(path, load_record(path)) for path in sorted(example.rglob("results/records/**/*.json"))]
-    return {(record.method_name, path.parent.name): record for path, record in loaded}
+    return {(record.method.name, path.parent.name): record for path, record in loaded}
 
 
 def test_the_examples_give_a_record_for_each_method_corruption_and_severity(records):
@@ -47,13 +48,13 @@ def test_the_examples_give_a_record_for_each_method_corruption_and_severity(reco
 
 
 def test_the_episodes_are_the_same_and_the_images_are_not(records):
-    assert len({record.task["episodes_sha256"] for record in records.values()}) == 1
-    assert len({record.task["fingerprint"] for record in records.values()}) == 11
+    assert len({record.task.episodes_sha256 for record in records.values()}) == 1
+    assert len({record.task.fingerprint for record in records.values()}) == 11
     clean = records["protonet", TASK]
     assert "corruption" not in clean.task
     worst = records["protonet", f"{TASK}-occlusion-5"]
-    assert worst.task["corruption"]["clean_fingerprint"] == clean.task["fingerprint"]
-    assert worst.task["corruption"]["name"] == "occlusion" and worst.task["corruption"]["severity"] == 5
+    assert worst.task.corruption.clean_fingerprint == clean.task.fingerprint
+    assert str(worst.task.corruption) == "occlusion 5"
     assert worst.mean < clean.mean - 0.05
 
 
@@ -116,7 +117,7 @@ def test_a_method_on_images_sees_corrupted_ones(bench_many, quick: list[str], pl
     done = bench_many([(run, tmp_path), (corrupted, tmp_path)])
     assert [one.code for one in done] == [0, 0], done[1].err
     clean, worse = (load_record(tmp_path / one.out.splitlines()[-1]) for one in done)
-    assert clean.task["episodes_sha256"] == worse.task["episodes_sha256"]
+    assert clean.task.episodes_sha256 == worse.task.episodes_sha256
     assert clean.accuracies.tolist() != worse.accuracies.tolist()
 
 

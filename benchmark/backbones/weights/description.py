@@ -12,22 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ....core.decoding import Undecodable, decode
 from ....core.errors import UserError
-from ...records.schema import MayLack, OrNull, problem
+from ...records import sections
 from ..base import Preprocess
 
 UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # history of weights without a description
 UNTRAINED = "none"  # the recipe of weights that nothing has changed
-SHAPE = {
-    "backbone": str,
-    "backbone_parameters": dict,
-    "preprocess": {"channels": int, "size": int, "mean": list, "std": list},
-    "pretraining": {"dataset": str, "recipe": str, "external": bool},
-    "method": MayLack({"name": str, "parameters": dict, "ways": OrNull(int), "shots": MayLack(OrNull(int))}),
-    "made_by": MayLack(dict),
-    "val_accuracy": MayLack(dict),
-    "weights_sha256": MayLack(str),
-}
 
 
 @dataclass(frozen=True)
@@ -42,9 +33,23 @@ class MetaTrained:
     """
 
     name: str
-    parameters: Mapping[str, Any]
+    parameters: dict[str, Any]
     ways: int | None
     shots: int | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """The JSON of a description, as far as it has to be of a form."""
+
+    backbone: str
+    backbone_parameters: dict[str, Any]
+    preprocess: sections.Preprocess
+    pretraining: sections.Pretraining
+    method: MetaTrained | None = None
+    made_by: dict[str, Any] = field(default_factory=dict)
+    val_accuracy: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,16 +94,13 @@ def read_json(text: str, where: str) -> Description:
     """
     try:
         content = json.loads(text)
+        said = decode(Content, content)
+    except Undecodable as error:
+        raise UserError(f"{where} is not complete: {error}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} cannot be read ({error})") from error
-    if found := problem(content, SHAPE, ""):
-        raise UserError(f"{where} is not complete: {found.strip()}")
-    known = {name: content[name] for name in ("backbone", "backbone_parameters", "pretraining")}
-    method = content.get("method")
-    trained = method and MetaTrained(method["name"], method["parameters"], method["ways"], method.get("shots"))
-    more = {name: content.get(name, {}) for name in ("made_by", "val_accuracy")}
     preprocess = Preprocess.from_json(content["preprocess"])
-    return Description(**known, preprocess=preprocess, method=trained, weights_sha256=content.get("weights_sha256"), **more)
+    return Description(**{**vars(said), "preprocess": preprocess, "pretraining": content["pretraining"]})
 
 
 def beside(weights: Path) -> Path:

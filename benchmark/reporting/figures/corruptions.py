@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError, UserError
 from ....tasks.corruptions import SEVERITIES, STRENGTHS
+from ...records.identity import answerer_of, task_of
 from ...records.record import RunRecord
 from ..tables import task_title
 from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
-from .figures import run_key, run_label
+from .figures import run_label
 from .scaling import LONGEST_BACKBONE, check_one_task
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def draw_corruptions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
             panel.set_xlabel("severity (0: clean)")
         for panel in panels[:, 0]:
             panel.set_ylabel("accuracy (%)")
-        task = records[0].task_key()._replace(corruption=None)
+        task = task_of(records[0])._replace(corruption=None)
         figure.suptitle(textwrap.fill(f"{task.dataset}, {task_title(task)}", LONGEST_LINE), fontsize=9, fontweight="bold")
         # The first panel has every run, if only with an empty line.
         figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
@@ -81,28 +82,24 @@ def _checked(records: Sequence[RunRecord]) -> list[str]:
         UserError: images were corrupted by different versions of the code.
     """
     check_one_task(records, but=("corruption", "fingerprint"))
-    sections = [section for record in records if (section := record.task.get("corruption")) is not None]
+    sections = [section for record in records if (section := record.task.corruption) is not None]
     if not sections:
         raise UsageError("no record is of corrupted images; give those of bench run --corruption NAME --severity 1,2,3,4,5 too")
-    if len({section.get("clean_fingerprint", record.task["fingerprint"]) for record, section in _with_sections(records)}) > 1:
+    if len({record.task.clean_fingerprint for record in records}) > 1:
         raise UsageError("the records are of different images (fingerprint); give those of one dataset, prepared in one way")
-    if len({section["version"] for section in sections}) > 1:
+    if len({section.version for section in sections}) > 1:
         raise UserError("the images were corrupted by different versions of fewbench; repeat the older runs with --overwrite")
-    found = {section["name"] for section in sections}
+    found = {section.name for section in sections}
     return sorted(found, key=lambda name: [*STRENGTHS, name].index(name))
-
-
-def _with_sections(records: Sequence[RunRecord]) -> list[tuple[RunRecord, Mapping]]:
-    """Each record with what it says of the corruption; nothing, where the images are clean."""
-    return [(record, record.task.get("corruption", {})) for record in records]
 
 
 def lines_of(records: Sequence[RunRecord]) -> list[dict[tuple[str | None, int], RunRecord]]:
     """The runs of each method and backbone by corruption and severity, (None, 0) for the clean images."""
     gathered: dict[str, dict[tuple[str | None, int], RunRecord]] = {}
-    for record, section in _with_sections(records):
-        of_run = gathered.setdefault(run_key(record), {})
-        place = section.get("name"), section.get("severity", CLEAN)
+    for record in records:
+        section = record.task.corruption
+        of_run = gathered.setdefault(answerer_of(record), {})
+        place = (None, CLEAN) if section is None else (section.name, section.severity)
         known = of_run.setdefault(place, record)
         if record.n_episodes > known.n_episodes:
             of_run[place] = record

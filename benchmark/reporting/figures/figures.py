@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...records.record import RunRecord, canonical_json
+from ...records.identity import task_of
+from ...records.record import RunRecord
 from ..tables import Table, backbone_label, method_label, task_title
 from .canvas import COLOURS, figure_bytes, shortened
 
@@ -58,7 +59,7 @@ def _draw_panel(panel: Axes, table: Table, title: str) -> None:
 
 def run_label(record: RunRecord, longest_backbone: int = LONGEST_BACKBONE) -> str:
     """Method and backbone as a figure names them, cut to what fits, whether the method is transductive and the run partial."""
-    setting = ", transductive" if record.method["transductive"] else ""
+    setting = ", transductive" if record.method.transductive else ""
     method, backbone = method_label(record), backbone_label(record)
     label = f"{shortened(method, LONGEST_METHOD)}, {shortened(backbone, longest_backbone)}{setting}"
     return label if record.complete else f"{label} (partial)"
@@ -66,12 +67,4 @@ def run_label(record: RunRecord, longest_backbone: int = LONGEST_BACKBONE) -> st
 
 def task_label(record: RunRecord) -> str:
     """The dataset and the task as a figure's title names them."""
-    return f"{record.task['dataset']}, {task_title(record.task_key())}"
-
-
-def run_key(record: RunRecord) -> str:
-    """What makes runs on different tasks those of one line of a figure: all that decides how an episode is answered."""
-    method, backbone = record.method, record.backbone
-    classifier = [method.get(name) for name in ("name", "parameters", "learned_sha256", "text")]
-    encoder = [backbone.get(name) for name in ("name", "parameters", "weights_sha256", "tune", "precision", "compile")]
-    return canonical_json([classifier, encoder])
+    return f"{record.task.dataset}, {task_title(task_of(record))}"

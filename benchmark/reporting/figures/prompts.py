@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ....core.errors import UsageError
+from ...records.identity import canonical_json
 from ...records.ranking import compare_records
-from ...records.record import RunRecord, canonical_json
+from ...records.record import RunRecord
 from ...records.statistics import PairedDifference
 from ...text.prompts import SINGLE
 from .canvas import COLOURS, LONGEST_LINE, figure_bytes, shortened
@@ -80,9 +81,9 @@ def check_prompts(records: Sequence[RunRecord]) -> RunRecord:
         if differing:
             both = f"{run_label(records[0], LONGEST_LINE)}, and {run_label(record, LONGEST_LINE)}"
             raise UsageError(f"the records differ in more than their prompts ({', '.join(differing)}): {both}")
-    templates = Counter(record.method["text"]["prompts_sha256"] for record in records)
+    templates = Counter(_prompts_sha256(record) for record in records)
     for record in records:
-        if templates[record.method["text"]["prompts_sha256"]] > 1:
+        if templates[_prompts_sha256(record)] > 1:
             raise UsageError(f"several of the records have the prompts '{prompts_of(record)}'; give one of each set")
     single = next((record for record in records if prompts_of(record) == SINGLE), None)
     if single is None or len(records) == 1:
@@ -93,18 +94,22 @@ def check_prompts(records: Sequence[RunRecord]) -> RunRecord:
 
 def prompts_of(record: RunRecord) -> str | None:
     """Name of the prompt set; None for a method that uses none."""
-    return record.method.get("text", {}).get("prompts")
+    return None if record.method.text is None else record.method.text.prompts
+
+
+def _prompts_sha256(record: RunRecord) -> str | None:
+    return None if record.method.text is None else record.method.text.prompts_sha256
 
 
 def _beside_prompts(record: RunRecord) -> dict[str, Any]:
     """What has to be equal, by the words for it."""
     method, backbone = record.method, record.backbone
-    encoder = {name: backbone.get(name) for name in ("name", "parameters", "weights_sha256", "tune", "precision")}
+    encoder = [getattr(backbone, name) for name in ("name", "parameters", "weights_sha256", "tune", "precision")]
     return {
-        "method": method["name"],
-        "parameters": canonical_json(method["parameters"]),
+        "method": method.name,
+        "parameters": canonical_json(method.parameters),
         "backbone": canonical_json(encoder),
-        "class names": method["text"]["names_sha256"],
+        "class names": "" if method.text is None else method.text.names_sha256,
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
+from ...records.identity import task_of
 from ...records.record import RunRecord
 from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks
 from .figures import run_label, task_label
@@ -67,15 +68,15 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
 
 def parameters_of_network(record: RunRecord) -> int | None:
     """Parameters of the backbone, without adapters; None where the record is older than that number."""
-    return record.backbone.get("network_parameters")
+    return record.backbone.network_parameters
 
 
 def milliseconds_an_image(record: RunRecord) -> float | None:
     """Time of encoding one image in the batch that its features came from; None where nothing was timed."""
-    encoding = record.timing.get("encoding")
-    if not encoding or not encoding["images"] or encoding["seconds"] <= 0:
+    encoding = record.timing.encoding
+    if encoding is None or not encoding.images or encoding.seconds <= 0:
         return None
-    return 1000 * encoding["seconds"] / encoding["images"]
+    return 1000 * encoding.seconds / encoding.images
 
 
 def check_one_task(records: Sequence[RunRecord], but: Collection[str] = ()) -> None:
@@ -88,9 +89,9 @@ def check_one_task(records: Sequence[RunRecord], but: Collection[str] = ()) -> N
     Raises:
         UsageError: says in what the tasks differ.
     """
-    first = records[0].task_key()
+    first = task_of(records[0])
     for record in records:
-        key = record.task_key()
+        key = task_of(record)
         differing = [name for name in key._fields if name not in but and getattr(key, name) != getattr(first, name)]
         if differing:
             raise UsageError(
@@ -101,10 +102,10 @@ def check_one_task(records: Sequence[RunRecord], but: Collection[str] = ()) -> N
 
 def _device(record: RunRecord) -> str | None:
     """Where the images were encoded, for records with a time."""
-    if milliseconds_an_image(record) is None:
+    encoding = record.timing.encoding
+    if encoding is None or milliseconds_an_image(record) is None:
         return None
-    encoding = record.timing["encoding"]
-    return encoding["device_name"] or encoding["device"]
+    return encoding.device_name or encoding.device
 
 
 def _label(record: RunRecord, several_devices: bool) -> str:

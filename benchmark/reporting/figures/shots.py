@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
+from ...records.identity import answerer_of
 from ...records.record import RunRecord
 from ..tables import FINGERPRINT_DIGITS
 from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
-from .figures import run_key, run_label, task_label
+from .figures import run_label, task_label
 from .scaling import LONGEST_BACKBONE, check_one_task
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ WITHOUT_SUPPORT = frozenset({"chance", "clip-zero-shot"})  # methods whose accur
 ROOM = 1.2  # factor between the outermost shots and the ends of the axis
 # What lines may differ in that a label does not say unless it has to.
 FURTHER: dict[str, Callable[[RunRecord], str | None]] = {
-    "weights": lambda record: record.backbone["weights"],
-    "class names": lambda record: record.method.get("text", {}).get("names_sha256", "")[:FINGERPRINT_DIGITS],
+    "weights": lambda record: record.backbone.weights,
+    "class names": lambda record: None if record.method.text is None else record.method.text.names_sha256[:FINGERPRINT_DIGITS],
 }
 
 
@@ -64,7 +65,7 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """
     lines = lines_of(records)
     labels = [textwrap.fill(label, LONGEST_LINE) for label in labels_of(lines)]
-    shots = sorted({record.task["shots"] for record in records})
+    shots = sorted({_shots(record) for record in records})
 
     def paint(figure: Figure) -> None:
         panel = figure.subplots()
@@ -94,18 +95,16 @@ def lines_of(records: Sequence[RunRecord]) -> list[Line]:
     Raises:
         UsageError: the tasks differ in more than their shots, or have no fixed number of them.
     """
-    for record in records:
-        if record.task["shots"] is None:
-            raise UsageError(f"{task_label(record)}: its shots vary; give records of tasks with a fixed number of them")
+    shots = [_shots(record) for record in records]
     check_one_task(records, but=("shots",))
     gathered: dict[str, dict[int, RunRecord]] = {}
-    for record in records:
-        of_run = gathered.setdefault(run_key(record), {})
-        known = of_run.setdefault(record.task["shots"], record)
+    for record, count in zip(records, shots, strict=True):
+        of_run = gathered.setdefault(answerer_of(record), {})
+        known = of_run.setdefault(count, record)
         if record.n_episodes > known.n_episodes:
-            of_run[record.task["shots"]] = record
+            of_run[count] = record
     return [
-        Line(tuple(of_run[shots] for shots in sorted(of_run)), level=next(iter(of_run.values())).method_name in WITHOUT_SUPPORT)
+        Line(tuple(of_run[shots] for shots in sorted(of_run)), level=next(iter(of_run.values())).method.name in WITHOUT_SUPPORT)
         for of_run in gathered.values()
     ]
 
@@ -122,13 +121,19 @@ def labels_of(lines: Sequence[Line]) -> list[str]:
     return labels
 
 
+def _shots(record: RunRecord) -> int:
+    if record.task.shots is None:
+        raise UsageError(f"{task_label(record)}: its shots vary; give records of tasks with a fixed number of them")
+    return record.task.shots
+
+
 def _title(record: RunRecord) -> str:
     """The dataset and the task without its shots."""
-    return task_label(record).replace(f" {record.task['shots']}-shot", "", 1)
+    return task_label(record).replace(f" {record.task.shots}-shot", "", 1)
 
 
 def _draw_line(panel: Axes, line: Line, label: str, marker: str, colour: str) -> None:
-    points = [(record.task["shots"], record.mean, record.half_width) for record in line.records]
+    points = [(_shots(record), record.mean, record.half_width) for record in line.records]
     draw_accuracies(panel, points, label, marker, colour)
 
 

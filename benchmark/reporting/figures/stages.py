@@ -60,10 +60,10 @@ def _placed(records: Sequence[RunRecord]) -> Found:
     found: dict[tuple[Column, int, Line, str], RunRecord] = {}
     for record in records:
         stages: Stages = stages_of(record)
-        if record.task["shots"] is None:
-            raise UsageError(f"a record of {record.task['dataset']} has varying shots; give those with a fixed number of them")
-        column, line = (stages.trained_on, record.task["dataset"]), (stages.pretraining, record.backbone_name)
-        place = column, record.task["shots"], line, stages.chain
+        if record.task.shots is None:
+            raise UsageError(f"a record of {record.task.dataset} has varying shots; give those with a fixed number of them")
+        column, line = (stages.trained_on, record.task.dataset), (stages.pretraining, record.backbone.name)
+        place = column, record.task.shots, line, stages.chain
         if place in found:
             raise UsageError(f"two records are {line[1]}, {line[0]} pretraining, {stages.chain}, of {column[0]} → {column[1]}")
         found[place] = record

@@ -27,7 +27,7 @@ from ...config import RunConfig
 from ...device import choose_device
 from ...evaluation.plan import make_method
 from ...evaluation.sampling import Sampling, sampling_of
-from ...records.record import file_safe
+from ...records.identity import file_safe
 from ..augmentation import Augmentation
 from ..loop.distributed import local_device, part_here
 from ..loop.loop import Fitted

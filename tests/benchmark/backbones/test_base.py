@@ -11,7 +11,7 @@ from fewbench.benchmark.backbones.base import Preprocess, feature_width
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.evaluation.replay import config_of
-from fewbench.benchmark.records.record import load_record
+from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import UsageError, UserError
 
 COLOUR = Preprocess(channels=3, size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -111,7 +111,7 @@ def test_a_later_parameter_is_left_out_at_its_default():
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
 def test_committed_records_keep_their_names(path: Path):
     record = load_record(path)
-    config = replace(config_of({}, {}, record), bootstrap=record.accuracy["bootstrap"] is not None)
+    config = replace(config_of({}, {}, record), bootstrap=record.accuracy.bootstrap is not None)
     made_here = CHECKPOINTS / f"{config.weights}.safetensors"
     config = replace(config, weights=str(made_here) if made_here.is_file() else config.weights)
     assert make_plan(config).path().name == path.name

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ from fewbench.benchmark.commands import plot
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.commands.show import show
 from fewbench.benchmark.evaluation.runner import run
-from fewbench.benchmark.records.record import accuracy_section, load_record, write_record
+from fewbench.benchmark.records.record import accuracy_section
+from fewbench.benchmark.records.store import load_record, write_record
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 from fewbench.tasks.testbed import make_testbed
@@ -76,17 +76,15 @@ def test_a_file_of_another_form_is_refused_before_anything_is_read(tmp_path):
 
 
 @pytest.fixture
-def sized(without_coarsity: Path, tmp_path: Path) -> Callable[..., Path]:
+def sized(without_coarsity: Path, tmp_path: Path, altered) -> Callable[..., Path]:
     """A function that gives a record of a network of so many parameters, and of encoding that took so many seconds."""
 
     def make(name: str, parameters: int | None, seconds: float | None, **task) -> Path:
         record = load_record(without_coarsity)
         encoding = {"images": 360, "seconds": seconds, "device": "cpu", "device_name": "a CPU", "precision": "fp32"}
-        backbone = {key: value for key, value in record.backbone.items() if key != "network_parameters"}
-        timing = {**record.timing, "encoding": None if seconds is None else encoding}
-        if parameters is not None:
-            backbone["network_parameters"] = parameters
-        write_record(replace(record, backbone=backbone, timing=timing, task={**record.task, **task}), tmp_path / f"{name}.json")
+        timing = {"encoding": None if seconds is None else encoding}
+        made = altered(record, backbone={"network_parameters": parameters}, timing=timing, task=task)
+        write_record(made, tmp_path / f"{name}.json")
         return tmp_path / f"{name}.json"
 
     return make
@@ -116,17 +114,16 @@ def test_scaling_of_several_tasks_is_refused(sized, tmp_path):
 
 
 @pytest.fixture
-def read(without_coarsity: Path, tmp_path: Path) -> Callable[..., Path]:
+def read(without_coarsity: Path, tmp_path: Path, altered) -> Callable[..., Path]:
     """A function that gives a record of a method that read its class names in prompts, with accuracies moved by so much."""
 
     def make(prompts: str, gain: float = 0.0, **task) -> Path:
         record = load_record(without_coarsity)
         accuracies = (record.accuracies + gain).clip(0, 1)
         text = {"prompts": prompts, "prompts_sha256": f"of {prompts}", "names_sha256": "names"}
-        method = {**record.method, "name": "clip-zero-shot", "text": text}
+        method = {"name": "clip-zero-shot", "text": text}
         path = tmp_path / f"{prompts}-{len(task)}.json"
-        accuracy = accuracy_section(accuracies)
-        write_record(replace(record, method=method, accuracy=accuracy, task={**record.task, **task}), path)
+        write_record(altered(record, method=method, accuracy=accuracy_section(accuracies), task=task), path)
         return path
 
     return make
@@ -189,8 +186,9 @@ def test_an_episode_takes_parameters_of_dataset_and_sampler(tiny, tmp_path):
 
 def test_show_gives_the_coarsity_of_a_semantic_record_alone(record, without_coarsity, capsys):
     show([str(record)])
-    coarsity = load_record(record).task["coarsity"]
-    assert f"mean {coarsity['mean']:.2f}, quartiles {coarsity['quartiles'][0]:.2f}, " in capsys.readouterr().out
+    coarsity = load_record(record).task.coarsity
+    assert coarsity is not None
+    assert f"mean {coarsity.mean:.2f}, quartiles {coarsity.quartiles[0]:.2f}, " in capsys.readouterr().out
     show([str(without_coarsity)])
     assert "coarsity" not in capsys.readouterr().out
 

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.records.record import load_record, write_record
+from fewbench.benchmark.records.store import load_record, write_record
 
 FROZEN = Path(__file__).parent.parent / "data" / "record-schema-1.json"
 BLOCK = "<!-- table: records=records/*.json rows=method.name columns=task.shots -->\n<!-- /table -->\n"

@@ -13,7 +13,7 @@ from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.evaluation.replay import config_of, replay
 from fewbench.benchmark.features.table import feature_table
-from fewbench.benchmark.records.record import write_record
+from fewbench.benchmark.records.store import write_record
 from fewbench.core.errors import UsageError
 from fewbench.core.progress import SILENT
 from fewbench.methods.base import Episodes, Method, class_means, parameter
@@ -92,8 +92,8 @@ def test_what_is_given_is_not_chosen(signed: RunConfig):
 def test_the_record_holds_auto_and_what_was_chosen(signed: RunConfig):
     outcome = runner.run(signed, SILENT)
     method = outcome.record.method
-    assert method["parameters"] == {"factor": "auto", "norm": "auto"}
-    given = runner.run(replace(signed, settings=method["chosen"]["values"]), SILENT)
+    assert method.chosen is not None and method.parameters == {"factor": "auto", "norm": "auto"}
+    given = runner.run(replace(signed, settings=method.chosen.values), SILENT)
     assert given.path != outcome.path and (given.record.accuracies == outcome.record.accuracies).all()
     assert runner.run(signed, SILENT).reused
 
@@ -117,20 +117,18 @@ def test_a_run_on_val_has_to_be_told(signed: RunConfig):
     ):
         make_plan(replace(signed, split="val"))
     decided = replace(signed, split="val", settings={"factor": 1.0, "norm": 2.0})
-    assert runner.run(decided, SILENT).record.task["split"] == "val"
+    assert runner.run(decided, SILENT).record.task.split == "val"
 
 
-def test_an_interrupted_run_goes_on_with_what_it_chose(signed: RunConfig, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_run_goes_on_with_what_it_chose(signed: RunConfig, monkeypatch: pytest.MonkeyPatch, altered):
     begun = runner.run(replace(signed, limit=70), SILENT).record
-    assert begun.status == "partial" and begun.method["chosen"]["values"]["factor"] == 1.0
-    chosen = {
-        **begun.method["chosen"],
-        "values": {"factor": -1.0, "norm": 2.0},
-    }  # as if chosen on a device that rounds otherwise
+    assert begun.status == "partial" and begun.method.chosen and begun.method.chosen.values["factor"] == 1.0
+    # As if chosen on a device that rounds otherwise.
+    chosen = replace(begun.method.chosen, values={"factor": -1.0, "norm": 2.0})
     path = next(signed.output.rglob("*.partial.json"))
-    write_record(replace(begun, method={**begun.method, "chosen": chosen}), path)
+    write_record(altered(begun, method={"chosen": chosen}), path)
     record = runner.run(signed, SILENT).record
-    assert record.method["chosen"] == chosen and record.accuracies[70:].mean() < 0.2 < record.accuracies[:70].mean()
+    assert record.method.chosen == chosen and record.accuracies[70:].mean() < 0.2 < record.accuracies[:70].mean()
 
 
 def test_methods_say_what_is_undecided():

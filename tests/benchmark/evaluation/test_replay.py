@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +109,8 @@ def test_a_semantic_task_is_drawn_again_from_its_parameters(recorded, files, dis
 
 def test_corrupted_images_have_the_episodes_of_a_testbed_on_the_clean_ones(recorded, files, testbed):
     clean, record = recorded(testbed=testbed), recorded(testbed=testbed, corruption="noise", severity=5)
-    assert record.task["episodes_sha256"] == clean.task["episodes_sha256"]
-    assert record.task["fingerprint"] != clean.task["fingerprint"]
+    assert record.task.episodes_sha256 == clean.task.episodes_sha256
+    assert record.task.fingerprint != clean.task.fingerprint
     with pytest.raises(UsageError, match="--corruption noise: the record has none; leave the option out"):
         config_of({**files, "testbed": testbed, "corruption": "noise", "severity": 5}, {}, clean)
     found = replay(config_of({**files, "testbed": testbed}, {}, record), 3, record, SILENT)
@@ -224,25 +223,25 @@ def test_other_weights_are_refused(recorded, tiny, tiny_weights, tmp_path):
         replay(config, 0, record, SILENT)
 
 
-def test_other_images_are_refused(recorded, files):
+def test_other_images_are_refused(recorded, files, altered):
     record = recorded()
-    other = replace(record, task={**record.task, "fingerprint": "0" * 64})
+    other = altered(record, task={"fingerprint": "0" * 64})
     with pytest.raises(UserError, match=r"^this task is not that of the record: fingerprint [0-9a-f]{64} and 0{64}$"):
         replay(config_of(files, {}, other), 0, other, SILENT)
 
 
-def test_other_episodes_are_refused(recorded, files):
+def test_other_episodes_are_refused(recorded, files, altered):
     record = recorded()
-    other = replace(record, task={**record.task, "episodes_sha256": "0" * 64})
+    other = altered(record, task={"episodes_sha256": "0" * 64})
     with pytest.raises(UserError, match="are no longer those of its task"):
         replay(config_of(files, {}, other), 0, other, SILENT)
 
 
-def test_an_accuracy_that_does_not_agree_is_told(recorded, files):
+def test_an_accuracy_that_does_not_agree_is_told(recorded, files, altered):
     record, messages = recorded(), Messages()
     changed = record.accuracies.copy()
     changed[3] = 0.125
-    other = replace(record, accuracy=accuracy_section(changed))
+    other = altered(record, accuracy=accuracy_section(changed))
     found = replay(config_of(files, {}, other), 3, other, messages)
     now = f"{100 * record.accuracies[3]:.2f} %"
     assert messages.said == [f"warning: the record says 12.50 % for episode 3, its method answers {now} now"]

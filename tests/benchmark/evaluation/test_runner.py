@@ -14,8 +14,9 @@ from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.evaluation.evaluate import CHUNK
 from fewbench.benchmark.features.table import feature_table
 from fewbench.benchmark.records.codec import decode
-from fewbench.benchmark.records.record import load_record
+from fewbench.benchmark.records.identity import task_of
 from fewbench.benchmark.records.statistics import t_interval
+from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 from fewbench.methods.base import Method
@@ -40,21 +41,21 @@ def test_a_record_says_what_was_done(config: RunConfig, tiny: str, tiny_weights:
     split = registry.load(registry.find("datasets", tiny))().split("test")
     sampler = UniformSampler(split.offsets, 0, 5, 1, 5)
     task = record.task
-    assert task["fingerprint"] == split.fingerprint
-    assert task["episodes_sha256"] == digest([sampler.draw(0, EPISODES)])
-    assert (task["ways"], task["shots"], task["queries"], task["seed"]) == (5, 1, 5, 0)
+    assert task.fingerprint == split.fingerprint
+    assert task.episodes_sha256 == digest([sampler.draw(0, EPISODES)])
+    assert (task.ways, task.shots, task.queries, task.seed) == (5, 1, 5, 0)
     assert record.n_episodes == len(record.accuracies) == EPISODES
-    assert record.method["name"] == "protonet" and record.method["distribution"].startswith("fewbench")
-    assert record.method["source_sha256"] == registry.source_sha256(ProtoNet)
+    assert record.method.name == "protonet" and record.method.distribution.startswith("fewbench")
+    assert record.method.source_sha256 == registry.source_sha256(ProtoNet)
     assert record.environment["device"] == "cpu"
     interval = t_interval(record.accuracies)
     assert (record.mean, record.half_width) == (interval.mean, interval.half_width)
     assert 0.2 < record.mean < 1 and 0 < record.accuracies.std()
     timing = record.timing
-    assert timing["classify_seconds"] > 0 and timing["disjoint_seconds"] > 0
-    assert timing["total_seconds"] >= timing["classify_seconds"] + timing["disjoint_seconds"]
+    assert timing.classify_seconds > 0 and timing.disjoint_seconds > 0
+    assert timing.total_seconds >= timing.classify_seconds + timing.disjoint_seconds
     backbone = load_backbone("conv4", {}, Path(tiny_weights))
-    assert record.backbone["source_sha256"] == backbone.source_sha256
+    assert record.backbone.source_sha256 == backbone.source_sha256
 
 
 def nearest_mean(features: np.ndarray, batch: Any, i: int) -> float:
@@ -75,8 +76,8 @@ def test_accuracies_are_those_of_the_episodes_computed_by_hand(config: RunConfig
     disjoint = sampler.disjoint_episodes()
     assert disjoint is not None
     expected = [nearest_mean(table.features, disjoint, i) for i in range(len(disjoint))]
-    apart = record.accuracy["without_replacement"]
-    assert (apart["episodes"], apart["mean"]) == (len(disjoint), pytest.approx(np.mean(expected)))
+    apart = record.accuracy.without_replacement
+    assert (apart.episodes, apart.mean) == (len(disjoint), pytest.approx(np.mean(expected)))
 
 
 def test_a_limit_above_the_episodes_is_no_limit(config: RunConfig):
@@ -87,7 +88,7 @@ def test_a_limit_above_the_episodes_is_no_limit(config: RunConfig):
 def test_the_first_episodes_of_many_are_the_few(config: RunConfig):
     many, few = run(config), run(replace(config, episodes=2 * CHUNK))
     np.testing.assert_array_equal(few.accuracies, many.accuracies[: 2 * CHUNK])
-    assert few.task_key() == many.task_key()
+    assert task_of(few) == task_of(many)
 
 
 def test_a_grid_makes_one_record_each(config: RunConfig):
@@ -95,12 +96,12 @@ def test_a_grid_makes_one_record_each(config: RunConfig):
     outcomes = [runner.run(one, SILENT) for one in grid(options)]
     assert len({outcome.path for outcome in outcomes}) == 8 == len(files(config))
     for outcome in outcomes:
-        if outcome.record.method_name == "chance":
-            np.testing.assert_allclose(outcome.record.accuracies, 1 / outcome.record.task["ways"])
+        if outcome.record.method.name == "chance":
+            np.testing.assert_allclose(outcome.record.accuracies, 1 / outcome.record.task.ways)
     of_protonet = {
-        (outcome.record.task["ways"], outcome.record.task["shots"]): outcome.record.mean
+        (outcome.record.task.ways, outcome.record.task.shots): outcome.record.mean
         for outcome in outcomes
-        if outcome.record.method_name == "protonet"
+        if outcome.record.method.name == "protonet"
     }
     assert of_protonet[5, 5] > of_protonet[5, 1] > of_protonet[10, 1]
 
@@ -126,19 +127,19 @@ def test_everything_that_changes_the_result_gives_another_record(config: RunConf
 
 def test_the_level_and_the_bootstrap_are_those_asked_for(config: RunConfig):
     record = run(replace(config, level=0.8, bootstrap=True))
-    assert record.accuracy["level"] == 0.8
+    assert record.accuracy.level == 0.8
     assert record.half_width == t_interval(record.accuracies, 0.8).half_width
-    bootstrap = record.accuracy["bootstrap"]
-    assert bootstrap["low"] < record.mean < bootstrap["high"]
-    assert run(config).accuracy["bootstrap"] is None
+    bootstrap = record.accuracy.bootstrap
+    assert bootstrap.low < record.mean < bootstrap.high
+    assert run(config).accuracy.bootstrap is None
 
 
 def test_varying_ways_and_shots(config: RunConfig):
     varying = replace(config, sampler="meta-dataset", settings={"sampler.max_support": "60"})
     record = run(varying)
-    assert record.task["sampler_parameters"]["max_support"] == 60
-    assert record.task["ways"] is record.task["shots"] is record.task["queries"] is None
-    assert record.accuracy["without_replacement"] is None
+    assert record.task.sampler_parameters["max_support"] == 60
+    assert record.task.ways is record.task.shots is record.task.queries is None
+    assert record.accuracy.without_replacement is None
     assert record.n_episodes == EPISODES and len(set(record.accuracies.tolist())) > 20
     chance = run(replace(varying, method="chance"))
     ways = np.unique(1 / chance.accuracies)
@@ -152,17 +153,17 @@ def test_a_method_on_images_uses_the_backbone(config: RunConfig, plugins: Path):
     on_images = run(replace(few, method=f"{plugins / 'methods.py'}:OnImages"))
     on_features = run(replace(few, method=f"{plugins / 'methods.py'}:NearestMean"))
     np.testing.assert_allclose(on_images.accuracies, on_features.accuracies, atol=1 / 25)
-    assert on_images.method["name"] == "methods.py:OnImages"
+    assert on_images.method.name == "methods.py:OnImages"
 
 
 def test_a_method_on_images_gets_the_first_of_the_episodes_that_share_no_image(config: RunConfig, plugins: Path):
     many = replace(config, episodes=60, ways=2, queries=1)
     images, features = (run(replace(many, method=f"{plugins / 'methods.py'}:{name}")) for name in ("OnImages", "NearestMean"))
     few = run(replace(many, episodes=8, method=f"{plugins / 'methods.py'}:OnImages"))
-    assert few.accuracy["without_replacement"]["episodes"] == 8  # no more than of the others
-    apart, all_apart = (record.accuracy["without_replacement"] for record in (images, features))
-    assert (apart["episodes"], all_apart["episodes"]) == (runner.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
-    found, expected = decode(apart["accuracies"]), decode(all_apart["accuracies"])
+    assert few.accuracy.without_replacement.episodes == 8  # no more than of the others
+    apart, all_apart = (record.accuracy.without_replacement for record in (images, features))
+    assert (apart.episodes, all_apart.episodes) == (runner.DISJOINT_ON_IMAGES, 6 * 15)  # 12 classes of 15 hands
+    found, expected = (decode(each.accuracies, each.episodes) for each in (apart, all_apart))
     assert (found == expected[: len(found)]).mean() > 0.9 and len(set(expected.tolist())) > 1
 
 
@@ -186,15 +187,15 @@ def test_parameters_reach_the_method_and_the_record(config: RunConfig, plugins: 
     monkeypatch.setattr(cls, "classify", lambda self, episodes: made.append(self) or classify(self, episodes))
     record = run(replace(config, method=name, episodes=10, settings={"power": "0.5"}))
     assert made[0].power == 0.5 and isinstance(made[0], Method)
-    assert (record.method["parameters"], record.method["changed"]) == ({"power": 0.5}, ["power"])
-    assert record.method["distribution"] == "methods.py"
+    assert (record.method.parameters, record.method.changed) == ({"power": 0.5}, ("power",))
+    assert record.method.distribution == "methods.py"
 
 
 def test_a_record_names_no_folder_of_the_machine(config: RunConfig, plugins: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.argv", ["bench", "run"])
     outcome = runner.run(replace(config, method=f"{plugins / 'methods.py'}:NearestMean", episodes=10), SILENT)
     assert str(plugins) not in outcome.path.read_text()
-    assert outcome.record.task["dataset"] == "tiny.py:Tiny"
+    assert outcome.record.task.dataset == "tiny.py:Tiny"
     assert "tiny.py-Tiny" in outcome.path.relative_to(config.output).as_posix()
 
 

@@ -16,7 +16,7 @@ from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, wri
 from fewbench.benchmark.evaluation import evaluate as evaluation
 from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.evaluation.evaluate import CHUNK
-from fewbench.benchmark.records.record import load_record
+from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import Interrupted, UserError
 from fewbench.core.progress import SILENT, Advance, SilentProgress
 from fewbench.methods.base import Episodes
@@ -133,7 +133,7 @@ def test_several_interruptions_end_in_the_same_record(config: RunConfig, stopped
             runner.run(config, SILENT)
         left += [load_record(path) for path in config.output.glob("records/**/*.partial.json")]
     assert [record.n_episodes for record in left] == [CHUNK, 2 * CHUNK, 3 * CHUNK]
-    seconds = [record.timing["total_seconds"] for record in left]
+    seconds = [record.timing.total_seconds for record in left]
     assert seconds == sorted(seconds)  # the time of all attempts
     stopped_at(None)
     assert content(runner.run(config, SILENT).path) == undisturbed
@@ -217,7 +217,7 @@ def test_a_partial_record_of_other_code_is_not_continued(config: RunConfig, monk
     monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64)
     messages = Messages()
     outcome = runner.run(config, messages)
-    assert outcome.record.complete and outcome.record.method["source_sha256"] == "0" * 64
+    assert outcome.record.complete and outcome.record.method.source_sha256 == "0" * 64
     assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
     assert not partial.exists()
 
@@ -240,7 +240,7 @@ def test_a_partial_record_of_another_backbones_code_is_not_continued(config: Run
     true = registry.source_sha256
     monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64 if cls is Conv4 else true(cls))
     messages = Messages()
-    assert runner.run(config, messages).record.backbone["source_sha256"] == "0" * 64
+    assert runner.run(config, messages).record.backbone.source_sha256 == "0" * 64
     assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
 
 
@@ -258,7 +258,7 @@ def test_images_that_are_prepared_otherwise_are_another_run(
     write_checkpoint(weights, checkpoint.tensors, replace(checkpoint.description, preprocess=preprocess))
     messages = Messages()
     again = runner.run(config, messages)
-    assert not again.reused and again.record.backbone["preprocess"]["mean"] == [0.1, 0.9, 0.1]
+    assert not again.reused and again.record.content["backbone"]["preprocess"]["mean"] == [0.1, 0.9, 0.1]
     assert (first.record.accuracies != again.record.accuracies[: first.record.n_episodes]).any()
     left = f"{first.path} was left by other code or preprocessing; starting from the first episode"
     made = f"{first.path} was made from images that were prepared otherwise; it is made again"
@@ -327,13 +327,13 @@ def test_episodes_that_share_no_image_come_last_with_a_bar_of_their_own(config: 
     assert classified == [SMALL] * (EPISODES // SMALL) + [4, 4, 2]
     name = "protonet on tiny.py:Tiny"
     assert messages.bars[-2:] == [(name, EPISODES, EPISODES), (f"{name}, no image twice", DISJOINT, DISJOINT)]
-    assert record.accuracy["without_replacement"]["episodes"] == DISJOINT
+    assert record.accuracy.without_replacement.episodes == DISJOINT
 
 
 def test_a_limited_run_leaves_out_the_episodes_that_share_no_image(config: RunConfig, classified: list[int]):
     record = runner.run(replace(config, limit=2 * SMALL), SILENT).record
     assert classified == [SMALL, SMALL]
-    assert record.accuracy["without_replacement"] is None and record.timing["disjoint_seconds"] == 0
+    assert record.accuracy.without_replacement is None and record.timing.disjoint_seconds == 0
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["flushed", "not flushed"])
@@ -357,11 +357,11 @@ def test_ctrl_c_among_the_episodes_that_share_no_image_keeps_what_was_done(
             runner.run(config, SILENT)
     (partial,) = config.output.glob("records/**/*.partial.json")
     left = load_record(partial)
-    apart = left.accuracy["without_replacement"]
+    apart = left.accuracy.without_replacement
     assert (left.status, left.n_episodes) == ("partial", EPISODES)
-    assert (apart["episodes"] if apart else 0) == SMALL * chunks
+    assert (apart.episodes if apart else 0) == SMALL * chunks
     classified.clear()
     outcome = runner.run(config, SILENT)
     assert classified == [4, 4, 2][chunks:]
     assert content(outcome.path) == undisturbed and not partial.exists()
-    assert outcome.record.timing["disjoint_seconds"] >= left.timing["disjoint_seconds"]
+    assert outcome.record.timing.disjoint_seconds >= left.timing.disjoint_seconds

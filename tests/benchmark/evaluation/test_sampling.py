@@ -59,9 +59,9 @@ def test_a_semantic_run_prefers_near_classes_and_records_how_near(base: RunConfi
     uniform = run(replace(base, sampler="semantic", settings={**settings, "sampler.alpha": 0.0}))
     assert near.coarsities is not None and uniform.coarsities is not None
     assert near.coarsities.mean() < uniform.coarsities.mean() - 0.5
-    assert near.task["coarsity"]["mean"] == pytest.approx(near.coarsities.mean())
-    assert near.task["sampler_parameters"]["alpha"] == 0.5
-    assert near.accuracy["without_replacement"] is None
+    assert near.task.coarsity.mean == pytest.approx(near.coarsities.mean())
+    assert near.task.sampler_parameters["alpha"] == 0.5
+    assert near.accuracy.without_replacement is None
 
 
 def test_a_testbed_file_gives_the_run_its_tasks(base: RunConfig, tiny: str, tmp_path: Path):
@@ -72,17 +72,17 @@ def test_a_testbed_file_gives_the_run_its_tasks(base: RunConfig, tiny: str, tmp_
     write_testbed(tmp_path / "tasks.csv", testbed)
     config = replace(base, testbed=tmp_path / "tasks.csv")
     record = run(config)
-    assert (record.task["ways"], record.task["shots"], record.task["queries"]) == (3, 2, 4)
+    assert (record.task.ways, record.task.shots, record.task.queries) == (3, 2, 4)
     assert record.n_episodes == 40  # 64 were asked for
-    assert record.task["sampler"] == "testbed"
-    assert record.task["episodes_sha256"] == testbed.sha256
+    assert record.task.sampler == "testbed"
+    assert record.task.episodes_sha256 == testbed.sha256
     assert with_sampling(config, sampling_of(config)).episodes == 40
 
 
 def test_an_imbalanced_run_has_the_queries_of_the_uniform_one(base: RunConfig):
     record = run(replace(base, sampler="imbalanced", shots=5, settings={"sampler.concentration": 0.5}))
     assert record.n_episodes == 64
-    assert record.task["sampler_parameters"] == {"concentration": 0.5}
+    assert record.task.sampler_parameters == {"concentration": 0.5}
 
 
 def test_classes_without_images_count_the_published_number():
@@ -132,5 +132,5 @@ def test_a_sampler_of_a_file_draws_the_episodes_and_its_parameters_are_recorded(
     assert (sampling.name, sampling.parameters) == ("mine.py:FirstClasses", {"first": 5})
     assert sampling.shape == {"ways": 5, "shots": 1, "queries": 5}
     record = run(config)
-    assert record.task["sampler"] == "mine.py:FirstClasses" and record.task["sampler_parameters"] == {"first": 5}
-    assert record.task["episodes_sha256"] != run(replace(base, sampler="uniform")).task["episodes_sha256"]
+    assert record.task.sampler == "mine.py:FirstClasses" and record.task.sampler_parameters == {"first": 5}
+    assert record.task.episodes_sha256 != run(replace(base, sampler="uniform")).task.episodes_sha256

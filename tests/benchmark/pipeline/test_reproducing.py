@@ -12,7 +12,7 @@ from fewbench.benchmark.backbones.weights.checkpoint import read_description, we
 from fewbench.benchmark.pipeline.page import BEGIN, END, update_page
 from fewbench.benchmark.pipeline.published import Comparison, compare, load, weights_file
 from fewbench.benchmark.pipeline.running import Call, carry_out_pipeline
-from fewbench.benchmark.records.record import load_record
+from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT, Progress
 
@@ -43,8 +43,8 @@ def test_a_reproduction_is_trained_evaluated_and_compared(results: Path):
     assert one.about is not None and one.about.pretraining["steps"] == 4
     assert one.record is not None and two.record is not None
     assert one.path is not None and load_record(one.path).mean == one.record.mean
-    assert one.record.backbone["weights"] == "quick" and one.record.n_episodes == 60
-    assert one.record.task["shots"] == 1 and two.record.task["shots"] == 2
+    assert one.record.backbone.weights == "quick" and one.record.n_episodes == 60
+    assert one.record.task.shots == 1 and two.record.task.shots == 2
     assert one.difference == pytest.approx(100 * one.record.mean - 40) and one.verdict is not None
     assert two.difference is None and two.verdict is None
 
@@ -176,8 +176,8 @@ def test_runs_of_varying_shape_on_another_dataset_and_with_a_scope(reproductions
     more = f'\n[[run]]\ndataset = "{tiny}"\nsampler = "meta-dataset"\nepisodes = 20\ntune = "none"\n'
     path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
     *_, varying = reproduce("quick", results)
-    assert varying.record is not None and varying.record.task["ways"] is None
-    assert varying.record.task["sampler"] == "meta-dataset" and varying.record.n_episodes == 20
+    assert varying.record is not None and varying.record.task.ways is None
+    assert varying.record.task.sampler == "meta-dataset" and varying.record.n_episodes == 20
     assert varying.task == "varying ways and shots, tune=none"
     path.write_text(path.read_text(encoding="utf-8").replace('tune = "none"', 'tune = "full"'), encoding="utf-8")
     assert compare(load("quick"), results)[-1].record is None

@@ -55,8 +55,8 @@ def test_each_stage_takes_what_the_one_before_it_made(read, call: Call):
     assert about.pretraining["started_from"]["weights_sha256"] == weights_sha256(pretrained)
     assert about.backbone_parameters == {"width": 8}  # said by the pretraining alone
     records = [outcome.record for outcome in finished.outcomes]
-    assert {record.backbone["weights_sha256"] for record in records} == {weights_sha256(trained)}
-    assert [record.method_name for record in records] == ["protonet", "finetune"]
+    assert {record.backbone.weights_sha256 for record in records} == {weights_sha256(trained)}
+    assert [record.method.name for record in records] == ["protonet", "finetune"]
     assert [stage.state for stage in finished.trained] == ["trained", "trained"]
     assert proto.is_file() and finetuned.is_file()
 
@@ -64,13 +64,13 @@ def test_each_stage_takes_what_the_one_before_it_made(read, call: Call):
 def test_without_meta_training_runs_take_the_pretrained_weights(read, call: Call):
     finished = carry_out_pipeline(read(PRETRAIN + RUN), call)
     pretrained, *_ = paths(finished)
-    assert {outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes} == {weights_sha256(pretrained)}
+    assert {outcome.record.backbone.weights_sha256 for outcome in finished.outcomes} == {weights_sha256(pretrained)}
 
 
 def test_a_run_may_take_what_was_there_before_meta_training(read, call: Call, tiny_weights: Path):
     finished = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN_BEFORE), call)
     pretrained, trained, *_ = paths(finished)
-    assert [outcome.record.backbone["weights_sha256"] for outcome in finished.outcomes] == [
+    assert [outcome.record.backbone.weights_sha256 for outcome in finished.outcomes] == [
         weights_sha256(trained),
         weights_sha256(pretrained),
     ]
@@ -78,7 +78,7 @@ def test_a_run_may_take_what_was_there_before_meta_training(read, call: Call, ti
     elsewhere = carry_out_pipeline(
         read(TRAIN + '[[run]]\nafter = "pretrain"\nepisodes = 20\nqueries = 5', str(tiny_weights)), call
     )
-    assert elsewhere.outcomes[0].record.backbone["weights_sha256"] == weights_sha256(tiny_weights)
+    assert elsewhere.outcomes[0].record.backbone.weights_sha256 == weights_sha256(tiny_weights)
 
 
 def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: Path):
@@ -170,7 +170,7 @@ def test_a_choice_is_made_whatever_the_time_limit_and_kept(read, call: Call, tol
     again = told()
     finished = carry_out_pipeline(read(text), replace(call, progress=again))
     assert not any("choosing" in bar for bar in again.bars)
-    assert finished.outcomes[0].record.method["chosen"]["split"] == "val"
+    assert finished.outcomes[0].record.method.chosen.split == "val"
 
 
 def test_a_description_of_what_would_be_done(read, call: Call):
@@ -257,4 +257,4 @@ episodes = 2
     assert about.preprocess.size == 32 and about.backbone_parameters == {"dynamic_img_size": True}
     assert about.made_by["config"]["settings"]["backbone.size"] == 32  # another size is another training
     record = finished.outcomes[0].record
-    assert record.method["learned_sha256"] == weights_sha256(trained) and record.backbone["preprocess"]["size"] == 32
+    assert record.method.learned_sha256 == weights_sha256(trained) and record.backbone.preprocess.size == 32

@@ -1,61 +1,11 @@
-import json
 from pathlib import Path
 
 import pytest
 
 from fewbench.benchmark.records import schema as record_schema
-from fewbench.benchmark.records.schema import migrate, problem
+from fewbench.benchmark.records.schema import migrate
 
 FROZEN = Path(__file__).parents[1] / "data" / "record-schema-1.json"
-
-
-@pytest.fixture
-def content():
-    return json.loads(FROZEN.read_text(encoding="utf-8"))
-
-
-def test_the_frozen_record_has_no_problem(content):
-    assert problem(content) is None
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value", "expected"),
-    [
-        ("task", "seed", "0", "task.seed is not a whole number"),
-        ("task", "seed", True, "task.seed is not a whole number"),
-        ("task", "ways", 2.5, "task.ways is not a whole number"),
-        ("task", "ways", None, None),
-        ("method", "transductive", 0, "method.transductive is not true or false"),
-        ("method", "name", None, "method.name is not text"),
-        ("method", "anything", 1, None),
-        ("accuracy", "mean", "0.5", "accuracy.mean is not a number"),
-        ("accuracy", "mean", 1, None),
-        ("backbone", "pretraining", None, None),
-        ("backbone", "pretraining", [], "backbone.pretraining is not a section"),
-        ("backbone", "pretraining", {"dataset": "omniglot"}, "backbone.pretraining.recipe is missing"),
-        ("backbone", "network_parameters", "many", "backbone.network_parameters is not a whole number"),
-        ("backbone", "network_parameters", 112_832, None),
-        ("timing", "encoding", None, None),
-        ("timing", "encoding", {}, "timing.encoding.images is missing"),
-    ],
-)
-def test_the_first_misfit_is_named(content, section, key, value, expected):
-    content[section][key] = value
-    assert problem(content) == expected
-
-
-def test_what_came_later_may_be_absent_whole_but_not_in_part(content):
-    encoding = {"images": 12000, "seconds": 30.5, "device": "cuda", "device_name": "NVIDIA H100", "precision": "bf16"}
-    assert "encoding" not in content["timing"] and "network_parameters" not in content["backbone"]
-    content["timing"]["encoding"] = encoding
-    assert problem(content) is None
-    content["timing"]["encoding"] = {name: value for name, value in encoding.items() if name != "precision"}
-    assert problem(content) == "timing.encoding.precision is missing"
-
-
-def test_a_missing_key_is_named(content):
-    del content["timing"]["total_seconds"]
-    assert problem(content) == "timing.total_seconds is missing"
 
 
 def test_old_versions_pass_through_every_migration_in_turn(monkeypatch):

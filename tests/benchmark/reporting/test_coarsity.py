@@ -4,6 +4,8 @@ import pytest
 from fewbench.benchmark.records.codec import encode_rough
 from fewbench.benchmark.reporting.coarsity import Quartile, quartiles
 
+ONES = {"mean": 1.0, "quartiles": [1.0, 1.0, 1.0]}
+
 
 def filled(record) -> list[Quartile]:
     return [quartile for quartile in quartiles(record) if quartile is not None]
@@ -52,10 +54,11 @@ def test_a_quartile_that_ties_leave_empty_is_none(make_record, coarse):
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ({"mean": 1.0}, "task.coarsity is not a section with per_episode"),
-        ({"per_episode": {"encoding": "other", "data": ""}}, "unknown encoding 'other'"),
-        ({"per_episode": encode_rough(np.ones(3))}, "a finite coarsity for each of its 2 episodes"),
-        ({"per_episode": encode_rough(np.array([1.0, np.nan]))}, "a finite coarsity for each of its 2 episodes"),
+        ([], r"^task\.coarsity is not a section"),
+        ({"mean": 1.0, "quartiles": [1.0, 1.0, 1.0]}, r"^task\.coarsity\.per_episode is missing"),
+        ({**ONES, "per_episode": {"encoding": "other", "data": ""}}, r"^task\.coarsity\.per_episode\.encoding is none of"),
+        ({**ONES, "per_episode": encode_rough(np.ones(3))}, "its per-episode values are not 2"),
+        ({**ONES, "per_episode": encode_rough(np.array([1.0, np.nan]))}, "a coarsity is not finite"),
     ],
 )
 def test_a_record_with_damaged_coarsities_is_damaged(make_record, section, problem):

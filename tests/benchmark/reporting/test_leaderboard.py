@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from fewbench.benchmark.records.record import write_record
+from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.leaderboard import BEGIN, END, render, update
 from fewbench.core.errors import UserError
 
@@ -34,11 +34,8 @@ def board(tmp_path, make_record):
 
 def test_a_row_worked_by_hand(make_record):
     # mean 0.75, s = 0.25, t(0.975, 2) = 4.302653: half-width 0.621037
-    record = make_record(
-        [0.5, 0.75, 1.0],
-        accuracy={"without_replacement": {"mean": 0.71234, "half_width": 0.05678, "episodes": 40}},
-        timing={"classify_seconds": 12.34},
-    )
+    # without replacement: s = 0.1 · √(40/39), t(0.975, 39) = 2.022691: half-width 0.032389
+    record = make_record([0.5, 0.75, 1.0], apart=[0.8, 0.6] * 20, timing={"classify_seconds": 12.34})
     assert rows(render([record])) == [
         {
             "rank": "1",
@@ -47,7 +44,7 @@ def test_a_row_worked_by_hand(make_record):
             "setting": "inductive",
             "pretraining data": "trifeature (supervised)",
             "accuracy (%)": "75.00 ± 62.10",
-            "without replacement (%)": "71.23 ± 5.68 (40 episodes)",
+            "without replacement (%)": "70.00 ± 3.24 (40 episodes)",
             "episodes": "3",
             "seconds": "12.3",
         }
@@ -89,8 +86,7 @@ def test_ties_share_a_range_of_ranks(make_record):
         ),
         ({"backbone": {"tune": "norm"}}, "backbone", "conv4 (tune=norm)"),
         ({"method": {"parameters": {"shift": 0.5, "steps": 3}, "changed": ["shift"]}}, "method", "protonet (shift=0.5)"),
-        ({"accuracy": {"level": 0.9}}, "accuracy (%)", "62.50 ± 158.83 (90 %)"),
-        ({"accuracy": {"half_width": None}}, "accuracy (%)", "62.50"),
+        ({"accuracy": {"level": 0.9}}, "accuracy (%)", "62.50 ± 78.92 (90 %)"),
     ],
 )
 def test_what_sets_a_run_apart_is_marked(make_record, sections, column, cell):
@@ -98,9 +94,8 @@ def test_what_sets_a_run_apart_is_marked(make_record, sections, column, cell):
 
 
 def test_an_empty_cell_beside_a_filled_one_is_a_dash(make_record):
-    apart = {"mean": 0.5, "half_width": 0.125, "episodes": 9}
-    records = [make_record([0.5, 0.75], name="a", accuracy={"without_replacement": apart}), make_record([0.25, 0.5], name="b")]
-    assert [row["without replacement (%)"] for row in rows(render(records))] == ["50.00 ± 12.50 (9 episodes)", "–"]
+    records = [make_record([0.5, 0.75], name="a", apart=[0.5] * 9), make_record([0.25, 0.5], name="b")]
+    assert [row["without replacement (%)"] for row in rows(render(records))] == ["50.00 ± 0.00 (9 episodes)", "–"]
 
 
 @pytest.mark.parametrize("task", [{"fingerprint": "0" * 64}, {"seed": 1}, {"sampler": "other"}, {"dataset_version": "2"}])

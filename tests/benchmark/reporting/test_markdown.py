@@ -10,8 +10,9 @@ def test_percent_gives_two_decimals():
 
 
 def test_another_level_is_said(make_record):
-    assert accuracy_cell(make_record([0.5], accuracy={"half_width": 0.01})) == "50.00 ± 1.00"
-    assert accuracy_cell(make_record([0.5], accuracy={"half_width": 0.01, "level": 0.9})) == "50.00 ± 1.00 (90 %)"
+    # s = 0.02/sqrt(2), so that the half-width is t(q, 1) · 0.01: 12.7062 and 6.3138 times
+    assert accuracy_cell(make_record([0.49, 0.51])) == "50.00 ± 12.71"
+    assert accuracy_cell(make_record([0.49, 0.51], accuracy={"level": 0.9})) == "50.00 ± 6.31 (90 %)"
 
 
 def test_text_is_one_line_without_markup():

@@ -1,9 +1,8 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.records.record import write_record
+from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.blocks import update_page
 from fewbench.benchmark.reporting.pivot import Field, Query, pivot
 from fewbench.core.errors import UserError
@@ -76,10 +75,10 @@ def test_names_cannot_break_the_table(save):
     assert r"a\|b \<!-- /table --\>" in filled(SIMPLE)[2]
 
 
-def test_a_run_repeated_with_another_interval_fills_its_cell_once(save, make_record):
+def test_a_run_repeated_with_another_interval_fills_its_cell_once(save, make_record, altered):
     save("once")
     alone = filled(SIMPLE)
-    write_record(replace(make_record((0.5, 0.75, 1.0)), config_sha256="0" * 64), Path("records") / "again.json")
+    write_record(altered(make_record((0.5, 0.75, 1.0)), config_sha256="0" * 64), Path("records") / "again.json")
     assert filled(SIMPLE) == alone
 
 

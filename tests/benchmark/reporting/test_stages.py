@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from fewbench.benchmark.records.record import write_record
+from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.blocks import update_page
 from fewbench.benchmark.reporting.figures.stages import draw_stages
 from fewbench.benchmark.reporting.pivot import Field
@@ -22,7 +22,7 @@ def seen(recipe="supervised", meta=False, dataset="trifeature"):
     first = {"dataset": dataset, "recipe": recipe, "external": False}
     if meta:
         first["weights_sha256"] = f"{recipe} weights"
-    return {"dataset": dataset, "recipe": "pmf 5-way", "external": False, "started_from": first} if meta else first
+    return {"dataset": dataset, "recipe": "pmf 5-way", "external": False, "steps": 9, "started_from": first} if meta else first
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_weights_of_which_nothing_is_known(make_record):
     assert (stages.pretraining, stages.trained_on, stages.in_domain) == ("none", "none", False)
 
 
-def test_an_effect_is_the_mean_paired_difference(record):
+def test_an_effect_is_the_mean_paired_difference(record, altered):
     generator = np.random.default_rng(0)
     base, gain = generator.random(40), generator.random(40) / 10
     effect = effect_of([(record(base * 0.8 + gain), record(base * 0.8))])
@@ -77,18 +77,16 @@ def test_an_effect_is_the_mean_paired_difference(record):
     assert twice is not None and twice.half_width == pytest.approx(effect.half_width) and twice.pairs == 2
     assert effect_of([]) is None
     # nor does it under a corruption, which leaves the episodes as they are
-    noisy = record(base * 0.8 + gain), record(base * 0.8)
-    for one in noisy:
-        one.task["corruption"] = {"name": "noise", "severity": 1}
+    noise = {"corruption": {"name": "noise", "severity": 1, "version": 1, "clean_fingerprint": "0" * 64}}
+    noisy = altered(record(base * 0.8 + gain), task=noise), altered(record(base * 0.8), task=noise)
     again = effect_of([(record(base * 0.8 + gain), record(base * 0.8)), noisy])
     assert again is not None and again.half_width == pytest.approx(effect.half_width)
     with pytest.raises(UserError, match="have 1 common episodes; an interval needs two"):
         effect_of([(record([0.5]), record([0.25]))])
 
 
-def test_runs_that_saw_other_episodes_are_no_pair(record):
-    one, other = record(), record()
-    other.task["episodes_sha256"] = "0" * 64
+def test_runs_that_saw_other_episodes_are_no_pair(record, altered):
+    one, other = record(), altered(record(), task={"episodes_sha256": "0" * 64})
     with pytest.raises(UserError, match="saw different episodes"):
         effect_of([(one, other)])
 
@@ -118,10 +116,10 @@ def test_the_table_pairs_runs_that_differ_in_one_stage_alone(record):
         effects_table([none, record((0.2, 0.3, 0.5), "none")])
 
 
-def test_runs_that_differ_in_more_are_no_pair(record):
+def test_runs_that_differ_in_more_are_no_pair(record, altered):
     started, meta = record(), record(meta=True)
     assert len(effects_table([started, meta])) == 3
-    started.backbone["weights_sha256"] = "others"
+    started = altered(started, backbone={"weights_sha256": "others"})
     assert len(effects_table([started, meta])) == 2  # meta-trained from other weights
     tuned = record(tune="full", steps=10, parallel="loop")
     assert len(effects_table([tuned, record(recipe="none", tune="full", steps=10, parallel="vmap")])) == 3

@@ -1,13 +1,13 @@
 import random
-from dataclasses import replace
 
 import pytest
 
+from fewbench.benchmark.records.record import RunRecord
 from fewbench.benchmark.reporting.tables import backbone_label, method_label, tables_of
 
 
 def shown(records):
-    return [[(row.record.method_name, str(row.rank)) for row in table.rows] for table in tables_of(records)]
+    return [[(row.record.method.name, str(row.rank)) for row in table.rows] for table in tables_of(records)]
 
 
 def test_rows_are_sorted_by_mean_and_ties_share_ranks(make_record):
@@ -23,9 +23,9 @@ def test_the_order_of_the_records_changes_nothing(make_record):
     assert tables_of(records) == expected
 
 
-def test_a_run_repeated_with_another_interval_has_one_row(make_record):
+def test_a_run_repeated_with_another_interval_has_one_row(make_record, altered):
     once = make_record([0.5, 0.6], name="a")
-    again, other = replace(once, config_sha256="0" * 64), make_record([0.5, 0.7], name="a")
+    again, other = altered(once, config_sha256="0" * 64), make_record([0.5, 0.7], name="a")
     assert shown([once, again]) == [[("a", "1")]]
     assert len(shown([once, again, other])[0]) == 2
 
@@ -104,24 +104,26 @@ def test_data_line_names_version_parameters_and_twelve_digits_of_the_fingerprint
     assert table.data == "Dataset version 1 (size=28), fingerprint 0123456789ab"
 
 
-def test_labels_show_the_parameters_that_were_changed(make_record):
+def test_labels_show_the_parameters_that_were_changed(make_record, altered):
     method = {"parameters": {"distance": "cosine", "bias": True, "steps": 5}, "changed": ["distance", "bias"]}
     backbone = {"parameters": {"width": 32}, "changed": ["width"], "tune": "norm"}
     record = make_record([0.5], method=method, backbone=backbone)
     assert method_label(record) == "protonet (bias=true, distance=cosine)"
     assert backbone_label(record) == "conv4 (tune=norm, width=32)"
-    record.backbone.update(precision="bf16", compile=True)
+    record = altered(record, backbone={"precision": "bf16", "compile": True})
     assert backbone_label(record) == "conv4 (compile=true, precision=bf16, tune=norm, width=32)"
-    record.backbone.update(precision="fp32", compile=False, tune="none")
+    record = altered(record, backbone={"precision": "fp32", "compile": False, "tune": "none"})
     assert backbone_label(record) == "conv4 (width=32)"
     assert (method_label(make_record([0.5])), backbone_label(make_record([0.5]))) == ("protonet", "conv4")
 
 
-def test_labels_show_prompts_and_names_that_are_not_usual(make_record):
+def test_labels_show_prompts_and_names_that_are_not_usual(make_record, altered):
     record = make_record([0.5], method={"text": {"prompts": "single", "prompts_sha256": "0", "names_sha256": "1"}})
     assert method_label(record) == "protonet"
-    record.method["text"].update(prompts="ensemble", class_names="names.csv")
-    assert method_label(record) == "protonet (class_names=names.csv, prompts=ensemble)"
+    record = altered(
+        record, method={"text": {**record.content["method"]["text"], "prompts": "ensemble", "class_names": "n.csv"}}
+    )
+    assert method_label(record) == "protonet (class_names=n.csv, prompts=ensemble)"
 
 
 def test_runs_with_other_prompts_are_no_repeats(make_record):
@@ -130,9 +132,9 @@ def test_runs_with_other_prompts_are_no_repeats(make_record):
 
 
 def test_labels_show_all_parameters_where_the_defaults_are_unknown(make_record):
-    record = make_record([0.5], method={"parameters": {"C": 0.5}})
-    del record.method["changed"]
-    assert method_label(record) == "protonet (C=0.5)"
+    content = {**make_record([0.5], method={"parameters": {"C": 0.5}}).content}
+    content["method"] = {name: value for name, value in content["method"].items() if name != "changed"}
+    assert method_label(RunRecord.of(content)) == "protonet (C=0.5)"
 
 
 def test_semantic_tasks_come_after_the_others_of_their_dataset(make_record, coarse):

@@ -185,7 +185,7 @@ def test_a_converted_checkpoint_is_evaluated(tiny: str, tmp_path: Path):
     config = RunConfig("maml", dataset=tiny, checkpoint=str(path), ways=WAYS, episodes=4, queries=2, output=tmp_path)
     record = run(config)
     assert np.isfinite(record.accuracies).all()
-    assert record.backbone["pretraining"]["recipe"] == "released weights of torchmeta"
+    assert record.backbone.pretraining.recipe == "released weights of torchmeta"
 
 
 def changed(tensors: Mapping[str, Tensor], **changes: Tensor | None) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from PIL import Image, ImageColor
 
 from fewbench.benchmark.evaluation.evaluate import Answers
 from fewbench.benchmark.evaluation.replay import OpenTask, Replay
-from fewbench.benchmark.records.record import TaskKey
+from fewbench.benchmark.records.identity import TaskKey
 from fewbench.benchmark.reporting.figures.episode import RIGHT, TIED, WRONG, draw_episode, title_of, wrapped
 from fewbench.tasks import testbed_sampler
 from fewbench.tasks.datasets.base import Split

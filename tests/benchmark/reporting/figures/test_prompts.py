@@ -86,17 +86,18 @@ def test_records_that_differ_otherwise_are_refused(record, changes, says):
 
 
 def test_another_method_is_refused(record, make_record):
-    other = make_record(SINGLE, name="tip-adapter", method={"text": record("ensemble").method["text"], "name": "tip-adapter"})
+    other = make_record(
+        SINGLE, name="tip-adapter", method={"text": record("ensemble").content["method"]["text"], "name": "tip-adapter"}
+    )
     labels = r"clip-zero-shot, conv4, and tip-adapter \(prompts=ensemble\), conv4"
     with pytest.raises(UsageError, match=rf"prompts \(method\): {labels}"):
         draw_prompts([record(), other])
 
 
-def test_a_method_without_prompts_is_refused(record, make_record):
+def test_a_method_without_prompts_is_refused(record, make_record, altered):
     with pytest.raises(UsageError, match=r"^protonet, conv4 uses no prompts"):
         draw_prompts([record(), make_record(SINGLE)])
-    named = record()
-    named.method["text"] = {"names_sha256": "names"}  # as of a method that learns its prompts
+    named = altered(record(), method={"text": {"names_sha256": "names"}})  # as of a method that learns its prompts
     with pytest.raises(UsageError, match="uses no prompts"):
         draw_prompts([record(), named])
 

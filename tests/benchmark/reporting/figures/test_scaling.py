@@ -78,9 +78,9 @@ def test_runs_are_named_under_the_title_of_their_task(record):
     assert "(a CPU)" in " ".join(found)
 
 
-def test_runs_on_several_devices_say_on_which(record, make_record):
-    other = record("b")
-    other.timing["encoding"] = {**other.timing["encoding"], "device_name": None, "device": "cuda"}
+def test_runs_on_several_devices_say_on_which(record, altered):
+    encoding = {**record("b").content["timing"]["encoding"], "device_name": None, "device": "cuda"}
+    other = altered(record("b"), timing={"encoding": encoding})
     found = texts(draw_scaling([record("a"), other]))
     assert [text for text in found if "conv4" in text] == ["a, conv4, on a CPU", "b, conv4, on cuda"]
 

@@ -108,7 +108,7 @@ def test_labels_say_more_where_lines_would_be_called_the_same(record):
 
     records = [record(), record(backbone={"weights": "other", "weights_sha256": "other"}), read("single"), record("ridge")]
     assert labels_of(lines_of(records))[2:] == ["tip-adapter, conv4", "ridge, conv4"]
-    weights = records[0].backbone["weights"]
+    weights = records[0].backbone.weights
     assert labels_of(lines_of(records))[:2] == [f"protonet, conv4, weights {weights}", "protonet, conv4, weights other"]
     assert labels_of(lines_of([read("single"), read("ensemble"), read("ensemble", "b" * 64)])) == [
         "tip-adapter, conv4",

@@ -38,9 +38,9 @@ def test_a_trained_checkpoint_is_evaluated_with_its_method_and_twice_the_same(qu
     config = RunConfig(dataset=quick.dataset, checkpoint=str(path), episodes=50, queries=5, output=tmp_path / "a")
     first, second = run(config), run(replace(config, output=tmp_path / "b"))
     assert first.accuracies.tolist() == second.accuracies.tolist()
-    assert first.backbone["weights"] == "trained" and first.backbone["pretraining"]["steps"] == 4
+    assert first.backbone.weights == "trained" and first.backbone.pretraining.steps == 4
     ridge = run(replace(config, checkpoint=None, weights=str(path), method="ridge"))
-    assert ridge.backbone["weights_sha256"] == first.backbone["weights_sha256"]
+    assert ridge.backbone.weights_sha256 == first.backbone.weights_sha256
 
 
 def test_what_a_method_learned_beside_the_backbone_goes_with_the_checkpoint(quick: TrainConfig, tmp_path: Path):
@@ -48,8 +48,8 @@ def test_what_a_method_learned_beside_the_backbone_goes_with_the_checkpoint(quic
     path = meta_train(config, tmp_path / "trained.safetensors", SILENT)
     evaluation = RunConfig("meta-baseline", dataset=quick.dataset, episodes=10, queries=5, output=tmp_path)
     trained = run(replace(evaluation, checkpoint=str(path)))
-    assert trained.method["learned_sha256"] == trained.backbone["weights_sha256"]
-    assert run(replace(evaluation, weights=str(path))).method["learned_sha256"] is None
+    assert trained.method.learned_sha256 == trained.backbone.weights_sha256
+    assert run(replace(evaluation, weights=str(path))).method.learned_sha256 is None
     with pytest.raises(UsageError, match="is of method meta-baseline, not protonet"):
         run(replace(evaluation, method="protonet", checkpoint=str(path)))
 
@@ -151,7 +151,7 @@ def test_a_plugins_checkpoint_is_evaluated_from_anywhere(quick: TrainConfig, tmp
     name = f"{tmp_path / 'mine.py'}:Mine"
     path = meta_train(replace(quick, method=name), tmp_path / "trained.safetensors", SILENT)
     config = RunConfig(name, dataset=quick.dataset, checkpoint=str(path), episodes=10, queries=5, output=tmp_path)
-    assert run(config).method_name == "mine.py:Mine"
+    assert run(config).method.name == "mine.py:Mine"
     with pytest.raises(UsageError, match=r"trained\.safetensors is of backbone conv4, not resnet12$"):
         run(replace(config, backbone="resnet12"))
 
