@@ -79,6 +79,8 @@ def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[li
                 outcome = run_one(one, progress)
         except Interrupted as error:
             return outcomes, error
+        except KeyboardInterrupt:
+            return outcomes, Interrupted("interrupted")
         except UserError as error:
             failures.append(error)
             if len(configs) > 1:

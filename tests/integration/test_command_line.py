@@ -233,7 +233,8 @@ def test_an_installed_plugin_with_folders_named_like_ours(bench, tiny_run: list[
     path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
     listed = bench("list", "methods", cwd=tmp_path, PYTHONPATH=path)
     broken = bench(*tiny_run, "--method", "near,protonet,bad", cwd=tmp_path, PYTHONPATH=path)
-    assert (broken.code, broken.error) == (1, "method bad (from nearby) does not import: ImportError: the wrong base")
+    place = f"({Path('site', 'methods', 'base.py')}, line 1)"
+    assert (broken.code, broken.error) == (1, f"method bad (from nearby) does not import: ImportError: the wrong base {place}")
     assert not [*tmp_path.rglob("*.json")]  # a run of the grid cannot start, so none does
     assert bench(*tiny_run, "--method", "near,protonet", cwd=tmp_path, PYTHONPATH=path).code == 0
     assert re.search(r"^near +nearby", listed.out, re.MULTILINE) and re.search(r"^bad +nearby", listed.out, re.MULTILINE)
