@@ -82,8 +82,16 @@ def _read(one: Parameter, value: Any) -> Any:
         return parse_assignments(value)
     if one.several:
         texts = value if one.several == "repeated" else [value]
-        return [_one(one, part) for text in texts for part in ([text] if Path(text).is_file() else text.split(","))]
+        return [_one(one, part) for text in texts for part in ([text] if _names_file(text) else text.split(","))]
     return _one(one, value)
+
+
+def _names_file(text: str) -> bool:
+    """Whether a text is the path of a file, whose name may have commas."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a zero in it
+        return False
 
 
 def _one(one: Parameter, value: Any) -> Any:

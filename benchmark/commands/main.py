@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
-from ...core.errors import UserError
+from ...core.errors import LONGEST, UserError, listed, one_line
 from ..plugin_errors import in_one_line
 from . import (
     compare,
@@ -59,9 +61,22 @@ app.add_typer(features.app, name="features")
 app.add_typer(plot.app, name="plot")
 app.add_typer(testbed.app, name="testbed")
 
+# What the content of a user's file or a value makes Python raise, in words; other exceptions are mistakes of this program.
+OF_INPUT: dict[type[Exception], str] = {
+    OSError: "a file cannot be read or written",
+    RecursionError: "nested too deeply",
+    OverflowError: "a number is too large",
+    UnicodeError: "text is not of the encoding that it should be",
+}
+
 
 def main() -> None:
     """Run `bench`. Exit codes: 0 done, 1 a failed run, 2 bad usage, 130 interrupted."""
+    if sys.stderr is None:  # as Python has it where a shell closed it
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+    if sys.stdout is None:
+        _fail("standard output is closed; send it to a file, or to /dev/null", 1)
+    os.environ.pop("MPLBACKEND", None)  # figures are drawn into files, whatever shows windows
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" loses that sign, not the run's table
@@ -70,10 +85,13 @@ def main() -> None:
     try:
         with in_one_line():
             code = app(standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except tuple(OF_INPUT) as error:
+        _fail(_told(error), 1)
     except Exception as error:
         # Bad options. The class has moved between releases of Typer; what stays is how it tells its message.
         message = getattr(error, "format_message", None)
@@ -85,7 +103,29 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _told(error: Exception) -> str:
+    """What a user can make of an error of Python's: what failed, and the files that the command names."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and _cannot_print():
+        return f"cannot write to standard output: {error.strerror or error}"
+    what = next(words for kind, words in OF_INPUT.items() if isinstance(error, kind))
+    words = [word.rpartition("=")[2] for word in sys.argv[1:]]
+    files = listed(word for word in words if len(word) < LONGEST and Path(word).is_file())
+    return f"{what}: {error or type(error).__name__}{f' (reading {files})' if files else ''}"
+
+
+def _cannot_print() -> bool:
+    """Whether standard output takes no more; if so, Python is kept from trying once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return True
+    return False
+
+
 def _fail(message: str, code: int) -> NoReturn:
     if message:  # a bare `bench` or `bench data` has printed its help and has nothing to add
-        sys.stderr.write(f"error: {' '.join(message.split())}\n")
+        sys.stderr.write(f"error: {one_line(' '.join(message.split()))}\n")
     sys.exit(code)

@@ -64,10 +64,10 @@ def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
         lines, freed = network
         typer.echo("\n".join(lines) + "\n")
         print_table(("--tune", "parameters of the backbone that it frees"), freed)
-    rows = [[p.name, p.type_name, str(p.default), p.help] for p in parameters]
+    rows = [[p.name, p.type_name, str(p.range or ""), str(p.default), p.help] for p in parameters]
     typer.echo("")
     if rows:
-        print_table(("parameter", "type", "default", "meaning"), rows)
+        print_table(("parameter", "type", "range", "default", "meaning"), rows)
     else:
         typer.echo(getattr(cls, "open_parameters", "") or "no parameters")
 
