@@ -122,3 +122,37 @@ def test_what_a_command_writes(name: str, kind: Callable[[Path], None], bench, t
         assert name in done.message
         assert path.is_symlink() or not path.is_file()
     assert not list(tmp_path.glob(".fewbench*"))
+
+
+@pytest.mark.parametrize("kind", KINDS[:4], ids=lambda kind: kind.__name__)
+def test_what_stands_in_the_place_of_the_results(kind: Callable[[Path], None], bench, tiny, tiny_weights, tmp_path: Path):
+    kind(tmp_path / "results")
+    run = ("run", "--method", "protonet", "--dataset", tiny, "--weights", tiny_weights, *FEW)
+    assert "results" in bench(*run, "--output", tmp_path / "results").message
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_what_stands_in_the_place_of_a_record(kind: Callable[[Path], None], bench, tiny, tiny_weights, tmp_path: Path):
+    run = ("run", "--method", "protonet", "--dataset", tiny, "--weights", tiny_weights, *FEW, "--output", tmp_path / "R")
+    assert bench(*run).code == 0
+    (record,) = (tmp_path / "R").rglob("*.json")
+    record.unlink()
+    kind(record)
+    done = bench(*run)
+    if kind in (dangling, circle):
+        assert done.code == 0 and record.is_file() and not record.is_symlink()
+    else:
+        assert record.name in done.message
+
+
+@pytest.mark.parametrize("kind", KINDS[:4], ids=lambda kind: kind.__name__)
+def test_what_stands_in_the_place_of_a_training(kind: Callable[[Path], None], bench, tiny, tmp_path: Path):
+    kind(tmp_path / "trained.safetensors")
+    train = ("train", "--method", "protonet", "--dataset", tiny, "--steps", "2", "--set", "backbone.width=4", "--device", "cpu")
+    small = ("--ways", "2", "--shots", "1", "--queries", "1", "--val-ways", "2", "--val-episodes", "2")
+    done = bench(*train, *small, "--output", tmp_path / "trained.safetensors")
+    if kind in (dangling, circle):
+        assert done.code == 0 and not (tmp_path / "trained.safetensors").is_symlink()
+    else:
+        assert "trained.safetensors" in done.message
