@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ...core.errors import UserError
-from ...core.files import os_errors_named, regular_file, write_atomically
+from ...core.files import os_errors_named, regular_file, sweep, write_atomically
 from . import schema
 from .record import RunRecord
 
@@ -78,7 +78,10 @@ def load_records(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[tuple
         wrong. A folder that is not there has neither.
     """
     records, problems = [], []
-    for path in sorted(folder.rglob("*.json"), key=lambda path: path.relative_to(folder).as_posix()):
+    paths = sorted(folder.rglob("*.json"), key=lambda path: path.relative_to(folder).as_posix())
+    for place in {path.parent for path in paths}:
+        sweep(place)  # what killed runs were writing
+    for path in paths:
         try:
             records.append((path, load_record(path)))
         except UserError as error:
