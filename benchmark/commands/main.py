@@ -116,9 +116,9 @@ def _told(error: Exception) -> str:
 
 
 def _cannot_print() -> bool:
-    """Whether standard output takes no more; if so, Python is kept from trying once more at its end."""
+    """Whether standard output takes no line more; if so, Python is kept from trying once more at its end."""
     try:
-        sys.stdout.flush()
+        os.write(1, b"\n")
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return True
