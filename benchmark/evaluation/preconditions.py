@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import Generator, nn
 
 from ...core.errors import UsageError, UserError
 from ...core.progress import SILENT
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
+from ...tasks.episodes import ABSENT
 from ...tasks.samplers import BATCH, Sampler
 from ..backbones.base import Backbone
 from ..config import RunConfig
@@ -77,10 +79,31 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     plan.corrupted(split)
     one = sampler.draw(0, 1)
     _check_memory(plan, one.support.shape[1] + one.query.shape[1])
-    sampler.draw(0, min(BATCH, plan.config.episodes))  # which checks the tasks
+    first = sampler.draw(0, min(BATCH, plan.config.episodes))  # which checks the tasks
+    _check_classifier(plan, int((first.classes != ABSENT).sum(axis=1).max()))
     check_other_splits(method, plan.method_section["name"], plan.backbone.tune, plan.sampling, plan.dataset, open_split)
     _check_texts(plan, split)
     return sampler
+
+
+def _check_classifier(plan: Plan, ways: int) -> None:
+    """Make sure that a meta-trained part whose shape goes with the ways, such as a classifier, has enough of them.
+
+    Raises:
+        UsageError: it was trained for fewer.
+    """
+    if plan.learned is None:
+        return
+
+    def size(module: nn.Module | None) -> int:
+        return 0 if module is None else sum(tensor.numel() for tensor in module.state_dict().values())
+
+    wanted = plan.method.learned_part(plan.backbone.module, plan.backbone.feature_dim, ways, Generator().manual_seed(0))
+    if size(wanted) > size(plan.learned):
+        raise UsageError(
+            f"--ways {ways}: method {plan.method_section['name']} learned a classifier of fewer classes; take the --ways that "
+            "it was meta-trained with"
+        )
 
 
 def _check_texts(plan: Plan, split: Split) -> None:

@@ -74,6 +74,7 @@ class BrokenDataset(Dataset):
     def contents(self, split, source, progress):
         raise NotImplementedError
 '''
+CHECKPOINTS = Path(__file__).parents[2] / "results" / "checkpoints"
 TESTBED = "task,variance,labels,image_id,support\n"
 TESTBEDS = {
     "one-class.csv": "0,1,0,0,True\n0,1,0,1,False\n",
@@ -97,6 +98,7 @@ GRIDS = [
     (f"{TINY} --backbone conv4 --method protonet,clip-zero-shot", "backbone Conv4 has no text tower"),
     (f"{TINY} --method protonet,coop", "belong to backbone conv4, not clip-tiny"),
     (f"{TINY} --method protonet,sklearn:linear_model.Nothing", "no scikit-learn class"),
+    ("--dataset trifeature --queries 5 --checkpoint MAML --ways 5,10", "--ways 10: method maml learned a classifier of fewer"),
     (f"{TINY} --method protonet,linear-probe --split val", "C=auto is chosen on val episodes, .* --set C=1$"),
     (f"{TINY} --method finetune,protonet --tune full", "--tune full: protonet trains nothing"),
     (f"{TINY} --method finetune --tune head,nosuch", "nosuch"),
@@ -110,7 +112,7 @@ GRIDS = [
     (f"{TINY} --method protonet,chance --sampler semantic", "has no class taxonomy"),
     (f"{TINY} --method protonet,chance --sampler nosuch", "unknown sampler 'nosuch'"),
     (f"{TINY} --method protonet,chance --set sampler.nosuch=1", "sampler uniform has no parameter 'nosuch'"),
-    (f"{TINY} --method protonet,chance --sampler meta-dataset --set sampler.max_ways=2", "needs 5 <= max_ways"),
+    (f"{TINY} --method protonet,chance --sampler meta-dataset --set sampler.max_ways=2", "max_ways=2: at least 5"),
     (f"{TINY} --method protonet,chance --sampler PLUGIN:NoSupport", "^task 0 has queries of class 0|and no support of it$"),
     (f"{TINY} --method protonet,chance --sampler PLUGIN:BrokenSampler", r"KeyError: 'rows' \(plugin\.py, line \d+\)$"),
     (f"{TINY} --method protonet,chance --testbed one-class.csv", "task 0 has fewer than two classes"),
@@ -160,6 +162,7 @@ def here(tmp_path: Path, tiny: str, tiny_weights: Path, photos: Path, monkeypatc
         "TINY": f"--dataset {tiny} --weights {tiny_weights} --queries 5",
         "PHOTOS": f"--dataset folder --set dataset.root={photos} --weights conv4-trifeature --queries 3",
         "PLUGIN": "plugin.py",
+        "MAML": str(CHECKPOINTS / "maml-omniglot.safetensors"),
     }
 
 
