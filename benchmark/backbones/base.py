@@ -48,11 +48,6 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Preprocess:
-        """Read back what `dataclasses.asdict` and JSON made of it."""
-        return cls(int(content["channels"]), int(content["size"]), tuple(content["mean"]), tuple(content["std"]))
-
     def __call__(self, images: Tensor) -> Tensor:
         """Uint8 [B, H, W, C] to float32 [B, channels, size, size]."""
         x = images.permute(0, 3, 1, 2).float() / 255

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ...core.errors import UsageError
+from ...core.errors import UsageError, listed
 from .base import Preprocess
 
+LARGEST = 4_096  # pixels a side
 NAMES = tuple(field.name for field in fields(Preprocess))
 
 
@@ -36,23 +37,42 @@ def changed_by(preprocess: Preprocess, settings: Mapping[str, Any], owner: str) 
     whole = {name: _whole(name, settings[name], owner) for name in ("channels", "size") if name in settings}
     lists = {name: _numbers(name, settings[name], owner) for name in ("mean", "std") if name in settings}
     channels, size = whole.get("channels", preprocess.channels), whole.get("size", preprocess.size)
-    if channels not in (1, 3):
-        raise UsageError(f"{owner}: channels={channels}: 1 or 3")
     for name, values in lists.items():
         if len(values) not in (1, channels):
             raise UsageError(f"{owner}: {name}={settings[name]}: one number or {channels}, one a channel")
-    if min(lists.get("std", [1.0])) <= 0:
-        raise UsageError(f"{owner}: std={settings['std']}: above 0")
     mean, std = (
         _a_channel(lists.get(name, default), channels) for name, default in (("mean", preprocess.mean), ("std", preprocess.std))
     )
+    changed = Preprocess(channels, size, mean, std)
+    if problem := problem_of(changed):
+        raise UsageError(f"{owner}: {problem}")
     recorded = {**whole, **{name: values[0] if len(values) == 1 else values for name, values in lists.items()}}
-    return Preprocess(channels, size, mean, std), recorded
+    return changed, recorded
+
+
+def problem_of(preprocess: Preprocess) -> str | None:
+    """The first value that no preprocessing of images has, such as "size=0: 1 to 4,096"; None: all are in range."""
+    channels, size = preprocess.channels, preprocess.size
+    if channels not in (1, 3):
+        return f"channels={channels}: 1 or 3"
+    if not 1 <= size <= LARGEST:
+        return f"size={size}: 1 to {LARGEST:,}"
+    for name in ("mean", "std"):
+        values = getattr(preprocess, name)
+        if len(values) != channels or not all(abs(value) < float("inf") for value in values):
+            return f"{name}={_short(values)}: one finite number or {channels}, one a channel"
+    return None if min(preprocess.std) > 0 else f"std={_short(preprocess.std)}: above 0"
+
+
+def _short(values: Sequence[float]) -> str:
+    return listed((f"{value:g}" for value in values), 4) or "nothing"
 
 
 def _a_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """As many numbers as channels; grey gets the mean of the colours'."""
-    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
+    """As many numbers as channels, where one stands for all; grey gets the mean of the colours'."""
+    if len(values) == 1 or channels == 1:
+        return (sum(values) / len(values),) * channels
+    return tuple(values)
 
 
 def _whole(name: str, value: Any, owner: str) -> int:

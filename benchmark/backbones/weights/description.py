@@ -1,24 +1,25 @@
 """The description of a weights file: which network it fills, how images are made ready, and where the weights come from.
 
 It stands as JSON in the metadata of the safetensors file itself. Older files have it beside them, as `NAME.json` beside
-`NAME.safetensors`, with the hash of the weights that it is of.
+`NAME.safetensors`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ....core.decoding import Undecodable, decode
 from ....core.errors import UserError
-from ...records import sections
+from ...records.sections import Pretraining
 from ..base import Preprocess
+from ..image_settings import problem_of
 
 UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # history of weights without a description
 UNTRAINED = "none"  # the recipe of weights that nothing has changed
+MOST_WAYS = 100_000
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,6 @@ class MetaTrained:
 
 
 @dataclass(frozen=True)
-class Content:
-    """The JSON of a description, as far as it has to be of a form."""
-
-    backbone: str
-    backbone_parameters: dict[str, Any]
-    preprocess: sections.Preprocess
-    pretraining: sections.Pretraining
-    method: MetaTrained | None = None
-    made_by: dict[str, Any] = field(default_factory=dict)
-    val_accuracy: dict[str, Any] = field(default_factory=dict)
-    weights_sha256: str | None = None
-
-
-@dataclass(frozen=True)
 class Description:
     """What is known about weights.
 
@@ -60,7 +47,7 @@ class Description:
         backbone: registered name, or `file.py:Class`.
         backbone_parameters: of the network.
         preprocess: makes stored images ready for it.
-        pretraining: what the weights have seen: dataset, recipe, whether external data may be in them, and more.
+        pretraining: what the weights have seen: at least what `Pretraining` needs.
         method: that they were meta-trained with; None: they were not.
         made_by: command, configuration and versions.
         val_accuracy: of the state that was kept.
@@ -68,12 +55,12 @@ class Description:
     """
 
     backbone: str
-    backbone_parameters: Mapping[str, Any]
+    backbone_parameters: dict[str, Any]
     preprocess: Preprocess
-    pretraining: Mapping[str, Any]
+    pretraining: dict[str, Any]
     method: MetaTrained | None = None
-    made_by: Mapping[str, Any] = field(default_factory=dict)
-    val_accuracy: Mapping[str, Any] = field(default_factory=dict)
+    made_by: dict[str, Any] = field(default_factory=dict)
+    val_accuracy: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str | None = None
 
     def to_json(self) -> str:
@@ -94,13 +81,17 @@ def read_json(text: str, where: str) -> Description:
     """
     try:
         content = json.loads(text)
-        said = decode(Content, content)
+        description = decode(Description, content)
+        decode(Pretraining, description.pretraining, "pretraining")
     except Undecodable as error:
-        raise UserError(f"{where} is not complete: {error}") from error
+        raise UserError(f"{where} is not as it should be: {error}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} cannot be read ({error})") from error
-    preprocess = Preprocess.from_json(content["preprocess"])
-    return Description(**{**vars(said), "preprocess": preprocess, "pretraining": content["pretraining"]})
+    if problem := problem_of(description.preprocess):
+        raise UserError(f"{where} is not as it should be: preprocess.{problem}")
+    if description.method is not None and not 1 <= (description.method.ways or 1) <= MOST_WAYS:
+        raise UserError(f"{where} is not as it should be: method.ways={description.method.ways}: 1 to {MOST_WAYS:,}")
+    return description
 
 
 def beside(weights: Path) -> Path:

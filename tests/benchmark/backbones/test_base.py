@@ -1,5 +1,4 @@
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,11 +60,6 @@ def test_the_images_given_are_not_changed(images: torch.Tensor):
     GREY(images)
     Preprocess(3, 8, (0.5,) * 3, (0.5,) * 3)(images)
     assert torch.equal(images, before)
-
-
-def test_it_comes_back_from_json():
-    preprocess = Preprocess(3, 84, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert Preprocess.from_json(json.loads(json.dumps(asdict(preprocess)))) == preprocess
 
 
 def test_the_feature_width_is_found():

@@ -35,11 +35,12 @@ def test_what_is_set_replaces_what_was(settings: dict, after: Preprocess, record
         ({"size": "0"}, "size=0: a whole number of at least 1"),
         ({"size": "84.5"}, "size=84.5: a whole number of at least 1"),
         ({"size": "big"}, "size=big: a whole number of at least 1"),
+        ({"size": "1000000000"}, "size=1000000000: 1 to 4,096"),
         ({"channels": "2"}, "channels=2: 1 or 3"),
         ({"mean": "grey"}, "mean=grey: one number for every channel, or one each, such as 0.5,0.5,0.5"),
         ({"mean": "1,2"}, "mean=1,2: one number or 3, one a channel"),
         ({"mean": "1e999"}, "mean=1e999: one number for every channel, or one each, such as 0.5,0.5,0.5"),
-        ({"std": "0.1,0,0.1"}, "std=0.1,0,0.1: above 0"),
+        ({"std": "0.1,0,0.1"}, "std=0.1, 0, 0.1: above 0"),
         ({"std": ""}, "std=: one number for every channel, or one each, such as 0.5,0.5,0.5"),
     ],
 )

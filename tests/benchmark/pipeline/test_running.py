@@ -83,7 +83,8 @@ def test_a_run_may_take_what_was_there_before_meta_training(read, call: Call, ti
 
 def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: Path):
     (trained,) = paths(carry_out_pipeline(read(TRAIN, str(tiny_weights)), call))
-    assert read_checkpoint(trained).description.pretraining["started_from"]["weights_sha256"] == weights_sha256(tiny_weights)
+    about = read_checkpoint(trained).description
+    assert about is not None and about.pretraining["started_from"]["weights_sha256"] == weights_sha256(tiny_weights)
 
 
 def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call, told):

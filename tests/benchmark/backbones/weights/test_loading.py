@@ -205,9 +205,9 @@ def other_weights(weights: Path) -> None:
             r"--weights .*tiny\.safetensors: its description tiny\.json is of other weights; the file was replaced$",
         ),
         (beside("{"), r"--weights .*tiny\.safetensors: its description tiny\.json cannot be read \("),
-        (beside("{}"), r"tiny\.safetensors: its description tiny\.json is not complete: backbone is missing$"),
-        (beside("[]"), r"tiny\.safetensors: its description tiny\.json is not complete: is not a section$"),
-        (without_preprocess, r"tiny\.safetensors: its description is not complete: preprocess is missing$"),
+        (beside("{}"), r"tiny\.safetensors: its description tiny\.json is not as it should be: backbone is missing$"),
+        (beside("[]"), r"tiny\.safetensors: its description tiny\.json is not as it should be: the content is not a section$"),
+        (without_preprocess, r"tiny\.safetensors: its description is not as it should be: preprocess is missing$"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
