@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ...core.errors import UsageError, UserError, listed
 from ...core.options import typed_values
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
-from ..backbones.base import Backbone, Preprocess
+from ..backbones.base import WITH_TEXT, Backbone, Preprocess
 from ..backbones.weights.description import UNKNOWN
 from ..backbones.weights.loading import LoadedBackbone
 from ..config import RunConfig
@@ -26,6 +27,7 @@ from .imported import FEATURES, ImportedSplit, check_name, open_import, text_fil
 from .table import Encoded
 
 if TYPE_CHECKING:
+    from ..backbones.text_tower import TextTower
     from ..text.prompts import PromptSet
 
 SCHEME = "imported:"
@@ -120,6 +122,14 @@ class ImportedBackbone(Backbone):
             tune=tune,
             splits=splits,
         )
+
+    def text_tower(self, weights: Path | None) -> TextTower:
+        """There is none; features of class names may have been imported.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"backbone {SCHEME}{self.name} has no text tower; {WITH_TEXT}")
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """There is none to be made.

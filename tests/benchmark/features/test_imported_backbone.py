@@ -120,7 +120,7 @@ def test_there_is_no_network_to_be_called(imported):
     backbone = backbone_of(imported)
     with pytest.raises(UserError, match="backbone imported:mine: features without a network"):
         backbone.module(torch.zeros(1, 3, 16, 16))
-    with pytest.raises(UserError, match="has no text tower"):
+    with pytest.raises(UserError, match="imported:mine has no text tower"):
         backbone.text_tower()
 
 
