@@ -45,6 +45,7 @@ class Method(Declared, ABC):
     Attributes:
         inputs: what `Episodes.support` and `Episodes.query` hold: "features" [E, S, D] or "images" [E, S, C, H, W].
         transductive: whether the score of a query may depend on the episode's other queries.
+        uses_support: whether the scores depend on the support; without it they are those of zero shots.
         uses_class_names: whether `Episodes.class_names` is wanted.
         uses_text: whether `Episodes.text` is wanted: the backbone then has to have a text tower.
         uses_text_tower: whether `Episodes.text_tower` itself is wanted, to learn prompts.
@@ -70,6 +71,7 @@ class Method(Declared, ABC):
 
     inputs: ClassVar[Literal["features", "images"]] = "features"
     transductive: ClassVar[bool] = False
+    uses_support: ClassVar[bool] = True
     uses_class_names: ClassVar[bool] = False
     uses_text: ClassVar[bool] = False
     uses_text_tower: ClassVar[bool] = False

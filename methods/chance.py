@@ -6,6 +6,7 @@ Every class gets the same score. An evaluation that gives a tie its expected acc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from .base import Episodes, Method
 @dataclass(frozen=True)
 class Chance(Method):
     """Chance level: every class scores alike, so the expected accuracy is 1/N."""
+
+    uses_support: ClassVar[bool] = False
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: 0, whatever the images show."""

@@ -23,6 +23,7 @@ from .parts.clip_scores import text_of, text_scores
 class ClipZeroShot(Method):
     """CLIP zero-shot: cosine of the image with the text of each class, no support images (Radford et al. 2021)."""
 
+    uses_support: ClassVar[bool] = False
     uses_text: ClassVar[bool] = True
     citation: ClassVar[str] = "Radford et al. 2021, arXiv:2103.00020"
 

@@ -1,5 +1,7 @@
 """Adam with decoupled weight decay, for the inner loops of methods.
 
+Written by hand for its start-up and for tensors that hold the weights of many episodes; see below.
+
 Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101.
 With gradient g, learning rate η, weight decay λ, step t from 1, β₁ = 0.9, β₂ = 0.999, ε = 1e-8:
 

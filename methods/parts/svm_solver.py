@@ -1,5 +1,7 @@
 """Crammer and Singer's multi-class support vector machine for many small problems at once, differentiable in the data.
 
+Written by hand, since solvers of quadratic programs that one can install take one problem after another, and have no gradients.
+
 Crammer and Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector machines", JMLR 2. With one weight
 vector a class and no intercept, min ½ Σ‖wₙ‖² + C Σᵢ maxₙ(1 − yᵢₙ + (wₙ − w_{yᵢ})·xᵢ) has wₙ = C Σᵢ (yᵢₙ − βᵢₙ)xᵢ, where the
 βᵢ, one distribution over the classes for each image, solve the dual problem, here with G = C·XXᵀ and one-hot Y:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
+from ... import registry
 from ...records.identity import answerer_of
 from ...records.record import RunRecord
 from ..tables import FINGERPRINT_DIGITS
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 7.0, 4.2  # inches
-WITHOUT_SUPPORT = frozenset({"chance", "clip-zero-shot"})  # methods whose accuracy is that of zero shots
 ROOM = 1.2  # factor between the outermost shots and the ends of the axis
 # What lines may differ in that a label does not say unless it has to.
 FURTHER: dict[str, Callable[[RunRecord], str | None]] = {
@@ -104,7 +104,7 @@ def lines_of(records: Sequence[RunRecord]) -> list[Line]:
         if record.n_episodes > known.n_episodes:
             of_run[count] = record
     return [
-        Line(tuple(of_run[shots] for shots in sorted(of_run)), level=next(iter(of_run.values())).method.name in WITHOUT_SUPPORT)
+        Line(tuple(of_run[shots] for shots in sorted(of_run)), level=_uses_no_support(next(iter(of_run.values()))))
         for of_run in gathered.values()
     ]
 
@@ -119,6 +119,12 @@ def labels_of(lines: Sequence[Line]) -> list[str]:
             f"{label}, {what} {value}" if len(kinds[label]) > 1 else label for label, value in zip(labels, values, strict=True)
         ]
     return labels
+
+
+def _uses_no_support(record: RunRecord) -> bool:
+    """Whether a registered method's accuracy is that of zero shots."""
+    name = record.method.name
+    return registry.knows("methods", name) and not registry.load(registry.find("methods", name)).uses_support
 
 
 def _shots(record: RunRecord) -> int:
