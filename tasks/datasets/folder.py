@@ -92,7 +92,7 @@ class Folder(Dataset):
         return Taxonomy.from_folder_tree(class_ids)
 
     def recorded_parameters(self) -> dict[str, Any]:
-        """All parameters, of those that say how folders and columns are read only what was chosen: records without them stay."""
+        """The parameters; of those that say how folders and columns are read, the ones that were chosen (older records have none)."""
         reading = {name: value for name, value in asdict(Choices()).items() if getattr(self, name) == value}
         return {name: value for name, value in super().recorded_parameters().items() if name not in reading}
 

@@ -160,3 +160,9 @@ def test_a_root_is_needed_and_a_source_is_not():
         Folder().split("test")
     with pytest.raises(UsageError, match="root=photos"):
         Folder(root="x").contents("test", Path("photos"), SILENT)
+
+
+def test_records_name_how_folders_are_read_only_where_it_was_chosen(root):
+    plain = {"root": str(root), "size": 84, "train": 0.0, "val": 0.0, "parents": ""}
+    assert Folder(root=str(root)).recorded_parameters() == plain
+    assert Folder(root=str(root), class_folder="inner").recorded_parameters() == {**plain, "class_folder": "inner"}
