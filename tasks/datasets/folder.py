@@ -92,7 +92,7 @@ class Folder(Dataset):
         return Taxonomy.from_folder_tree(class_ids)
 
     def recorded_parameters(self) -> dict[str, Any]:
-        """The parameters; of those that say how folders and columns are read, the ones that were chosen (older records have none)."""
+        """The parameters. Those that say how folders are read count where they were chosen: older records have none."""
         reading = {name: value for name, value in asdict(Choices()).items() if getattr(self, name) == value}
         return {name: value for name, value in super().recorded_parameters().items() if name not in reading}
 
@@ -211,6 +211,6 @@ class Folder(Dataset):
         return set()
 
     def _origin_of(self, split: str, contents: Contents, source: Path | None) -> store.Origin:
-        parameters = {**asdict(self), "root": str(self._path)}
+        parameters = {**self.recorded_parameters(), "root": str(self._path)}
         del parameters["parents"]  # the images do not depend on it
         return replace(super()._origin_of(split, contents, source), parameters=parameters)
