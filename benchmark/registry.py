@@ -247,11 +247,23 @@ def summary(entry: Entry) -> str:
     return ""
 
 
-def source_sha256(cls: type) -> str:
-    """Hexadecimal SHA-256 over the source of a class's module and of those that it uses and that belong to it.
+def code_of(cls: type) -> str:
+    """What stands for the code of a class: the version that a class of this package declares, a hash of a plug-in's code.
 
-    To a module of a package belong the others of that package; to one without, such as that of a `file.py:Class`, those whose
-    files lie in or below its folder. A module is used by another that holds it, or something that was defined in it.
+    Returns:
+        `version 1`, or `sha256` with the hexadecimal hash.
+    """
+    if cls.__module__.startswith("fewbench."):
+        return f"version {getattr(cls, 'version', '1')}"
+    return f"sha256 {_code_sha256(cls)}"
+
+
+def _code_sha256(cls: type) -> str:
+    """Hexadecimal SHA-256 over the code of a class's module and of those that it uses and that belong to it.
+
+    Comments, docstrings and layout do not count. To a module of a package belong the others of that package; to one without,
+    such as that of a `file.py:Class`, those whose files lie in or below its folder. A module is used by another that holds it,
+    or something that was defined in it.
     """
     modules, queue = {}, [cls.__module__]
     package = cls.__module__.rpartition(".")[0]
@@ -270,8 +282,17 @@ def source_sha256(cls: type) -> str:
     for name in sorted(modules):
         module = modules[name]
         file = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None  # folders without __init__.py
-        sha.update(Path(file).read_bytes() if file else name.encode())
+        sha.update(_bare(Path(file).read_bytes()) if file else name.encode())
     return sha.hexdigest()
+
+
+def _bare(source: bytes) -> bytes:
+    """Python code without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:]
+    return ast.unparse(tree).encode()  # not `ast.dump`, whose text changes from one Python to the next
 
 
 def _below(module: ModuleType | None) -> Callable[[str], bool]:

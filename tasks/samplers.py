@@ -32,11 +32,13 @@ class Sampler(ABC):
     name; where it has none, they vary from episode to episode. Its fields with a default are its own parameters.
 
     Attributes:
+        version: raised when other rows are drawn.
         offsets: int64 [C + 1], where the rows of each class begin; the last is the number of rows.
         seed: 0 ≤ seed < 2⁶⁴.
     """
 
     name: ClassVar[str]
+    version: ClassVar[str] = "1"
     of_one_split: ClassVar[bool] = False  # whether its episodes are a list for one split, and another split has none
     offsets: np.ndarray
     seed: int = field(metadata=declared(minimum=0, maximum=LARGEST_SEED))

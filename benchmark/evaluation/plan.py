@@ -111,7 +111,7 @@ class Plan:
             "task": {
                 "dataset": self.dataset_name,
                 "dataset_version": self.dataset.version,
-                "dataset_parameters": self.dataset.recorded_parameters(),
+                "dataset_parameters": asdict(self.dataset),
                 "split": config.split,
                 "sampler": config.sampler,
                 "sampler_parameters": self.sampling.parameters,
@@ -213,7 +213,8 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
         "version": method.version,
         "parameters": method.parameters,
         "changed": method.changed,
-        "source_sha256": registry.source_sha256(type(method)),
+        "code": registry.code_of(type(method)),
+        "source_sha256": None,  # a key that every record of this schema version has
         "transductive": method.transductive,
         "uses_class_names": method.uses_class_names,
         "distribution": f"{distribution} {version}" if version else distribution,

@@ -8,6 +8,8 @@ from pathlib import Path
 from ...core.errors import UserError
 from ...core.files import os_errors_named
 from ...core.progress import Progress
+from .. import registry
+from ..records.identity import other_code
 from ..records.record import RunRecord
 from ..records.store import load_record
 from .plan import Plan
@@ -50,10 +52,7 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
     if record.content["backbone"].get("preprocess", now["preprocess"]) != now["preprocess"]:
         progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
         return None
-    others = [] if record.method.source_sha256 == plan.method_section["source_sha256"] else [record.method.name]
-    if record.backbone.source_sha256 not in (None, now["source_sha256"]):
-        others.append(record.backbone.name)
-    if others:
+    if others := _of_other_code(record, plan):
         progress.say(f"{path} was made by another version of {' and '.join(others)}'s code; --overwrite repeats it")
     return record
 
@@ -69,10 +68,18 @@ def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
         progress.say(f"{error}; starting from the first episode")
         return None
     now = plan.backbone_section()
-    same = record.method.source_sha256 == plan.method_section["source_sha256"] and all(
-        record.content["backbone"].get(name) == now[name] for name in ("source_sha256", "preprocess")
-    )
+    same = record.content["backbone"].get("preprocess") == now["preprocess"] and not _of_other_code(record, plan)
     if not same or record.config_sha256 != plan.config_sha256():
         progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")
         return None
     return record
+
+
+def _of_other_code(record: RunRecord, plan: Plan) -> list[str]:
+    """The names of what a record was made with and whose code is another now."""
+    codes = {
+        record.method.name: (record.method.code, plan.method_section["code"]),
+        record.backbone.name: (record.backbone.code, plan.backbone.code),
+        record.task.sampler: (record.task.code, registry.code_of(plan.sampling.sampler)),
+    }
+    return [name for name, (noted, now) in codes.items() if other_code(noted, now)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from ...tasks.datasets.base import Split
 from ...tasks.episodes import EpisodeBatch, check_tasks
 from ...tasks.samplers import Sampler
 from ...tasks.testbed import coarsity_summary
+from .. import registry
 from ..config import RunConfig
 from ..device import choose_device, tf32
 from ..records.codec import decode, encode_rough
@@ -245,7 +246,7 @@ def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str
         "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode(encode_rough(coarsity))},
         "dataset": plan.dataset_name,
         "dataset_version": plan.dataset.version,
-        "dataset_parameters": plan.dataset.recorded_parameters(),
+        "dataset_parameters": asdict(plan.dataset),
         "fingerprint": split.fingerprint,
         "split": config.split,
         "sampler": config.sampler,
@@ -253,5 +254,6 @@ def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str
         **plan.sampling.shape,
         "seed": config.seed,
         "episodes_sha256": sha256,
+        "code": registry.code_of(type(sampler)),
         **({} if split.corruption is None else {"corruption": dict(split.corruption)}),
     }

@@ -117,7 +117,7 @@ class ImportedBackbone(Backbone):
             weights=name,
             weights_sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest(),
             pretraining=made_by.get("pretraining") or UNKNOWN,
-            source_sha256=made_by.get("source_sha256") or "unknown",
+            code=made_by.get("code") or "unknown",
             network_parameters=0,
             tune=tune,
             splits=splits,
@@ -183,7 +183,7 @@ class LoadedImport(LoadedBackbone):
 
     def section(self, encoding: Encoding) -> dict[str, Any]:
         """The record's `backbone` section; nothing was encoded here."""
-        return {**self.describe(), "source_sha256": self.source_sha256}
+        return {**self.describe(), "code": self.code}
 
     def precomputed(self, split: Split) -> tuple[np.ndarray, Encoded | None]:
         """The imported features of a split.

@@ -42,7 +42,7 @@ class MadeBy:
 
     name: str | None = None
     weights_sha256: str | None = None
-    source_sha256: str | None = None
+    code: str | None = None
     network_parameters: int | None = None
     preprocess: dict[str, Any] | None = None
     pretraining: Pretraining | None = None

@@ -120,7 +120,7 @@ def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, de
         "weights": backbone.weights_sha256,
         "preprocess": asdict(backbone.preprocess),
         "precision": encoding.precision,
-        "code": [VERSION, backbone.source_sha256],
+        "code": [VERSION, backbone.code],
     }
     if encoding.compile:
         content["compile"] = True

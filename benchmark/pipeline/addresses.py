@@ -50,17 +50,11 @@ def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
         "preprocess": asdict(plan.preprocess),
         "fingerprints": {"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},
         "code": {
-            "backbone": [_version(type(plan.backbone)), plan.backbone.code_version()],
-            "rule": _version(type(plan.rule)),
+            "backbone": [registry.code_of(type(plan.backbone)), plan.backbone.code_version()],
+            "rule": registry.code_of(type(plan.rule)),
             "training": training.VERSION,
         },
     }
-
-
-def _version(cls: type) -> str:
-    """The version that a class of this package declares; a plug-in, which may declare none, is known by its code."""
-    declared = getattr(cls, "version", None) if cls.__module__.startswith("fewbench.") else None
-    return registry.source_sha256(cls) if declared is None else f"version {declared}"
 
 
 def is_there(file: Path) -> bool:

@@ -17,6 +17,7 @@ from ...tasks.corruptions import Corruption
 from .record import RunRecord
 from .sections import Backbone, Method
 
+FIRST_VERSION = "version 1"
 LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a file name
 
 
@@ -73,6 +74,18 @@ def _of_method(method: Method) -> dict[str, Any]:
 def _of_backbone(backbone: Backbone) -> dict[str, Any]:
     names = ("name", "parameters", "weights_sha256", "tune", "precision", "compile")
     return {name: getattr(backbone, name) for name in names}
+
+
+def other_code(noted: str | None, now: str) -> bool:
+    """Whether code is known to be another than that of a record.
+
+    Args:
+        noted: `code` of a section of the record; None in those from before that was noted, when every version was 1.
+        now: the same of today, as `registry.code_of` gives it.
+    """
+    if noted is None:
+        return now.startswith("version ") and now.partition(",")[0] != FIRST_VERSION
+    return noted != now
 
 
 def without_repeats(records: Iterable[RunRecord]) -> list[RunRecord]:

@@ -137,8 +137,8 @@ def _check_ranges(record: RunRecord) -> None:
         for name, number in numbers.items():
             if number is not None and not least <= number <= MOST:
                 raise ValueError(f"{name} is {number:.9g}, not from {least} to {MOST}")
-    if not 0 <= task.seed < 2**63:
-        raise ValueError("task.seed is not from 0 to 2^63 - 1")
+    if not 0 <= task.seed < 2**64:
+        raise ValueError("task.seed is not from 0 to 2^64 - 1")
     if task.corruption is not None and task.corruption.severity not in SEVERITIES:
         raise ValueError(f"task.corruption.severity is not one of {', '.join(map(str, SEVERITIES))}")
     if not 0 < record.accuracy.level < 1:

@@ -57,10 +57,10 @@ class Method:
         name: registered name, or `file.py:Class`.
         version: as the method declares it.
         parameters: all of them.
-        source_sha256: hash of the code of a plug-in; of a built-in method of older records, too.
         transductive: whether it uses the queries together.
         uses_class_names: whether it uses the names of the classes.
         distribution: where it comes from, with a version.
+        code: `version 1`, or `sha256 …` of a plug-in's code; older records have the hash of a source file, which is not read.
         changed: names of the parameters that differ from their defaults.
         learned_sha256: of the checkpoint with what the method learned; None for initial values and methods that learn nothing.
         text: names and prompts, for a method that uses them.
@@ -70,10 +70,10 @@ class Method:
     name: str
     version: str
     parameters: dict[str, Any]
-    source_sha256: str | None
     transductive: bool
     uses_class_names: bool
     distribution: str | None
+    code: str | None = None
     changed: tuple[str, ...] = ALL
     learned_sha256: str | None = None
     text: Text | None = None
@@ -130,7 +130,7 @@ class Backbone:
         feature_dim: width of a feature.
         changed: names of the parameters that differ from their defaults.
         network_parameters: how many numbers the network has, without adapters.
-        source_sha256: hash of the code that makes the network.
+        code: as for the method, with the version of the package that the network comes from.
         precision: of encoding.
         compile: whether the network was compiled.
         preprocess: how images were made ready.
@@ -145,7 +145,7 @@ class Backbone:
     feature_dim: int | None
     changed: tuple[str, ...] = ALL
     network_parameters: int | None = None
-    source_sha256: str | None = None
+    code: str | None = None
     precision: str = "fp32"
     compile: bool = False
     preprocess: Preprocess | None = None
@@ -206,6 +206,7 @@ class Task:
         episodes_sha256: over the drawn rows.
         corruption: what was done to the images.
         coarsity: how far apart the classes are, where the sampler knows it.
+        code: of the sampler, as for the method.
     """
 
     dataset: str
@@ -222,6 +223,7 @@ class Task:
     episodes_sha256: str
     corruption: Corrupted | None = None
     coarsity: Coarsity | None = None
+    code: str | None = None
 
     @property
     def clean_fingerprint(self) -> str:

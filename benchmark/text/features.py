@@ -18,8 +18,6 @@ from ...core.errors import UserError
 from ...core.files import cache_root
 from ...core.progress import Progress
 from ...core.unfinished import Unfinished
-from .. import registry
-from ..backbones.text_tower import TextTower
 from ..backbones.weights.loading import LoadedBackbone
 from ..records.identity import file_safe
 from .prompts import PromptSet
@@ -98,7 +96,7 @@ def key(backbone: LoadedBackbone, prompts: PromptSet, names: Sequence[str], devi
         "prompts": prompts.sha256,
         "names": list(names),
         "device": device,
-        "code": [VERSION, backbone.source_sha256, registry.source_sha256(TextTower)],
+        "code": [VERSION, backbone.code],
     }
 
 

@@ -56,7 +56,7 @@ def test_methods_have_the_same_accuracies_on_imported_features(
         assert imported.backbone.name == f"imported:tiny{suffix}" and imported.n_episodes == 200
         assert imported.task.fingerprint == direct.task.fingerprint
         assert imported.backbone.pretraining == direct.backbone.pretraining
-        assert imported.backbone.imported["weights_sha256"] == direct.backbone.weights_sha256
+        assert imported.content["backbone"]["imported"]["weights_sha256"] == direct.backbone.weights_sha256
         np.testing.assert_array_equal(imported.accuracies, direct.accuracies)
     (again,) = bench_many([([*run, "--method", "protonet"], tmp_path)])
     assert again.code == 0 and "nothing was run" in again.err

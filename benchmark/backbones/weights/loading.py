@@ -6,7 +6,6 @@ backbone and `--set backbone.NAME=` say.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,7 +47,7 @@ class LoadedBackbone:
         weights: name of the weights; those of a hub have the name of their repository.
         weights_sha256: of the weights file without its description.
         pretraining: what the weights have seen, from the description.
-        source_sha256: of the code that defines the network, with the version of the package that it comes from.
+        code: of the network, as `registry.code_of` gives it, with the version of the package that it comes from.
         network_parameters: how many numbers the network has, without adapters.
         tune: which of them a method may move (tuning.py); those alone have `requires_grad`.
         image_settings: what the user set of the preprocessing.
@@ -63,7 +62,7 @@ class LoadedBackbone:
     weights: str
     weights_sha256: str
     pretraining: Mapping[str, Any]
-    source_sha256: str
+    code: str
     network_parameters: int
     tune: str = "none"
     image_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -115,7 +114,7 @@ class LoadedBackbone:
 
     def section(self, encoding: Encoding) -> dict[str, Any]:
         """The record's `backbone` section with the code, and with how images were encoded."""
-        made = {"source_sha256": self.source_sha256, "precision": encoding.precision, "compile": encoding.compile}
+        made = {"code": self.code, "precision": encoding.precision, "compile": encoding.compile}
         return {**self.describe(), **made}
 
 
@@ -190,7 +189,7 @@ def load_backbone(
         weights=cls.hub_weights(name) or "" if checkpoint is None else checkpoint.path.stem,
         weights_sha256=sha256,
         pretraining=UNKNOWN if about is None else about.pretraining,
-        source_sha256=_source_sha256(recipe),
+        code=", ".join(filter(None, (registry.code_of(cls), recipe.code_version()))),
         tune=tune,
         image_settings=of_images,
         file=None if checkpoint is None else checkpoint.path,
@@ -245,9 +244,3 @@ def learned_part(
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"--checkpoint {checkpoint.path} does not fit method {name}: {reason}") from error
     return part.eval().requires_grad_(False)
-
-
-def _source_sha256(backbone: Backbone) -> str:
-    """Of the backbone's code; a package whose code is not read counts with its version."""
-    source, version = registry.source_sha256(type(backbone)), backbone.code_version()
-    return hashlib.sha256(f"{source} {version}".encode()).hexdigest() if version else source

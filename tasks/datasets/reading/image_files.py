@@ -8,28 +8,17 @@ Lanczos's, as in the scripts that came with MAML (Finn et al. 2017). An image of
 from __future__ import annotations
 
 import io
-from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo"),
-    *(".apng", ".bmp", ".dib", ".gif", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-)
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # PIL knows more, some of which start other programs (EPS); the content decides, not the suffix.
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class UnreadableImage(ValueError):
     """An image that cannot be decoded; the message says why, in a few words."""
-
-
-@cache
-def formats() -> tuple[str, ...]:
-    """The formats that are read, of those that PIL was built with."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def is_image(name: str) -> bool:
@@ -52,7 +41,7 @@ def decode(content: bytes | np.ndarray, size: int) -> np.ndarray:
     if not content:
         raise UnreadableImage("an empty file")
     try:
-        with Image.open(io.BytesIO(content), formats=formats()) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _resized(_to_rgb(image), size)

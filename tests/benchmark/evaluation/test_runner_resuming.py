@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from fewbench.benchmark import RunConfig, registry
+from fewbench.benchmark import RunConfig
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, write_checkpoint
 from fewbench.benchmark.evaluation import evaluate as evaluation
@@ -21,6 +21,7 @@ from fewbench.core.errors import Interrupted, UserError
 from fewbench.core.progress import SILENT, Advance, SilentProgress
 from fewbench.methods.base import Episodes
 from fewbench.methods.protonet import ProtoNet
+from fewbench.tasks.samplers import UniformSampler
 
 EPISODES = 340  # of `config`
 
@@ -214,22 +215,22 @@ def test_a_limited_run_is_partial_and_goes_on_to_the_full_one(config: RunConfig)
 
 def test_a_partial_record_of_other_code_is_not_continued(config: RunConfig, monkeypatch: pytest.MonkeyPatch):
     partial = runner.run(replace(config, limit=CHUNK), SILENT).path
-    monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64)
+    monkeypatch.setattr(ProtoNet, "version", "2")
     messages = Messages()
     outcome = runner.run(config, messages)
-    assert outcome.record.complete and outcome.record.method.source_sha256 == "0" * 64
+    assert outcome.record.complete and outcome.record.method.code == "version 2"
     assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
     assert not partial.exists()
 
 
-OTHERS = {"protonet": (ProtoNet,), "conv4": (Conv4,), "protonet and conv4": (ProtoNet, Conv4)}
+OTHERS = {"protonet": (ProtoNet,), "conv4": (Conv4,), "uniform": (UniformSampler,), "protonet and conv4": (ProtoNet, Conv4)}
 
 
 @pytest.mark.parametrize("others", OTHERS)
 def test_a_finished_record_of_other_code_is_told(config: RunConfig, monkeypatch: pytest.MonkeyPatch, others: str):
     runner.run(config, SILENT)
-    true = registry.source_sha256
-    monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64 if cls in OTHERS[others] else true(cls))
+    for cls in OTHERS[others]:
+        monkeypatch.setattr(cls, "version", "2")
     messages = Messages()
     assert runner.run(config, messages).reused
     assert len(messages.said) == 1 and f"another version of {others}'s code; --overwrite" in messages.said[0]
@@ -237,10 +238,9 @@ def test_a_finished_record_of_other_code_is_told(config: RunConfig, monkeypatch:
 
 def test_a_partial_record_of_another_backbones_code_is_not_continued(config: RunConfig, monkeypatch: pytest.MonkeyPatch):
     partial = runner.run(replace(config, limit=CHUNK), SILENT).path
-    true = registry.source_sha256
-    monkeypatch.setattr(registry, "source_sha256", lambda cls: "0" * 64 if cls is Conv4 else true(cls))
+    monkeypatch.setattr(Conv4, "version", "2")
     messages = Messages()
-    assert runner.run(config, messages).record.backbone.source_sha256 == "0" * 64
+    assert runner.run(config, messages).record.backbone.code == "version 2"
     assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
 
 
@@ -269,21 +269,21 @@ def test_images_that_are_prepared_otherwise_are_another_run(
 def test_a_finished_record_that_does_not_say_its_backbones_code_is_reused(config: RunConfig):
     path = runner.run(config, SILENT).path
     older = json.loads(path.read_text(encoding="utf-8"))
-    del older["backbone"]["source_sha256"], older["backbone"]["preprocess"], older["timing"]["disjoint_seconds"]
+    del older["backbone"]["code"], older["backbone"]["preprocess"], older["timing"]["disjoint_seconds"]
     path.write_text(json.dumps(older), encoding="utf-8")
     messages = Messages()
     assert runner.run(config, messages).reused
     assert messages.said == []
 
 
-def test_a_partial_record_that_does_not_say_its_backbones_code_is_not_continued(config: RunConfig):
+def test_a_partial_record_that_does_not_say_its_backbones_code_is_of_version_1(config: RunConfig):
     path = runner.run(replace(config, limit=CHUNK), SILENT).path
     older = json.loads(path.read_text(encoding="utf-8"))
-    del older["backbone"]["source_sha256"], older["timing"]["disjoint_seconds"]
+    del older["backbone"]["code"], older["timing"]["disjoint_seconds"]
     path.write_text(json.dumps(older), encoding="utf-8")
     messages = Messages()
     assert runner.run(config, messages).record.complete
-    assert len(messages.said) == 1 and "starting from the first episode" in messages.said[0]
+    assert messages.said == [f"resuming after {CHUNK} of {EPISODES} episodes"]
 
 
 @pytest.mark.parametrize("partial", [False, True])

@@ -85,7 +85,7 @@ def test_everything_that_changes_a_feature_misses_the_cache(backbone: LoadedBack
     feature_table(backbone, split, CPU, SILENT)
     changed_backbones = [
         {"weights_sha256": "0" * 64},
-        {"source_sha256": "0" * 64},
+        {"code": "version 2"},
         {"image_settings": {"mean": 0.4}},
         {"name": "conv5"},
         {"preprocess": replace(backbone.preprocess, mean=(0.4, 0.5, 0.5))},
@@ -202,7 +202,7 @@ def test_an_encoding_that_had_to_halve_its_batches_goes_on_with_the_half(backbon
 def test_the_key_of_plain_encoding_never_changes(backbone: LoadedBackbone, split: Split):
     names = ["fingerprint", "split", "backbone", "parameters", "weights", "preprocess", "precision", "code"]
     plain = key(backbone, split)
-    assert list(plain) == names and plain["precision"] == "fp32" and plain["code"] == [1, backbone.source_sha256]
+    assert list(plain) == names and plain["precision"] == "fp32" and plain["code"] == [1, backbone.code]
     assert key(backbone, split, Encoding(batch_size=7)) == plain == key(backbone, split, device="cpu")
 
 

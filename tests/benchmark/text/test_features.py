@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbench.benchmark.backbones.base import Preprocess
+from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.weights.loading import LoadedBackbone
 from fewbench.benchmark.text import features as module
 from fewbench.benchmark.text.features import text_features
@@ -69,15 +70,14 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def backbone() -> Backbone:
     made = Backbone(
         name="file.py:Letters",
-        parameters={"width": 8},
-        changed=[],
+        recipe=Conv4(width=8),
         module=nn.Identity(),
         preprocess=Preprocess(3, 16, (0.5,) * 3, (0.5,) * 3),
         feature_dim=8,
         weights="letters",
         weights_sha256="a" * 64,
         pretraining={},
-        source_sha256="b" * 64,
+        code="version 1",
         network_parameters=0,
     )
     object.__setattr__(made, "tower", Tower())
@@ -122,7 +122,7 @@ def test_features_come_from_the_cache_the_second_time(backbone):
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": "other"}, {"weights_sha256": "c" * 64}, {"source_sha256": "c" * 64}, {"parameters": {"width": 4}}],
+    [{"name": "other"}, {"weights_sha256": "c" * 64}, {"code": "version 2"}, {"recipe": Conv4(width=4)}],
     ids=lambda change: next(iter(change)),
 )
 def test_what_changes_a_feature_makes_a_table_of_its_own(backbone, change):
@@ -143,13 +143,6 @@ def test_so_do_other_prompts_and_other_names(backbone):
         backbone.tower.read = 0
         text_features(backbone, prompts, names, CPU, SilentProgress())
         assert backbone.tower.read == read
-
-
-def test_so_does_the_code_of_the_tower(backbone, monkeypatch):
-    text_features(backbone, ONE, NAMES, CPU, SilentProgress())
-    monkeypatch.setattr(module.registry, "source_sha256", lambda cls: cls.__name__)
-    text_features(backbone, ONE, NAMES, CPU, SilentProgress())
-    assert backbone.tower.read == 6
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-4], lambda content: content[:-1] + b"\x3e"])
