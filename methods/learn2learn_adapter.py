@@ -16,17 +16,16 @@ import importlib
 import io
 import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ..core.errors import UserError
-from .base import Episodes, Method, parameter
-from .meta_sgd import RatedHead
-from .parts.maml_engine import Network, classification_loss
-from .parts.maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
+from .base import Episodes, parameter
+from .parts.inner_loop import Head, InnerLoopMethod, RatedHead, meta_trained
+from .parts.task_network import Task, classification_loss, fitted_scores
 
 INSTALL = (
     'CYTHON_FORCE_REGEN=1 pip install --no-deps --config-settings="--build-option=build_ext" learn2learn==0.2.0 '
@@ -35,66 +34,44 @@ INSTALL = (
 
 
 @dataclass(frozen=True)
-class Learn2LearnMethod(Method):
+class Learn2LearnMethod(InnerLoopMethod):
     """What both algorithms share: adapt a clone of the module to the support, then score the queries with it."""
 
     inputs: ClassVar[Literal["features", "images"]] = "images"
     transductive: ClassVar[bool] = True
-    meta_trained: ClassVar[bool] = True
-    needs_training: ClassVar[bool] = True
 
-    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support", above=0)
-    inner_steps: int = parameter(1, "steps on the support in meta-training", minimum=1)
-    test_steps: int = parameter(3, "steps on the support in evaluation", minimum=0)
     order: Literal["first", "second"] = parameter("second", "first leaves gradients of gradients out of meta-training")
 
     @abstractmethod
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
         """learn2learn's algorithm over the module, with what was learned beside it."""
 
-    @abstractmethod
-    def head(self, learned: nn.Module | None) -> Head:
-        """The classifier in the learned part.
-
-        Raises:
-            UserError: that is not there.
-        """
-
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the output of the module that was adapted to the support.
 
         Raises:
-            UserError: learn2learn is not installed, there is no trained classifier, an episode has more classes than it, or
-                episodes have padding, which might be among the queries.
+            UserError: learn2learn is not installed; otherwise as `tasks` does.
         """
-        check_no_padding(episodes)
-        learned = copy.deepcopy(episodes.learned)
-        head = self.head(learned)
+        tasks, learned = self.tasks(episodes), copy.deepcopy(episodes.learned)
         assert learned is not None
         # Copies that require grad: it differentiates with respect to the module's own parameters.
-        module = copy.deepcopy(self._module(episodes, head)).requires_grad_()
+        module = copy.deepcopy(self.network(replace(episodes, learned=learned)).module).requires_grad_()
         scores = []
         with torch.enable_grad():
             algorithm = self.algorithm(module, learned)
-            for task in tasks_of(episodes, head.out_features):
+            for task in tasks:
                 scores.append(self._query_scores(algorithm, task, self.test_steps, first_order=True).detach())
         return fitted_scores(torch.stack(scores), episodes.ways)
 
     def loss(self, episodes: Episodes) -> Tensor:
         """Mean over tasks of the queries' cross-entropy after adaptation."""
-        head = self.head(episodes.learned)
+        network, losses = self.network(episodes), []
         assert episodes.learned is not None
-        algorithm = self.algorithm(self._module(episodes, head), episodes.learned)
-        losses = []
-        for task in tasks_of(episodes, head.out_features):
+        algorithm = self.algorithm(network.module, episodes.learned)
+        for task in self.tasks(episodes):
             scores = self._query_scores(algorithm, task, self.inner_steps, first_order=self.order == "first")
             losses.append(classification_loss(scores, task.query_labels, task.classes))
         return torch.stack(losses).mean()
-
-    def _module(self, episodes: Episodes, head: Head) -> nn.Module:
-        """Backbone and classifier as a module without running statistics; its parameters are their own."""
-        assert episodes.backbone is not None
-        return Network(episodes.backbone, head, "queries").module
 
     def _query_scores(self, algorithm: Any, task: Task, steps: int, first_order: bool) -> Tensor:
         """Scores [Q, W] after so many steps of a clone on the support."""
@@ -110,16 +87,6 @@ class Learn2LearnMAML(Learn2LearnMethod):
     """MAML as learn2learn has it (Finn et al. 2017; Arnold et al. 2020)."""
 
     citation: ClassVar[str] = "Finn et al. 2017, arXiv:1703.03400; Arnold et al. 2020, arXiv:2008.12284"
-
-    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
-        """The linear classifier."""
-        return Head(width, ways, generator)
-
-    def head(self, learned: nn.Module | None) -> Head:
-        """The learned part itself."""
-        if not isinstance(learned, Head):
-            raise UserError("learn2learn:MAML needs a meta-trained classifier: --checkpoint of a `bench train` with it or maml")
-        return learned
 
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
         """Its MAML, with one learning rate."""
@@ -141,17 +108,11 @@ class Learn2LearnMetaSGD(Learn2LearnMethod):
 
     def head(self, learned: nn.Module | None) -> Head:
         """The classifier beside the learning rates."""
-        return _rated(learned).head
+        return meta_trained(RatedHead, learned).head
 
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
         """Its Meta-SGD, with the learned rates."""
-        return _algorithms().MetaSGD(module, lrs=_rated(learned).rates)
-
-
-def _rated(learned: nn.Module | None) -> RatedHead:
-    if not isinstance(learned, RatedHead):
-        raise UserError("learn2learn:MetaSGD needs what was meta-trained: --checkpoint of a `bench train` with it or meta-sgd")
-    return learned
+        return _algorithms().MetaSGD(module, lrs=meta_trained(RatedHead, learned).rates)
 
 
 def _algorithms() -> Any:

@@ -23,70 +23,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
-from ..core.errors import UserError
-from .base import Episodes, Method, parameter
-from .parts.maml_engine import InnerLoop, Network
-from .parts.maml_parallel import faster, meta_loss, query_scores
-from .parts.maml_tasks import Head, check_no_padding, fitted_scores, tasks_of
-
-STATISTICS_HELP = "batch norm of the queries: by the queries themselves (transductive) or by the support"
+from .base import Episodes, parameter
+from .parts.inner_loop import AdaptedNetwork
+from .parts.meta_gradient import Adaptation, faster, meta_loss, query_scores
+from .parts.task_network import Network, fitted_scores
 
 
 @dataclass(frozen=True)
-class MAML(Method):
+class MAML(AdaptedNetwork):
     """MAML: the whole network adapted by gradient steps from a meta-trained start (Finn et al. 2017)."""
 
-    inputs: ClassVar[Literal["features", "images"]] = "images"
-    transductive: ClassVar[bool] = True
-    meta_trained: ClassVar[bool] = True
-    fixed_ways: ClassVar[bool] = True
     # Meta-batch 32 on Omniglot (5-way), 4 on mini-ImageNet with gradients clipped to ±10; Adam at 1e-3.
     trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "*": {"meta_batch": 4},
         "omniglot": {"meta_batch": 32, "queries": 1},
         "mini-imagenet": {"meta_batch": 4, "clip_value": 10.0},
     }
-    needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Finn, Abbeel and Levine 2017, arXiv:1703.03400"
 
-    inner_learning_rate: float = parameter(0.4, "learning rate of the steps on the support", above=0)
-    inner_steps: int = parameter(1, "steps on the support in meta-training", minimum=1)
-    test_steps: int = parameter(3, "steps on the support in evaluation", minimum=0)
     order: Literal["first", "second"] = parameter("second", "first leaves gradients of gradients out of meta-training")
-    statistics: Literal["queries", "support"] = parameter("queries", STATISTICS_HELP)
     parallel: Literal["auto", "vmap", "loop"] = parameter(
         "auto", "tasks at once (vmap) or one by one (loop); auto: what is faster in meta-training, loop in evaluation"
     )
-
-    def __post_init__(self) -> None:
-        """With the support's statistics the method is inductive."""
-        super().__post_init__()
-        # The class says what holds by default, for listings; the instance says what holds.
-        object.__setattr__(self, "transductive", self.statistics == "queries")
-
-    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
-        """The linear classifier."""
-        return Head(width, ways, generator)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the output of the network that was adapted to the support.
 
         Raises:
-            UserError: there is no trained classifier, an episode has more classes than it, or the statistics are the queries'
-                and episodes have padding, which might be among the queries.
+            UserError: as `tasks` does.
         """
-        if self.transductive:
-            check_no_padding(episodes)
-        loop = self._loop(episodes, self.test_steps)
-        scores = query_scores(loop, tasks_of(episodes, self._head(episodes).out_features), self.parallel)
+        scores = query_scores(self._adaptation(episodes, self.test_steps), self.tasks(episodes), self.parallel)
         return fitted_scores(scores, episodes.ways)
 
     def loss(self, episodes: Episodes) -> Tensor:
         """Mean over tasks of the queries' cross-entropy after adaptation."""
-        tasks = tasks_of(episodes, self._head(episodes).out_features)
-        return meta_loss(self._loop(episodes, self.inner_steps), tasks, self.parallel)
+        return meta_loss(self._adaptation(episodes, self.inner_steps), self.tasks(episodes), self.parallel)
 
     def settled(self, episodes: Callable[[], Episodes] | None) -> Self:
         """The method that takes tasks at once or one by one, whichever is faster, where that is left to `parallel=auto`."""
@@ -95,21 +68,12 @@ class MAML(Method):
         if episodes is None:  # processes that timed it for themselves might choose differently
             return replace(self, parallel="loop")
         drawn = episodes()
-        tasks = tasks_of(drawn, self._head(drawn).out_features)
-        return replace(self, parallel=faster(self._loop(drawn, self.inner_steps), tasks))
+        return replace(self, parallel=faster(self._adaptation(drawn, self.inner_steps), self.tasks(drawn)))
 
-    def _loop(self, episodes: Episodes, steps: int) -> InnerLoop:
-        """The adaptation, with the backbone and the learned part that came with the episodes."""
-        assert episodes.backbone is not None
-        network = Network(episodes.backbone, self._head(episodes), self.statistics)
-        return InnerLoop(network, self._rates(episodes, network), steps, self.order == "second")
+    def _adaptation(self, episodes: Episodes, steps: int) -> Adaptation:
+        network = self.network(episodes)
+        return Adaptation(network, self.rates(episodes, network), steps, self.order == "second")
 
-    def _head(self, episodes: Episodes) -> Head:
-        """The classifier's starting point, in the learned part."""
-        if not isinstance(episodes.learned, Head):
-            raise UserError("the method needs a meta-trained classifier: --checkpoint of a `bench train` with this method")
-        return episodes.learned
-
-    def _rates(self, episodes: Episodes, network: Network) -> float | Mapping[str, Tensor]:
-        """The learning rate of every parameter."""
+    def rates(self, episodes: Episodes, network: Network) -> float | Mapping[str, Tensor]:
+        """The learning rate of every parameter, or one of all."""
         return self.inner_learning_rate

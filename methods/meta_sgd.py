@@ -15,25 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Generator, Tensor, nn
 
-from ..core.errors import UserError
 from .base import Episodes, parameter
 from .maml import MAML
-from .parts.maml_engine import Network
-from .parts.maml_tasks import Head
-
-
-class RatedHead(nn.Module):
-    """A classifier, and a learning rate for every weight of backbone and classifier, in the order of their parameters."""
-
-    def __init__(self, backbone: nn.Module, head: Head, rate: float) -> None:
-        """Start every learning rate at `rate`."""
-        super().__init__()
-        self.head = head
-        parameters = [*backbone.parameters(), *head.parameters()]
-        self.rates = nn.ParameterList([nn.Parameter(torch.full_like(tensor, rate)) for tensor in parameters])
+from .parts.inner_loop import Head, RatedHead, meta_trained
+from .parts.task_network import Network
 
 
 @dataclass(frozen=True)
@@ -49,13 +36,10 @@ class MetaSGD(MAML):
         """The linear classifier and the learning rates."""
         return RatedHead(backbone, Head(width, ways, generator), self.inner_learning_rate)
 
-    def _head(self, episodes: Episodes) -> Head:
-        return self._rated(episodes).head
+    def head(self, learned: nn.Module | None) -> Head:
+        """The classifier beside the learning rates."""
+        return meta_trained(RatedHead, learned).head
 
-    def _rates(self, episodes: Episodes, network: Network) -> float | Mapping[str, Tensor]:
-        return dict(zip(network.parameters, self._rated(episodes).rates, strict=True))
-
-    def _rated(self, episodes: Episodes) -> RatedHead:
-        if not isinstance(episodes.learned, RatedHead):
-            raise UserError("meta-sgd needs what was meta-trained: --checkpoint of a `bench train --method meta-sgd`")
-        return episodes.learned
+    def rates(self, episodes: Episodes, network: Network) -> Mapping[str, Tensor]:
+        """The meta-trained learning rate of every weight, by the name of its parameter."""
+        return dict(zip(network.parameters, meta_trained(RatedHead, episodes.learned).rates, strict=True))

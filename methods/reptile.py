@@ -18,37 +18,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor
 from torch.func import grad_and_value
 
-from ..core.errors import UserError
-from .base import Episodes, Method, parameter
-from .maml import STATISTICS_HELP
-from .parts.maml_engine import Network, Parameters, with_gradients
-from .parts.maml_tasks import Head, Task, check_no_padding, fitted_scores, tasks_of
+from .base import Episodes, parameter
+from .parts.inner_loop import AdaptedNetwork, descend
+from .parts.meta_gradient import with_gradients
 from .parts.random_numbers import shuffled
+from .parts.task_network import Network, Parameters, Task, fitted_scores
 
 SECOND_DECAY, EPSILON = 0.999, 1e-8  # β₂ and ε of Adam
 
 
 @dataclass(frozen=True)
-class Reptile(Method):
+class Reptile(AdaptedNetwork):
     """Reptile: a starting point that is moved towards the weights after training on each task (Nichol et al. 2018)."""
 
-    inputs: ClassVar[Literal["features", "images"]] = "images"
-    transductive: ClassVar[bool] = True
-    meta_trained: ClassVar[bool] = True
-    fixed_ways: ClassVar[bool] = True
     # Five tasks a step; 10 images a class on Omniglot and 15 on mini-ImageNet, shots and queries alike. The update goes to Adam
     # as if it were a gradient, which they name as a choice beside plain SGD with a rate that falls from 1 to 0.
     trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "*": {"meta_batch": 5, "queries": 9},
         "mini-imagenet": {"queries": 14},
     }
-    needs_training: ClassVar[bool] = True
     citation: ClassVar[str] = "Nichol, Achiam and Schulman 2018, arXiv:1803.02999"
 
     inner_learning_rate: float = parameter(0.001, "learning rate of Adam on a task", above=0)
@@ -56,30 +50,16 @@ class Reptile(Method):
     batch_size: int = parameter(10, "images of a mini-batch in meta-training", minimum=1)
     test_steps: int = parameter(50, "mini-batches in evaluation", minimum=0)
     test_batch_size: int = parameter(5, "images of a mini-batch in evaluation", minimum=1)
-    statistics: Literal["queries", "support"] = parameter("queries", STATISTICS_HELP)
-
-    def __post_init__(self) -> None:
-        """With the support's statistics the method is inductive."""
-        super().__post_init__()
-        # The class says what holds by default, for listings; the instance says what holds.
-        object.__setattr__(self, "transductive", self.statistics == "queries")
-
-    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
-        """The linear classifier."""
-        return Head(width, ways, generator)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the output of the network that was trained on the support.
 
         Raises:
-            UserError: there is no trained classifier, an episode has more classes than it, or the statistics are the queries'
-                and episodes have padding, which might be among the queries.
+            UserError: as `tasks` does.
         """
-        if self.transductive:
-            check_no_padding(episodes)
-        network, scores = self._network(episodes), []
+        network, scores = self.network(episodes), []
         with torch.no_grad():
-            for task, seed in zip(_tasks(episodes), episodes.seeds, strict=True):
+            for task, seed in zip(self.tasks(episodes), episodes.seeds, strict=True):
                 rows = _mini_batches(seed, len(task.support), self.test_steps, self.test_batch_size)
                 trained, _ = self._trained(network, task, rows)
                 scores.append(network.query_scores(trained, task))
@@ -87,11 +67,11 @@ class Reptile(Method):
 
     def loss(self, episodes: Episodes) -> Tensor:
         """A scalar whose gradient is the mean over tasks of θ − θ'; its value is the mean of the last mini-batches' losses."""
-        network = self._network(episodes)
+        network = self.network(episodes)
         start = {name: tensor for name, tensor in network.parameters.items() if tensor.requires_grad}
         sums, total = [torch.zeros_like(tensor) for tensor in start.values()], torch.zeros((), device=episodes.query.device)
         with torch.no_grad():
-            for task, seed in zip(_tasks(episodes), episodes.seeds, strict=True):
+            for task, seed in zip(self.tasks(episodes), episodes.seeds, strict=True):
                 images, labels = torch.cat([task.support, task.query]), torch.cat([task.support_labels, task.query_labels])
                 whole = task._replace(support=images, support_labels=labels)
                 rows = _mini_batches(seed, len(images), self.inner_steps, self.batch_size)
@@ -103,31 +83,23 @@ class Reptile(Method):
 
     def _trained(self, network: Network, task: Task, mini_batches: Tensor) -> tuple[Parameters, Tensor]:
         """The parameters after Adam's steps on these rows [steps, B] of the support, and the last loss."""
-        parameters = {name: tensor.detach() for name, tensor in network.parameters.items()}
-        moments = {name: torch.zeros_like(tensor) for name, tensor in parameters.items()}
+        start = {name: tensor.detach() for name, tensor in network.parameters.items()}
+        moments = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
         loss = torch.zeros((), device=task.support.device)
-        for step, rows in enumerate(mini_batches, start=1):
+
+        def gradient(parameters: Parameters, step: int) -> Parameters:
+            nonlocal loss
+            rows = mini_batches[step]
             batch = task._replace(support=task.support[rows], support_labels=task.support_labels[rows])
             slopes, loss = cast(tuple[Parameters, Tensor], grad_and_value(network.support_loss)(parameters, batch))
-            for name, slope in slopes.items():
-                moments[name].mul_(SECOND_DECAY).addcmul_(slope, slope, value=1 - SECOND_DECAY)
-                scale = (moments[name] / (1 - SECOND_DECAY**step)).sqrt().add_(EPSILON)
-                parameters[name] = parameters[name] - self.inner_learning_rate * slope / scale
-        return parameters, loss
+            return slopes
 
-    def _network(self, episodes: Episodes) -> Network:
-        assert episodes.backbone is not None
-        return Network(episodes.backbone, _head(episodes), self.statistics)
+        def change(name: str, slope: Tensor, step: int) -> Tensor:
+            moments[name].mul_(SECOND_DECAY).addcmul_(slope, slope, value=1 - SECOND_DECAY)
+            scale = (moments[name] / (1 - SECOND_DECAY ** (step + 1))).sqrt().add_(EPSILON)
+            return self.inner_learning_rate * slope / scale
 
-
-def _head(episodes: Episodes) -> Head:
-    if not isinstance(episodes.learned, Head):
-        raise UserError("reptile needs a meta-trained classifier: --checkpoint of a `bench train --method reptile`")
-    return episodes.learned
-
-
-def _tasks(episodes: Episodes) -> list[Task]:
-    return tasks_of(episodes, _head(episodes).out_features)
+        return descend(start, len(mini_batches), gradient, change), loss
 
 
 def _mini_batches(seed: Tensor, images: int, steps: int, size: int) -> Tensor:

@@ -324,16 +324,16 @@ def test_steps_that_cannot_be_are_refused(make: type[Any]):
 
 
 def test_auto_keeps_to_what_it_measured_first(monkeypatch: pytest.MonkeyPatch):
-    from fewbench.methods.parts import maml_parallel
+    from fewbench.methods.parts import meta_gradient
 
-    monkeypatch.setattr(maml_parallel, "_chosen", {})
+    monkeypatch.setattr(meta_gradient, "_chosen", {})
     seconds = iter([1.0, 0.5])  # of the loop, of vmap
-    monkeypatch.setattr(maml_parallel, "_seconds", lambda *_: next(seconds))
+    monkeypatch.setattr(meta_gradient, "_seconds", lambda *_: next(seconds))
     method = MAML()
     episodes = image_episodes(method)
     assert method.settled(lambda: episodes).parallel == "vmap"
-    monkeypatch.setattr(maml_parallel, "_chosen", {})
-    monkeypatch.setattr(maml_parallel, "MEMORY", 1e4)
+    monkeypatch.setattr(meta_gradient, "_chosen", {})
+    monkeypatch.setattr(meta_gradient, "MEMORY", 1e4)
     assert method.settled(lambda: episodes).parallel == "loop"  # all tasks at once would not fit: not even tried
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from fewbench.core.errors import UserError
 from fewbench.methods.anil import ANIL
-from fewbench.methods.parts.maml_tasks import Head
+from fewbench.methods.parts.inner_loop import Head
 from fewbench.tasks.episodes import Episodes
 
 WIDTH = 8

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from ....core.errors import UsageError, UserError
-from ....methods.parts.maml_tasks import Head
+from ....methods.parts.inner_loop import Head
 from ....methods.relation_net import RelationModule, RelationNet
 from ..base import Backbone, Preprocess, feature_width
 from ..conv4 import BLOCKS, Conv4

@@ -21,7 +21,7 @@ from fewbench.benchmark.backbones.weights.loading import learned_part, load_back
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.base import Method
 from fewbench.methods.maml import MAML
-from fewbench.methods.parts.maml_tasks import Head
+from fewbench.methods.parts.inner_loop import Head
 from fewbench.methods.relation_net import RelationNet
 from fewbench.tasks.episodes import Episodes
 
