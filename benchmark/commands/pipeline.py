@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ..training.options import Effort
+from .declared import takes
 
 if TYPE_CHECKING:
     from ..pipeline.running import Stage
 
 
+@takes(Effort)
 def pipeline(
+    effort: dict[str, Any],
     method: Annotated[str, typer.Argument(help="Method of the stages that name none, such as pmf.")],
-    config: Annotated[Path, typer.Option(help="TOML file with [pretrain], [train] and [[run]] (docs/pipeline.md).")],
+    config: Annotated[Path, typer.Option(help="TOML file with the tables pretrain, train and run (docs/pipeline.md).")],
     weights: Annotated[str | None, typer.Option(help="What to start from, instead of the weights that the file names.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     output: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
-    time_limit: Annotated[float | None, typer.Option(help="Stop after so many seconds; the same command goes on.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train and evaluate anew.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Begin an interrupted training anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done.")] = False,
 ) -> None:
     """Pretrain, meta-train and evaluate; what is there already is not made again.
@@ -28,12 +30,13 @@ def pipeline(
     """
     from ..pipeline.reading import read_pipeline
 
+    chosen = Effort(**effort)
     stages = read_pipeline(config, method, weights)
     from ..pipeline.running import Call, carry_out_pipeline, describe  # torch is imported from here on
     from .run import print_outcomes
     from .terminal import TerminalProgress
 
-    call = Call(output, TerminalProgress(), device, time_limit, overwrite, force)
+    call = Call(output, TerminalProgress(), device, **vars(chosen))
     if dry_run:
         _print_stages(describe(stages, call))
         return

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...core.errors import UsageError
+from ..training.options import Effort
+from .declared import takes
 
 if TYPE_CHECKING:
     from ..pipeline.running import Call
     from ..pipeline.stages import Pipeline
 
 
+@takes(Effort)
 def reproduce(
+    effort: dict[str, Any],
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Those to run (bench reproduce --list).")
     ] = None,
@@ -27,9 +31,6 @@ def reproduce(
     ] = None,
     results: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    time_limit: Annotated[float | None, typer.Option(help="Stop after so many seconds; the same command goes on.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train and evaluate anew.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Begin an interrupted training anew.")] = False,
 ) -> None:
     """Train listed reproductions, evaluate them on test episodes, and compare with the published numbers.
 
@@ -38,6 +39,7 @@ def reproduce(
     from ..pipeline.published import load
     from ..pipeline.published import names as known
 
+    chosen = Effort(**effort)
     asked = [bool(names), all_, list_, page is not None]
     if asked.count(True) != 1:
         raise UsageError("bench reproduce takes names of reproductions, or one of --all, --list and --page FILE")
@@ -55,7 +57,7 @@ def reproduce(
         from ..pipeline.running import Call  # torch is imported from here on, after mistakes in names are told
         from .terminal import TerminalProgress
 
-        _run(pipelines, Call(results, TerminalProgress(), device, time_limit, overwrite, force))
+        _run(pipelines, Call(results, TerminalProgress(), device, **vars(chosen)))
 
 
 def _fill(page: Path, results: Path, check: bool) -> None:

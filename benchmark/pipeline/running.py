@@ -25,7 +25,7 @@ from ..training.loop.distributed import part_here
 from ..training.loop.outputs import folder_of
 from ..training.meta import meta_training
 from ..training.meta.train_config import TrainConfig
-from ..training.options import check_options
+from ..training.options import Effort
 from ..training.plan import TrainingPlan, carry_out
 from ..training.pretrain_config import PretrainConfig
 from .addresses import file_of, is_there
@@ -95,7 +95,7 @@ def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
     Raises:
         UserError: the time ran out, or anything that the commands of the stages raise.
     """
-    check_options({"time_limit": call.time_limit})
+    Effort(call.time_limit)
     check(pipeline)
     clock = _Clock(call)
     trained = _train(pipeline, call, clock)

@@ -24,7 +24,7 @@ from .loop.loop import Fitted, fit
 from .loop.outputs import check_output, folder_of, is_finished, publish
 from .meta.train_config import TrainConfig
 from .meta.validation import Validation
-from .options import LoopOptions, check_options
+from .options import Effort, LoopOptions
 from .pretrain_config import PretrainConfig
 
 Section = dict[str, Any]
@@ -149,7 +149,7 @@ def carry_out(
         UserError: a name is unknown, the weights there are of another training, the time ran out, the loss is no longer
             finite, or a file cannot be written.
     """
-    check_options({"time_limit": time_limit})
+    Effort(time_limit)
     check_output(output)
     first, folder = part_here().rank == 0, folder_of(output)
     progress = progress if first else SILENT

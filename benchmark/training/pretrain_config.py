@@ -7,67 +7,65 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ...core.errors import UsageError
-from .options import check_norm, check_options
+from ...core.options import LARGEST_SEED, LARGEST_SIZE, Options, declared, parameter
+from .options import Precision, check_norm
 from .recipes import check_recipe, find_recipe
 
 SCOPES = ("backbone", "dataset", "recipe")
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
-    """One pretraining. What is None is decided by the recipe, the images or the device.
-
-    Attributes:
-        dataset: registered name; its train classes are learnt.
-        backbone: registered name.
-        recipe: supervised, rotation, simclr, barlow-twins, dino or clip.
-        epochs: passes over the train images; 0 keeps the initial weights, the control of an ablation.
-        batch_size: images a step, of all processes together.
-        learning_rate: the highest, after the warm-up; it falls to zero along a cosine. None: the recipe's.
-        weight_decay: of AdamW.
-        crop: pixels by which images are shifted at random, in recipes without views of their own; None is 3.
-        flip: whether images are mirrored at random; None: colour images are, by recipes that learn from views.
-        seed: of initial weights, order and augmentation.
-        device: auto, cpu or cuda.
-        size: pixels to which images are resized; None: as they are stored, or as the network wants them.
-        norm: norm layers of the backbone (its parameter `norm`); None: its default.
-        precision: of the forward pass: fp32, bf16 or fp16; None is bf16 on a GPU and fp32 on a CPU.
-        patience: stop after so many epochs without a better one; None never stops early.
-        warmup_epochs: the learning rate rises through so many, or a part of one.
-        clip_norm: gradients longer than this, all together, are shortened to it; None leaves them.
-        settings: parameters as name → value; `recipe.`, `backbone.` or `dataset.` before a name says whose.
-    """
+class PretrainConfig(Options):
+    """One pretraining. What is None is decided by the recipe, the images or the device. Each field is an option."""
 
     # Options that came later: where they have their defaults, an identity is what it was before.
     later: ClassVar[tuple[str, ...]] = ("warmup_epochs", "clip_norm")
 
-    dataset: str
-    backbone: str = "conv4"
-    recipe: str = "supervised"
-    epochs: int = 30
-    batch_size: int = 128
-    learning_rate: float | None = None
-    weight_decay: float = 1e-2
-    crop: int | None = None
-    flip: bool | None = None
-    seed: int = 0
-    device: str = "auto"
-    size: int | None = None
-    norm: str | None = None
-    precision: str | None = None
-    patience: int | None = None
-    warmup_epochs: float = 0.25
-    clip_norm: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = field(metadata=declared("Dataset whose train classes are learnt."))
+    backbone: str = parameter("conv4", "Backbone (bench list backbones).")
+    recipe: str = parameter(
+        "supervised", "supervised; clip, by texts; or without labels: rotation, simclr, barlow-twins, dino."
+    )
+    epochs: int = parameter(
+        30, "Passes over the train images; 0 keeps the initial weights, the control of an ablation.", minimum=0
+    )
+    batch_size: int = parameter(128, "Images a step, of all processes together.", minimum=1)
+    learning_rate: float | None = parameter(
+        None, "Highest learning rate of AdamW, which falls to zero along a cosine; default: the recipe's.", above=0
+    )
+    weight_decay: float = parameter(1e-2, "Weight decay of AdamW.", minimum=0)
+    crop: int | None = parameter(
+        None,
+        "supervised, rotation, clip: pixels by which images are shifted at random; default 3.",
+        minimum=0,
+        maximum=LARGEST_SIZE,
+    )
+    flip: bool | None = parameter(None, "Mirror images at random; default: colour images, where views are compared.")
+    seed: int = parameter(0, "Seed of initial weights, order and augmentation.", minimum=0, maximum=LARGEST_SEED)
+    device: str = parameter("auto", "auto, cpu or cuda.")
+    size: int | None = parameter(
+        None,
+        "Pixels to which images are resized; default: as stored, or as the network wants.",
+        minimum=1,
+        maximum=LARGEST_SIZE,
+    )
+    norm: str | None = parameter(None, "Norm layers of the backbone, the same as --set backbone.norm=.")
+    precision: Precision | None = parameter(None, "Of the forward pass: fp32, bf16 or fp16; default: bf16 on a GPU.")
+    patience: int | None = parameter(None, "Stop after so many epochs without a better one.", minimum=1)
+    warmup_epochs: float = parameter(0.25, "Epochs, or a part of one, in which the learning rate rises.", minimum=0)
+    clip_norm: float | None = parameter(None, "Length that the gradient may have.", above=0)
+    settings: Mapping[str, Any] = parameter(
+        dict, "Parameter, name=value; recipe., backbone. or dataset. before the name says whose."
+    )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained.
+        """Check every field, and what several of them say together.
 
         Raises:
             UsageError: one line that names the option.
         """
         check_recipe(self.recipe)
-        check_options(vars(self))
+        super().__post_init__()
         check_norm(self.backbone, self.settings.get("backbone.norm", self.norm))
         if self.norm is not None and "backbone.norm" in self.settings:
             raise UsageError("--norm and --set backbone.norm are the same; give one of them")

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....core.errors import UsageError
+from ....core.options import LARGEST_SEED, LARGEST_SIZE, Options, declared, parameter
 from ...config import SCOPES
-from ..options import Precision, Schedule, check_norm, check_options
+from ..options import Precision, Schedule, check_norm
 
 if TYPE_CHECKING:
     from ....methods.base import Method
 
+PAPER = "default: the paper's for the dataset"
 # Options that are those of the method's paper for the dataset (`Method.trained_with`); these, where the paper says nothing.
 OF_THE_PAPER: dict[str, Any] = {
     "ways": 5, "shots": 1, "queries": 15, "meta_batch": 1, "steps": 10_000, "optimizer": "adam", "learning_rate": 1e-3,
@@ -21,86 +23,62 @@ OF_THE_PAPER: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One meta-training. What is None is decided by the method's paper, the network or the device.
-
-    Attributes:
-        method: a registered name or `file.py:Class`, with a loss.
-        dataset: registered name; episodes come from its train classes.
-        backbone: registered name.
-        weights: what the backbone starts from, shipped or a file; None: initial weights.
-        ways: classes a training episode.
-        shots: support images a class.
-        queries: query images a class.
-        meta_batch: episodes a step, of all processes together.
-        steps: updates.
-        sampler: of the training episodes: uniform, semantic, imbalanced or meta-dataset.
-        optimizer: a name that timm.optim knows.
-        learning_rate: the highest.
-        weight_decay: of the optimiser.
-        schedule: cosine, step or constant.
-        halve_every: steps after which schedule step halves the learning rate.
-        warmup_steps: in which the learning rate rises.
-        clip_norm: length that the gradient may have.
-        clip_value: size that an entry of the gradient may have.
-        val_ways: classes a validation episode.
-        val_queries: query images a class in validation episodes, which have the shots of the training.
-        val_episodes: how many.
-        validate_every: steps between validations.
-        size: pixels to which images are resized; None: as they are stored, or as the network wants them.
-        crop: pixels by which images are shifted at random.
-        flip: whether images are mirrored at random.
-        smallest_area: images are cropped at random to this share of their area or more, and scaled back; None: they are not.
-        jitter: largest relative change of brightness, contrast and saturation.
-        seed: of initial weights, episodes and augmentation.
-        device: auto, cpu or cuda.
-        precision: of the forward pass: fp32, bf16 or fp16; None is bf16 on a GPU and fp32 on a CPU.
-        patience: stop after so many validations without a better one; None never stops early.
-        settings: parameters as name → value; `backbone.`, `dataset.` or `sampler.` before a name says whose, else the method's.
-    """
+class TrainConfig(Options):
+    """One meta-training. What is None is decided by the method's paper, the network or the device. Each field is an option."""
 
     later: ClassVar[tuple[str, ...]] = ("smallest_area", "jitter")  # options that came later, as PretrainConfig has them
 
-    method: str
-    dataset: str
-    backbone: str = "conv4"
-    weights: str | None = None
-    ways: int | None = None
-    shots: int | None = None
-    queries: int | None = None
-    meta_batch: int | None = None
-    steps: int | None = None
-    sampler: str = "uniform"
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    schedule: Schedule | None = None
-    halve_every: int | None = None
-    warmup_steps: int = 0
-    clip_norm: float | None = None
-    clip_value: float | None = None
-    val_ways: int = 5
-    val_queries: int = 15
-    val_episodes: int = 600
-    validate_every: int = 500
-    size: int | None = None
-    crop: int = 0
-    flip: bool = False
-    smallest_area: float | None = None
-    jitter: float = 0.0
-    seed: int = 0
-    device: str = "auto"
-    precision: Precision | None = None
-    patience: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    method: str = field(metadata=declared("Method that is trained (bench show METHOD says so), or FILE.py:Class."))
+    dataset: str = field(metadata=declared("Dataset whose train classes are learnt."))
+    backbone: str = parameter("conv4", "Backbone (bench list backbones).")
+    weights: str | None = parameter(None, "What to start from, shipped or a file; default: initial weights.")
+    ways: int | None = parameter(None, f"Classes a training episode; {PAPER}.", minimum=1, maximum=LARGEST_SIZE)
+    shots: int | None = parameter(None, f"Support images a class; {PAPER}.", minimum=1)
+    queries: int | None = parameter(None, f"Query images a class; {PAPER}.", minimum=1)
+    meta_batch: int | None = parameter(None, f"Episodes a step, of all processes together; {PAPER}.", minimum=1)
+    steps: int | None = parameter(None, "Updates; default 10000.", minimum=1)
+    sampler: str = parameter("uniform", "Of the training episodes: uniform, semantic, imbalanced or meta-dataset.")
+    optimizer: str | None = parameter(None, f"adam, adamw, sgd or another that timm knows; {PAPER}.")
+    learning_rate: float | None = parameter(None, f"Highest learning rate; {PAPER}.", above=0)
+    weight_decay: float | None = parameter(None, f"Weight decay; {PAPER}.", minimum=0)
+    schedule: Schedule | None = parameter(None, f"cosine, step or constant; {PAPER}.")
+    halve_every: int | None = parameter(None, "Steps after which --schedule step halves the rate.", minimum=1)
+    warmup_steps: int = parameter(0, "Steps in which the learning rate rises.", minimum=0)
+    clip_norm: float | None = parameter(None, "Length that the gradient may have.", above=0)
+    clip_value: float | None = parameter(None, f"Size that an entry of the gradient may have; {PAPER}.", above=0)
+    val_ways: int = parameter(5, "Classes a validation episode.", minimum=2, maximum=LARGEST_SIZE)
+    val_queries: int = parameter(
+        15, "Query images a class in validation episodes, which have the shots of the training.", minimum=1
+    )
+    val_episodes: int = parameter(600, "Validation episodes.", minimum=1)
+    validate_every: int = parameter(500, "Steps between validations.", minimum=1)
+    size: int | None = parameter(
+        None,
+        "Pixels to which images are resized; default: as stored, or as the network wants.",
+        minimum=1,
+        maximum=LARGEST_SIZE,
+    )
+    crop: int = parameter(0, "Pixels by which images are shifted at random.", minimum=0, maximum=LARGEST_SIZE)
+    flip: bool = parameter(False, "Mirror images at random.")
+    smallest_area: float | None = parameter(
+        None, "Crop images at random to this share of their area or more, scaled back.", minimum=0.01, maximum=1
+    )
+    jitter: float = parameter(0.0, "Largest change of brightness, contrast and saturation.", minimum=0, maximum=1)
+    seed: int = parameter(0, "Seed of initial weights, episodes and augmentation.", minimum=0, maximum=LARGEST_SEED)
+    device: str = parameter("auto", "auto, cpu or cuda.")
+    precision: Precision | None = parameter(None, "Of the forward pass: fp32, bf16 or fp16; default: bf16 on a GPU.")
+    patience: int | None = parameter(None, "Stop after so many validations without a better one.", minimum=1)
+    settings: Mapping[str, Any] = parameter(
+        dict, "Parameter of the method, name=value; backbone., dataset. or sampler. says whose else."
+    )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained.
+        """Check every field, and what two of them say together.
 
         Raises:
             UsageError: one line that names the option.
         """
-        check_options(vars(self))
+        super().__post_init__()
         check_norm(self.backbone, self.settings.get("backbone.norm"))
         if self.crop and self.smallest_area is not None:
             raise UsageError("--crop and --smallest-area are two ways to crop; give one of them")

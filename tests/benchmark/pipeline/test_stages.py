@@ -75,7 +75,7 @@ def test_a_run_without_a_training_takes_the_backbone_that_its_method_has_by_defa
         ("[train]", "[trian]", "unknown key 'trian'; did you mean 'train'"),
         ("epochs = 3", "epoch = 3", r"\[pretrain\]: unknown key 'epoch'; did you mean 'epochs'"),
         ("steps = 5", 'steps = "few"', r"\[train\]: steps = few: not a whole number"),
-        ("steps = 5", "steps = 0", r"\[train\]: --steps 0: at least 1"),
+        ("steps = 5", "steps = 0", r"\[train\]: steps = 0: at least 1"),
         ("shots = [1, 5]", "shots = 0", r"\[\[run\]\]: shots = 0: at least 1"),
         ("shots = [1, 5]", "shot = 1", r"\[\[run\]\]: unknown key 'shot'; did you mean 'shots'"),
         ("shots = [1, 5]", 'weights = "w"', r"\[\[run\]\]: 'weights' has no place here; weights stands at the top"),

@@ -154,8 +154,8 @@ def test_a_network_that_refuses_small_images_gets_those_it_was_made_for(quick: P
         ({"batch_size": 0}, "--batch-size 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
         ({"weight_decay": float("inf")}, "--weight-decay inf"),
-        ({"learning_rate": 0.0}, "--learning-rate 0: more than 0"),
-        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"learning_rate": 0.0}, "--learning-rate 0: above 0"),
+        ({"precision": "fp8"}, "--precision fp8: not fp32, bf16"),
         ({"patience": 0}, "--patience 0"),
         ({"seed": -1}, "--seed -1"),
         ({"recipe": "simclr", "crop": 2}, "--crop: recipe simclr draws views of its own"),
@@ -189,8 +189,8 @@ def test_what_the_images_do_not_allow_is_refused(options: dict, said: str, quick
     ("options", "said"),
     [
         (["--recipe", "dinno"], "unknown recipe 'dinno'; did you mean 'dino'?"),
-        (["--time-limit", "0"], "--time-limit 0: more than 0"),
-        (["--learning-rate", "0"], "--learning-rate 0: more than 0"),
+        (["--time-limit", "0"], "--time-limit 0: above 0"),
+        (["--learning-rate", "0"], "--learning-rate 0: above 0"),
     ],
 )
 def test_the_command_refuses_its_options_before_torch_is_imported(options: list[str], said: str) -> None:
@@ -210,7 +210,7 @@ def test_val_classes_that_are_too_small_are_found_out_before_training(
 
 
 def test_a_time_limit_out_of_range_is_refused_before_anything_is_looked_up(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--time-limit 0: more than 0"):
+    with pytest.raises(UsageError, match="--time-limit 0: above 0"):
         pretrain(PretrainConfig(dataset="absent"), tmp_path / "weights.safetensors", SILENT, time_limit=0.0)
 
 

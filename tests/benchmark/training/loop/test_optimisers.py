@@ -78,13 +78,13 @@ def test_an_optimiser_that_cannot_be_used_is_refused_in_one_line(name: str, told
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"steps": -1}, "--steps -1: at least 1"),
+        ({"steps": -1}, "--steps -1: at least 0"),
         ({"validate_every": 0}, "--validate-every"),
-        ({"learning_rate": 0.0}, "--learning-rate 0: more than 0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0: above 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
         ({"weight_decay": -1.0}, "--weight-decay"),
-        ({"schedule": "cosin"}, "did you mean 'cosine'"),
-        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"schedule": "cosin"}, "not cosine, step or constant"),
+        ({"precision": "fp8"}, "--precision fp8: not fp32, bf16"),
         ({"schedule": "step"}, "--halve-every"),
         ({"halve_every": 3}, "--schedule step"),
         ({"time_limit": -1.0}, "--time-limit"),
