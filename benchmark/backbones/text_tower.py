@@ -7,6 +7,7 @@ Letters in shape comments: B texts, L tokens of a text, W width of a token, D fe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .weights.matching import fill
 Tokenizer = Callable[..., Tensor]  # (list of B texts, context_length=L) to int64 [B, L], as open_clip's are called
 PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final")  # of open_clip's own text towers
 POOLED = ("argmax", "eos", "last", "first")  # which token's vector is the feature
+WRAPPERS = r"^(module\.|model\.|_orig_mod\.)+"  # what DataParallel, Lightning and torch.compile put before names
 TEXT, IMAGE = "text.", "visual."  # where some models, and all, hold the towers
 
 
@@ -152,7 +154,7 @@ def load_text_tower(model: OpenClipModel, tokenizer: Tokenizer, weights: Path, o
         UserError: the file is no weights file, has no text tower or that of another architecture, or open_clip does not make
             the tower.
     """
-    tensors = {name.removeprefix("module."): value for name, value in read_tensors(weights).items()}
+    tensors = {re.sub(WRAPPERS, "", name): value for name, value in read_tensors(weights).items()}
     text = build_text_tower(model, owner)
     given = {name.removeprefix(TEXT): value for name, value in tensors.items() if not name.startswith(IMAGE)}
     if not given.keys() & text.state_dict().keys():

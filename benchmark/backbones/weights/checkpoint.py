@@ -20,11 +20,11 @@ from torch import Tensor
 from ....core.errors import UserError
 from ....core.files import regular_file, sha256_of, write_atomically
 from .description import Description, beside, read_json
-from .file import read_metadata, read_tensors
+from .file import read_metadata, read_networks, usual, with_key
 
 KEY = "fewbench"  # of the description in the file's metadata
 METADATA = "__metadata__"  # where safetensors keep it in their header
-LEARNED = "learned."
+LEARNED, UNFINISHED = "learned.", "learner."  # the latter before it in a training that is not finished
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,33 @@ class Checkpoint:
     """A weights file.
 
     Attributes:
-        path: the file.
-        tensors: by name, on the CPU.
-        sha256: of the file without its description.
+        path: the file; FILE#KEY where one of its entries is meant.
+        networks: tensors by name, on the CPU, by the entry of the file that holds them ("" for the file itself).
+        sha256: of the file without its description, and of the key.
         description: what is known about the weights; None: nothing.
     """
 
     path: Path
-    tensors: dict[str, Tensor]
+    networks: dict[str, dict[str, Tensor]]
     sha256: str
     description: Description | None
 
     @property
+    def name(self) -> str:
+        """Of the file without its suffix."""
+        file, key = with_key(self.path)
+        return file.stem if key is None else f"{file.stem}#{key}"
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the network that is meant where none is named; of a file with a description there is but one."""
+        return self.networks[usual(self.networks) or next(iter(self.networks))]
+
+    @property
     def learned(self) -> dict[str, Tensor]:
         """The tensors of what a method learned beside the backbone."""
-        return {name.removeprefix(LEARNED): value for name, value in self.tensors.items() if name.startswith(LEARNED)}
+        parts = [name.partition(LEARNED) for name in self.tensors]
+        return {end: self.tensors[start + LEARNED + end] for start, sign, end in parts if sign and start in ("", UNFINISHED)}
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -55,8 +67,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: the file is no whole weights file, or its description is damaged or of another file.
     """
-    tensors, description = read_tensors(path), read_description(path)
-    return Checkpoint(path, tensors, weights_sha256(path), description)
+    networks, description, sha256 = read_networks(path), read_description(path), weights_sha256(path)
+    file, key = with_key(path)
+    if key is not None and usual(read_networks(file)) != key:  # another network than the file's name alone would give
+        sha256 = hashlib.sha256(f"{sha256} {key}".encode()).hexdigest()
+    return Checkpoint(path, networks, sha256, description)
 
 
 def read_description(path: Path) -> Description | None:
@@ -67,6 +82,7 @@ def read_description(path: Path) -> Description | None:
     Raises:
         UserError: the file is no whole weights file, or its description is damaged or of another file.
     """
+    path, _ = with_key(path)
     file = beside(path)
     inside = read_metadata(path).get(KEY) if path.is_file() or not file.is_file() else None
     if inside is None and not file.is_file():
@@ -107,6 +123,7 @@ def _is_description(file: Path) -> bool:
 
 def weights_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a weights file without its description."""
+    path, _ = with_key(path)
     if KEY not in read_metadata(path):
         return sha256_of(path)
     with path.open("rb") as file:

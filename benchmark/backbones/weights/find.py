@@ -11,6 +11,7 @@ from ...config import RunConfig
 from ..base import Backbone
 from .checkpoint import Checkpoint, read_checkpoint, read_description
 from .description import Description, MetaTrained
+from .file import with_key
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -44,9 +45,17 @@ def find_weights(backbone: str, weights: str | None, dataset: str) -> Checkpoint
                 f"({', '.join(fitting) or 'a file'}) or make some: bench pretrain --dataset {dataset} --backbone {backbone}"
             )
     path = shipped.get(weights, Path(weights))
-    if not path.is_file():
-        raise UsageError(f"--weights {weights}: no such file and no shipped weights; {did_you_mean(weights, shipped)}")
+    if not with_key(path)[0].is_file():
+        raise UsageError(
+            f"--weights {weights}: no such file and no shipped weights; {_unfinished(path) or did_you_mean(weights, shipped)}"
+        )
     return read_checkpoint(path)
+
+
+def _unfinished(path: Path) -> str:
+    """Where the best state so far of a training lies that would end in these weights; "" where there is none."""
+    best = path.with_name(f"{path.stem}.training") / "best.safetensors"
+    return f"its training is not finished, {best} is the best state so far" if best.is_file() else ""
 
 
 def described_checkpoint(path: Path) -> tuple[Description, MetaTrained]:
@@ -57,7 +66,8 @@ def described_checkpoint(path: Path) -> tuple[Description, MetaTrained]:
         UserError: the file is damaged.
     """
     if not path.is_file():
-        raise UsageError(f"--checkpoint {path}: no such file")
+        unfinished = _unfinished(path)
+        raise UsageError(f"--checkpoint {path}: no such file" + (f"; {unfinished}" if unfinished else ""))
     description = read_description(path)
     if description is None or description.method is None:
         raise UsageError(f"--checkpoint {path}: made by no bench train; take it with --weights {path}")

@@ -24,7 +24,7 @@ from ..base import Backbone, Preprocess, feature_width, initial_network
 from .checkpoint import Checkpoint, read_checkpoint
 from .contradictions import check_described
 from .description import UNKNOWN
-from .matching import NEEDED, fill
+from .matching import NEEDED, choose, fill
 
 if TYPE_CHECKING:
     from ....tasks.datasets.base import Split
@@ -186,7 +186,7 @@ def load_backbone(
         network_parameters=sum(parameter.numel() for parameter in module.parameters()),
         module=tuning.free(module, tune, recipe),
         preprocess=preprocess,
-        weights=cls.hub_weights(name) or "" if checkpoint is None else checkpoint.path.stem,
+        weights=cls.hub_weights(name) or "" if checkpoint is None else checkpoint.name,
         weights_sha256=sha256,
         pretraining=UNKNOWN if about is None else about.pretraining,
         code=", ".join(filter(None, (registry.code_of(cls), recipe.code_version()))),
@@ -201,7 +201,8 @@ def _filled(checkpoint: Checkpoint, name: str, recipe: Backbone, preprocess: Pre
     module, _ = initial_network(recipe, preprocess)
     about, file = checkpoint.description, checkpoint.path.name
     if about is None:
-        progress.say(fill(module, checkpoint.tensors, file, name, NEEDED))
+        chosen, others = choose(module, checkpoint.networks, checkpoint.path)
+        progress.say(fill(module, checkpoint.networks[chosen], file, name, NEEDED) + others)
         return module
     described = type(recipe).from_name(name, about.backbone_parameters)
     if recipe.parameters != described.parameters:

@@ -96,7 +96,7 @@ def zipped(path: Path) -> None:
         (saved({"state_dict": STATE, "args": argparse.Namespace(a=1)}), r"holds Python objects \(argparse.Namespace\), which"),
         (saved(torch.nn.Linear(2, 2)), r"holds Python objects \(torch.nn.modules.linear.Linear\), which are never unpickled; "),
         (saved([1, 2]), "holds no weights; save a state dict: "),
-        (saved({"model": {"a": 1}}), "holds no weights; save a state dict: "),
+        (saved({"model": {"a": 1}}), r"holds no weights \(it has model\); save a state dict: "),
         (lambda path: None, "No such file or directory"),
     ],
     ids="empty,prose,table,cut safetensors,cut,cut short,cut old,zip,arguments,module,list,numbers,gone".split(","),
