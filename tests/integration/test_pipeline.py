@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from fewbench.benchmark.backbones.weights.checkpoint import weights_sha256
 from fewbench.benchmark.records.store import load_record
-from fewbench.core.files import sha256_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
 LIMIT = 120  # seconds to wait for something that takes a few
@@ -63,7 +63,7 @@ def test_the_example_of_the_page(bench_many: Any, tiny: str, tmp_path: Path):
     tasks = [(record.task.shots, record.backbone.tune) for record in records]
     assert tasks == [(1, "none"), (1, "full"), (5, "none"), (5, "full")]
     (trained,) = files(tmp_path, "train")
-    assert {record.backbone.weights_sha256 for record in records} == {sha256_of(trained)}
+    assert {record.backbone.weights_sha256 for record in records} == {weights_sha256(trained)}
     assert dry.out.count("done already") == 6 and dry.out.splitlines()[-1].split()[-1] == made.out.splitlines()[-1]
 
 
@@ -94,7 +94,7 @@ def test_a_meta_training_that_is_killed_goes_on_to_the_same_weights(
     assert "pretrain: done already" in gone_on.err and "train: goes on" in gone_on.err
     for kind in ("pretrain", "train"):
         (one,), (other,) = files(folder, kind), files(tmp_path / "undisturbed", kind)
-        assert one.name == other.name and sha256_of(one) == sha256_of(other)
+        assert one.name == other.name and weights_sha256(one) == weights_sha256(other)
     assert gone_on.out.splitlines()[-1] == undisturbed.out.splitlines()[-1]
 
 

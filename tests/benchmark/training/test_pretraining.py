@@ -73,7 +73,7 @@ def test_no_epochs_keep_the_initial_weights(quick: PretrainConfig, tmp_path: Pat
 
 
 def test_the_rate_rises_through_the_warmup_and_long_gradients_are_cut(quick: PretrainConfig) -> None:
-    options = pretraining.plan_of(replace(quick, epochs=4, warmup_epochs=1.5, clip_norm=2.0), SILENT).options(None)
+    options = pretraining.plan_of(replace(quick, epochs=4, warmup_epochs=1.5, clip_norm=2.0), SILENT).loop
     assert (options.steps, options.warmup_steps, options.clip_norm) == (24, 9, 2.0)
     with pytest.raises(UsageError, match="--warmup-epochs -1: at least 0"):
         replace(quick, warmup_epochs=-1.0)
