@@ -21,7 +21,8 @@ from ...core.tables import csv_rows
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.datasets.store import sources_of
 from .names import readable_names
-from .prompts import ENSEMBLE, PLACE, SINGLE, find_prompts
+from .prompt_files import PLACE
+from .prompts import ENSEMBLE, SINGLE, find_prompts
 
 CLASS, IMAGE, CAPTION = "class_id", "source", "caption"  # columns of a file
 MOST_WORDS = 8  # of a name of which some are left out: there are 2⁸ ways

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from ...core.errors import UsageError, listed
 from ...core.progress import SILENT, Progress
-from ...core.tables import csv_rows
+from .name_files import COLUMNS, names_of_file
 
 WORDNET_ID = re.compile(r"n\d{8}")
-COLUMNS = ("class_id", "name")
 CURE = "give them: --class-names FILE"
 
 
@@ -31,17 +30,17 @@ def readable_names(
     Args:
         class_ids: identifiers of the classes of a split.
         class_names: what the dataset calls them.
-        file: CSV with the columns class_id and name; classes that it leaves out keep their names.
+        file: see `name_files`; classes that it leaves out keep their names.
         progress: told once of classes that share a name, and of classes that the file leaves out.
 
     Returns:
         As many names; classes that share one are told apart by nothing but their images.
 
     Raises:
-        UsageError: a class has no name, or the file has no such columns, or a class in it has none or two.
+        UsageError: a class has no name, the file is of no known form, or a class in it has no name or two.
         UserError: the file cannot be read.
     """
-    given = {} if file is None else _given_names(file)
+    given = {} if file is None else names_of_file(file, class_ids)
     if file is not None:
         _say_left_out(class_ids, given, file, progress)
     chosen = given if all(class_id in given for class_id in class_ids) else {**_curated_of(class_ids), **given}
@@ -80,24 +79,6 @@ def _curated_of(class_ids: Sequence[str]) -> dict[str, str]:
 def _says_something(name: str) -> bool:
     """Whether a name is more than a number or a WordNet id."""
     return any(map(str.isalpha, name)) and not WORDNET_ID.fullmatch(name.strip().rpartition("/")[2])
-
-
-def _given_names(file: Path) -> dict[str, str]:
-    header, *rows = csv_rows(file) or [[]]
-    header = [column.strip() for column in header]
-    if any(header.count(column) != 1 for column in COLUMNS):
-        raise UsageError(f"--class-names {file}: its first line does not name the columns {' and '.join(COLUMNS)}")
-    id_column, name_column = (header.index(column) for column in COLUMNS)
-    names: dict[str, str] = {}
-    for row in rows:
-        if len(row) != len(header):
-            raise UsageError(f"--class-names {file}: {','.join(row)[:60]} is not {len(header)} columns as its first line is")
-        class_id, name = row[id_column].strip(), " ".join(row[name_column].split())
-        if not name:
-            raise UsageError(f"--class-names {file}: class {class_id} has an empty name")
-        if names.setdefault(class_id, name) != name:
-            raise UsageError(f"--class-names {file}: class {class_id} has two names, {names[class_id]} and {name}")
-    return names
 
 
 def _say_left_out(class_ids: Sequence[str], given: Mapping[str, str], file: Path, progress: Progress) -> None:

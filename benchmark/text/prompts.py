@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError, did_you_mean
-from ...core.files import os_errors_named, regular_file
+from .prompt_files import PLACE, prompts_of_file
 
-PLACE = "{}"  # of the class name
 SINGLE, ENSEMBLE, IMAGENET_80, IMAGENET_7 = "single", "ensemble", "imagenet-80", "imagenet-7"
 NAMES = (SINGLE, ENSEMBLE, IMAGENET_80, IMAGENET_7)
 
@@ -76,11 +74,11 @@ def find_prompts(text: str | None, dataset: str) -> PromptSet:
     """The prompt set that `--prompts` means.
 
     Args:
-        text: one of `NAMES`, or a file: `.json` with a list of texts, any other with a text a line. None means `single`.
+        text: one of `NAMES`, a file (see `prompt_files`), or FILE:SET for one set of a file. None means `single`.
         dataset: name of the dataset, which decides what `ensemble` is.
 
     Raises:
-        UsageError: neither a name nor a file, or the file has no prompts or one without `{}`.
+        UsageError: neither a name nor a file, or the file has no prompts or one without a place for the name.
         UserError: the file cannot be read.
     """
     if text is None or text == SINGLE:
@@ -88,12 +86,14 @@ def find_prompts(text: str | None, dataset: str) -> PromptSet:
     if text in NAMES:
         chosen = OF_DATASET.get(dataset, IMAGENET_7) if text == ENSEMBLE else text
         return PromptSet(text, _of_imagenet(chosen) if isinstance(chosen, str) else chosen)
-    path = Path(text)
+    path, chosen = Path(text), ""
+    if not path.is_file() and ":" in text:  # FILE:SET
+        path, chosen = Path(text.rpartition(":")[0]), text.rpartition(":")[2]
     if not path.is_file():
         near = did_you_mean(text, NAMES)
         known = f" (or {', '.join(NAMES)})" if near.startswith("did") else ""
         raise UsageError(f"--prompts {text}: no such prompt set or file; {near}{known}")
-    return PromptSet(path.name, _of_file(path))
+    return PromptSet(f"{path.name}:{chosen}" if chosen else path.name, prompts_of_file(path, chosen, dataset))
 
 
 def _of_imagenet(name: str) -> tuple[str, ...]:
@@ -102,30 +102,3 @@ def _of_imagenet(name: str) -> tuple[str, ...]:
 
     functions = open_clip.OPENAI_IMAGENET_TEMPLATES if name == IMAGENET_80 else open_clip.SIMPLE_IMAGENET_TEMPLATES
     return tuple(function(PLACE) for function in functions)
-
-
-def _of_file(path: Path) -> tuple[str, ...]:
-    """The prompts of a file, without the space around them and without empty lines."""
-    owner = f"--prompts {path}"
-    with os_errors_named("cannot read"):
-        content = regular_file(path).read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-        given = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{owner}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{owner}: not JSON ({error}); give a list of texts, or a text a line in a .txt file") from error
-    if not isinstance(given, list) or not all(isinstance(prompt, str) for prompt in given):
-        raise UsageError(f'{owner}: not a JSON list of texts, such as ["a photo of a {PLACE}.", "a drawing of a {PLACE}."]')
-    prompts = [prompt.strip() for prompt in given if prompt.strip()]
-    _check(owner, prompts)
-    return tuple(prompts)
-
-
-def _check(owner: str, prompts: Sequence[str]) -> None:
-    if not prompts:
-        raise UsageError(f"{owner}: it has no prompts; write one a line, such as {PHOTO}")
-    for number, prompt in enumerate(prompts, start=1):
-        if PLACE not in prompt:
-            raise UsageError(f"{owner}: prompt {number} has no {PLACE} for the class name: {' '.join(prompt.split())[:60]}")

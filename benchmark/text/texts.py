@@ -45,11 +45,16 @@ class Texts:
         Raises:
             UserError: the classes have no names.
         """
-        return readable_names(class_ids, class_names, self.file, progress)
+        names = readable_names(class_ids, class_names, self.file, progress)
+        if self.prompts is None:
+            progress.say(f"class names as '{names[0]}' (the first of {len(names)})")
+        return names
 
     def features(self, backbone: LoadedBackbone, names: Sequence[str], device: torch.device, progress: Progress) -> Tensor:
         """The text feature of each class, float32 [C, D] of length 1."""
         assert self.prompts is not None
+        many = len(self.prompts.templates)
+        progress.say(f"prompt '{self.prompts.fill(names[0])[0]}'" + (f" (the first of {many})" if many > 1 else ""))
         return text_features(backbone, self.prompts, names, device, progress)
 
     def section(self, dataset: Dataset, split: str, choices: str | None) -> dict[str, Any]:

@@ -161,11 +161,32 @@ def test_classes_that_the_file_leaves_out_are_said_and_keep_their_names(tmp_path
         readable_names(["a", "1"], ["a", "1"], file)
 
 
+UNKNOWN = "its first line does not name the columns class_id and name"
+NEITHER = "nor do lines begin with a class of this split and go on with its name"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["a fox", "red deer  a  deer", "z other"],
+        ["a\tfox", "red deer\ta deer"],
+        ["a,fox", "red deer,a deer"],
+        ["a: fox", "red deer: a deer", "red: bird"],
+        ["wnid;name", "a;fox", "red deer;a deer"],
+        ["Folder\tClass Name\tmore", "a\tfox\t1", "red deer\ta deer\t2"],
+    ],
+)
+def test_names_come_in_the_formats_of_clips_tools(tmp_path: Path, lines):
+    assert readable_names(["a", "red", "red deer"], ["x", "red", "y"], names_file(tmp_path, *lines))[::2] == ("fox", "a deer")
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (["class,name", "a,b"], "its first line does not name the columns class_id and name"),
-        (["class_id,name,name", "a,b,c"], "its first line does not name the columns class_id and name"),
+        (["x y", "b z"], f"{UNKNOWN}, but x y; {NEITHER}"),
+        (["fox", "owl"], f"{UNKNOWN}, but fox; {NEITHER}"),
+        (["class_id,name,name", "a,b,c"], f"{UNKNOWN}, but class_id, name, name; {NEITHER}"),
+        (["class_id", "a,b"], f"{UNKNOWN}, but class_id; {NEITHER}"),
         (["class_id,name", "a,b,c"], "a,b,c is not 2 columns as its first line is"),
         (["class_id,name", "a, "], "class a has an empty name"),
         (["class_id,name", "a,fox", "a,owl"], "class a has two names, fox and owl"),

@@ -73,13 +73,51 @@ def test_a_file_has_prompts_as_json_or_as_lines(tmp_path: Path, name, content):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        '"a {}.",\n"the {}.",\n',
+        "'a {}.'\n'the {}.'\n",
+        "a {},\nthe {},\n".replace("},", "}.,"),
+        "[\n  'a {}.',  # first\n  'the {}.',\n]\n",
+        "templates = ['a {c}.', 'the {c}.']",
+        "lambda c: f'a {c}.',\nlambda c: f'the {c}.',\n",
+        "a {classname}.\nthe {classname}.\n",
+        "a %s.\nthe [CLASS].\n",
+    ],
+)
+def test_lines_pasted_from_python_and_other_places_are_cleaned(tmp_path: Path, content):
+    (tmp_path / "a.txt").write_text(content)
+    assert find_prompts(str(tmp_path / "a.txt"), "folder").templates == ("a {}.", "the {}.")
+
+
+def test_both_of_two_equal_places_are_filled(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("a {} photo of a {}.\n{c}, {c}\n")
+    assert find_prompts(str(tmp_path / "a.txt"), "folder").fill("fox") == ["a fox photo of a fox.", "fox, fox"]
+
+
+def test_one_of_several_sets_is_chosen(tmp_path: Path):
+    file = tmp_path / "sets.json"
+    file.write_text(json.dumps({"Mini_ImageNet": ["a {}."], "other": ["the {}."], "one": "one {c}."}))
+    assert find_prompts(str(file), "mini-imagenet").templates == ("a {}.",)
+    assert find_prompts(f"{file}:other", "mini-imagenet") == PromptSet("sets.json:other", ("the {}.",))
+    assert find_prompts(f"{file}:one", "folder").templates == ("one {}.",)
+    file.write_text('{"own": ["a {}."]}')
+    assert find_prompts(str(file), "folder").templates == ("a {}.",)
+    with pytest.raises(UsageError, match="it has the sets own; choose one"):
+        find_prompts(f"{file}:owm", "folder")
+
+
+@pytest.mark.parametrize(
     ("name", "content", "says"),
     [
         ("a.txt", b"a {}.\n\na photo of a dog\n", "prompt 2 has no {} for the class name: a photo of a dog"),
         ("a.json", b'["a { }\\nphoto"]', "prompt 1 has no {} for the class name: a { } photo"),
         ("a.txt", b" \n\n", "it has no prompts; write one a line, such as a photo of a {}."),
         ("a.json", b"[]", "it has no prompts"),
-        ("a.json", b'{"prompts": ["a {}"]}', 'not a JSON list of texts, such as ["a photo of a {}."'),
+        ("a.json", b'{"x": ["a {}"], "y": ["b {}"]}', "it has the sets x, y; choose one with --prompts FILE:SET"),
+        ("a.json", b'{"x": {"y": ["a {}"]}}', 'not a JSON list of texts, such as ["a photo of a {}."'),
+        ("a.txt", b"a {size} photo of a {c}.", "prompt 1 has places for several things, {c} and {size}: a {size} photo"),
+        ("a.txt", b"a {} photo of a {c}.", "prompt 1 has places for several things, {c} and {}: a {} photo of a {c}."),
         ("a.json", b'["a {}", 3]', "not a JSON list of texts"),
         ("a.json", b"a {}\n", "not JSON (Expecting value"),
         ("a.json", b"[" * 200_000, "not JSON"),
