@@ -141,7 +141,9 @@ def find(kind: str, name: str) -> Entry:
     if _family(name) in known:
         return replace(known[_family(name)], name=name)
     if name not in known:
-        raise UsageError(f"unknown {kind.removesuffix('s')} '{name}'; {did_you_mean(name, known)} (bench list {kind})")
+        raise UsageError(
+            f"unknown {kind.removesuffix('s')} '{name}'; {did_you_mean(name, known)} (bench list {kind}, or FILE.py:Class)"
+        )
     return known[name]
 
 

@@ -6,10 +6,10 @@ A new method is a class like this one, in any file or package:
     class NearestShot(Method):
         '''Score of a class: minus the distance to its nearest support image.'''
 
-        power: float = parameter(2.0, "exponent of the distance")
+        power: float = parameter(2.0, "2 is the Euclidean distance, 1 the city-block distance", minimum=1)
 
         def classify(self, episodes: Episodes) -> Tensor:
-            distance = torch.cdist(episodes.query, episodes.support) ** self.power      # [E, Q, S]
+            distance = torch.cdist(episodes.query, episodes.support, p=self.power)      # [E, Q, S]
             mine = one_hot(episodes.support_labels, episodes.ways).bool()               # [E, S, N]
             return -distance[..., None].where(mine[:, None], torch.inf).amin(dim=2)     # [E, Q, N]
 

@@ -121,7 +121,7 @@ def _classifier_class(path: str) -> Any:
     try:
         from sklearn.base import ClassifierMixin
     except ImportError as error:
-        raise UserError(f"method sklearn:{path} needs scikit-learn: pip install 'fewbench[sklearn]'") from error
+        raise UserError(f"method sklearn:{path} needs scikit-learn: pip install scikit-learn") from error
     module_name, _, class_name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(f"sklearn.{module_name}"), class_name, None) if module_name else None

@@ -89,9 +89,7 @@ def _arrow() -> tuple[Any, Any]:
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise UserError(
-            "testbeds in Parquet need pyarrow: pip install 'fewbench[testbed]', or give the testbed the suffix .csv"
-        ) from error
+        raise UserError("testbeds in Parquet need pyarrow: pip install pyarrow, or give the testbed the suffix .csv") from error
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -131,7 +131,7 @@ def _with_adapters(module: nn.Module, backbone: Backbone) -> nn.Module:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise UserError('--tune lora needs the package peft: pip install "fewbench[lora]"') from error
+        raise UserError("--tune lora needs the package peft: pip install peft") from error
     config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules="|".join(re.escape(name) for name in names))
     with seeded(SEED):  # peft draws from the global generator
         adapted = inject_adapter_in_model(config, copy.deepcopy(module))

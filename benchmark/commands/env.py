@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import platform
+
 
 def env() -> None:
     """Show versions, devices and the cache folder.
 
     Example: bench env
     """
-    import torch
-
     from ...core.files import cache_root
-    from ..records.provenance import PACKAGES, code_version, environment, package_version
+    from ..records.provenance import PACKAGES, code_version, package_version, processor
     from .terminal import print_table
 
-    here = environment(torch.device("cpu"))
     code = code_version()
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     rows = [
         ["fewbench", f"{code['version']}" + (f", commit {code['git_commit']}" if code["git_commit"] else "")],
-        ["python", here["python"]],
-        ["system", here["system"]],
+        ["python", platform.python_version()],
+        ["system", f"{platform.system()} {platform.machine()}"],
         *([package, package_version(package) or "not installed"] for package in PACKAGES),
-        ["processor", f"{here['device_name']}, {here['threads']} threads"],
-        ["GPUs", ", ".join(gpus) or "none"],
+        ["processor", processor()],
+        *_of_torch(),
         ["cache folder", str(cache_root())],
     ]
     print_table(("", ""), rows)
+
+
+def _of_torch() -> list[list[str]]:
+    """What torch finds, or why it does not import: that, too, belongs into a bug report."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return [["torch", f"does not import: {error}"]]
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return [["threads", str(torch.get_num_threads())], ["GPUs", ", ".join(gpus) or "none"]]

@@ -1,4 +1,4 @@
-"""`bench list`: registered names and records."""
+"""`bench list`: registered names, shipped weights and records."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import typer
 
 from ...core.errors import UsageError, did_you_mean
 
-KINDS = ("methods", "datasets", "backbones", "samplers", "results")
+KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results")
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, datasets, backbones, samplers or results.")],
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}; without it, these kinds.")] = "",
     results: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
 ) -> None:
-    """List methods, datasets, backbones, samplers or results.
+    """List methods, datasets, backbones, samplers, shipped weights or results.
 
     Example: bench list methods
     """
-    if kind not in KINDS:
+    if not kind:
+        typer.echo("\n".join(f"bench list {one}" for one in KINDS))
+    elif kind not in KINDS:
         raise UsageError(f"cannot list '{kind}'; {did_you_mean(kind, KINDS)}")
-    if kind == "results":
+    elif kind == "results":
         _list_results(results)
+    elif kind == "weights":
+        _list_weights()
     else:
         _list_entries(kind)
 
@@ -34,6 +38,19 @@ def _list_entries(kind: str) -> None:
 
     rows = [[entry.name, entry.origin, registry.summary(entry)] for entry in registry.entries(kind).values()]
     print_table(("name", "from", "what it is"), rows)
+
+
+def _list_weights() -> None:
+    from ..backbones.weights.checkpoint import read_description
+    from ..backbones.weights.find import shipped_weights
+    from .terminal import print_table
+
+    rows = []
+    for name, path in shipped_weights().items():
+        about = read_description(path)
+        assert about is not None  # all that is shipped is described
+        rows.append([name, about.backbone, about.pretraining["dataset"], about.pretraining["recipe"]])
+    print_table(("name", "backbone", "trained on", "by"), rows)
 
 
 def _list_results(results: Path) -> None:

@@ -31,6 +31,7 @@ class TerminalProgress:
         """Write to standard error; bars are drawn on a terminal, and one closing line a bar elsewhere."""
         self.console = Console(stderr=True, highlight=False)
         self.verbose = verbose
+        self.said: set[str] = set()
 
     @contextmanager
     def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
@@ -43,7 +44,10 @@ class TerminalProgress:
             yield lambda steps: bars.advance(task, steps)
 
     def say(self, message: str) -> None:
-        """Print one line."""
+        """Print one line; what was said before, of another run of a grid, is not said again."""
+        if message in self.said:
+            return
+        self.said.add(message)
         self.console.print(message, soft_wrap=True, markup=False)
 
 

@@ -54,9 +54,9 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
             advance(1)
     best = max(range(len(combinations)), key=accuracies.__getitem__)  # the first of equals
     values = dict(zip(names, combinations[best], strict=True))
-    progress.say(
-        f"{', '.join(f'{name}={value}' for name, value in values.items())}: {100 * accuracies[best]:.2f} % on {CHOICES}"
-    )
+    shots, chosen_values = plan.sampling.shape["shots"], ", ".join(f"{name}={value}" for name, value in values.items())
+    task = f"{owner}, {'varying shots' if shots is None else f'{shots}-shot'}"
+    progress.say(f"{task}: {chosen_values} is best on {CHOICES}, with {100 * accuracies[best]:.2f} %")
     chosen = {
         "values": values,
         "split": CHOICES,

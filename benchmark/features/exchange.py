@@ -164,7 +164,7 @@ def _arrow() -> tuple[Any, Any]:
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        hint = "pip install 'fewbench[testbed]', or take .npz or .safetensors"
+        hint = "pip install pyarrow, or take .npz or .safetensors"
         raise UserError(f"features in Parquet need pyarrow: {hint}") from error
 
 

@@ -53,12 +53,32 @@ def test_every_built_in_name_imports_and_its_summary_is_the_docstrings_first_lin
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("methods", "protnet", "unknown method 'protnet'; did you mean 'protonet'? (bench list methods)"),
-        ("methods", "ProtoNet", "unknown method 'ProtoNet'; did you mean 'protonet'? (bench list methods)"),
-        ("datasets", "omniglott", "unknown dataset 'omniglott'; did you mean 'omniglot'? (bench list datasets)"),
-        ("backbones", "conv5", "unknown backbone 'conv5'; did you mean 'conv4'? (bench list backbones)"),
+        (
+            "methods",
+            "protnet",
+            "unknown method 'protnet'; did you mean 'protonet'? (bench list methods, or FILE.py:Class)",
+        ),
+        (
+            "methods",
+            "ProtoNet",
+            "unknown method 'ProtoNet'; did you mean 'protonet'? (bench list methods, or FILE.py:Class)",
+        ),
+        (
+            "datasets",
+            "omniglott",
+            "unknown dataset 'omniglott'; did you mean 'omniglot'? (bench list datasets, or FILE.py:Class)",
+        ),
+        (
+            "backbones",
+            "conv5",
+            "unknown backbone 'conv5'; did you mean 'conv4'? (bench list backbones, or FILE.py:Class)",
+        ),
         ("methods", "x/y.py", "method x/y.py: name the class in the file too, as x/y.py:Class"),
-        ("methods", "sklearn", "unknown method 'sklearn'; did you mean 'sklearn:NAME'? (bench list methods)"),
+        (
+            "methods",
+            "sklearn",
+            "unknown method 'sklearn'; did you mean 'sklearn:NAME'? (bench list methods, or FILE.py:Class)",
+        ),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_or_the_list(kind: str, name: str, message: str):

@@ -56,8 +56,9 @@ def test_a_method_of_ones_own_and_one_of_scikit_learn(bench_many, tmp_path: Path
     assert own.code == turned.code == shown.code == sklearn.code == 0, own.err + turned.err + shown.err + sklearn.err
     record = load_record(tmp_path / own.out.splitlines()[-1])
     assert record.method.name == "nearest.py:NearestShot" and record.task.shots == 5 and record.mean > 0.5
-    assert load_record(tmp_path / turned.out.splitlines()[-1]).method.parameters == {"power": 1.0}
-    assert re.search(r"power +float +2\.0 +exponent of the distance", shown.out)
+    other = load_record(tmp_path / turned.out.splitlines()[-1])
+    assert other.method.parameters == {"power": 1.0} and other.mean != record.mean  # the parameter does change something
+    assert re.search(r"power +float +at least 1 +2\.0 +2 is the Euclidean distance", shown.out)
     record = load_record(tmp_path / sklearn.out.splitlines()[-1])
     assert record.method.name == "sklearn:linear_model.LogisticRegression"
     assert record.method.parameters == {"C": 0.5} and record.mean > 0.5
