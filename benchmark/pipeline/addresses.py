@@ -1,7 +1,7 @@
 """Content addresses: the name of a trained stage's file is a hash of everything that its weights depend on.
 
-A stage whose file is there need not run again, whatever other stages the file of the pipeline has; a change of an option, of
-the weights that it starts from, of the data or of the code gives another name.
+A stage whose file is there does not run again, whatever other stages the pipeline has. Another option, other initial weights,
+other data or another version of the code give another name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOT_CONTENT = ("device", "weights")
 
 
 def file_of(plan: TrainingPlan, precision: str | None, results: Path) -> Path:
-    """Where the weights of a stage belong.
+    """The path of the weights of a stage.
 
     Args:
         plan: of the stage.
@@ -37,7 +37,7 @@ def file_of(plan: TrainingPlan, precision: str | None, results: Path) -> Path:
 
 
 def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
-    """What the weights of a stage depend on."""
+    """Everything that the weights of a stage depend on."""
     identity = plan.identity()
     config = {name: value for name, value in identity["config"].items() if name not in NOT_CONTENT}
     for name, kind in NAMES.items():  # a plug-in's file is known by its name, wherever it lies; its code counts below

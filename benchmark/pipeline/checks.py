@@ -1,4 +1,4 @@
-"""What can be refused before the first stage: hours of training are no place to learn that the last stage has a typo."""
+"""Checks before the first stage, so that a typo in the last stage is not found out after hours of training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check(pipeline: Pipeline) -> None:
 
 
 def check_scopes(pipeline: Pipeline, plan: TrainingPlan) -> None:
-    """Refuse runs that would tune what their network has nothing of: known as soon as a training is planned.
+    """Check that the network has what the runs tune; known as soon as a training is planned.
 
     The network is built anew, since that of the training may have more (a text tower) and be on a GPU.
 

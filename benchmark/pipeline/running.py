@@ -70,7 +70,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Call:
-    """How a pipeline is called, beside what its file says.
+    """The options of a call of a pipeline, beside its file.
 
     Attributes:
         results: folder of `checkpoints` and `records`.
@@ -90,7 +90,7 @@ class Call:
 
 
 def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
-    """Do what is missing of a pipeline; interrupted, killed or out of time, the same call goes on.
+    """Do what is missing of a pipeline; after an interruption, a kill or the end of its time the same call goes on.
 
     Raises:
         UserError: the time ran out, or anything that the commands of the stages raise.
@@ -105,7 +105,7 @@ def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
 
 
 def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
-    """What `carry_out_pipeline` would do.
+    """List what `carry_out_pipeline` would do.
 
     Raises:
         UserError: as there, as far as it is known before.
@@ -221,14 +221,14 @@ def _run_stage(config: RunConfig, progress: Progress) -> Stage:
 
 
 def _what(config: Config | RunConfig) -> str:
-    """Such as `protonet on omniglot`; of a plug-in's file without its folder."""
+    """The work of a stage in words, such as `protonet on omniglot`; of a plug-in's file without its folder."""
     of = config.recipe if isinstance(config, PretrainConfig) else config.method
     shape = f", {config.ways}-way {config.shots}-shot" if isinstance(config, RunConfig) and config.sampler == "uniform" else ""
     return f"{Path(of).name} on {Path(config.dataset).name}{shape}"
 
 
 class _Clock:
-    """What is left of the time limit, and runs that are stopped by it."""
+    """The time limit: seconds that are left, and runs that it stops."""
 
     def __init__(self, call: Call) -> None:
         self.call = call

@@ -58,7 +58,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class LeaderboardUpdate:
-    """What `update` found.
+    """The outcome of `update`.
 
     Attributes:
         stale: whether the file or a figure was not what the records say; without `check` it is now.

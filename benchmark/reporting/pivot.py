@@ -50,7 +50,7 @@ class Field:
 
     @property
     def header(self) -> str:
-        """What the values are: the page's name, or the end of the path (`method.name` is the method)."""
+        """The header of the values: the page's name, or the end of the path (`method.name` is the method)."""
         *sections, last = self.path.split(".")
         return self.name or (sections[-1] if last == "name" and sections else last)
 
@@ -69,7 +69,7 @@ class Field:
         return place
 
     def check(self, records: Iterable[RunRecord]) -> None:
-        """Refuse a path that no record has (one that some have may be a parameter, or newer than the others).
+        """Check that a record has the path (not all have to: it may be a parameter, or newer than some records).
 
         Raises:
             UserError: with the nearest name.
@@ -96,7 +96,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Query:
-    """Which records, and how they are laid out.
+    """A choice of records, and their layout.
 
     Attributes:
         records: glob of record files.

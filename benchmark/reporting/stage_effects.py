@@ -1,4 +1,4 @@
-"""What a stage changes: mean paired differences between runs that differ in that stage alone.
+"""The effect of a stage: mean paired differences between runs that differ in that stage alone.
 
 Two runs are a pair where all else is equal: the network's architecture, what it was trained on, which other stages there were,
 how episodes were fine-tuned, and the task; a meta-trained network is compared with the very weights that it started from. How

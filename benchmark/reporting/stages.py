@@ -13,7 +13,7 @@ CHAINS = ("P", "P>M", "P>F", "P>M>F")
 
 @dataclass(frozen=True)
 class Stages:
-    """What was done to a backbone before it answered.
+    """The training of a backbone before it answered.
 
     Attributes:
         pretraining: recipe of P; "none" where the weights were initial ones.

@@ -66,7 +66,7 @@ class Table:
 
     @property
     def data(self) -> str:
-        """Which images: `Dataset version 1 (size=84), fingerprint 0123456789ab`."""
+        """The images: `Dataset version 1 (size=84), fingerprint 0123456789ab`."""
         version = with_parameters(f"Dataset version {self.key.dataset_version}", json.loads(self.key.dataset_parameters))
         episodes = f", episodes {self.episodes[:FINGERPRINT_DIGITS]}" if self.episodes else ""
         return f"{version}, fingerprint {self.key.fingerprint[:FINGERPRINT_DIGITS]}{episodes}"

@@ -11,7 +11,7 @@ from ...tasks.testbed import Testbed, coarsity_summary
 
 
 def describe_testbed(testbed: Testbed, class_ids: tuple[str, ...]) -> dict[str, Any]:
-    """What a testbed holds: number and shape of tasks, occurrences of each class, mean and quartiles of coarsity.
+    """A summary of a testbed: number and shape of tasks, occurrences of each class, mean and quartiles of coarsity.
 
     Raises:
         UserError: the testbed names classes that the split does not have.

@@ -1,4 +1,4 @@
-"""What happens to the images of a training step before the network sees them, whole batches at a time on the device.
+"""Augmentation of the images of a training step, whole batches at a time on the device.
 
 Letters in shape comments: B images, C channels, H and W pixels.
 """
@@ -16,12 +16,12 @@ from .views import random_affine, random_colours
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random shifts or crops, mirroring and colours.
+    """Random shifts or random resized crops, mirroring and colours.
 
     Attributes:
-        crop: pixels by which images are shifted.
+        crop: largest random shift in pixels.
         flip: whether half of the images are mirrored.
-        smallest_area: share of the image that a crop has at least, which is scaled to the image's size; None: no such crops.
+        smallest_area: lower end of the `scale` of random resized crops, a share of the image's area; None: no such crops.
         jitter: largest relative change of brightness, contrast and saturation, of colour images.
     """
 

@@ -1,4 +1,4 @@
-"""What a training may choose about its loop: steps, optimiser, schedule, precision and when to stop."""
+"""Options of the training loop: steps, optimiser, schedule, precision and when to stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_IDENTITY = ("time_limit", "checkpoint_seconds")  # may differ from one call 
 
 @dataclass(frozen=True)
 class LoopOptions(Options):
-    """How a learner is trained. The learner has seeds of its own for data and initial weights.
+    """The options of one training. The learner has seeds of its own for data and initial weights.
 
     Attributes:
         steps: updates of the parameters; 0 validates the initial ones and keeps them.
@@ -65,7 +65,7 @@ class Effort(Options):
 
 
 def check_norm(backbone: str, norm: object) -> None:
-    """Refuse `--norm` for models that have no parameter of that name.
+    """Check that a backbone has the parameter that `--norm` sets.
 
     Args:
         backbone: as the user calls it.

@@ -74,7 +74,7 @@ class TrainingPlan:
     files_sha256: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        """What the result depends on."""
+        """Everything that the result depends on."""
         options = asdict(self.config)
         usual = {one.name: one.default for one in fields(self.config)}
         known = {name: value for name, value in options.items() if name not in self.config.later or value != usual[name]}
@@ -86,7 +86,7 @@ class TrainingPlan:
         }
 
     def description(self, fitted: Fitted, code: dict[str, Any]) -> Description:
-        """What stands in the weights file; `code` is that which began the training (`provenance.code_version`)."""
+        """The description in the weights file; `code` is the version that began the training (`provenance.code_version`)."""
         processes = part_here().world
         return Description(
             backbone=registry.find("backbones", self.config.backbone).name,

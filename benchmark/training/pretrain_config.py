@@ -1,4 +1,4 @@
-"""What a pretraining may choose."""
+"""The options of a pretraining."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PretrainConfig(Options):
     weight_decay: float = parameter(1e-2, "Weight decay of AdamW.", minimum=0)
     crop: int | None = parameter(
         None,
-        "supervised, rotation, clip: pixels by which images are shifted at random; default 3.",
+        "supervised, rotation, clip: random shift of at most so many pixels; default 3.",
         minimum=0,
         maximum=LARGEST_SIZE,
     )

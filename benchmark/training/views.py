@@ -22,10 +22,10 @@ BLUR = (0.1, 2.0)  # deviation of the Gaussian in pixels
 
 @dataclass(frozen=True)
 class Views:
-    """How views are drawn.
+    """The distribution of views.
 
     Attributes:
-        areas: smallest and largest share of the image's area that a crop has, 0 < smallest ≤ largest ≤ 1.
+        areas: the `scale` of random resized crops: smallest and largest share of the image's area, 0 < smallest ≤ largest ≤ 1.
         flip: share of the views that are mirrored.
         rotation: largest angle, in degrees, by which a crop is turned either way; what lies outside repeats the border.
         jitter: largest relative change of brightness, contrast and saturation.

@@ -72,7 +72,7 @@ def draw_episode(split: Split, episode: EpisodeBatch, title: Sequence[str], answ
 
 
 def title_of(replayed: Replay, record: RunRecord | None = None) -> list[str]:
-    """What stands above an episode: its task and number, and a record's method with the accuracy of its answers."""
+    """The title of an episode: its task and number, and a record's method with the accuracy of its answers."""
     task, index = replayed.task, int(replayed.episode.index[0])
     coarsity = task.sampler.coarsity(index + 1)
     number = f"episode {index}" + ("" if coarsity is None else f", coarsity {coarsity[index]:.2f}")

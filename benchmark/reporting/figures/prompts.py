@@ -63,7 +63,7 @@ def draw_prompts(records: Sequence[RunRecord], form: str = "svg") -> bytes:
 
 
 def check_prompts(records: Sequence[RunRecord]) -> RunRecord:
-    """Refuse records that are not comparable prompt by prompt.
+    """Check that records differ in their prompts alone.
 
     Returns:
         The one with the single prompt.
@@ -102,7 +102,7 @@ def _prompts_sha256(record: RunRecord) -> str | None:
 
 
 def _beside_prompts(record: RunRecord) -> dict[str, Any]:
-    """What has to be equal, by the words for it."""
+    """The parts of a record that have to be equal, by the words for them."""
     method, backbone = record.method, record.backbone
     encoder = [getattr(backbone, name) for name in ("name", "parameters", "weights_sha256", "tune", "precision")]
     return {

@@ -80,7 +80,7 @@ def milliseconds_an_image(record: RunRecord) -> float | None:
 
 
 def check_one_task(records: Sequence[RunRecord], but: Collection[str] = ()) -> None:
-    """Refuse records of several tasks.
+    """Check that records are of one task.
 
     Args:
         records: at least one.
@@ -101,7 +101,7 @@ def check_one_task(records: Sequence[RunRecord], but: Collection[str] = ()) -> N
 
 
 def _device(record: RunRecord) -> str | None:
-    """Where the images were encoded, for records with a time."""
+    """The device that encoded the images, for records with a time."""
     encoding = record.timing.encoding
     if encoding is None or milliseconds_an_image(record) is None:
         return None

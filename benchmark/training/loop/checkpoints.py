@@ -17,13 +17,13 @@ from ....core.errors import UserError
 from ....core.files import os_errors_named, write_atomically
 
 KEY = "fewbench_training"  # of the JSON in the header
-FORMAT = 1  # changes when a checkpoint of before cannot be gone on from
+FORMAT = 1  # raised when a training cannot go on from older checkpoints
 ANEW = "--force begins anew"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The content of a checkpoint file.
 
     Attributes:
         path: the file.
@@ -70,7 +70,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
-    """Refuse to go on with another training.
+    """Check that a checkpoint is of this training.
 
     Args:
         checkpoint: of the training before.

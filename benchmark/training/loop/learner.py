@@ -1,4 +1,4 @@
-"""What is trained: the networks, the data of a step, and the loss. The loop (loop.py) knows nothing else of a training.
+"""A learner: the networks that are trained, the data of a step, and the loss. The loop (loop.py) knows nothing else.
 
 A step's data and randomness are a function of (seed, step, part) alone, so a training that was killed goes on from a checkpoint
 of its tensors with the very steps it would have made.
@@ -18,7 +18,7 @@ from ....core.random_streams import Purpose, words
 
 @dataclass(frozen=True)
 class Part:
-    """Which share of a step's batch a process works on.
+    """The share of a step's batch that a process works on.
 
     Attributes:
         rank: number of the process, from 0.
@@ -70,7 +70,7 @@ def step_generator(seed: int, step: int, device: torch.device, part: Part = Part
 
 
 def dropout_seed(seed: int, step: int, part: Part) -> int:
-    """What the loop seeds torch's own generators with before a step, for layers that draw from them, such as dropout."""
+    """The seed of torch's own generators in a step, for layers that draw from them, such as dropout."""
     return _step_seed(seed, Purpose.DROPOUT, step, part)
 
 

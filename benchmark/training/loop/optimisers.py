@@ -55,13 +55,13 @@ def make_schedule(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Sch
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What an optimiser remembers.
+    """The state of an optimiser.
 
     Returns:
         Tensors by name, and the rest as JSON can hold it.
 
     Raises:
-        UsageError: it remembers something else as well.
+        UsageError: the state has values that are neither tensors nor JSON.
     """
     content = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}

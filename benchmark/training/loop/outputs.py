@@ -1,6 +1,6 @@
-"""What a training leaves: a weights file, which holds its description, and the learning curves beside it.
+"""The output of a training: a weights file, which holds its description, and the learning curves beside it.
 
-While it is under way its checkpoints lie in a folder beside the weights (`NAME.training`), which goes when it is done.
+During the training its checkpoints lie in a folder beside the weights (`NAME.training`); at the end that folder is removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def check_output(output: Path) -> None:
 
 
 def folder_of(output: Path) -> Path:
-    """Where the checkpoints of a training lie whose weights will be `output`."""
+    """The folder of the checkpoints of a training whose weights will be `output`."""
     return output.with_name(f"{output.stem}.training")
 
 

@@ -26,7 +26,7 @@ from ..train_images import StoredImages
 
 @dataclass(frozen=True)
 class EpisodeSource:
-    """Where training episodes come from.
+    """The source of training episodes.
 
     Attributes:
         sampler: draws them; step i takes episodes i·meta_batch and the next.

@@ -136,7 +136,7 @@ def plan_of(config: TrainConfig, progress: Progress) -> TrainingPlan:
 
 
 def default_output(config: TrainConfig) -> Path:
-    """Where a checkpoint goes for which nothing was said.
+    """The default path of a meta-training's weights.
 
     Raises:
         UsageError: an unknown name.
@@ -182,7 +182,7 @@ def decide(config: TrainConfig, device: torch.device) -> Decided:
 
 
 def loop_options(config: TrainConfig) -> LoopOptions:
-    """Those of the configuration that the loop knows."""
+    """The options of the configuration that the loop knows."""
     names = (
         "steps", "validate_every", "optimizer", "learning_rate", "weight_decay", "schedule", "halve_every", "warmup_steps",
         "clip_norm", "clip_value", "precision", "patience", "seed",
@@ -197,7 +197,7 @@ def _check_meta_batch(config: TrainConfig) -> None:
 
 
 def _sampling(config: TrainConfig) -> Sampling:
-    """How training episodes are drawn."""
+    """The sampler of the training episodes with its parameters."""
     numbers = {name: getattr(config, name) for name in ("ways", "shots", "queries", "steps", "meta_batch")}
     drawn = RunConfig(
         dataset=config.dataset, split="train", sampler=config.sampler, ways=numbers["ways"], shots=numbers["shots"],
@@ -224,7 +224,7 @@ def _check_ways(config: TrainConfig, method: Method, ways: int | None) -> None:
 
 
 def _past(method: str, sampling: Sampling, start: dict[str, Any] | None) -> str:
-    """How the weights came to be, in a few words: what they started from, then the episodes that they were trained on."""
+    """The history of the weights in a few words: what they started from, then the episodes that they were trained on."""
     shape = sampling.shape
     episodes = "varying" if shape["ways"] is None else f"{shape['ways']}-way {shape['shots']}-shot"
     before = f"{start['recipe']} on {start['dataset']}, then " if start else ""

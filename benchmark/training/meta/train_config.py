@@ -1,4 +1,4 @@
-"""What a meta-training may choose."""
+"""The options of a meta-training."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class TrainConfig(Options):
         minimum=1,
         maximum=LARGEST_SIZE,
     )
-    crop: int = parameter(0, "Pixels by which images are shifted at random.", minimum=0, maximum=LARGEST_SIZE)
+    crop: int = parameter(0, "Random shift: at most so many pixels.", minimum=0, maximum=LARGEST_SIZE)
     flip: bool = parameter(False, "Mirror images at random.")
     smallest_area: float | None = parameter(
-        None, "Crop images at random to this share of their area or more, scaled back.", minimum=0.01, maximum=1
+        None, "Random resized crop of this share of the area (its scale) or more.", minimum=0.01, maximum=1
     )
     jitter: float = parameter(0.0, "Largest change of brightness, contrast and saturation.", minimum=0, maximum=1)
     seed: int = parameter(0, "Seed of initial weights, episodes and augmentation.", minimum=0, maximum=LARGEST_SEED)
@@ -81,7 +81,7 @@ class TrainConfig(Options):
         super().__post_init__()
         check_norm(self.backbone, self.settings.get("backbone.norm"))
         if self.crop and self.smallest_area is not None:
-            raise UsageError("--crop and --smallest-area are two ways to crop; give one of them")
+            raise UsageError("--crop shifts images and --smallest-area crops them; give one of the two")
 
     def decided(self, method: type[Method], dataset: str) -> dict[str, Any]:
         """The options of the paper, as they are given, or else as the method's paper has them for a dataset."""

@@ -86,7 +86,7 @@ class Validation:
 
 
 def check_classes(classes: int, ways: int) -> None:
-    """Refuse fewer val classes than an episode has.
+    """Check that there are as many val classes as an episode has.
 
     Raises:
         UsageError: one line for any command; some have no option for it.

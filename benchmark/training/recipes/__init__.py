@@ -21,7 +21,7 @@ RECIPES = {
 
 
 def check_recipe(name: str) -> None:
-    """Refuse a name that no recipe has, without importing any.
+    """Check a recipe's name without importing any recipe.
 
     Raises:
         UsageError: there is none of that name.

@@ -1,4 +1,4 @@
-"""What a recipe is: parameters, and a learner made of a backbone and images.
+"""The contract of a pretraining recipe: parameters, and a learner made of a backbone and images.
 
 Letters in shape comments: B images, C channels, H and W pixels, D feature width.
 """
@@ -27,7 +27,7 @@ CROP = {1: 0.5, 3: 0.2}  # smallest area of a view by channels: strokes that are
 
 @dataclass(frozen=True)
 class Material:
-    """What a recipe works with.
+    """The material that a recipe works with.
 
     Attributes:
         backbone: the network to train, on its device.
@@ -73,7 +73,7 @@ class Recipe(Declared, ABC):
     reads_text: ClassVar[bool] = False
 
     def captions_of(self, dataset: Dataset, split: Split, progress: Progress) -> Captions | None:
-        """What is said of the images of a split, for recipes that read texts.
+        """The captions of the images of a split, for recipes that read texts.
 
         Raises:
             UserError: the classes have no names, or the recipe's file of captions is not right.
@@ -82,7 +82,7 @@ class Recipe(Declared, ABC):
 
     @abstractmethod
     def learner(self, material: Material) -> Learner:
-        """What the loop trains."""
+        """The learner, which the loop trains."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class RecipeWithViews(Recipe):
     blur: float = parameter(0.0, "share of the blurred views; colour images", minimum=0, maximum=1)
 
     def views(self, material: Material) -> Views:
-        """How views of the images are drawn."""
+        """The distribution of the views of an image."""
         smallest = self.area(material.preprocess.channels)
         flip = 0.5 if material.flip else 0.0
         return Views((smallest, 1.0), flip, self.rotation, self.jitter, self.grey, self.blur)

@@ -58,7 +58,7 @@ def projection(
 
 
 def processes() -> int:
-    """How many train together."""
+    """The number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 

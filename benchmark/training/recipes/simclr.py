@@ -53,7 +53,7 @@ class SimClrLearner(TwoViewLearner):
 
 
 def similarities(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """What NT-Xent (equation 1) is the cross-entropy of.
+    """The scores and targets whose cross-entropy is NT-Xent (equation 1).
 
     Args:
         first: projections of one view of each image, [B, P].

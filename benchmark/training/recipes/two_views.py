@@ -1,4 +1,4 @@
-"""What recipes share that compare two views of each image by a projection that is thrown away."""
+"""Shared by recipes that compare two views of each image by a projection that is thrown away."""
 
 from __future__ import annotations
 
