@@ -111,7 +111,7 @@ class Plan:
             "task": {
                 "dataset": self.dataset_name,
                 "dataset_version": self.dataset.version,
-                "dataset_parameters": asdict(self.dataset),
+                "dataset_parameters": self.dataset.recorded_parameters(),
                 "split": config.split,
                 "sampler": config.sampler,
                 "sampler_parameters": self.sampling.parameters,

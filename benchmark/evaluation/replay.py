@@ -6,7 +6,7 @@ A record holds accuracies, not answers. Episodes are a pure function of the task
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def open_task(config: RunConfig, progress: Progress) -> OpenTask:
     key = TaskKey(
         dataset=registry.find("datasets", config.dataset).name,
         dataset_version=dataset.version,
-        dataset_parameters=canonical_json(asdict(dataset)),
+        dataset_parameters=canonical_json(dataset.recorded_parameters()),
         fingerprint=images.fingerprint,
         split=config.split,
         sampler=config.sampler,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -246,7 +246,7 @@ def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str
         "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode(encode_rough(coarsity))},
         "dataset": plan.dataset_name,
         "dataset_version": plan.dataset.version,
-        "dataset_parameters": asdict(plan.dataset),
+        "dataset_parameters": plan.dataset.recorded_parameters(),
         "fingerprint": split.fingerprint,
         "split": config.split,
         "sampler": config.sampler,

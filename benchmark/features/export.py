@@ -77,7 +77,7 @@ def export_features(
         texts.append({"name": one.name, "templates": [*one.templates], "class_names": [*names]})
     metadata = {
         "dataset_version": dataset.version,
-        "dataset_parameters": asdict(dataset),
+        "dataset_parameters": dataset.recorded_parameters(),
         "backbone": backbone.section(encoding),
         "encoded": None if table.encoded is None else asdict(table.encoded),
         "texts": texts,

@@ -95,7 +95,7 @@ class TrainingPlan:
             pretraining={
                 "dataset": registry.find("datasets", self.config.dataset).name,
                 "dataset_version": self.dataset.version,
-                "dataset_parameters": asdict(self.dataset),
+                "dataset_parameters": self.dataset.recorded_parameters(),
                 "fingerprint": self.train.fingerprint,
                 "split": "train",
                 "classes": len(self.train.class_ids),

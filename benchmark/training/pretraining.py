@@ -75,7 +75,7 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
     precision = config.precision or ("bf16" if device.type == "cuda" else "fp32")
     learning_rate = recipe.learning_rate if config.learning_rate is None else config.learning_rate
     settings = {
-        **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
+        **{f"dataset.{name}": value for name, value in dataset.recorded_parameters().items()},
         **{f"backbone.{name}": value for name, value in backbone.parameters.items()},
         **{f"recipe.{name}": value for name, value in asdict(recipe).items()},
     }

@@ -132,6 +132,10 @@ class Dataset(Declared, ABC):
         variant = re.sub(r"[^\w.=+-]|\.\.", "_", variant)  # a text parameter cannot lead out of the cache
         return cache_root() / "datasets" / f"{self.name}-{self.version}{variant}"
 
+    def recorded_parameters(self) -> dict[str, Any]:
+        """The parameters as records name them."""
+        return asdict(self)
+
     def changed_parameters(self) -> dict[str, Any]:
         """The parameters that differ from their defaults."""
         defaults = {name: field.default for name, field in self.__dataclass_fields__.items()}

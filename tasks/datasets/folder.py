@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from ...core.errors import UsageError, UserError
 from ...core.files import cache_root, stamp
 from ...core.options import LARGEST_SIZE, parameter
-from ...core.progress import Progress
+from ...core.progress import SILENT, Progress
 from ..taxonomy import Taxonomy
 from . import store
-from .base import SPLITS, Contents, Dataset, split_name
+from .base import SPLITS, Contents, Dataset, Split, split_name
 from .listed import image_contents
-from .reading.folder_layout import Layout, read_layout, split_by_fraction
+from .reading.folder_layout import Choices, Layout, split_by_fraction
+from .reading.root import read_layout
+from .reading.twins import about_twins
 
 ENOUGH = 16  # images a class for one shot and the usual 15 queries
 
@@ -28,7 +33,8 @@ class Folder(Dataset):
 
     A class is a folder that images lie directly in; folders above it (animals/dogs/husky) are a taxonomy. The class split is
     the one that root/train, root/val and root/test or the column split of the CSV file give; else it is made from the
-    parameters train and val, and all other classes are test classes. It never depends on the order of anything.
+    parameters train and val, and all other classes are test classes. It never depends on the order of anything. What can be
+    read in two ways is refused, with the parameter that decides.
     """
 
     name: ClassVar[str] = "folder"
@@ -46,6 +52,13 @@ class Folder(Dataset):
     val: float = parameter(
         0.0, "fraction of the classes for the split val, where the images give no class split", minimum=0, maximum=1
     )
+    class_folder: Literal["auto", "inner", "outer"] = parameter(
+        "auto", "which folder is the class: inner, the one that images are in; or outer, the one at the top with all below it"
+    )
+    split_folders: Literal["auto", "classes", "images", "none"] = parameter(
+        "auto", "what folders such as train and test divide: classes, or the images of each class; none: they are classes"
+    )
+    columns: str = parameter("", "columns of a CSV file: names of those with file, label and perhaps split, as image,species")
     parents: str = parameter("", "CSV file with columns class and parent: the taxonomy, instead of the folders above classes")
 
     def __post_init__(self) -> None:
@@ -78,6 +91,11 @@ class Folder(Dataset):
             return super().taxonomy(split)
         return Taxonomy.from_folder_tree(class_ids)
 
+    def recorded_parameters(self) -> dict[str, Any]:
+        """The parameters. Those that say how folders are read count where they were chosen: older records have none."""
+        reading = {name: value for name, value in asdict(Choices()).items() if getattr(self, name) == value}
+        return {name: value for name, value in super().recorded_parameters().items() if name not in reading}
+
     def own_splits(self) -> tuple[str, ...]:
         """The splits that have classes."""
         return tuple(split for split in SPLITS if self.class_list(split))
@@ -99,8 +117,6 @@ class Folder(Dataset):
                 "divide classes, and so do folders root/train/class, root/val/class and root/test/class"
             )
         members = [self._layout.classes[class_id] for class_id, _ in classes]
-        counts = {class_id: len(images) for (class_id, _), images in zip(classes, members, strict=True)}
-        self._report(counts, progress)
         return image_contents(classes, members, self.size, origin=self._origin)
 
     def problem(self, split: str, thorough: bool = False) -> str | None:
@@ -115,8 +131,8 @@ class Folder(Dataset):
     def folder(self) -> Path:
         """Where this dataset is prepared: a folder for each root and choice of parameters."""
         changed = {key: value for key, value in self.changed_parameters().items() if key not in ("root", "parents")}
-        variant = "".join(f"-{key}={value}" for key, value in changed.items())
-        label = re.sub(r"[^\w.-]+", "_", self._path.name)
+        variant = re.sub(r"[^\w.=+-]", "_", "".join(f"-{key}={value}" for key, value in changed.items()))
+        label = re.sub(r"[^\w.-]+", "_", self._path.name)[:60]
         digest = hashlib.sha256(str(self._path).encode(errors="surrogateescape")).hexdigest()[:8]
         return cache_root() / "datasets" / f"{self.name}-{self.version}-{label}-{digest}{variant}"
 
@@ -134,7 +150,7 @@ class Folder(Dataset):
 
     @cached_property
     def _layout(self) -> Layout:
-        return read_layout(self._path)
+        return read_layout(self._path, Choices(self.class_folder, self.split_folders, self.columns))
 
     @cached_property
     def _splits(self) -> dict[str, str]:
@@ -162,18 +178,39 @@ class Folder(Dataset):
             sha.update(repr(stamp(path)).encode())
         return f"{self._path} ({sha.hexdigest()[:16]})"
 
-    def _report(self, counts: dict[str, int], progress: Progress) -> None:
-        """Say which classes have few images or none."""
-        if self._layout.empty:
-            more = f" and {len(self._layout.empty) - 1} more" if len(self._layout.empty) > 1 else ""
-            progress.say(f"{self.root}: folder '{self._layout.empty[0]}'{more} without an image is left out")
-        few = [class_id for class_id, count in counts.items() if count < ENOUGH]
-        if few:
+    def prepare(
+        self, source: Path | None = None, splits: Sequence[str] = (), progress: Progress = SILENT, again: bool = False
+    ) -> dict[str, Split]:
+        """As for every dataset; says what was found."""
+        return {split: self._told(found, progress) for split, found in super().prepare(source, splits, progress, again).items()}
+
+    def split(self, split: str, progress: Progress = SILENT) -> Split:
+        """As for every dataset; says what was found."""
+        return self._told(super().split(split, progress), progress)
+
+    def _told(self, split: Split, progress: Progress) -> Split:
+        """Say once what the images were read as, what was left out, and what is odd about a split's classes."""
+        if split.name in self._said or not self._path.exists():
+            return split
+        said = [] if self._said else [str(self._layout)]
+        self._said.add(split.name)
+        counts = np.diff(split.offsets)
+        few = np.flatnonzero(counts < ENOUGH)
+        if len(few):
             more = f", {len(few) - 1} more have fewer than {ENOUGH}" if len(few) > 1 else ""
-            images = f"class '{few[0]}' has {counts[few[0]]} images{more}"
-            progress.say(f"{self.root}: {images}; shots and queries together cannot be more")
+            first = f"class '{split.class_ids[few[0]]}' has {counts[few[0]]} images{more}"
+            said.append(f"{first}; shots and queries together cannot be more")
+        said += about_twins(split.images, split.labels, split.class_ids)
+        if said:
+            progress.say(f"{self.root}: {'; '.join(said)}")
+        return split
+
+    @cached_property
+    def _said(self) -> set[str]:
+        """The splits of which it was said what they hold."""
+        return set()
 
     def _origin_of(self, split: str, contents: Contents, source: Path | None) -> store.Origin:
-        parameters = {**asdict(self), "root": str(self._path)}
+        parameters = {**self.recorded_parameters(), "root": str(self._path)}
         del parameters["parents"]  # the images do not depend on it
         return replace(super()._origin_of(split, contents, source), parameters=parameters)

@@ -6,7 +6,7 @@ Episodes of the val classes, always the same, say which state to keep. Test clas
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ def plan_of(config: TrainConfig, progress: Progress) -> TrainingPlan:
     width, ways = feature_width(module.eval(), preprocess), sampling.shape["ways"]
     learned = method.learned_part(module, width, ways or 0, generator)
     settings = {
-        **{f"dataset.{name}": value for name, value in asdict(dataset).items()},
+        **{f"dataset.{name}": value for name, value in dataset.recorded_parameters().items()},
         **{f"backbone.{name}": value for name, value in parameters.items()},
         **{f"sampler.{name}": value for name, value in sampling.parameters.items()},
         **section["parameters"],

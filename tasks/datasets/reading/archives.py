@@ -1,6 +1,7 @@
 """Zip and tar files as sources, also a tar file of tar files as ImageNet comes in.
 
-Archives are read in memory and never extracted; one with a member whose path would climb out of a folder is refused.
+Archives are read in memory and never extracted. One with a member whose path climbs out of a folder, or that is listed twice,
+is refused, and so is one without its end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import bz2
 import gzip
 import lzma
 import mmap
+import posixpath
 import re
 import tarfile
 import threading
@@ -17,8 +19,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, Self
 
 from ....core.errors import UserError
 from ....core.files import os_errors_named, regular_file
@@ -36,7 +38,7 @@ class ZipFiles(Holder):
         """The members whose path `keep` accepts, in the order of the archive."""
         with _sound(self.path), zipfile.ZipFile(regular_file(self.path)) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-        _refuse_climbing(self.path, [info.filename for info in infos])
+        _check_names(self.path, [info.filename for info in infos])
         return [
             Member(self, info.filename, info.header_offset)
             for info in infos
@@ -48,8 +50,13 @@ class ZipFiles(Holder):
         """Yield a function that reads a member."""
         with _sound(self.path):
             archive = zipfile.ZipFile(regular_file(self.path))
+
+        def read(member: Member, most: int = -1) -> bytes:
+            with archive.open(member.name) as file:
+                return file.read(most)
+
         with archive:
-            yield lambda member: archive.read(member.name)
+            yield read
 
 
 class TarFiles(Holder):
@@ -69,24 +76,44 @@ class TarFiles(Holder):
     def members(self, keep: Keep) -> list[Member]:
         """The members that `keep` accepts; an inner tar file is looked into when `keep` accepts its name."""
         with _sound(self.path), self._open(self.path, "rb") as file:
-            found = list(self._scan(file, 0, "", keep))
-        _refuse_climbing(self.path, [member.name for member in found])
+            found = list(self._scan(file, 0, None, "", keep))
+        _check_names(self.path, [member.name for member in found])
         return [member for member in found if not is_hidden(member.name) and not member.name.endswith(".tar")]
 
-    def _scan(self, file: IO[bytes], start: int, prefix: str, keep: Keep) -> Iterator[Member]:
-        """Every regular member from byte `start` on that is wanted or climbs, with its place in the outer file."""
+    def _scan(self, file: IO[bytes], start: int, stop: int | None, prefix: str, keep: Keep) -> Iterator[Member]:
+        """Every file from byte `start` to `stop` that is wanted or climbs, with its place in the outer file.
+
+        A link stands for the file that it leads to, which must be in the archive, too.
+        """
         file.seek(start)
-        inner = []
-        with tarfile.open(fileobj=file, mode="r:") as archive:
+        inner: list[Member] = []
+        files: dict[str, tuple[int, int]] = {}  # what links may lead to: where each file is, and how long
+        links: list[tuple[str, str]] = []
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive:
             for info in archive:
+                if stop is not None and info.offset_data + (info.size if info.isreg() else 0) > stop:
+                    raise tarfile.ReadError("an inner archive goes on beyond its end")
                 name = prefix + info.name.removeprefix("./")
-                if not info.isreg() or info.issparse() or not (_climbs(info.name) or keep(name)):
+                if info.isreg() and not info.issparse():
+                    files[name] = info.offset_data, info.size
+                if info.isdir() or not (_climbs(info.name) or keep(name)):
                     continue
-                yield Member(self, name, info.offset_data, info.size)
+                if info.issym() or info.islnk():
+                    beside = posixpath.dirname(info.name) if info.issym() else ""
+                    links.append((name, prefix + posixpath.normpath(posixpath.join(beside, info.linkname))))
+                    continue
+                if name not in files:
+                    raise UserError(f"{self.path}: its member {name!r} is a pipe, a device or a sparse file, which is not read")
+                member = Member(self, name, *files[name])
+                yield member
                 if name.endswith(".tar") and not prefix and not self.in_order:
-                    inner.append((info.offset_data, f"{PurePosixPath(name).stem}/"))
-        for offset, stem in inner:
-            yield from self._scan(file, offset, stem, keep)
+                    inner.append(member)
+        for name, target in links:
+            if target not in files:
+                raise UserError(f"{self.path}: its member {name!r} is a link to {target!r}, which is no file of the archive")
+            yield Member(self, name, *files[target])
+        for member in inner:
+            yield from self._scan(file, member.place, member.place + member.size, f"{member.stem}/", keep)
 
     @contextmanager
     def opened(self) -> Iterator[Read]:
@@ -96,16 +123,30 @@ class TarFiles(Holder):
             file = self._open(self.path, "rb")
         with file:
 
-            def read(member: Member) -> bytes:
+            def read(member: Member, most: int = -1) -> bytes:
                 with lock:
                     file.seek(member.place)
-                    return file.read(member.size)
+                    return file.read(member.size if most < 0 else min(most, member.size))
 
             yield read
 
     def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
         """The member, mapped into memory where the file is not compressed."""
         return super().buffer(member) if self.in_order else mapped(self.path, member.place, member.size)
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar file. `tarfile` takes a file that was cut, or is damaged, at a header for one that ends there."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header; only a block of zeros is the end."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise
+            raise tarfile.ReadError("it was cut") from error
 
 
 _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
@@ -144,10 +185,15 @@ def _climbs(name: str) -> bool:
     return ".." in parts or parts[0] == "" or re.fullmatch(r"[A-Za-z]:", parts[0]) is not None
 
 
-def _refuse_climbing(path: Path, names: list[str]) -> None:
+def _check_names(path: Path, names: list[str]) -> None:
+    """Make sure that no member is listed twice or climbs out of the archive."""
+    seen = set()
     for name in names:
         if _climbs(name):
             raise UserError(f"{path}: its member {name!r} climbs out of the archive; it is not read, get another copy")
+        if name in seen:
+            raise UserError(f"{path}: it is damaged, its member {name!r} is listed twice; get another copy")
+        seen.add(name)
 
 
 @contextmanager

@@ -1,20 +1,41 @@
-"""How a user's own images are divided into classes: by folders, in a folder or an archive, or by a CSV file."""
+"""How a user's own images are divided into classes and class splits. Where two readings are possible, an option decides."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
-from ....core.errors import UserError
-from ....core.tables import csv_rows
-from ..base import SPLITS
-from .archives import archive, is_archive
-from .holders import FolderFiles, Member
-from .image_files import is_image
+from ....core.errors import UserError, listed
+from .holders import Member
 
-FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMN = ("file", "filename", "path", "image"), ("label", "class"), "split"
+ClassFolder = Literal["auto", "inner", "outer"]
+SplitFolders = Literal["auto", "classes", "images", "none"]
+SPLIT_WORDS = {
+    "train": ("train", "training", "trainval", "trn"),
+    "val": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing", "tst", "eval", "evaluation"),
+}
+_WORD = re.compile(r"(?:(?:images?|imgs?|data)[ _-]*)?([a-z]+?)(?:[ _-]*(?:set|data|images?|imgs?|split|folder|\d+))?")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a user wants folders and columns to be read; the defaults read what can be read in one way only.
+
+    Attributes:
+        class_folder: inner: a class is a folder that holds images; outer: a class is a folder at the top, with all below it.
+        split_folders: what train, validation, … at the top (or in the column split) are: class splits, image splits (parts of
+            the same classes), or classes themselves.
+        columns: names of the columns of a CSV file for file and label, and perhaps split, with commas between them.
+    """
+
+    class_folder: ClassFolder = "auto"
+    split_folders: SplitFolders = "auto"
+    columns: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,112 +44,79 @@ class Layout:
 
     Attributes:
         classes: the images of each class, sorted by name. Identifiers are folders relative to the root, as
-            "animals/dogs/husky", without the folder of a class split; or the labels of a CSV file.
+            "animals/dogs/husky", without the folder of a split; or the labels of a CSV file.
         splits: the class split of each class, where the images give one.
-        empty: folders where classes stand, without an image.
+        read_as: how folders or columns were read, where that is not plain.
+        left_out: what is in no class, and why.
     """
 
     classes: Mapping[str, Sequence[Member]]
     splits: Mapping[str, str] | None
-    empty: Sequence[str] = ()
+    read_as: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """What was found, for one line."""
+        parts = [f"{len(self.classes)} classes, {sum(map(len, self.classes.values()))} images", *self.read_as]
+        return "; ".join([*parts, *([f"left out: {', '.join(self.left_out)}"] if self.left_out else [])])
 
 
-def read_layout(root: Path) -> Layout:
-    """Find the classes below a folder, in an archive, or in a CSV file.
+def split_meant(name: str) -> str | None:
+    """The split that a folder or a cell is called after: train of "Training", "train_images" or "train2017"."""
+    word = _WORD.fullmatch(name.strip().lower())
+    return next((split for split, words in SPLIT_WORDS.items() if word and word[1] in words), None)
+
+
+def with_splits(root: str, what: str, found: Iterable[tuple[str, str, Sequence[Member]]], choice: SplitFolders) -> Layout:
+    """Put the images of each class together, and decide whether splits divide classes or images.
+
+    Args:
+        root: how a message names the images.
+        what: "folders" or "column split", for messages.
+        found: (class, name of its split, images).
+        choice: see `Choices`.
 
     Raises:
-        UserError: there is no such thing, or it is of none of the known forms.
+        UserError: some classes are in several splits and some are not, or one split has two names.
     """
-    if not root.exists():
-        raise UserError(f"root={root}: no such file or folder")
-    if root.suffix.lower() == ".csv":
-        return _from_csv(root)
-    if root.is_dir():
-        return _from_tree(root, FolderFiles(root).members(is_image))
-    if is_archive(root):
-        return _from_tree(root, archive(root).members(is_image))
-    raise UserError(f"root={root}: neither a folder, nor a zip or tar file, nor a CSV file")
-
-
-def _from_tree(root: Path, members: Sequence[Member]) -> Layout:
-    """Classes are the folders that images lie directly in; `train`, `val` and `test` at the top are class splits."""
-    top = "" if root.is_dir() else _wrapper(members)
-    folders: dict[str, list[Member]] = {}
-    for member in members:
-        folders.setdefault(member.name.removeprefix(top).rpartition("/")[0], []).append(member)
-    folders.pop("", None)  # images beside the class folders are in no class
-    if not folders:
-        raise UserError(f"root={root}: no folder with images in it; expected class/image.jpg, or train/class/image.jpg …")
-    tops = {folder.partition("/")[0] for folder in folders}
-    if not tops & set(SPLITS):
-        return Layout(_sorted(folders), None, _empty(root, folders))
-    if not tops <= set(SPLITS) or not all("/" in folder for folder in folders):
-        strange = sorted(tops - set(SPLITS)) or sorted(folder for folder in folders if "/" not in folder)
-        raise UserError(
-            f"root={root}: beside or instead of train/class, val/class and test/class there are images in '{strange[0]}'; the "
-            "folders at the top are either class splits, or classes"
-        )
-    return _given_splits(root, [(folder.partition("/")[2], folder.partition("/")[0], folders[folder]) for folder in folders])
-
-
-def _wrapper(members: Sequence[Member]) -> str:
-    """The folder that all members of an archive are in, when classes or splits are below it: "photos/"."""
-    parts = [member.name.split("/") for member in members]
-    tops = {part[0] for part in parts}
-    wrapped = len(tops) == 1 and not tops & set(SPLITS) and all(len(part) > 2 for part in parts)
-    return f"{tops.pop()}/" if wrapped else ""
-
-
-def _empty(root: Path, folders: Mapping[str, Sequence[Member]]) -> list[str]:
-    if not root.is_dir():
-        return []
-    filled = {folder.partition("/")[0] for folder in folders}
-    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [name for name in names if name not in filled]
-
-
-def _given_splits(root: Path, found: Sequence[tuple[str, str, Sequence[Member]]]) -> Layout:
-    """A layout from (class, split, images), several of one class put together."""
-    splits: dict[str, str] = {}
     classes: dict[str, list[Member]] = {}
-    for class_id, split, images in found:
-        if splits.setdefault(class_id, split) != split:
-            raise UserError(
-                f"root={root}: class '{class_id}' is in {splits[class_id]} and in {split}; in few-shot learning class splits "
-                "share no class"
-            )
+    by_name: dict[str, set[str]] = {}
+    for class_id, name, images in found:
         classes.setdefault(class_id, []).extend(images)
-    return Layout(_sorted(classes), splits)
+        by_name.setdefault(name, set()).add(class_id)
+    names = sorted(by_name, key=lambda name: (list(SPLIT_WORDS).index(split_meant(name) or "test"), name))
+    parts = Counter(class_id for ids in by_name.values() for class_id in set(map(str.casefold, ids)))
+    shared = [class_id for class_id in sorted(classes) if parts[class_id.casefold()] > 1]
+    same = len(names) > 1 and len(set(map(frozenset, by_name.values()))) == 1
+    if choice == "images" or (choice == "auto" and same):
+        return Layout(by_class(classes), None, [f"{what} {', '.join(names)} read as image splits"])
+    if shared:
+        where = [name for name in names if shared[0].casefold() in map(str.casefold, by_name[name])]
+        others = f" (and {len(shared) - 1} more)" if len(shared) > 1 else ""
+        raise UserError(
+            f"{root}: class '{shared[0]}'{others} is in {' and in '.join(where)}, but class splits share no class; if they "
+            "divide the images of each class, --set dataset.split_folders=images"
+        )
+    meant = Counter(filter(None, map(split_meant, names)))
+    twice = [name for name in names if meant[split_meant(name) or ""] > 1]
+    if twice:
+        raise UserError(
+            f"{root}: {' and '.join(twice)} both mean the class split {split_meant(twice[0])}; rename one, or put the "
+            "images of each class together: --set dataset.split_folders=images"
+        )
+    splits = {class_id: split for name, ids in by_name.items() for class_id in ids if (split := split_meant(name))}
+    return Layout(by_class(classes), splits, [f"{what} {', '.join(names)} read as class splits"])
 
 
-def _sorted(classes: Mapping[str, Sequence[Member]]) -> dict[str, list[Member]]:
+def by_class(classes: Mapping[str, Sequence[Member]]) -> dict[str, list[Member]]:
+    """Classes and their images, both sorted by name."""
     return {class_id: sorted(classes[class_id], key=lambda member: member.name) for class_id in sorted(classes)}
 
 
-def _from_csv(path: Path) -> Layout:
-    """One row an image: its file, relative to the CSV file, its class, and perhaps the split of the class."""
-    header, *rows = csv_rows(path) or [[]]
-    columns = {name.strip().lower(): place for place, name in enumerate(header)}
-    file = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
-    label = next((columns[name] for name in CLASS_COLUMNS if name in columns), None)
-    split = columns.get(SPLIT_COLUMN)
-    if file is None or label is None or not rows:
-        raise UserError(f"root={path}: a CSV file of images has rows under a first line with the columns file and label")
-    holder, found, seen = FolderFiles(path.parent), [], set()
-    for row in rows:
-        if len(row) != len(header) or not row[file] or not row[label]:
-            raise UserError(f"root={path}: the row '{','.join(row)}' does not have a file, a label and {len(header)} columns")
-        if split is not None and row[split] not in SPLITS:
-            raise UserError(f"root={path}: '{row[split]}' is no class split; known: {', '.join(SPLITS)}")
-        if row[file] in seen:
-            raise UserError(f"root={path}: the file {row[file]} is listed twice")
-        seen.add(row[file])
-        found.append((row[label], "" if split is None else row[split], [Member(holder, row[file])]))
-    absent = [name for name in sorted(seen) if not (path.parent / name).is_file()]
-    if absent:
-        raise UserError(f"root={path}: it names {len(absent)} files that are not there, the first is {absent[0]}")
-    layout = _given_splits(path, found)
-    return layout if split is not None else Layout(layout.classes, None)
+def counted(others: Counter[str]) -> list[str]:
+    """What is no picture, by suffix: "60 .heic"."""
+    kinds = [f"{number} {suffix}" for suffix, number in others.most_common()]
+    return [listed(kinds, 8)] if kinds else []
 
 
 def split_by_fraction(class_ids: Sequence[str], train: float, val: float) -> dict[str, str]:

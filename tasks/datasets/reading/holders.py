@@ -15,7 +15,7 @@ import numpy as np
 from ....core.files import os_errors_named, regular_file
 
 Keep = Callable[[str], bool]
-Read = Callable[["Member"], bytes | np.ndarray]
+Read = Callable[..., bytes | np.ndarray]  # of a member, and of how many bytes of a file are wanted at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +102,39 @@ class FolderFiles(Holder):
         return str(self.path / member.name)
 
     def members(self, keep: Keep) -> list[Member]:
-        """The files whose path below the folder `keep` accepts, folder by folder."""
-        found = []
+        """The files whose path below the folder `keep` accepts, folder by folder.
+
+        Raises:
+            UserError: such a path is a pipe, a device, or a link that leads nowhere or in a circle; or a folder cannot be read.
+        """
+        found: list[Member] = []
+        waiting, seen = [("", str(self.path))], set()  # links to folders are followed, in a circle only once
         with os_errors_named("cannot read"):
-            for folder, names in self._walk():
-                prefix = "" if folder == self.path else f"{folder.relative_to(self.path).as_posix()}/"
-                found += [Member(self, prefix + name) for name in names if keep(prefix + name)]
+            while waiting:
+                prefix, folder = waiting.pop()
+                status = Path(folder).stat()
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as listing:
+                    entries = sorted((one for one in listing if not is_hidden(one.name)), key=lambda one: one.name)
+                waiting += [(f"{prefix}{one.name}/", one.path) for one in reversed(entries) if one.is_dir()]
+                for one in entries:
+                    if not one.is_dir() and keep(prefix + one.name):
+                        if not one.is_file():
+                            regular_file(Path(one.path))
+                        found.append(Member(self, prefix + one.name))
         return found
-
-    def _walk(self) -> Iterator[tuple[Path, list[str]]]:
-        def stop(error: OSError) -> None:
-            raise error
-
-        seen = set()  # links to folders are followed, in a circle only once
-        for folder, below, names in os.walk(self.path, onerror=stop, followlinks=True):
-            status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
-                below.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            below[:] = sorted(name for name in below if not is_hidden(name))
-            yield Path(folder), sorted(name for name in names if not is_hidden(name))
 
     @contextmanager
     def opened(self) -> Iterator[Read]:
         """Yield a function that reads a file."""
-        yield lambda member: regular_file(self.path / member.name).read_bytes()
+
+        def read(member: Member, most: int = -1) -> bytes:
+            with regular_file(self.path / member.name).open("rb") as file:
+                return file.read(most)
+
+        yield read
 
     def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
         """The file, mapped into memory."""

@@ -8,17 +8,28 @@ Lanczos's, as in the scripts that came with MAML (Finn et al. 2017). An image of
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo"),
+    *(".apng", ".bmp", ".dib", ".gif", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 # PIL knows more, some of which start other programs (EPS); the content decides, not the suffix.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class UnreadableImage(ValueError):
     """An image that cannot be decoded; the message says why, in a few words."""
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """The formats that are read, of those that PIL was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def is_image(name: str) -> bool:
@@ -41,7 +52,7 @@ def decode(content: bytes | np.ndarray, size: int) -> np.ndarray:
     if not content:
         raise UnreadableImage("an empty file")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=formats()) as image:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _resized(_to_rgb(image), size)

@@ -129,7 +129,7 @@ def test_path_prints_the_folder_of_what_is_prepared(bench, photos):
         (["prepare", "mini-imagenet"], 1, "mini-imagenet is not prepared and cannot be downloaded"),
         (["prepare", "mini-imagenet", "--from", "nowhere"], 1, "--from nowhere: no such file or folder"),
         (["prepare", "mini-imagenet", "--from", "photos"], 1, "none of the train classes of mini-imagenet is here"),
-        (["prepare", "mini-imagenet", "--from", "photos", "--size", "0"], 2, "size=0: height and width"),
+        (["prepare", "mini-imagenet", "--from", "photos", "--size", "0"], 2, "size=0: at least 1"),
         (["prepare", "cifar-fs", "--from", "photos", "--size", "84"], 2, "cifar-fs has no parameter 'size'; it has none"),
         (["prepare", "trifeature", "--from", "photos"], 2, "trifeature is rendered, not imported"),
         (["prepare", "folder"], 2, "dataset folder needs its images: parameter root=PATH"),

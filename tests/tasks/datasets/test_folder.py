@@ -63,7 +63,7 @@ def test_fractions_divide_the_classes(root):
     assert len({class_id for split in prepared.values() for class_id in split.class_ids}) == 10
     with pytest.raises(UsageError, match=r"train=0.9, val=0.2: fractions of the classes"):
         Folder(root=str(root), train=0.9, val=0.2)
-    with pytest.raises(UsageError, match="fractions"):
+    with pytest.raises(UsageError, match="from 0 to 1"):
         Folder(root=str(root), train=-0.1)
 
 
@@ -112,9 +112,21 @@ def test_classes_with_few_images_and_folders_without_are_reported(root, listener
     (root / "empty").mkdir()
     Folder(root=str(root), size=8).split("test", listener)
     assert listener.said == [
-        f"{root}: folder 'empty' without an image is left out",
-        f"{root}: class 'animals/class_1' has 2 images, 9 more have fewer than 16; shots and queries together cannot be more",
+        f"{root}: 10 classes, 20 images; folders above the classes read as their taxonomy; left out: folders without an image "
+        "(empty); class 'animals/class_1' has 2 images, 9 more have fewer than 16; shots and queries together cannot be more"
     ]
+
+
+def test_identical_pictures_are_said_by_the_names_of_their_classes(root, png, listener):
+    for image in range(2):
+        (root / "animals" / "class_1" / f"{image}.png").write_bytes(png(0, image))
+    (root / "animals" / "class_3" / "2.png").write_bytes(png(3, 1))
+    Folder(root=str(root), size=8).split("test", listener)
+    assert listener.said[0].endswith(
+        "; animals/class_1, things/class_0 hold 2 identical pictures; 1 pictures occur twice within a class"
+    )
+    Folder(root=str(root), size=8).split("test", listener)
+    assert listener.said[1] == listener.said[0]  # also where it was prepared before
 
 
 def test_damaged_images_are_named_and_nothing_is_left(root):
@@ -129,7 +141,7 @@ def test_names_that_are_not_unique_stay_whole(tmp_path, png):
     for name in ("cars/jaguar", "cats/jaguar"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "1.png").write_bytes(png(1))
-    assert Folder(root=str(tmp_path)).class_list("test") == [("cars/jaguar",) * 2, ("cats/jaguar",) * 2]
+    assert Folder(root=str(tmp_path), class_folder="inner").class_list("test") == [("cars/jaguar",) * 2, ("cats/jaguar",) * 2]
 
 
 def test_the_manifest_names_the_place_in_full(root):
@@ -145,3 +157,9 @@ def test_a_root_is_needed_and_a_source_is_not():
         Folder().split("test")
     with pytest.raises(UsageError, match="root=photos"):
         Folder(root="x").contents("test", Path("photos"), SILENT)
+
+
+def test_records_name_how_folders_are_read_only_where_it_was_chosen(root):
+    plain = {"root": str(root), "size": 84, "train": 0.0, "val": 0.0, "parents": ""}
+    assert Folder(root=str(root)).recorded_parameters() == plain
+    assert Folder(root=str(root), class_folder="inner").recorded_parameters() == {**plain, "class_folder": "inner"}

@@ -85,14 +85,66 @@ def test_a_tar_file_of_tar_files_is_read_like_a_folder_of_folders(tmp_path):
     assert len(contents(outer)) == 4
 
 
-def test_members_of_a_tar_file_that_are_no_files_are_passed_over(tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as file:
-        for kind, name in ((tarfile.SYMTYPE, "link.jpg"), (tarfile.LNKTYPE, "hard.jpg"), (tarfile.FIFOTYPE, "pipe.jpg")):
+def write_special(path: Path, *members: tuple[bytes, str, str]) -> TarFiles:
+    """A tar file of one picture a/1.jpg and of members of other types that lead to something."""
+    with tarfile.open(path, "w") as file:
+        info = tarfile.TarInfo("./a/1.jpg")
+        info.size = 3
+        file.addfile(info, io.BytesIO(b"one"))
+        for kind, name, target in members:
             info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, "/etc/passwd"
+            info.type, info.linkname = kind, target
             file.addfile(info)
-        file.addfile(tarfile.TarInfo("./a/1.jpg"))
-    assert contents(TarFiles(tmp_path / "a.tar")) == {"a/1.jpg": b""}
+    return TarFiles(path)
+
+
+def test_links_in_a_tar_file_stand_for_the_files_that_they_lead_to(tmp_path):
+    links = (tarfile.SYMTYPE, "b/2.jpg", "../a/1.jpg"), (tarfile.LNKTYPE, "b/3.jpg", "./a/1.jpg")
+    assert contents(write_special(tmp_path / "a.tar", *links)) == dict.fromkeys(("a/1.jpg", "b/2.jpg", "b/3.jpg"), b"one")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "says"),
+    [
+        (tarfile.SYMTYPE, "/etc/passwd", "a link to '/etc/passwd', which is no file of the archive"),
+        (tarfile.SYMTYPE, "x.jpg", "a link to 'x.jpg'"),
+        (tarfile.LNKTYPE, "a/9.jpg", "a link to 'a/9.jpg'"),
+        (tarfile.FIFOTYPE, "", "a pipe, a device"),
+        (tarfile.CHRTYPE, "", "a pipe, a device"),
+    ],
+)
+def test_what_is_no_file_in_a_tar_file_is_named(kind, target, says, tmp_path):
+    holder = write_special(tmp_path / "a.tar", (kind, "x.jpg", target))
+    with pytest.raises(UserError) as caught:
+        holder.members(every)
+    assert f"its member 'x.jpg' is {says}" in str(caught.value)
+    assert [member.name for member in holder.members(lambda name: name != "x.jpg")] == ["a/1.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_listed_twice_is_damage(kind, tmp_path):
+    holder = MAKERS[kind](tmp_path, {"a.jpg": b"one"})
+    adding = zipfile.ZipFile(holder.path, "a") if kind == "zip" else tarfile.open(holder.path, "a")
+    with adding as file:
+        file.writestr("a.jpg", b"two") if isinstance(file, zipfile.ZipFile) else file.addfile(tarfile.TarInfo("a.jpg"))
+    with pytest.raises(UserError, match=r"it is damaged, its member 'a\.jpg' is listed twice"):
+        holder.members(every)
+
+
+@pytest.mark.parametrize("blocks", [2, 4, 5])
+def test_a_tar_file_without_its_end_is_damaged_wherever_it_was_cut(blocks, tmp_path):
+    holder = write_tar(tmp_path / "a.tar", {f"{number}.jpg": b"x" for number in range(3)})
+    holder.path.write_bytes(holder.path.read_bytes()[: blocks * 512])
+    with pytest.raises(UserError, match=r"cannot read .*a\.tar: it is damaged"):
+        holder.members(every)
+
+
+def test_an_inner_tar_file_that_was_cut_takes_nothing_of_the_outer(tmp_path):
+    inner = write_tar(tmp_path / "n01.tar", {"1.jpg": b"x"}).path.read_bytes()
+    outer = write_tar(tmp_path / "train.tar", {"n01.tar": inner[:1024], "n02.tar": inner})
+    with pytest.raises(UserError, match=r"cannot read .*train\.tar"):
+        outer.members(every)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
@@ -112,10 +164,18 @@ def overwrite(path: Path) -> None:
     path.write_bytes(b"<html>not found</html>" * 100)
 
 
-# A tar file that is only cut gives its members up to there; what lacks is missed by whoever wants it.
 @pytest.mark.parametrize(
     ("kind", "spoil"),
-    [("zip", cut), ("tgz", cut), ("bz2", cut), ("xz", cut), ("zip", overwrite), ("tar", overwrite), ("tgz", overwrite)],
+    [
+        ("zip", cut),
+        ("tar", cut),
+        ("tgz", cut),
+        ("bz2", cut),
+        ("xz", cut),
+        ("zip", overwrite),
+        ("tar", overwrite),
+        ("tgz", overwrite),
+    ],
 )
 def test_a_damaged_archive_is_one_line(kind, spoil, tmp_path):
     holder = MAKERS[kind](tmp_path, {f"{number}.jpg": os.urandom(3000) for number in range(20)})
