@@ -61,9 +61,9 @@ def reproduce(
 
 
 def _fill(page: Path, results: Path, check: bool) -> None:
-    from ..pipeline.page import update_page
+    from ..reporting.reproduction import update
 
-    stale = update_page(page, results, check)
+    stale = update(page, results, check)
     if check and stale:
         typer.echo(f"{page} is stale; run 'bench reproduce --page {page}'", err=True)
         raise typer.Exit(1)
@@ -71,8 +71,8 @@ def _fill(page: Path, results: Path, check: bool) -> None:
 
 
 def _list(results: Path) -> None:
-    from ..pipeline.page import NOT_RUN
     from ..pipeline.published import all_reproductions, compare
+    from ..reporting.reproduction import NOT_RUN
     from .terminal import print_table
 
     rows = []
@@ -86,9 +86,9 @@ def _list(results: Path) -> None:
 
 
 def _run(pipelines: list[Pipeline], call: Call) -> None:
-    from ..pipeline.page import HEADERS, NUMERIC, row
     from ..pipeline.published import compare
     from ..pipeline.running import carry_out_pipeline
+    from ..reporting.reproduction import HEADERS, NUMERIC, row
     from .terminal import print_table
 
     comparisons = []

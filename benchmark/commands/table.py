@@ -20,9 +20,10 @@ def table(
 
     Example: bench table docs/pretraining.md
     """
-    from ..reporting.blocks import update_page
+    from ..reporting.pages import update_page
+    from ..reporting.stage_effects import PARTS
 
-    stale = [file for file in files if update_page(file, check)]
+    stale = [file for file in files if update_page(file, PARTS, check)]
     if check and stale:
         names = " ".join(map(str, stale))
         typer.echo(f"{names} {'is' if len(stale) == 1 else 'are'} stale; run 'bench table {names}'", err=True)

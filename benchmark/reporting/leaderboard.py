@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ...core.errors import UserError
 from ..records.identity import file_safe
 from ..records.record import RunRecord
 from ..records.store import load_records
-from .markdown import accuracy_cell, escaped, percent, read_page, table_lines, write_if_changed
+from .markdown import accuracy_cell, escaped, percent, table_lines
+from .pages import Part, update_page, write_if_changed
 from .tables import Row, Table, backbone_label, method_label, tables_of
 
-BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 INTRODUCTION = """# Leaderboard
 
 Few-shot image classification accuracies, made from the run records in `results/records`.
 The part between the two markers is written by `bench leaderboard`; text outside them is kept.
 
+<!-- leaderboard:begin -->
+<!-- leaderboard:end -->
 """
 NO_RECORDS = """There are no complete records yet. A run makes one, and the leaderboard is then written from it:
 
@@ -114,12 +115,11 @@ def update(file: Path, records_folder: Path, check: bool = False) -> Leaderboard
     folder = records_folder.parent / "figures"
     figures = {table.section: folder / f"{file_safe(table.section)}.svg" for table in tables}
     addresses = {name: quote(Path(os.path.relpath(path, file.parent)).as_posix()) for name, path in figures.items()}
-    old = read_page(file)
-    new = _splice(old, _render(tables, len(found) - len(complete), addresses), file)
+    generated = _render(tables, len(found) - len(complete), addresses).removesuffix("\n").split("\n")
+    stale = update_page(file, {"leaderboard": Part(lambda _: generated)}, check, INTRODUCTION)
     if check:
-        stale = old != new or not all(path.is_file() for path in figures.values())
+        stale |= not all(path.is_file() for path in figures.values())
     else:
-        stale = write_if_changed(file, new.encode("utf-8"))
         for name, path in figures.items():
             from .figures.figures import draw
 
@@ -182,12 +182,3 @@ COLUMNS = (
     Column("episodes", lambda row: str(row.record.n_episodes), numeric=True),
     Column("seconds", lambda row: f"{row.record.timing.classify_seconds:.1f}", numeric=True),
 )
-
-
-def _splice(old: str | None, generated: str, file: Path) -> str:
-    """The file's text with the generated part put between its markers."""
-    if old is None:
-        old = f"{INTRODUCTION}{BEGIN}\n{END}\n"
-    if (old.count(BEGIN), old.count(END)) != (1, 1) or old.index(BEGIN) > old.index(END):
-        raise UserError(f"{file} needs one line '{BEGIN}' and, below it, one line '{END}'; put them where the tables shall go")
-    return f"{old[: old.index(BEGIN)]}{BEGIN}\n\n{generated}\n{old[old.index(END) :]}"

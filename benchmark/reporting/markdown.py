@@ -1,13 +1,10 @@
-"""Markdown pages that are partly generated: cells, tables, and files that change only where what is generated changes."""
+"""Markdown: cells and tables."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from ...core.errors import UserError
-from ...core.files import os_errors_named, regular_file, write_atomically
 from ..records.record import RunRecord
 
 EMPTY = "–"
@@ -41,25 +38,3 @@ def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: 
     rules = ["---:" if right else "---" for right in numeric]
     cells = [[escaped(cell) or EMPTY for cell in row] for row in rows]
     return ["| " + " | ".join(line) + " |" for line in (headers, rules, *cells)]
-
-
-def read_page(file: Path) -> str | None:
-    """The file's text with its own line ends, or None where it is absent.
-
-    Raises:
-        UserError: it cannot be read or is not UTF-8.
-    """
-    try:
-        with os_errors_named("cannot read"):
-            return regular_file(file).read_bytes().decode("utf-8") if file.exists() else None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text; move it away and run again") from error
-
-
-def write_if_changed(path: Path, content: bytes) -> bool:
-    """Write a file that does not hold this already; whether it did not."""
-    with os_errors_named("cannot read"):
-        changed = not path.exists() or regular_file(path).read_bytes() != content
-    if changed:
-        write_atomically(path, content)
-    return changed

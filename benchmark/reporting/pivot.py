@@ -28,6 +28,7 @@ from .stages import stages_of
 KEYS = ("records", "rows", "columns", "where")
 UNITS = {"ways": "way", "shots": "shot"}  # numbers that have a word of their own: 5-way
 FORM = "records=GLOB rows=FIELD columns=FIELD[,FIELD] [where=FIELD:VALUE,...]"
+FORM_OF_RECORDS = "records=GLOB [where=FIELD:VALUE,...]"
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,7 @@ class Query:
         parts = [part.partition("=") for part in re.split(r"\s+(?=\w+=)", text.strip())]
         found = {key: value.strip() for key, _, value in parts}
         if len(found) < len(parts) or set(found) - set(known) or not all(found.get(key) for key in known[:-1]):
-            form = FORM if laid_out else re.sub(r" (rows|columns)=\S+", "", FORM)
-            raise UserError(f"'{text.strip()}' is not of the form {form}")
+            raise UserError(f"'{text.strip()}' is not of the form {FORM if laid_out else FORM_OF_RECORDS}")
         where: dict[str, tuple[str, ...]] = {}
         for condition in found.get("where", "").split(",") if "where" in found else ():
             path, colon, value = condition.strip().partition(":")
@@ -160,6 +160,12 @@ class Query:
         if not found:
             raise UserError(f"records={self.records}: none of {len(paths)} records is complete and has the values of where=")
         return found
+
+
+def pivot_of(text: str) -> list[str]:
+    """The table of a query, a line a row."""
+    query = Query.parse(text)
+    return pivot(query, query.find())
 
 
 def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:

@@ -19,9 +19,11 @@ import numpy as np
 from scipy import stats
 
 from ...core.errors import UserError
-from ..records.identity import canonical_json, same_episodes, task_of
+from ..records.identity import canonical_json, same_episodes, task_of, without_repeats
 from ..records.record import RunRecord
 from .markdown import EMPTY, table_lines
+from .pages import Part
+from .pivot import FORM, FORM_OF_RECORDS, Query, pivot_of
 from .stages import NONE, Stages, stages_of
 
 LEVEL = 0.95
@@ -53,6 +55,11 @@ class Effect:
         interval = f"{100 * self.mean:+.2f} ± {100 * self.half_width:.2f}"
         pairs = "1 pair" if self.pairs == 1 else f"{self.pairs} pairs"
         return f"{interval} ({100 * self.least:+.1f} to {100 * self.most:+.1f}, {pairs})"
+
+
+def effects_of(query: str) -> list[str]:
+    """The table of the records that a query of pivot.py finds, which says `records` and `where` alone."""
+    return effects_table(without_repeats(record for _, record in Query.parse(query, laid_out=False).find()))
 
 
 def effects_table(records: Sequence[RunRecord]) -> list[str]:
@@ -152,3 +159,6 @@ def _went_on_from(record: RunRecord, other: RunRecord) -> bool:
     seen = record.backbone.pretraining
     started = None if seen is None else seen.started_from
     return started is not None and started.weights_sha256 == other.backbone.weights_sha256
+
+
+PARTS = {"table": Part(pivot_of, FORM), "effects": Part(effects_of, FORM_OF_RECORDS)}  # what `bench table` fills

@@ -5,7 +5,6 @@ from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.pipeline import published
-from fewbench.benchmark.pipeline.page import BEGIN, END
 from fewbench.core.errors import UsageError
 
 REPRODUCTION = """
@@ -36,7 +35,7 @@ def folder(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a page; the reproductions are one that takes a second."""
     (tmp_path / "reproductions").mkdir()
     (tmp_path / "reproductions" / "quick.toml").write_text(REPRODUCTION.format(dataset=tiny), encoding="utf-8")
-    (tmp_path / "page.md").write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    (tmp_path / "page.md").write_text("<!-- reproduction:begin -->\n<!-- reproduction:end -->\n", encoding="utf-8")
     monkeypatch.setattr(published, "FOLDER", tmp_path / "reproductions")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from fewbench.benchmark.backbones.weights.checkpoint import read_description, weights_sha256
-from fewbench.benchmark.pipeline.page import BEGIN, END, update_page
 from fewbench.benchmark.pipeline.published import Comparison, compare, load, weights_file
 from fewbench.benchmark.pipeline.running import Call, carry_out_pipeline
 from fewbench.benchmark.records.store import load_record
+from fewbench.benchmark.reporting.reproduction import update
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT, Progress
 
+BEGIN, END = "<!-- reproduction:begin -->", "<!-- reproduction:end -->"
 PAGE = f"# Page\n\nbefore\n\n{BEGIN}\n{END}\n\nafter\n"
 
 
@@ -96,8 +97,8 @@ def test_the_page_says_what_was_found_and_what_was_not_run(results: Path, reprod
     (reproductions / "never.toml").write_text(text, encoding="utf-8")
     page = tmp_path / "page.md"
     page.write_text(PAGE, encoding="utf-8")
-    assert update_page(page, results, check=True) and page.read_text(encoding="utf-8") == PAGE
-    assert update_page(page, results) and not update_page(page, results) and not update_page(page, results, check=True)
+    assert update(page, results, check=True) and page.read_text(encoding="utf-8") == PAGE
+    assert update(page, results) and not update(page, results) and not update(page, results, check=True)
     filled = page.read_text(encoding="utf-8")
     assert filled.startswith(PAGE.split(BEGIN)[0]) and filled.endswith(PAGE.split(END)[1])
     one, _ = compare(load("quick"), results)
@@ -121,9 +122,9 @@ def test_the_page_says_what_was_found_and_what_was_not_run(results: Path, reprod
 def test_a_page_without_its_markers_is_refused(text: str, reproductions: Path, tmp_path: Path):
     (tmp_path / "page.md").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="needs one line '<!-- reproduction:begin -->'"):
-        update_page(tmp_path / "page.md", tmp_path)
+        update(tmp_path / "page.md", tmp_path)
     with pytest.raises(UserError, match="no such file"):
-        update_page(tmp_path / "absent.md", tmp_path)
+        update(tmp_path / "absent.md", tmp_path)
 
 
 PRETRAIN = '[pretrain]\nepochs = 1\nbatch-size = 60\n[pretrain.set]\n"backbone.width" = 8\n\n[train]'

@@ -3,8 +3,10 @@ import re
 import pytest
 
 from fewbench.benchmark.records.store import write_record
-from fewbench.benchmark.reporting.leaderboard import BEGIN, END, render, update
+from fewbench.benchmark.reporting.leaderboard import render, update
 from fewbench.core.errors import UserError
+
+BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 
 
 def cells(line):

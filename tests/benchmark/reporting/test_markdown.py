@@ -1,7 +1,4 @@
-import pytest
-
-from fewbench.benchmark.reporting.markdown import accuracy_cell, escaped, percent, read_page, table_lines, write_if_changed
-from fewbench.core.errors import UserError
+from fewbench.benchmark.reporting.markdown import accuracy_cell, escaped, percent, table_lines
 
 
 def test_percent_gives_two_decimals():
@@ -22,20 +19,3 @@ def test_text_is_one_line_without_markup():
 def test_a_table_has_dashes_for_empty_cells():
     lines = ["| a | b |", "| --- | ---: |", r"| x\|y | – |"]
     assert table_lines(["a", "b"], [["x|y", ""]], [False, True]) == lines
-
-
-def test_a_page_keeps_its_line_ends(tmp_path):
-    (tmp_path / "page.md").write_bytes("a\r\n→\n".encode())
-    assert read_page(tmp_path / "page.md") == "a\r\n→\n"
-    assert read_page(tmp_path / "absent.md") is None
-    (tmp_path / "page.md").write_bytes(b"\xff")
-    with pytest.raises(UserError, match=r"page\.md is not UTF-8 text"):
-        read_page(tmp_path / "page.md")
-
-
-def test_a_file_is_written_only_where_it_changes(tmp_path):
-    path = tmp_path / "page.md"
-    assert write_if_changed(path, b"a") is True
-    before = path.stat().st_mtime_ns
-    assert write_if_changed(path, b"a") is False and path.stat().st_mtime_ns == before
-    assert write_if_changed(path, b"b") is True and path.read_bytes() == b"b"

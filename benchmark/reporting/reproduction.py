@@ -1,22 +1,21 @@
-"""The page of all reproductions: a table between two markers, a function of their files, the descriptions and the records."""
+"""The page of all reproductions: a table and a list, a function of their files, the descriptions of weights and the records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...core.errors import UserError
-from ..reporting.markdown import accuracy_cell, escaped, read_page, table_lines, write_if_changed
-from .published import Comparison, all_reproductions, compare
+from ..pipeline.published import Comparison, all_reproductions, compare
+from .markdown import accuracy_cell, escaped, table_lines
+from .pages import Part, update_page
 
-BEGIN, END = "<!-- reproduction:begin -->", "<!-- reproduction:end -->"
 NOT_RUN = "not run yet"
 HEADERS = ("recipe", "task", "setting", "published (%)", "ours (%)", "difference", "episodes", "training", "verdict")
 NUMERIC = (False, False, False, True, True, True, True, True, False)
 
 
-def update_page(file: Path, results: Path, check: bool = False) -> bool:
-    """Fill the page; what stands outside its markers is kept.
+def update(file: Path, results: Path, check: bool = False) -> bool:
+    """Fill the page.
 
     Args:
         file: the page.
@@ -29,18 +28,12 @@ def update_page(file: Path, results: Path, check: bool = False) -> bool:
     Raises:
         UserError: the page is absent or lacks a marker.
     """
-    old = read_page(file)
-    if old is None:
-        raise UserError(f"{file}: no such file")
-    if (old.count(BEGIN), old.count(END)) != (1, 1) or old.index(BEGIN) > old.index(END):
-        raise UserError(f"{file} needs one line '{BEGIN}' and, below it, one line '{END}'; put them where the table shall go")
-    generated = render([compare(pipeline, results) for pipeline in all_reproductions()])
-    new = f"{old[: old.index(BEGIN)]}{BEGIN}\n\n{generated}\n{old[old.index(END) :]}"
-    return old != new if check else write_if_changed(file, new.encode("utf-8"))
+    lines = render([compare(pipeline, results) for pipeline in all_reproductions()])
+    return update_page(file, {"reproduction": Part(lambda _: lines)}, check)
 
 
-def render(reproductions: Sequence[Sequence[Comparison]]) -> str:
-    """The generated part.
+def render(reproductions: Sequence[Sequence[Comparison]]) -> list[str]:
+    """The lines of the generated part.
 
     Args:
         reproductions: the comparisons of each, at least one.
@@ -54,7 +47,7 @@ def render(reproductions: Sequence[Sequence[Comparison]]) -> str:
         differs = f" Differs from the paper: {about.differs.rstrip('.')}." if about.differs else ""
         lines.append(f"- **{pipeline.name}**: {escaped(f'{about.summary}. Published: {about.source}.{differs}')}")
         lines.append(f"  Budget: {escaped(about.budget)}.")
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def row(one: Comparison) -> list[str]:
