@@ -55,5 +55,5 @@ def test_without_training_it_is_tip_adapter(make_episodes):
 
 @pytest.mark.parametrize("values", [{"epochs": -1}, {"learning_rate": 0.0}, {"alpha": -1.0}])
 def test_a_training_that_cannot_run_is_refused(values: dict[str, float]):
-    with pytest.raises(UsageError, match="tip-adapter-f"):
+    with pytest.raises(UsageError, match=r"^TipAdapterF: "):
         TipAdapterF(**values)  # pyright: ignore[reportArgumentType]

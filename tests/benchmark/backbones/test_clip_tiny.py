@@ -115,7 +115,7 @@ def test_without_weights_the_command_that_makes_some_is_named():
 
 def test_the_shipped_weights_are_small_and_tell_colours_by_name():
     path = find_weights("clip-tiny", None, "trifeature")
-    assert path is not None and path.stat().st_size < 2_000_000
+    assert path is not None and path.path.stat().st_size < 2_000_000
     backbone = load_backbone("clip-tiny", {}, path)
     assert backbone.pretraining["recipe"] == "clip" and not backbone.pretraining["external"]
     tower, split = backbone.text_tower(), Trifeature().split("val")
