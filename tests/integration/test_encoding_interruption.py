@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 IMAGES, BATCH = 360, 32
 LIMIT = 120  # seconds to wait for something that takes a few
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has nei
 def arguments(tiny: str, tiny_weights: Path, plugins: Path, tmp_path: Path) -> list[str]:
     """A short run whose encoding is as slow as the environment says."""
     weights = tmp_path / "weights.safetensors"
-    shutil.copy(tiny_weights, weights)  # without the description, which knows another backbone
+    save_file(load_file(tiny_weights), weights)  # without the description, which knows another backbone
     settings = ["--set", "backbone.width=8", "--set", "backbone.size=16"]
     backbone = ["--backbone", f"{plugins / 'slow_backbone.py'}:SlowConv4", "--weights", str(weights), *settings]
     return ["run", "--dataset", tiny, *backbone, "--queries", "5", "--episodes", "64", "--device", "cpu"]
@@ -64,8 +64,10 @@ def encoded(cache: Path) -> list[int]:
 
 def safe(cache: Path) -> int:
     """Images that are safely on the disk."""
-    path = next(cache.glob("features/.*.unfinished/unfinished.json"), None)
-    return 0 if path is None else json.loads(path.read_text(encoding="utf-8"))["done"]
+    path = next(cache.glob("features/.*.unfinished/journal.jsonl"), None)
+    _, *lines = [""] if path is None else path.read_text(encoding="utf-8").split("\n")[:-1]
+    reached = [line for line in map(json.loads, lines) if isinstance(line, dict)]
+    return reached[-1]["done"] if reached else 0
 
 
 def wait_for(found: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -79,7 +81,7 @@ def wait_for(found: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 def features(cache: Path) -> bytes:
     """The table's bytes; there is one table and nothing beside it."""
     (folder,) = (cache / "features").iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["features.json", "features.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == ["features.npy", "manifest.json"]
     return (folder / "features.npy").read_bytes()
 
 

@@ -282,4 +282,4 @@ def test_a_record_spoilt_by_hand_is_named(bench_many, tiny_run: list[str], tmp_p
     path.write_text(json.dumps(content), encoding="utf-8")
     (shown,) = bench_many([(["show", path], tmp_path)])
     assert shown.code == 1
-    assert re.search(r"damaged record: its mean .* is not that of its per-episode accuracies", shown.error)
+    assert re.search(r"damaged record: accuracy\.mean is .*, and .* by its per-episode accuracies", shown.error)

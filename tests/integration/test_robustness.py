@@ -51,7 +51,7 @@ def test_the_episodes_are_the_same_and_the_images_are_not(records):
     assert len({record.task.episodes_sha256 for record in records.values()}) == 1
     assert len({record.task.fingerprint for record in records.values()}) == 11
     clean = records["protonet", TASK]
-    assert "corruption" not in clean.task
+    assert clean.task.corruption is None
     worst = records["protonet", f"{TASK}-occlusion-5"]
     assert worst.task.corruption.clean_fingerprint == clean.task.fingerprint
     assert str(worst.task.corruption) == "occlusion 5"

@@ -128,7 +128,7 @@ def test_a_classifier_that_fails_is_named_with_the_episode_and_the_reason(path: 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
-    with pytest.raises(UserError, match=r"pip install 'fewbench\[sklearn\]'"):
+    with pytest.raises(UserError, match=r"pip install scikit-learn"):
         ScikitLearnMethod("linear_model.LogisticRegression", {})
 
 

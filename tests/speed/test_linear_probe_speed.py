@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from fewbench.methods.linear_probe import LinearProbe
-from fewbench.methods.scikit_learn import from_path
+from fewbench.methods.scikit_learn import ScikitLearnMethod
 from fewbench.tasks.episodes import Episodes
 
 WAYS, QUERIES, WIDTH, COST = 5, 15, 512, 1.0
@@ -59,7 +59,7 @@ def test_a_probe_beside_scikit_learn(shots: int, say: Callable[[str], None]):
     many, few = made_up(shots, CHUNK), made_up(shots, TASKS)
     few = replace(few, support=few.support.double(), query=few.query.double())  # what is fitted here in float64 anyhow
     ours, settings = LinearProbe(C=COST), {"C": COST, "max_iter": 10_000}
-    loose, exact = (from_path("linear_model.LogisticRegression", {**settings, "tol": tol}) for tol in (1e-4, 1e-8))
+    loose, exact = (ScikitLearnMethod("linear_model.LogisticRegression", {**settings, "tol": tol}) for tol in (1e-4, 1e-8))
     agreement = ours.classify(many)[:TASKS].argmax(dim=-1) == exact.classify(few).argmax(dim=-1)  # and both are warm now
     assert agreement.float().mean() > 0.99
     sides = [(ours, many), (loose, few), (exact, few)]

@@ -1,8 +1,7 @@
 """The training loop: it trains any learner and knows nothing of what is trained.
 
 It is written by hand because a training that was killed has to end in the same weights, bit for bit, as one that was not: data
-and randomness of a step are functions of seed and step, checkpoints lie between steps, and nothing is pickled. The loops of
-Lightning and Accelerate, which were weighed, restore global generators and data loaders, and promise no such thing.
+and randomness of a step are functions of seed and step, checkpoints lie between steps, and nothing is pickled.
 """
 
 from __future__ import annotations

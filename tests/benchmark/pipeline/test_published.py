@@ -29,7 +29,7 @@ class Measured:
 def compared(published: float | None, interval: float | None, mean: float, half_width: float | None = 0.003) -> Comparison:
     record: Any = Measured(mean, half_width)
     pipeline: Any = None
-    return Comparison(pipeline, PipelineRun(RunConfig(), "train", Number(published, interval)), {}, record)
+    return Comparison(pipeline, PipelineRun(RunConfig(), "train", Number(published, interval)), None, record)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_other_weights_are_replaced_only_when_asked(quick: PretrainConfig, tmp_p
     pretrain(other, path, SILENT, overwrite=True)
     assert about(path)["made_by"]["config"]["learning_rate"] == 0.01
     checkpoint = read_checkpoint(path)
+    assert checkpoint.description is not None
     write_checkpoint(path, checkpoint.tensors, replace(checkpoint.description, made_by={}))
     with pytest.raises(UsageError, match="not by this version of bench pretrain"):
         pretrain(other, path, SILENT)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.backbones.weights.checkpoint import read_description, weights_sha256
@@ -107,7 +108,7 @@ def test_batch_norm_of_what_is_learned_sees_an_episode_once(quick: TrainConfig, 
     learner(learner.batch(0, Part()))
     counts = [int(value) for name, value in learner.state_dict().items() if name.endswith("num_batches_tracked")]
     assert len(counts) > 4 and set(counts) == {1}
-    assert learner.learned is not None and all(module.training for module in learner.learned.modules())
+    assert isinstance(learner.learned, nn.Module) and all(module.training for module in learner.learned.modules())
 
 
 def test_losses_on_features_are_of_full_precision(quick: TrainConfig, tmp_path: Path):
@@ -165,7 +166,7 @@ def test_a_step_moves_the_backbone_and_what_is_learned(method: str, quick: Train
     loss, _ = learner.train()(learner.batch(0, Part()))
     loss.backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in learner.backbone.parameters())
-    if learner.learned is not None:
+    if isinstance(learner.learned, nn.Module):
         assert any(parameter.grad is not None for parameter in learner.learned.parameters())
 
 
@@ -211,7 +212,7 @@ def test_a_mistake_is_one_line(options: dict, says: str, quick: TrainConfig, tmp
         ({"precision": "fp8"}, "--precision fp8: not fp32, bf16"),
         ({"jitter": 1.5}, "--jitter 1.5: from 0 to 1"),
         ({"smallest_area": 0.0}, "--smallest-area 0: from 0.01 to 1"),
-        ({"smallest_area": 0.5, "crop": 2}, "--crop and --smallest-area are two ways to crop; give one of them"),
+        ({"smallest_area": 0.5, "crop": 2}, "--crop shifts images and --smallest-area crops them; give one"),
         ({"seed": 2**64}, "--seed 18446744073709551616: from 0"),
         ({"backbone": "timm:resnet18", "settings": {"backbone.norm": "group"}}, "--norm is for conv4, resnet12 and wrn-28-10;"),
     ],
