@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,8 +46,8 @@ def run(
     from .terminal import TerminalProgress
 
     short = {SHORT[name]: value for name, value in (("alpha", alpha), ("beta", beta), ("norm", norm)) if value is not None}
-    configs = _configs({**given, "settings": {**given.get("settings", {}), **short}}, config)
     progress = TerminalProgress(verbose=verbose)
+    configs = _configs({**given, "settings": {**given.get("settings", {}), **short}}, config, progress.say)
     failed, outcomes = None, []
     try:
         plans = check_grid(configs, progress.say) if dry_run or len(configs) > 1 else []
@@ -105,20 +106,49 @@ def _trace(error: UserError, progress: TerminalProgress) -> None:
         progress.say("".join(traceback.format_list(frames)).rstrip())
 
 
-def _configs(given: dict[str, Any], config: Path | None) -> list[RunConfig]:
+def _configs(given: dict[str, Any], config: Path | None, say: Callable[[str], None]) -> list[RunConfig]:
     """The grid that command line and TOML file ask for; what was typed comes before the file, the file before defaults."""
     options = {} if config is None else read_toml(config)
     settings = {**options.get("settings", {}), **given["settings"]}
     options = {**options, **given, "settings": settings}
     options = {one.name: options[one.name] for one in parameters_of(RunConfig) if one.name in options}
-    if options.get("checkpoint") is not None and "method" not in options:
-        from ..backbones.weights.find import described_checkpoint
-
-        several = options["checkpoint"] if isinstance(options["checkpoint"], list) else [options["checkpoint"]]
-        options["method"] = [described_checkpoint(Path(one))[1].name for one in several]
-        if len(set(options["method"])) > 1:
-            raise UsageError("--checkpoint: those of several methods need --method, or a command each")
+    if options.get("checkpoint") is not None:
+        options = _with_brought(options, say)
     return grid(options)
+
+
+def _with_brought(options: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """The options with what a checkpoint brings where nothing else is asked for; what is asked for instead is said.
+
+    Raises:
+        UsageError: several checkpoints bring different things.
+    """
+    from ..backbones.weights.find import brought_by, dataset_settings
+
+    several = options["checkpoint"] if isinstance(options["checkpoint"], list) else [options["checkpoint"]]
+    if several == [None]:
+        return options
+    path = Path(several[0])
+    brought = brought_by(path)
+    if "testbed" in options or options.get("sampler", RunConfig.sampler) != RunConfig.sampler:  # which says ways and shots
+        brought = {name: value for name, value in brought.items() if name not in ("ways", "shots")}
+    for other in several[1:]:
+        for name, value in brought_by(Path(other)).items():
+            if name not in options and brought.get(name, value) != value:
+                raise UsageError(f"--checkpoint: {path} is of {name} {brought[name]}, {other} of {value}; name --{name}")
+    settings = options["settings"] if "dataset" in options else {**dataset_settings(path), **options["settings"]}
+    asked = {name: _listed(options[name]) for name in brought if name in options and name != "method"}
+    differing = [name for name, value in asked.items() if value != str(brought[name])]
+    if differing:
+        is_of, now = (", ".join(f"{name} {source[name]}" for name in differing) for source in (brought, asked))
+        say(f"checkpoint {path.name} is of {is_of}; this run is of {now}")
+    if "dataset" not in brought and "dataset" not in options:
+        say(f"checkpoint {path.name} does not say its dataset; this run is of {RunConfig.dataset}, --dataset takes another")
+    return {**brought, **options, "settings": settings}
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _describe(plans: list[Plan], progress: TerminalProgress) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.files import os_errors_named
-from ...core.progress import Progress
+from ...core.progress import SILENT, Progress
 from .. import registry
 from ..records.identity import other_code
 from ..records.record import RunRecord
-from ..records.store import load_record
+from ..records.store import DamagedRecord, load_record
 from .plan import Plan
 
 PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
@@ -37,15 +37,14 @@ def check_folder(folder: Path) -> None:
 
 
 def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
-    """The record that a plan finds finished and does not repeat; `progress` is told why one is repeated, or could be."""
+    """The record that a plan finds finished and does not repeat; `progress` is told why one is repeated, or could be.
+
+    Raises:
+        UserError: what is at its place cannot be read, or is another run's; it is left alone.
+    """
     path = plan.path()
-    with os_errors_named("cannot look for the record"):
-        if plan.config.overwrite or not path.exists():
-            return None
-    try:
-        record = load_record(path)
-    except UserError as error:
-        progress.say(f"{error}; it is made again")
+    record = _record_at(path, plan, progress, "it is made again")
+    if record is None or not record.complete:
         return None
     now = plan.backbone_section()
     # Records made before these were noted do not say; then nothing is known to have changed.
@@ -58,28 +57,46 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
 
 
 def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
-    """What an interrupted run of the same configuration, code and preprocessing left, if it is sound."""
+    """What an interrupted run of the same configuration, code and preprocessing left, if it is sound.
+
+    Raises:
+        UserError: what is at its place cannot be read, or is another run's; it is left alone.
+    """
     path = partial_path(plan)
-    if plan.config.overwrite or not path.exists():
-        return None
-    try:
-        record = load_record(path)
-    except UserError as error:
-        progress.say(f"{error}; starting from the first episode")
+    record = _record_at(path, plan, progress, "starting from the first episode")
+    if record is None:
+        path = plan.path()  # where a partial record may have been put, too
+        record = _record_at(path, plan, SILENT, "")
+    if record is None or record.complete:
         return None
     now = plan.backbone_section()
-    same = record.content["backbone"].get("preprocess") == now["preprocess"] and not _of_other_code(record, plan)
-    if not same or record.config_sha256 != plan.config_sha256():
+    if record.content["backbone"].get("preprocess") != now["preprocess"] or _of_other_code(record, plan):
         progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")
         return None
     return record
 
 
+def _record_at(path: Path, plan: Plan, progress: Progress, consequence: str) -> RunRecord | None:
+    """The record of a plan; None where there is none, where it is damaged, or where it is to be repeated."""
+    with os_errors_named("cannot look for the record"):
+        if plan.config.overwrite or not path.exists():
+            return None
+    try:
+        record = load_record(path)
+    except DamagedRecord as error:
+        progress.say(f"{error}; {consequence}")
+        return None
+    if record.config_sha256 != plan.config_sha256():
+        what = f"{record.method.name} on {record.task.dataset}"
+        raise UserError(f"{path} is the record of another run ({what}); move it away, and run again")
+    return record
+
+
 def _of_other_code(record: RunRecord, plan: Plan) -> list[str]:
     """The names of what a record was made with and whose code is another now."""
-    codes = {
-        record.method.name: (record.method.code, plan.method_section["code"]),
-        record.backbone.name: (record.backbone.code, plan.backbone.code),
-        record.task.sampler: (record.task.code, registry.code_of(plan.sampling.sampler)),
-    }
-    return [name for name, (noted, now) in codes.items() if other_code(noted, now)]
+    codes = [
+        (record.method.name, record.method.code, plan.method_section["code"]),
+        (record.backbone.name, record.backbone.code, plan.backbone.code),
+        (record.task.sampler, record.task.code, registry.code_of(plan.sampling.sampler)),
+    ]
+    return [name for name, noted, now in codes if other_code(noted, now)]

@@ -164,7 +164,8 @@ def compare(pipeline: Pipeline, results: Path) -> list[Comparison]:
     if about is None:
         return [Comparison(pipeline, run) for run in pipeline.runs]
     datasets = sorted({_dataset(run) for run in pipeline.runs})
-    found = [one for name in datasets for one in load_records(results / "records" / file_safe(name))[0]]
+    folders = [results / "records" / file_safe(name) for name in datasets]
+    found = [one for folder in folders if folder.is_dir() for one in load_records(folder)[0]]
     return [_comparison(pipeline, run, about, found) for run in pipeline.runs]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core.decoding import decode as decode_content
+from ...core.options import shown
 from ...tasks.corruptions import SEVERITIES
 from ...tasks.testbed import coarsity_summary
 from .codec import decode, decode_rough, encode
@@ -136,7 +137,7 @@ def _check_ranges(record: RunRecord) -> None:
     for least, numbers in ((1, least_one), (0, least_none)):
         for name, number in numbers.items():
             if number is not None and not least <= number <= MOST:
-                raise ValueError(f"{name} is {number:.9g}, not from {least} to {MOST}")
+                raise ValueError(f"{name} is {shown(number)}, not from {least} to {MOST}")
     if not 0 <= task.seed < 2**64:
         raise ValueError("task.seed is not from 0 to 2^64 - 1")
     if task.corruption is not None and task.corruption.severity not in SEVERITIES:
@@ -160,7 +161,7 @@ def _check_accuracies(record: RunRecord) -> None:
     interval = _checked_interval("", record.accuracies, accuracy, level)
     if (apart := accuracy.without_replacement) is not None:
         if not 1 <= apart.episodes <= MOST:
-            raise ValueError(f"accuracy.without_replacement.episodes is {apart.episodes}")
+            raise ValueError(f"accuracy.without_replacement.episodes is {shown(apart.episodes)}")
         _checked_interval("without_replacement.", decode(apart.accuracies, apart.episodes), apart, level)
     if (bootstrap := accuracy.bootstrap) is not None:
         _check_bootstrap(bootstrap, record.accuracies, interval)
@@ -189,7 +190,7 @@ def _check_bootstrap(bootstrap: Bootstrap, accuracies: np.ndarray, interval: Int
     """Its draws are not repeated, which would take longer than reading; its ends must be where such an interval can end."""
     ends = (bootstrap.low, bootstrap.high)
     if not 1 <= bootstrap.resamples <= MOST:
-        raise ValueError(f"accuracy.bootstrap.resamples is {bootstrap.resamples}")
+        raise ValueError(f"accuracy.bootstrap.resamples is {shown(bootstrap.resamples)}")
     if interval.half_width is None or None in ends:
         if ends != (None, None) or interval.half_width is not None:
             raise ValueError("accuracy.bootstrap has an end too many or too few")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from ...core.errors import UserError
-from ...core.files import os_errors_named, regular_file, sweep, write_atomically
+from ...core.errors import UserError, one_line
+from ...core.files import os_errors_named, regular_file, write_atomically
 from . import schema
 from .record import RunRecord
 
-LARGEST = 2**28  # bytes of a record's file
 
+class DamagedRecord(UserError):
+    """A file is no record, or its parts do not go together."""
 
-class NewerRecord(UserError):
-    """A record was written by a newer fewbench, which may read what this one does not."""
+    def __init__(self, path: Path, problem: object) -> None:
+        """A file and what is wrong with it."""
+        super().__init__(f"{path} is a damaged record: {problem}; remove it and repeat the run")
 
 
 def parse_record(text: str, path: Path) -> RunRecord:
@@ -25,8 +29,8 @@ def parse_record(text: str, path: Path) -> RunRecord:
         path: where it came from, for messages.
 
     Raises:
-        NewerRecord: it was written by a newer fewbench.
-        UserError: it is damaged.
+        DamagedRecord: it is none.
+        UserError: it was written by a newer fewbench.
     """
     try:
         content = json.loads(text)
@@ -34,22 +38,22 @@ def parse_record(text: str, path: Path) -> RunRecord:
             raise ValueError("it is not a JSON object")
         version = content.get("schema_version")
         if isinstance(version, int) and version > schema.SCHEMA_VERSION:
-            raise NewerRecord(f"{path} is of schema version {version}, newer than this fewbench knows; upgrade fewbench")
+            raise UserError(f"{path} is of schema version {version}, newer than this fewbench knows; upgrade fewbench")
         content = schema.migrate(content)
         del content["schema_version"]
         return RunRecord.of(content)
     except RecursionError:
-        raise UserError(f"{path} is a damaged record: it is nested too deeply; remove it and repeat the run") from None
+        raise DamagedRecord(path, "it is nested too deeply") from None
     except ValueError as error:
-        raise UserError(f"{path} is a damaged record: {error}; remove it and repeat the run") from error
+        raise DamagedRecord(path, error) from error
 
 
 def load_record(path: Path) -> RunRecord:
     """Read a record.
 
     Raises:
-        NewerRecord: it was written by a newer fewbench.
-        UserError: the file cannot be read, or is damaged.
+        DamagedRecord: it is none.
+        UserError: the file cannot be read, or was written by a newer fewbench.
     """
     with os_errors_named("cannot read record"):
         regular_file(path)
@@ -57,7 +61,7 @@ def load_record(path: Path) -> RunRecord:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is a damaged record: it is not UTF-8 text; remove it and repeat the run") from error
+        raise DamagedRecord(path, "it is not UTF-8 text") from error
     return parse_record(text, path)
 
 
@@ -75,15 +79,24 @@ def load_records(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[tuple
 
     Returns:
         The sound records with their paths, and the paths of the others, each with one line that names it and says what is
-        wrong. A folder that is not there has neither.
+        wrong.
+
+    Raises:
+        UserError: the folder is not there, or it or one below it cannot be read.
     """
     records, problems = [], []
-    paths = sorted(folder.rglob("*.json"), key=lambda path: path.relative_to(folder).as_posix())
-    for place in {path.parent for path in paths}:
-        sweep(place)  # what killed runs were writing
-    for path in paths:
+    for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
         try:
             records.append((path, load_record(path)))
         except UserError as error:
-            problems.append((path, str(error)))
+            problems.append((path, one_line(str(error))))
     return records, problems
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    with os_errors_named("cannot read records"):
+        for place, _, names in os.walk(folder, onerror=fail):
+            yield from (Path(place, name) for name in names if name.endswith(".json"))

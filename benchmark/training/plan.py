@@ -163,7 +163,10 @@ def carry_out(
         return plan.validation.accuracy(learner.backbone, plan.preprocess, plan.device, plan.learned)
 
     options = replace(plan.loop, time_limit=time_limit)
-    fitted = fit(learner, validate, options, folder, plan.identity(), plan.device, progress, force)
+    fitted = fit(
+        learner, validate, options, folder, plan.identity(), plan.device, progress, force,
+        lambda so_far: plan.description(so_far, code).to_json(),
+    )  # fmt: skip
     if first:
         publish(output, learner.kept(), plan.description(fitted, code))
     return output

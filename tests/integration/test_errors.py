@@ -268,6 +268,9 @@ def test_a_stale_leaderboard_is_told_and_left(bench, tmp_path: Path):
     (tmp_path / "leaderboard.md").write_text("# Mine\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n")
     before = (tmp_path / "leaderboard.md").read_text()
     done = bench("leaderboard", "--check", cwd=tmp_path)
+    assert (done.code, done.err) == (1, "error: cannot read records results/records: No such file or directory\n")
+    (tmp_path / "results" / "records").mkdir(parents=True)
+    done = bench("leaderboard", "--check", cwd=tmp_path)
     assert (done.code, done.err) == (1, "leaderboard.md is stale; run 'bench leaderboard'\n")
     assert (tmp_path / "leaderboard.md").read_text() == before
     assert bench("leaderboard", cwd=tmp_path).code == 0

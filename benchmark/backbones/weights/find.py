@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ....core.errors import UsageError, did_you_mean
 from ... import registry
 from ...config import RunConfig
 from ..base import Backbone
 from .checkpoint import Checkpoint, read_checkpoint, read_description
-from .description import Description, MetaTrained
+from .description import UNKNOWN, Description, MetaTrained
 from .file import with_key
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -72,6 +73,31 @@ def described_checkpoint(path: Path) -> tuple[Description, MetaTrained]:
     if description is None or description.method is None:
         raise UsageError(f"--checkpoint {path}: made by no bench train; take it with --weights {path}")
     return description, description.method
+
+
+def brought_by(path: Path) -> dict[str, Any]:
+    """The options of `bench run` that a checkpoint of `bench train` brings: its method, its dataset, and ways and shots.
+
+    Ways and shots are those of the validation that chose the weights; of published weights those of the training. The size of
+    images is said by the description itself. What is not known is left out.
+
+    Raises:
+        UsageError: there is no such file, or it is no such checkpoint.
+        UserError: the file is damaged.
+    """
+    about, method = described_checkpoint(path)
+    config = about.made_by.get("config")
+    dataset = (config if isinstance(config, dict) else about.pretraining).get("dataset")  # a plug-in's with its folder
+    known = {"method": method.name, "dataset": None if dataset == UNKNOWN["dataset"] else dataset}
+    for name in ("ways", "shots"):
+        known[name] = about.val_accuracy.get(name, getattr(method, name))
+    return {name: value for name, value in known.items() if isinstance(value, str if name in ("method", "dataset") else int)}
+
+
+def dataset_settings(path: Path) -> dict[str, Any]:
+    """The parameters of the dataset that a checkpoint was trained on, as `--set dataset.NAME=` has them."""
+    parameters = described_checkpoint(path)[0].pretraining.get("dataset_parameters")
+    return {f"dataset.{name}": value for name, value in parameters.items()} if isinstance(parameters, dict) else {}
 
 
 def with_checkpoint(config: RunConfig) -> tuple[RunConfig, Checkpoint | None]:

@@ -14,6 +14,7 @@ from .file import choice, usual
 
 COMPILED = "_orig_mod."  # which torch.compile puts into names
 PREFIXES = ("module.", "encoder.", "backbone.")  # left by DataParallel, and by trainers that hold the network in a part
+UNFINISHED = "learner.backbone."  # where a training of ours that is not finished has the network, perhaps beside its teacher
 NEEDED = 0.9  # share of the tensors that has to match, and of the numbers in them
 COUNTER = "num_batches_tracked"  # batch norm's step counter changes no feature and is often left out
 
@@ -161,6 +162,8 @@ def _prefix(given: Mapping[str, Tensor], own: Mapping[str, Tensor], weights: str
         counts.update(name[:start] for start in starts if name[start:] in own)
     most = max(counts.values(), default=0)
     prefixes = [prefix for prefix, count in counts.items() if count == most]
+    if UNFINISHED in prefixes:
+        return UNFINISHED
     if len(prefixes) > 1 and most >= NEEDED * len(own):
         keys = [prefix.removesuffix(".") for prefix in prefixes]
         raise UserError(f"--weights {weights} holds the network several times; take {choice(Path(weights), keys)}")

@@ -41,15 +41,25 @@ class Checkpoint:
         return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
 
 
-def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def write_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a checkpoint whole, or leave the earlier one.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        about: everything that is no tensor.
+        metadata: more entries of the header, of which `read_checkpoint` knows nothing.
 
     Raises:
         UserError: it cannot be written, say because the disk is full.
     """
     # Copies: of tensors that share memory, as tied weights do, safetensors takes but one.
     whole = {name: value.detach().clone(memory_format=torch.contiguous_format).cpu() for name, value in sorted(tensors.items())}
-    write_atomically(path, save(whole, metadata={KEY: json.dumps({**about, "format": FORMAT}, sort_keys=True)}))
+    write_atomically(
+        path, save(whole, metadata={**(metadata or {}), KEY: json.dumps({**about, "format": FORMAT}, sort_keys=True)})
+    )
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

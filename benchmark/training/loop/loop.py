@@ -28,7 +28,7 @@ from .trainer import Trainer
 
 __all__ = ["Fitted", "LoopOptions", "fit"]
 BAR_SECONDS = 0.2  # between two movements of the progress bar
-Stopped = Literal["done", "patience"]
+Stopped = Literal["done", "patience", "unfinished"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def fit(
     device: torch.device,
     progress: Progress,
     force: bool = False,
+    describe: Callable[[Fitted], str] | None = None,
 ) -> Fitted:
     """Train a learner; where an earlier call was killed, interrupted or out of time, go on from its last checkpoint.
 
@@ -78,6 +79,7 @@ def fit(
         device: of this process (`distributed.local_device`).
         progress: shown the steps, and told of every validation.
         force: begin anew, whatever the folder holds.
+        describe: gives the description of the best state so far, to be kept with it.
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint is written first.
@@ -87,7 +89,12 @@ def fit(
     exact = options.precision == "fp32"
     with processes(device) as group, tf32(device, allowed=not exact), _reproducible(device), Interruptions() as interruptions:
         heard = progress if group.first else SILENT
-        trainer = Trainer(learner, validate, options, folder, identity, heard, group)
+
+        def described(so_far: Trainer) -> str:
+            assert describe is not None and so_far.best is not None
+            return describe(Fitted({}, *so_far.best, so_far.step, so_far.curves, so_far.seconds, "unfinished"))
+
+        trainer = Trainer(learner, validate, options, folder, identity, heard, group, described if describe else None)
         trainer.resume(force)
         again = "the same command goes on from there" + (", without --force" if force else "")
         try:

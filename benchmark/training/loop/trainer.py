@@ -16,6 +16,7 @@ from ....core.errors import UserError
 from ....core.files import make_folder, sweep, write_atomically
 from ....core.progress import Progress
 from ...backbones.layers import begin_step
+from ...backbones.weights.checkpoint import KEY as DESCRIPTION
 from ...records.provenance import package_version
 from ..options import LoopOptions
 from .checkpoints import ANEW, Checkpoint, check_identity, load_module, read_checkpoint, write_checkpoint
@@ -58,10 +59,12 @@ class Trainer:
         identity: dict[str, Any],
         progress: Progress,
         group: Processes,
+        describe: Callable[[Trainer], str] | None = None,
     ) -> None:
         """Begin at step 0; see `loop.fit` for the arguments."""
         self.learner = learner.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.validate, self.options, self.folder, self.progress, self.group = validate, options, folder, progress, group
+        self.describe = describe
         whole = {**identity, "loop": options.identity(), "processes": group.part.world}
         self.identity: dict[str, Any] = json.loads(json.dumps(whole))
         self.trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
@@ -168,7 +171,9 @@ class Trainer:
         elif self.best is None or value > self.best.value:
             self.best, self.stale = Best(value, self.step), 0
             if self.group.first:
-                write_checkpoint(self.folder / BEST, self._learner_tensors(), {**self._about(), "value": value})
+                # With its description it can be evaluated before the training is finished.
+                described = None if self.describe is None else {DESCRIPTION: self.describe(self)}
+                write_checkpoint(self.folder / BEST, self._learner_tensors(), {**self._about(), "value": value}, described)
         row = self.curves.rows[-1]
         told = "".join(f"{name} {row[name]:.3f}, " for name in row if name not in OWN_COLUMNS)
         self.progress.say(f"step {self.step} of {self.options.steps}: {told}validation {value:.4f}")

@@ -124,7 +124,7 @@ def test_a_mean_that_is_not_that_of_the_accuracies_is_refused(content):
         ("task", "seed", True, "task.seed is not a whole number"),
         ("task", "seed", -1, "task.seed is not from 0"),
         ("task", "ways", 2.5, "task.ways is not a whole number"),
-        ("task", "shots", 10**12, "task.shots is 1e+12, not from 1 to"),
+        ("task", "shots", 10**12, "task.shots is 1000000000000, not from 1 to"),
         ("method", "transductive", 0, "method.transductive is not true or false"),
         ("method", "name", None, "method.name is not text"),
         ("method", "name", "\ud800", "method.name is not Unicode text"),

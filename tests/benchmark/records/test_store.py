@@ -53,5 +53,6 @@ def test_records_are_found_in_order_of_their_relative_paths_and_bad_ones_are_nam
     assert str(tmp_path / "a" / "broken.json") in problems[0][1]
 
 
-def test_a_folder_that_is_not_there_has_no_records(tmp_path):
-    assert load_records(tmp_path / "absent") == ([], [])
+def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read records .*absent: No such file"):
+        load_records(tmp_path / "absent")

@@ -218,11 +218,15 @@ def test_a_damaged_record_is_named_and_left_out(board):
     assert "broken" not in file.read_text(encoding="utf-8")
 
 
-def test_an_absent_folder_of_records_is_an_empty_board(tmp_path):
-    found = update(tmp_path / "leaderboard.md", tmp_path / "results" / "records")
+def test_an_empty_folder_of_records_is_an_empty_board_and_an_absent_one_leaves_the_board_alone(tmp_path):
+    board, records = tmp_path / "leaderboard.md", tmp_path / "results" / "records"
+    with pytest.raises(UserError, match=rf"^cannot read records {re.escape(str(records))}: No such file or directory$"):
+        update(board, records)
+    assert not board.exists() and not records.exists()
+    records.mkdir(parents=True)
+    found = update(board, records)
     assert (found.stale, found.shown) == (True, 0)
-    assert "There are no complete records yet." in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    assert not (tmp_path / "results").exists()
+    assert "There are no complete records yet." in board.read_text(encoding="utf-8")
 
 
 def test_a_semantic_task_worked_by_hand(make_record, coarse):

@@ -284,10 +284,10 @@ def test_a_kill_between_the_best_checkpoint_and_the_last_costs_no_patience(train
         following = iter(sorted(step for step in values if step >= first))
         return lambda: values[next(following)]
 
-    def killed(path: Path, tensors: Any, about: dict[str, Any]) -> None:
+    def killed(path: Path, tensors: Any, about: dict[str, Any], metadata: Any = None) -> None:
         if path.name == "last.safetensors" and about["step"] == 16:
             raise SystemError
-        write(path, tensors, about)
+        write(path, tensors, about, metadata)
 
     options = {"steps": 100, "patience": 1, "checkpoint_seconds": 1000.0}
     whole = train("undisturbed", validate=validations(8), **options)
