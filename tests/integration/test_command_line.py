@@ -39,6 +39,7 @@ assert not heavy, heavy
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_what_computes_nothing_imports_nothing_slow(tmp_path: Path, name: str):
+    (tmp_path / "results" / "records").mkdir(parents=True)
     command = [sys.executable, "-c", WITHOUT_SLOW_IMPORTS, *LIGHT[name]]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
