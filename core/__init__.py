@@ -1,1 +1,1 @@
-"""What every folder may use: errors, files, options, progress, tables. Knows nothing of the others."""
+"""The ground floor, which every other folder uses: errors, files, the cache, options, progress, tables."""

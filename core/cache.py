@@ -1,8 +1,8 @@
-"""The cache: folders that take a while to make, made by one process at a time, there at once or not at all, and checked.
+"""The cache: folders that take a while to make. One process makes a folder, it appears whole, and every opening checks it.
 
-An entry is a folder with files and `manifest.json`, which describes what they hold (a dataclass of whoever made them) and has
-size, time and SHA-256 of each. Opening compares sizes and times, and a hash where a time differs, so that damage is noticed
-at the cost of a hash only when something touched a file. What is in the making lies hidden beside it (`unfinished`).
+An entry is a folder with files and `manifest.json`. The manifest describes the content (a dataclass of the module that made
+it) and holds size, time and SHA-256 of each file. Opening compares sizes and times; a file is hashed only where its time
+differs. An entry in the making lies in a hidden folder next to it (`unfinished`).
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from .progress import Progress
 from .unfinished import JOURNAL, Unfinished
 
 MANIFEST = "manifest.json"
-LONGEST = 180  # characters of a lock's name; a longer one is cut and told apart by a hash
+LONGEST = 180  # characters of a lock's name; a longer name is cut and ends in a hash
 
 About = TypeVar("About")
 
 
 class Damaged(UserError):
-    """An entry is not as it was made."""
+    """A file of an entry has changed since it was made."""
 
 
 class FileState(NamedTuple):
-    """What is known of a file: size in bytes, time of modification in nanoseconds, hexadecimal SHA-256."""
+    """Size of a file in bytes, its time of modification in nanoseconds, and its hexadecimal SHA-256."""
 
     size: int
     modified: int
@@ -56,12 +56,12 @@ class FileState(NamedTuple):
 
 @dataclass(frozen=True)
 class Kept(Generic[About]):
-    """An entry that is whole.
+    """A whole entry.
 
     Attributes:
-        folder: where it is.
-        about: what it holds.
-        files: of each file by name.
+        folder: the folder with its files.
+        about: the description of its content.
+        files: size, time and hash of each file, by name.
     """
 
     folder: Path
@@ -69,12 +69,12 @@ class Kept(Generic[About]):
     files: dict[str, FileState]
 
     def array(self, name: str) -> np.ndarray:
-        """An array of the entry, memory-mapped and read-only."""
+        """Open an .npy file of the entry, memory-mapped and read-only."""
         with os_errors_named("cannot open"):
             return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
 
     def write_manifest(self) -> None:
-        """Note what the entry holds beside it."""
+        """Write `manifest.json` into the entry's folder."""
         content = {"about": asdict(self.about), "files": self.files}  # type: ignore[call-overload]
         write_atomically(self.folder / MANIFEST, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
@@ -84,8 +84,8 @@ class Entry(Generic[About]):
     """A place in the cache.
 
     Attributes:
-        folder: below the cache folder.
-        kind: the dataclass that describes what it holds.
+        folder: the entry's folder, below the cache folder.
+        kind: the dataclass that describes the content.
     """
 
     folder: Path
@@ -93,17 +93,17 @@ class Entry(Generic[About]):
 
     @property
     def unfinished(self) -> Path:
-        """Where an attempt that can be gone on with is made."""
+        """The folder of an attempt that can be continued."""
         return self.folder.parent / f".{self.folder.name}.unfinished"
 
     def find(self, thorough: bool = False) -> Kept[About] | None:
-        """What is there; None where nothing is.
+        """Open the entry; None where there is none.
 
         Args:
-            thorough: hash the files even when their sizes and times are as they were.
+            thorough: hash every file, also where size and time are unchanged.
 
         Raises:
-            Damaged: a file or the manifest is not as it was made, or is of another version of this package.
+            Damaged: a file or the manifest has changed since it was made, or another version of this package made it.
         """
         for folder in (self.folder.parent, self.folder):
             sweep(folder)
@@ -121,33 +121,33 @@ class Entry(Generic[About]):
             if now[name].size != then.size or (touched and sha256_of(self.folder / name) != then.sha256):
                 raise Damaged(f"{name} is damaged")
         found = Kept(self.folder, about, now)
-        if now != files:  # copied or touched, but sound: the next opening is quick again
-            with suppress(UserError):  # a cache that cannot be written is read all the same
+        if now != files:  # copied or touched, but sound: the new times make the next opening quick again
+            with suppress(UserError):  # reading works without writing
                 found.write_manifest()
         return found
 
     def sound(self) -> Kept[About] | None:
-        """What is there and as it was made."""
+        """Open the entry; None where it is absent or damaged."""
         try:
             return self.find()
         except Damaged:
             return None
 
     def find_or_make(self, fill: Callable[[Unfinished], About], progress: Progress, what: str, plan: str = "") -> Kept[About]:
-        """What is there, else what this process or another one makes; see `make`."""
+        """Open the entry, or make it where it is absent or damaged (`make`). A second process waits for the first."""
         found = self.sound()
         if found is None:
             with self.alone(progress, what):
-                found = self.sound() or self.make(fill, plan)  # it may have come while this waited
+                found = self.sound() or self.make(fill, plan)  # another process may have made it in the meantime
         return found
 
     @contextmanager
     def alone(self, progress: Progress, what: str) -> Iterator[None]:
-        """Let one process at a time make the entry.
+        """Hold the lock with which one process at a time makes the entry.
 
         Args:
-            progress: told where another process is at it, before its end is waited for.
-            what: is made.
+            progress: tells the user when this process waits for another one.
+            what: name of the work in that message.
 
         Raises:
             UserError: the cache folder cannot be written.
@@ -169,15 +169,16 @@ class Entry(Generic[About]):
             lock.release()
 
     def make(self, fill: Callable[[Unfinished], About], plan: str = "") -> Kept[About]:
-        """Make the entry, in place of an older one. To be called by one process at a time (`alone`).
+        """Make the entry and put it in the place of an older one. One process at a time may call this (`alone`).
 
         Args:
-            fill: writes the files into an empty folder, or one with what an interrupted attempt left.
-            plan: what is made, as a hash; an interrupted attempt is gone on with towards the same plan alone. Without it
-                nothing is kept of an interrupted attempt.
+            fill: writes the files into a folder that is empty or holds the files of an interrupted attempt, and returns the
+                description of the content.
+            plan: a hash of everything that determines the content. The next attempt with the same plan continues an
+                interrupted one; without a plan, an interrupted attempt is removed.
 
         Raises:
-            UserError: it cannot be written, or the disk is full; what was there before is left.
+            UserError: the entry cannot be written, or the disk is full. The older entry stays.
         """
         with os_errors_named(f"cannot write {self.folder}"):
             parent = make_folder(self.folder.parent)
@@ -199,7 +200,7 @@ class Entry(Generic[About]):
         return Kept(self.folder, about, states)
 
     def _check_readable(self, about: About) -> None:
-        """What is written has to be what is read."""
+        """Make sure that the next reader can decode the description."""
         try:
             decode(self.kind, json.loads(json.dumps(asdict(about))))  # type: ignore[call-overload]
         except Undecodable as error:

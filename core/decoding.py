@@ -1,4 +1,4 @@
-"""JSON content into dataclasses and back, with every type checked: what a file says is not what a program may rely on."""
+"""JSON content into dataclasses and back. Every type is checked, since a file may hold anything."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ NAMES: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", 
 
 
 class Undecodable(ValueError):
-    """Content is not of the type that it should be; the message is "task.seed is missing" or the like."""
+    """Content has the wrong type. The message names the place and the problem: "task.seed is missing"."""
 
     def __init__(self, problem: str, place: str = "") -> None:
-        """A problem at a place; decoders around it add where that is."""
+        """Note a problem and its place; the enclosing decoders put their names before the place (`below`)."""
         super().__init__(problem)
         self.problem, self.place = problem, place
 
     def __str__(self) -> str:
-        """The place and the problem."""
         return f"{self.place or 'the content'} {self.problem}"
 
     def below(self, name: str) -> Undecodable:
-        """The same, as it is told from further out."""
+        """Put a name before the place, and return the same error."""
         self.place = name + self.place if self.place.startswith("[") or not self.place else f"{name}.{self.place}"
         return self
 
@@ -46,7 +45,8 @@ def decode(kind: type[T], content: object, where: str = "") -> T:
         where: the content's place in its file, for messages.
 
     Raises:
-        Undecodable: something is absent or of another type, a number is not finite, text is no Unicode, or it is too deep.
+        Undecodable: a part is absent, has the wrong type or is nested too deeply, a number is not finite, or a text is not
+            Unicode.
     """
     try:
         return _decoder(kind)(content, 0)
@@ -55,7 +55,7 @@ def decode(kind: type[T], content: object, where: str = "") -> T:
 
 
 def encode(value: Any) -> Any:
-    """Make JSON content of dataclasses and what they hold; fields that are None where that is the default are left out."""
+    """Turn dataclasses and their content into JSON content. A field that is None by default is left out while it is None."""
     if is_dataclass(value):
         parts = {field: getattr(value, field.name) for field in fields(value)}
         return {field.name: encode(part) for field, part in parts.items() if part is not None or field.default is not None}
@@ -84,7 +84,7 @@ def _decoder(kind: Any) -> Decoder:
 
 def _of_plain(kind: type) -> Decoder:
     def read(content: Any, depth: int) -> Any:
-        if type(content) is not kind:  # to Python bool is a kind of int; in JSON it is not
+        if type(content) is not kind:  # not `isinstance`: in Python a bool is an int, in JSON it is not
             raise Undecodable(f"is not {NAMES[kind]}")
         return content
 
@@ -120,7 +120,7 @@ def _of_dataclass(kind: Any) -> Decoder:
         _check_depth(depth)
         if not isinstance(content, dict):
             raise Undecodable("is not a section")
-        if not known:  # not before it is read: a dataclass may have itself as a field
+        if not known:  # filled at the first reading, since a dataclass may have itself as a field
             types = get_type_hints(kind)
             known.update({field.name: _decoder(types[field.name]) for field in fields(kind)})
         for name in needed:
@@ -179,7 +179,7 @@ def _of_sequence(origin: Any, kinds: tuple[Any, ...]) -> Decoder:
         if not endless and len(decoders) != len(content):
             raise Undecodable(f"has {len(content)} elements, not {len(decoders)}")
         if decoders == [_number] and {*map(type, content)} <= {float} and all(map(math.isfinite, content)):
-            return origin(content)  # thousands of numbers in a step
+            return origin(content)  # a short cut for lists of thousands of numbers
         values = []
         for number, part in enumerate(content):
             try:

@@ -1,4 +1,4 @@
-"""The errors a user can cause: one line that says what is wrong and what to do."""
+"""The errors that a user can cause: one line that says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import difflib
 import re
 from collections.abc import Iterable
 
-LONGEST = 300  # characters of a word in a message; what is longer is cut in its middle
+LONGEST = 300  # characters of a word in a message; a longer word is cut in its middle
 
 
 class UserError(Exception):
-    """A run that cannot go on, for a reason the user can mend. The command line prints it and exits with `exit_code`.
+    """An error that the user can mend. The command line prints the message and exits with `exit_code`.
 
-    The message is one line, whatever a file's name or content that it repeats holds.
+    The message is one line, also where it repeats a file's name or content.
     """
 
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        """Keep the message, with control characters escaped and very long words cut."""
+        """Escape control characters in the message and cut very long words."""
         super().__init__(one_line(message))
 
 
@@ -29,19 +29,19 @@ class UsageError(UserError):
 
 
 class Interrupted(UserError):
-    """Ctrl-C: what was done is kept, and the same command goes on from there."""
+    """Ctrl-C was pressed. Finished work is kept, and the same command continues it."""
 
     exit_code = 130
 
 
 def one_line(message: str) -> str:
-    """A message on one line that any terminal can show: control characters are escaped, very long words cut."""
+    """Put a message on one line that any terminal can show: escape control characters and cut very long words."""
     text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in message)
     return re.sub(rf"\S{{{LONGEST},}}", lambda word: f"{word[0][:120]}…{word[0][-60:]}", text)
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> str:
-    """The tail of an unknown-name error: the nearest known name, or the list of all, or of the first `most`."""
+    """The end of an unknown-name message: the nearest known name, or else a list of all names or of the first `most`."""
     known = sorted(known)
     lowered = {candidate.lower(): candidate for candidate in reversed(known)}
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
@@ -53,6 +53,6 @@ def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> st
 
 
 def listed(things: Iterable[object], most: int = 3) -> str:
-    """The first few of a list, and how many more there are, so that a message stays one line."""
+    """The first `most` things of a list and the number of the others: "a, b, c and 4 more"."""
     names = [str(thing) for thing in things]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

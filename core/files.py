@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, temporary names and their sweeping, regular files, and the cache folder."""
+"""Files that are whole or absent: atomic writes, temporary names and their removal, regular files, and the cache folder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import platformdirs
 
 from .errors import UserError
 
-TEMPORARY = ".fewbench"  # begins the name of whatever is in the making: .fewbench.PLACE.PROCESS.RANDOM
-DAY = 86_400  # seconds; nothing is in the making under such a name for so long
+TEMPORARY = ".fewbench"  # first part of a temporary name: .fewbench.PLACE.PROCESS.RANDOM
+DAY = 86_400  # seconds; no temporary file is in use for longer
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -31,7 +31,7 @@ KINDS = {
 
 
 def cache_root() -> Path:
-    """Folder of everything that can be made again: `$FEWBENCH_CACHE`, else the user's cache folder."""
+    """The cache folder: `$FEWBENCH_CACHE`, else the user's cache folder. All of its content can be made again."""
     override = os.environ.get("FEWBENCH_CACHE")
     return Path(override) if override else platformdirs.user_cache_path("fewbench")
 
@@ -48,10 +48,10 @@ def os_errors_named(action: str) -> Iterator[None]:
 
 
 def regular_file(path: Path) -> Path:
-    """The path of a file that can be read to its end: opening a pipe would wait, and a device may never end.
+    """Return the path of a regular file. Opening a pipe would wait, and a device may never end.
 
     Raises:
-        OSError: there is something else under that name, a link that leads nowhere, or nothing.
+        OSError: there is no file of that name, or it is a folder, a pipe, a device or a broken link.
     """
     kind = stat.S_IFMT(path.stat().st_mode)
     if kind != stat.S_IFREG:
@@ -79,7 +79,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     make_folder(path.parent)
     with os_errors_named(f"cannot write {path}"):
         if path.exists():
-            regular_file(path)  # a device or a pipe is not to be replaced by a file
+            regular_file(path)  # the file must not replace a device or a pipe
         temporary = temporary_path(path.parent)
         try:
             with temporary.open("xb") as file:
@@ -93,15 +93,15 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def temporary_path(folder: Path) -> Path:
-    """A new name in a folder for what is in the making. What dead processes left there under such names is removed."""
+    """A new temporary name in a folder. Temporary files that dead processes left there are removed."""
     sweep(folder)
     return folder / f"{TEMPORARY}.{_place()}.{os.getpid()}.{secrets.token_hex(4)}"
 
 
 def sweep(folder: Path) -> None:
-    """Remove from a folder what killed processes of this machine left in the making, and what others left a day ago."""
+    """Remove temporary files from a folder: those of dead processes of this machine, and those older than a day."""
     for leftover in folder.glob(f"{TEMPORARY}.*"):
-        with suppress(OSError, ValueError):  # another process may be sweeping too, or the folder is not ours to write
+        with suppress(OSError, ValueError):  # another process may be sweeping too, or the folder is not writable
             place, process = leftover.name.removeprefix(f"{TEMPORARY}.").split(".")[:2]
             dead = place == _place() and not _alive(int(process))
             if dead or time.time() - leftover.lstat().st_mtime > DAY:
@@ -110,7 +110,7 @@ def sweep(folder: Path) -> None:
 
 @cache
 def _place() -> str:
-    """Where the numbers of processes mean the same: a machine, and on Linux a container of it."""
+    """A hash of the machine, and on Linux of the container: process numbers are unique within one."""
     container = ""
     with suppress(OSError):
         container = str(Path("/proc/self/ns/pid").readlink())
@@ -118,7 +118,7 @@ def _place() -> str:
 
 
 def _alive(process: int) -> bool:
-    """Whether a process of this machine runs. On Windows nobody can be asked without harm, and all count as running."""
+    """Whether a process of this machine runs. On Windows `os.kill` would end the process, so all count as running."""
     if os.name == "nt":
         return True
     try:
@@ -131,7 +131,7 @@ def _alive(process: int) -> bool:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, if it is there, so that no reader sees a part of it: it is renamed first."""
+    """Remove a folder where there is one. It is renamed first, so that no reader sees a part of it."""
     if folder.exists():
         with os_errors_named(f"cannot remove {folder}"):
             if not folder.is_dir():
@@ -142,7 +142,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def stamp(path: Path) -> list[int]:
-    """Size in bytes and modification time in nanoseconds."""
+    """A file's size in bytes and its modification time in nanoseconds."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
 
@@ -151,7 +151,7 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes.
 
     Raises:
-        OSError: it is no regular file, or cannot be read.
+        OSError: the file is not a regular one, or cannot be read.
     """
     with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Options from TOML: the keys of a table are the options of a command, its values are of the types that the config declares."""
+"""Options from TOML: the keys of a table are the options of a command, and its values have the types of the config's fields."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .options import parameters_of, shown
 
 
 def read_table(path: Path, where: str) -> dict[str, Any]:
-    """What a TOML file holds.
+    """Read a TOML file.
 
     Args:
         path: the file.
-        where: what messages begin with, such as "--config run.toml".
+        where: the beginning of messages, such as "--config run.toml".
 
     Raises:
-        UsageError: no such file, or not TOML.
+        UsageError: the file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(regular_file(path).read_text(encoding="utf-8"))
@@ -38,17 +38,17 @@ def options_of(
     elsewhere: Mapping[str, str] | None = None,
     several: bool = True,
 ) -> dict[str, Any]:
-    """A table's values as fields of a config: keys with dashes are names with underscores, and `[set]` is `settings`.
+    """Turn a table into values of a config's fields: dashes in keys become underscores, and `[set]` becomes `settings`.
 
     Args:
         table: from a TOML file.
         config: the dataclass.
-        where: what messages begin with.
-        elsewhere: fields that this table has no place for, and where they are said instead.
-        several: whether lists of values make a grid, of the options that are declared so.
+        where: the beginning of messages.
+        elsewhere: fields that do not belong into this table, each with the place where they do.
+        several: whether an option may have a list of values, which makes a grid, where its field is declared so.
 
     Raises:
-        UsageError: an unknown key, or a value of the wrong type.
+        UsageError: a key is unknown, or a value has the wrong type.
     """
     elsewhere, declared = elsewhere or {}, {one.name: one for one in parameters_of(config)}
     known = declared.keys() - {"settings", *elsewhere}
@@ -75,10 +75,10 @@ def options_of(
 
 
 def check_complete(options: Collection[str], config: type, where: str) -> None:
-    """Refuse options that lack one without a default.
+    """Check that every field of a config without a default has a value.
 
     Raises:
-        UsageError: the line names it.
+        UsageError: an option is missing; the message names it.
     """
     for one in fields(config):
         if one.name not in options and one.default is MISSING and one.default_factory is MISSING:
@@ -86,7 +86,7 @@ def check_complete(options: Collection[str], config: type, where: str) -> None:
 
 
 def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a table and of the tables in it, by dotted name."""
+    """The values of a table and of its inner tables, by dotted name."""
     flat = {}
     for key, value in table.items():
         flat.update(flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})

@@ -1,6 +1,6 @@
-"""Options, declared once: a dataclass field says type, default, help and range.
+"""Options, declared once: a dataclass field has the type, default, help and range of an option.
 
-The same field gives the command line, the keys of a TOML file, `bench show`, the tables of the documents, and the check of a
+From this field come the command line, the keys of a TOML file, `bench show`, the tables of the documents, and the check of a
 value with its message. The parameters of methods, datasets, samplers, backbones and recipes are such fields, and so are the
 options of commands.
 """
@@ -22,7 +22,7 @@ from .errors import UsageError, did_you_mean
 T = TypeVar("T")
 Several = Literal["", "listed", "repeated"]
 WORDS_FOR_BOOL = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-LARGEST_SIZE = 4096  # pixels of a side or channels of a layer: more does not fit into any machine of today
+LARGEST_SIZE = 4096  # pixels of a side or channels of a layer: more fits into no machine of today
 LARGEST_COUNT = 1_000_000_000  # episodes, steps or images: years of work
 LARGEST_SEED = 2**64 - 1
 SHOWN = 80  # characters of a value that a message repeats
@@ -39,19 +39,19 @@ class Range:
     below: float | None = None
 
     def fault(self, value: float) -> str:
-        """Words for the bound that a number does not keep, or for both where both are near; "" where it lies within."""
+        """The bounds in words where a number lies outside them; "" where it lies within."""
         low = (self.minimum is None or value >= self.minimum) and (self.above is None or value > self.above)
         high = (self.maximum is None or value <= self.maximum) and (self.below is None or value < self.below)
         if isinstance(value, float) and not math.isfinite(value):
             return "not a finite number"
         if low and high:
             return ""
-        if self.maximum in (LARGEST_SIZE, LARGEST_COUNT):  # who asks for 0 shots has no use for the largest number
+        if self.maximum in (LARGEST_SIZE, LARGEST_COUNT):  # the largest number is no help to a user who asks for 0 shots
             return str(dataclasses.replace(self, maximum=None) if high else Range(maximum=self.maximum))
         return str(self)
 
     def __str__(self) -> str:
-        """`at least 1`, `above 0`, `from 0 to 1`, `from 0 to below 1`."""
+        """The bounds in words: `at least 1`, `above 0`, `from 0 to 1`, `from 0 to below 1`."""
         low = self.minimum if self.minimum is not None else self.above
         high = self.maximum if self.maximum is not None else self.below
         if low is None or high is None:
@@ -71,7 +71,7 @@ def parameter(default: Any, help: str = "", **more: Any) -> Any:
     """Declare an option or a parameter with a default as a dataclass field.
 
     Args:
-        default: its value where nobody says another; `dict` is an empty one.
+        default: the value unless the user gives another; `dict` stands for an empty dictionary.
         help: a line for `--help`, `bench show` and the documents.
         more: as in `declared`.
     """
@@ -91,16 +91,17 @@ def declared(
     several: Several = "",
     none: str | None = None,
 ) -> dict[str, Any]:
-    """What a field says of itself; without a default it is written as `field(metadata=declared("…", minimum=1))`.
+    """The metadata of a field. A field without a default is written as `field(metadata=declared("…", minimum=1))`.
 
     Args:
         help: a line for `--help`, `bench show` and the documents.
-        minimum: the least number; a whole number that has a least has a greatest too, `LARGEST_COUNT` where no other is said.
-        above: a number that the value exceeds.
-        maximum: the greatest number.
-        below: a number that the value does not reach.
-        several: whether a list of values makes a grid of runs (options of a command): "listed" in a TOML file, or with commas;
-            "repeated" the option may also stand on the command line more than once, where else the last counts.
+        minimum: the value is at least this. Whole numbers with a minimum also have a maximum, by default `LARGEST_COUNT`.
+        above: the value is greater than this.
+        maximum: the value is at most this.
+        below: the value is less than this.
+        several: whether a list of values makes a grid of runs (options of a command). "listed": as a list in a TOML file, or
+            with commas between the values. "repeated": the option may also occur several times on the command line; of any
+            other option the last occurrence counts.
         none: the word for None on a command line, such as "auto".
     """
     allowed = Range(minimum, above, maximum, below)
@@ -109,7 +110,7 @@ def declared(
 
 @dataclass(frozen=True)
 class Parameter:
-    """One option or parameter, described."""
+    """The description of one option or parameter."""
 
     name: str
     type: Any
@@ -131,10 +132,10 @@ class Parameter:
         return typing.get_args(self.type) if united else (self.type,)
 
     def converted(self, value: Any) -> Any:
-        """A value, often text, as one of the declared type.
+        """Convert a value, often text, to the declared type.
 
         Raises:
-            ValueError: it does not fit, or is out of range; the message says what would.
+            ValueError: the value has the wrong type or is out of range; the message says which values are right.
         """
         try:
             found = convert(value, self.type)
@@ -145,7 +146,11 @@ class Parameter:
         return found
 
     def as_option(self, value: Any) -> Any:
-        """The same for an option of a command, from its line or a TOML file, where "none" is a word and no text a bool."""
+        """Convert the value of a command's option: "none" may have another word (`none`), and a text is never a bool.
+
+        Raises:
+            ValueError: as in `converted`.
+        """
         if self.none is not None and value == self.none:
             return None
         if Path in self.kinds and isinstance(value, str):
@@ -156,9 +161,9 @@ class Parameter:
         return dataclasses.replace(self, type=typing.Union[*kinds]).converted(value)
 
     def fault(self, value: Any) -> str:
-        """Why a value of an instance cannot be: another type, or out of range; "" where it can be."""
+        """The reason why a field cannot have a value (type or range), in words; "" where it can."""
         plain = [kind for kind in self.kinds if kind in NAMES or typing.get_origin(kind) is typing.Literal]
-        if len(plain) < len(self.kinds):  # a type that nothing is known about
+        if len(plain) < len(self.kinds):  # a type that cannot be checked
             return ""
         if not any(_is(value, kind) for kind in plain):
             return f"not {self.words()}"
@@ -182,7 +187,7 @@ def _kind_words(kind: Any) -> list[str]:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type; a whole number is a number, and a bool is neither."""
+    """Whether a value has a type. A whole number is also a number; a bool is neither."""
     if typing.get_origin(kind) is typing.Literal:
         return any(value == one and type(value) is type(one) for one in typing.get_args(kind))
     if isinstance(value, bool):
@@ -191,7 +196,7 @@ def _is(value: Any, kind: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value as messages repeat it, shortened."""
+    """A value as text for a message, shortened."""
     try:
         text = repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
     except ValueError:  # Python writes no number of more than 4,300 digits
@@ -209,10 +214,10 @@ def check(instance: object, said: Callable[[str, Any], str]) -> None:
 
     Args:
         instance: of a dataclass.
-        said: how a message repeats a name and a value, such as `as_option`.
+        said: writes a name and a value for the message, such as `as_option`.
 
     Raises:
-        UsageError: the first value that cannot be, with what can.
+        UsageError: a value has the wrong type or is out of range; the message names the first one and says what is right.
     """
     for one in parameters_of(type(instance)):
         value = getattr(instance, one.name)
@@ -221,32 +226,22 @@ def check(instance: object, said: Callable[[str, Any], str]) -> None:
 
 
 class Declared:
-    """A base of dataclasses whose fields are parameters: no instance has a value that is out of range."""
+    """A base of dataclasses whose fields are parameters. Making an instance checks them (`check`)."""
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            UsageError: a value is of another type or out of range.
-        """
         owner = type(self).__name__
         check(self, lambda name, value: f"{owner}: {name}={shown(value)}")
 
 
 class Options:
-    """A base of dataclasses whose fields are options of a command."""
+    """A base of dataclasses whose fields are options of a command. Making an instance checks them (`check`)."""
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            UsageError: a value is of another type or out of range.
-        """
         check(self, as_option)
 
 
 def parameters_of(cls: type) -> list[Parameter]:
-    """The parameters of a class whose fields are dataclass fields (a class without any has none)."""
+    """The parameters of a dataclass; an empty list for any other class."""
     return list(_parameters_of(cls))
 
 
@@ -270,7 +265,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     """Read `name=value` strings.
 
     Raises:
-        UsageError: a string without '=' or without a name.
+        UsageError: a string has no '=' or no name.
     """
     values = {}
     for assignment in assignments:
@@ -287,10 +282,11 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
     Args:
         cls: a dataclass.
         values: parameter values; text is converted, other values are checked.
-        owner: who the parameters belong to, for the message ("method protonet").
+        owner: the owner of the parameters, for the message ("method protonet").
 
     Raises:
-        UsageError: an unknown parameter, a value of the wrong type or out of range; the line says what would be right.
+        UsageError: a parameter is unknown or missing, or a value has the wrong type or is out of range; the message says what
+            is right.
     """
     known = {parameter.name: parameter for parameter in parameters_of(cls)}
     typed = typed_values(known, values, owner)
@@ -301,7 +297,7 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
 
 
 def typed_values(known: Mapping[str, Parameter], values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """Convert `values` to the types of the `known` parameters, and check them; the rest as in `build`."""
+    """Convert `values` to the types of the `known` parameters and check them; `owner` and errors are as in `build`."""
     converted = {}
     for name, value in values.items():
         if name not in known:
@@ -324,7 +320,7 @@ def convert(value: Any, kind: Any) -> Any:
     """Convert `value` (often text) to the type `kind`.
 
     Raises:
-        ValueError: it does not fit.
+        ValueError: the value does not fit.
     """
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
@@ -351,9 +347,7 @@ def convert(value: Any, kind: Any) -> Any:
             number = kind(value)
         except OverflowError:
             raise ValueError(value) from None
-        if isinstance(number, float) and not math.isfinite(
-            number
-        ):  # no parameter here has a use for it, and JSON cannot hold it
+        if isinstance(number, float) and not math.isfinite(number):  # of no use to a parameter, and not JSON
             raise ValueError(value)
         return number
     if kind is str and isinstance(value, str):

@@ -1,4 +1,4 @@
-"""How long work reports itself without knowing who listens. The command line shows bars; a library call is silent."""
+"""Progress of long work. The command line shows bars; a library call is silent."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class Progress(Protocol):
     """A listener for long work.
 
     Attributes:
-        verbose: whether the user wants to know how fast things went.
+        verbose: whether the user asked for speeds.
     """
 
     verbose: bool
 
     def track(self, description: str, total: int, unit: str = "") -> AbstractContextManager[Advance]:
-        """Open a bar over `total` steps; the value yielded is called with each number of steps done.
+        """Open a bar over `total` steps and yield a function that advances it by a number of steps.
 
         Args:
-            description: what is done.
-            total: steps there are.
-            unit: what a step is ("images"), where its number per second is worth showing.
+            description: name of the work.
+            total: number of steps.
+            unit: name of a step ("images"), where steps per second are worth showing.
         """
         ...
 
@@ -34,7 +34,7 @@ class Progress(Protocol):
 
 
 class SilentProgress:
-    """The listener that shows nothing."""
+    """A listener that shows nothing."""
 
     verbose = False
 

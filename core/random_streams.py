@@ -1,7 +1,7 @@
 """Random numbers as a pure function of (seed, purpose, step, episode index), and draws without replacement from them.
 
 The generator is Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): its output at a counter can be
-computed without the outputs before it, so any slice of the episodes can be drawn by itself.
+computed without the earlier outputs, so that any slice of the episodes can be drawn alone.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ WORDS_PER_BLOCK = 8  # one Philox4x64 counter gives four 64-bit words, used here
 
 @unique
 class Purpose(IntEnum):
-    """What `words` are drawn for under a seed that a user chooses: each purpose is a stream of its own.
+    """The purposes for which `words` are drawn under the user's seed; each has a stream of its own.
 
-    Appending is safe; a changed number changes every published episode, or every training. (The images of trifeature have a
-    fixed seed of their own, and their streams their own numbers.)
+    A new number at the end is safe. A changed number changes every published episode or every training. (The images of
+    trifeature have a fixed seed and numbers of their own.)
     """
 
     CLASSES = 0  # of an episode
     QUERIES = 1  # images
     SUPPORT = 2  # images
-    SHAPE = 3  # ways and the like, where episodes vary
+    SHAPE = 3  # ways and shots, where episodes vary
     SHARES = 4  # of the classes in a support set, where they vary
-    EPISODE_SEEDS = 5  # what a method may draw randomness from
+    EPISODE_SEEDS = 5  # the seeds of a method's own random numbers
     DISJOINT = 6  # a split into images that no two episodes share
     CORRUPTION = 7  # of an image, where it is random
     STEP = 64  # of a training: augmentation
     ORDER = 65  # of the images in an epoch
-    DROPOUT = 66  # what torch's own generators are seeded with before a step of a training
+    DROPOUT = 66  # seeds of torch's own generators before a step of a training
 
 
 def words(seed: int, purpose: int, step: int, start: int, stop: int, width: int) -> np.ndarray:
@@ -39,14 +39,14 @@ def words(seed: int, purpose: int, step: int, start: int, stop: int, width: int)
 
     Args:
         seed: the task's seed, 0 ≤ seed < 2⁶⁴.
-        purpose: what the words are for (`Purpose`); different purposes are independent streams.
+        purpose: use of the words (`Purpose`); different purposes are independent streams.
         step: a further number of independent streams within the purpose.
         start: first episode.
         stop: one past the last episode.
-        width: words an episode.
+        width: number of words for each episode.
 
     Returns:
-        uint32 [stop − start, width]; row i depends on (seed, purpose, step, start + i, width) alone.
+        uint32 [stop − start, width]; row i depends only on (seed, purpose, step, start + i, width).
     """
     blocks = -(-width // WORDS_PER_BLOCK)
     key = np.array([seed, (purpose << 32) | step], dtype=np.uint64)
@@ -56,7 +56,7 @@ def words(seed: int, purpose: int, step: int, start: int, stop: int, width: int)
 
 
 def uniform(random_words: np.ndarray) -> np.ndarray:
-    """Map 32-bit words to float64 in (0, 1]: the smallest value is 2⁻³², so that a logarithm or a ceiling is safe."""
+    """Map 32-bit words to float64 in (0, 1]. The smallest value is 2⁻³², so that a logarithm or a ceiling is safe."""
     return (random_words.astype(np.float64) + 1.0) * 2.0**-32
 
 
@@ -70,10 +70,10 @@ def distinct(random_words: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
     Args:
         random_words: uint32 [J, M]; row j decides the j-th draw of each of M shuffles.
-        sizes: int [M], each at least J. Where a size is smaller, the draws beyond it are meaningless but harmless.
+        sizes: int [M], each at least J. Where a size is smaller, the caller must ignore the draws beyond it.
 
     Returns:
-        int32 [J, M], distinct down each column. The first rows do not depend on the later words, so draws nest.
+        int32 [J, M], distinct within each column. The first rows do not depend on later words, so that draws nest.
     """
     draws, columns = random_words.shape
     sizes = np.asarray(sizes, dtype=np.int64)
@@ -83,7 +83,7 @@ def distinct(random_words: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     remaining = np.maximum(sizes - steps, 1)
     partners = (steps + bounded(random_words, remaining)).astype(np.int32)
     largest = max(int(np.max(sizes, initial=0)), draws)
-    # A shuffle of the whole range costs its size; remembering the swaps alone costs draws². Both give the same numbers.
+    # A shuffle of the whole range costs `largest` steps, remembering only the swaps costs draws². Both give the same numbers.
     remember = draws * draws < largest
     chunk = 2**14 if remember else max(1, 2**20 // largest)  # columns at a time, so that the work stays in the cache
     drawn = np.empty_like(partners)
@@ -108,11 +108,11 @@ def _shuffle_whole(partners: np.ndarray, largest: int) -> np.ndarray:
 
 
 def _shuffle_by_remembering_swaps(partners: np.ndarray) -> np.ndarray:
-    drawn = partners.copy()  # the card at a place that no earlier swap touched is the place's own number
-    moved = np.empty_like(partners)  # moved[j]: the card that step j put into the place it drew from
+    drawn = partners.copy()  # a place that no earlier swap touched holds its own number
+    moved = np.empty_like(partners)  # moved[j]: the card that step j put into the place from which it drew
     for j in range(len(partners)):
         moved[j] = j
-        for earlier in range(j):  # in this order, since the latest swap at a place counts
+        for earlier in range(j):  # in this order, since the last swap at a place counts
             np.copyto(drawn[j], moved[earlier], where=partners[earlier] == partners[j])
             np.copyto(moved[j], moved[earlier], where=partners[earlier] == j)
     return drawn

@@ -1,4 +1,4 @@
-"""Reading the small CSV tables that users bring."""
+"""Reading the small CSV tables of users."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SEPARATORS = ",;\t|"
 
 
 def csv_rows(path: Path) -> list[list[str]]:
-    """The rows of a CSV file in UTF-8, empty lines left out; the separator is the one that its first line has most of.
+    """The rows of a CSV file in UTF-8, without empty lines. The separator is the most frequent one in the first line.
 
     Raises:
-        UserError: it cannot be read or is no such file.
+        UserError: the file cannot be read, or is not a CSV file in UTF-8.
     """
     try:
         with os_errors_named("cannot read"), regular_file(path).open(encoding="utf-8-sig", newline="") as file:

@@ -1,8 +1,8 @@
-"""A folder in the making: its files, hashed once, and large arrays written row by row.
+"""A cache entry in the making: its files, each hashed once, and large arrays written row by row.
 
-An attempt that was interrupted leaves the folder with a journal of what is safely on the disk, and the next attempt towards
-the same plan goes on from there. Its first line is the plan. Then come lists [first row, number of rows, CRC-32] of what was
-written, in the order of writing, and after each sync of the disk an object with how far that is (`Reached`).
+An interrupted attempt leaves the folder with a journal of the rows that are safely on the disk. The next attempt with the same
+plan continues from there. The journal's first line is the plan. Each following line is a list [first row, number of rows,
+CRC-32] of rows, in the order of writing, or, after each sync of the disk, an object with the progress so far (`Reached`).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from .files import regular_file, sha256_of
 from .progress import Progress
 
 JOURNAL = "journal.jsonl"
-SAFE_SECONDS = 2.0  # at most so much work is done again after a kill
-PIECE = 2**24  # bytes read at a time
+SAFE_SECONDS = 2.0  # a kill loses at most this much work
+PIECE = 2**24  # bytes to read at a time
 
 
 @dataclass(frozen=True)
 class Reached:
-    """How far the writing of an array came.
+    """Progress of the writing of an array.
 
     Attributes:
-        done: rows that are written.
-        seconds: what they took, those of earlier attempts included.
-        size: what was noted with the last block.
+        done: number of rows written.
+        seconds: time spent on them, in all attempts.
+        size: `size` of the last block.
     """
 
     done: int = 0
@@ -49,9 +49,9 @@ class Block(NamedTuple):
     """Rows of an array.
 
     Attributes:
-        rows: their numbers, int64 [k].
-        values: what stands there, [k, …].
-        size: a number to be noted, from which an interrupted attempt goes on.
+        rows: row numbers, int64 [k].
+        values: content of these rows, [k, …].
+        size: a number that the producer wants back when an interrupted attempt continues.
     """
 
     rows: np.ndarray
@@ -64,8 +64,9 @@ class Unfinished:
     """An entry in the making.
 
     Attributes:
-        folder: where its files are to be written.
-        plan: what is made; "" where nothing is kept of an interrupted attempt.
+        folder: the folder for its files.
+        plan: a hash of everything that determines the content; "" where an interrupted attempt is removed.
+        hashes: SHA-256 of the files that were hashed already, by name.
     """
 
     folder: Path
@@ -73,7 +74,7 @@ class Unfinished:
     hashes: dict[str, str] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Throw away what another plan left."""
+        """Empty the folder unless it holds an interrupted attempt with the same plan."""
         if not self.plan or self._journal()[:1] != [self._first_line]:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
@@ -84,7 +85,7 @@ class Unfinished:
         return f"{json.dumps({'plan': self.plan})}\n"
 
     def sha256_of(self, name: str) -> str:
-        """Hash of a file that is written; it is read once."""
+        """Hexadecimal SHA-256 of a finished file, which is read only once."""
         if name not in self.hashes:
             self.hashes[name] = sha256_of(self.folder / name)
         return self.hashes[name]
@@ -99,21 +100,21 @@ class Unfinished:
         what: str,
         unit: str = "",
     ) -> Reached:
-        """Write an .npy file row by row, or the rows that an interrupted attempt did not come to.
+        """Write an .npy file row by row; after an interruption, write the remaining rows.
 
-        Ordinary writes, which unlike mapped pages do not count as this process's memory.
+        Ordinary writes are used: unlike mapped pages, they do not count as this process's memory.
 
         Args:
-            name: of the file.
-            shape: of the array.
-            dtype: of the array.
-            blocks: yields the rows, in an order that is always the same, but for those that were reached.
-            progress: told of each block, and of what an earlier attempt left.
-            what: is done ("encoding trifeature test").
-            unit: what the rows a second are called.
+            name: name of the file.
+            shape: shape of the array.
+            dtype: type of the array.
+            blocks: gets the progress of the earlier attempt and yields the remaining rows, in an order that is always the same.
+            progress: tells the user of each block and of a continued attempt.
+            what: name of the work ("encoding trifeature test").
+            unit: name of a row in rows per second.
 
         Returns:
-            All rows, with the seconds that they took.
+            The progress at the end: all rows, and the seconds that they took.
 
         Raises:
             OSError: the disk is full.
@@ -147,7 +148,7 @@ class Unfinished:
         return writer.reached
 
     def _journal(self) -> list[str]:
-        """Lines of the journal up to the last sync; none, where it is damaged."""
+        """Lines of the journal up to the last sync; an empty list where it is damaged."""
         try:
             lines = (self.folder / JOURNAL).read_text(encoding="utf-8").splitlines(keepends=True)
         except (OSError, ValueError):
@@ -157,7 +158,7 @@ class Unfinished:
         return lines
 
     def _reached(self, path: Path, header: bytes, row_bytes: int, rows: int) -> Reached:
-        """How far an earlier attempt came; nowhere, if anything that it left is not as it was written."""
+        """Progress of an earlier attempt; none where any of its rows fails its checksum or the journal is damaged."""
         reached, done, lines = Reached(), 0, self._journal()
         try:
             with regular_file(path).open("rb") as file:
@@ -181,7 +182,7 @@ class Unfinished:
 
 
 class _Rows:
-    """Writes blocks into a file, and into the journal which rows are safely there, with their checksums."""
+    """Writes blocks into a file, and notes in the journal which rows are safely there, with their checksums."""
 
     def __init__(self, file: IO[bytes], journal: IO[bytes], start: int, row_bytes: int, earlier: Reached) -> None:
         self.file, self.journal, self.start, self.row_bytes = file, journal, start, row_bytes
@@ -215,14 +216,14 @@ class _Rows:
 
 
 def npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    """How an .npy file begins."""
+    """The header of an .npy file."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
     return file.getvalue()
 
 
 def _write(file: IO[bytes], place: int, content: bytes | memoryview) -> None:
-    """Write all of `content`, of which an unbuffered write may take a part."""
+    """Write all of `content`; a single unbuffered write may take only a part."""
     file.seek(place)
     left = memoryview(content)
     while left:
@@ -230,7 +231,7 @@ def _write(file: IO[bytes], place: int, content: bytes | memoryview) -> None:
 
 
 def _checksum(file: IO[bytes], size: int) -> int:
-    """CRC-32 of the next `size` bytes of a file; of fewer, where it ends before."""
+    """CRC-32 of the next `size` bytes of a file, or of the rest where the file is shorter."""
     checksum = 0
     for left in range(size, 0, -PIECE):
         checksum = zlib.crc32(file.read(min(left, PIECE)), checksum)
