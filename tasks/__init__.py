@@ -1,1 +1,1 @@
-"""Episodes and where they come from: datasets, samplers, random streams. Knows nothing of methods or the engine."""
+"""Episodes and their origin: datasets, samplers, taxonomies, testbeds. This folder uses only `core`."""

@@ -1,4 +1,4 @@
-"""The class lists of datasets whose images are not shipped: split, identifier, readable name, and what a taxonomy needs."""
+"""The class lists of datasets whose images are not shipped: split, identifier, readable name, and superclass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .wordnet import wordnet_taxonomy
 
 LISTS = Path(__file__).parent / "datasets" / "lists"
 
-# Images a class as published; what distances count where the images themselves are not there.
+# Images a class as published. Distances between classes use these counts where the images are absent.
 IMAGES_PER_CLASS = {"mini-imagenet": 600, "tiered-imagenet": 1300, "cifar-fs": 600, "fc100": 600}
 
 
@@ -23,8 +23,8 @@ class ListedClass:
     Attributes:
         split: train, val or test.
         class_id: WordNet id, fine label of CIFAR-100 or folder of CUB-200.
-        name: readable, unique within the dataset.
-        parent: superclass of CIFAR-100, or "" where the dataset has none.
+        name: readable name, unique within the dataset.
+        parent: superclass of CIFAR-100; "" in other datasets.
     """
 
     split: str

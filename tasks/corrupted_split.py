@@ -1,4 +1,4 @@
-"""A split whose images are corrupted as they are read: the same classes and rows, so the same episodes, on other pixels."""
+"""A split whose images are corrupted as they are read: the same classes and rows, and so the same episodes, on other pixels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .datasets.base import Images, Split
 
 @dataclass(frozen=True)
 class CorruptedImages:
-    """Images that are corrupted whenever they are read; nothing of them is held.
+    """Images that are corrupted whenever they are read, and not stored.
 
     Attributes:
         clean: uint8 [n, H, W, C], often memory-mapped.
-        corruption: what is done to them.
+        corruption: the corruption and its severity.
     """
 
     clean: Images
@@ -34,25 +34,24 @@ class CorruptedImages:
 
     @property
     def nbytes(self) -> int:
-        """Of all images, if they were held."""
+        """Bytes that all images would take in memory."""
         return self.clean.nbytes
 
     def __len__(self) -> int:
-        """The number of images."""
         return len(self.clean)
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
-        """Images by what indexes the first axis of an array: uint8 [H, W, C] of one row, [k, H, W, C] of several."""
+        """Index the first axis: uint8 [H, W, C] for one row, [k, H, W, C] for several."""
         wanted = np.arange(len(self.clean))[rows]
         images = corrupt(self.clean[np.atleast_1d(wanted)], np.atleast_1d(wanted), self.corruption)
         return images if wanted.ndim else images[0]
 
 
 def corrupted(split: Split, corruption: Corruption | None) -> Split:
-    """A split with corrupted images and a fingerprint of its own; the split itself where there is no corruption.
+    """A split with corrupted images and a fingerprint of its own; the split itself where `corruption` is None.
 
     Raises:
-        UsageError: the corruption takes away what the images do not have.
+        UsageError: the corruption removes colour, and the images have none.
     """
     if corruption is None:
         return split
@@ -64,5 +63,5 @@ def corrupted(split: Split, corruption: Corruption | None) -> Split:
 
 
 def identity(corruption: Corruption) -> dict[str, Any]:
-    """What makes corrupted images what they are, beside the clean ones."""
+    """The name, severity and version that, together with the clean images, determine the corrupted ones."""
     return {"name": corruption.name, "severity": corruption.severity, "version": VERSION}

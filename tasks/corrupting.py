@@ -1,7 +1,7 @@
-"""Corruptions of images: a function of the image, its row and the severity alone.
+"""Corruptions of images. A corrupted image depends only on the image, its row and the severity.
 
-The random numbers of a row are the same at every severity, so that a higher one does more of the same: stronger noise of the
-same pattern, a larger square around the smaller one.
+The random numbers of a row are the same at every severity. A higher severity therefore does more of the same: stronger noise
+of the same pattern, a larger square around the smaller one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ HIDDEN = 128.0  # mid-grey: neither ink nor paper, where an image is a drawing
 
 
 def corrupt(images: np.ndarray, rows: np.ndarray, corruption: Corruption) -> np.ndarray:
-    """Corrupt images one by one, so that each is the same whichever are corrupted with it.
+    """Corrupt images one by one; the result for an image does not depend on the others.
 
     Args:
         images: uint8 [n, H, W, C], C 1 or 3.
         rows: int [n], their rows in the split.
-        corruption: what is done to them.
+        corruption: the corruption and its severity.
 
     Returns:
         uint8 [n, H, W, C].
@@ -41,7 +41,7 @@ def corrupt(images: np.ndarray, rows: np.ndarray, corruption: Corruption) -> np.
 
     change, strength = FUNCTIONS[corruption.name], corruption.strength(*images.shape[1:3])
     corrupted = np.empty_like(images)
-    # Whoever reads images may compute in 16 bits; the images stay what they are.
+    # The reader of the images may compute in 16 bits; the corrupted images must not depend on that.
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         for image, row, place in zip(images, rows.tolist(), corrupted, strict=True):
             channels_first = torch.from_numpy(image.transpose(2, 0, 1).copy())  # uint8 [C, H, W]
@@ -54,7 +54,7 @@ def _noise(image: Tensor, deviation: float, row: int) -> Tensor:
     from scipy.special import ndtri  # the quantiles of the normal distribution
 
     random = uniform(words(SEED, Purpose.CORRUPTION, NOISE, row, row + 1, image.numel()))[0]
-    normal = torch.from_numpy(ndtri(random - 2.0**-33)).view(image.shape)  # between the steps of 2⁻³²: neither 0 nor 1
+    normal = torch.from_numpy(ndtri(random - 2.0**-33)).view(image.shape)  # half a step lower: strictly between 0 and 1
     return _rounded(image + 255 * deviation * normal)
 
 
@@ -62,7 +62,7 @@ def _blur(image: Tensor, deviation: float, row: int) -> Tensor:
     from torchvision.transforms.v2 import functional
 
     size, deviations = 2 * math.ceil(BLUR_REACH * deviation) + 1, [deviation, deviation]
-    if size // 2 >= min(image.shape[1:]):  # edges are mirrored, once
+    if size // 2 >= min(image.shape[1:]):  # the image is mirrored at its edges, only once
         raise UsageError(f"--corruption blur: images of {image.shape[1]}×{image.shape[2]} pixels are too small for it")
     along_rows = functional.gaussian_blur(image.float(), [size, 1], deviations)
     return _rounded(functional.gaussian_blur(along_rows, [1, size], deviations))
@@ -70,7 +70,7 @@ def _blur(image: Tensor, deviation: float, row: int) -> Tensor:
 
 def _jpeg(image: Tensor, quality: float, row: int) -> Tensor:
     import torch
-    from PIL import Image  # as in the published code; torchvision is giving its encoder up
+    from PIL import Image  # as in the published code; torchvision's own encoder is deprecated
 
     file = io.BytesIO()
     channels_last = image.permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""The names, severities and strengths of corruptions of images; corrupting.py does them.
+"""The names, severities and strengths of corruptions of images; corrupting.py applies them.
 
 The strengths of noise, blur, JPEG and contrast are those of Hendrycks and Dietterich 2019 ("Benchmarking neural network
 robustness to common corruptions and perturbations", arXiv:1903.12261), as in the code that made CIFAR-10-C and ImageNet-C.
@@ -14,11 +14,11 @@ from ..core.errors import UsageError, did_you_mean
 SEVERITIES = (1, 2, 3, 4, 5)
 VERSION = 1  # changes when the same image, row and severity give other pixels
 SMALL = 64  # pixels
-SMALL_SIDE, LARGE_SIDE = 32, 224  # of the images that the published strengths were made for
+SMALL_SIDE, LARGE_SIDE = 32, 224  # pixels a side of the images for which the strengths were published
 
 
 class Strengths(NamedTuple):
-    """What the five severities of a corruption are, for images whose shorter side has at most `SMALL` pixels and for others."""
+    """Strengths of the five severities: for images whose shorter side has at most `SMALL` pixels, and for larger ones."""
 
     small: tuple[float, ...]
     large: tuple[float, ...]
@@ -53,10 +53,10 @@ class Corruption:
     severity: int
 
     def __post_init__(self) -> None:
-        """Refuse what there is not.
+        """Check name and severity.
 
         Raises:
-            UsageError: an unknown name, or a severity out of range.
+            UsageError: the name is unknown, or the severity is out of range.
         """
         if self.name not in STRENGTHS:
             raise UsageError(f"--corruption {self.name}: unknown; {did_you_mean(self.name, STRENGTHS)}")
@@ -64,11 +64,10 @@ class Corruption:
             raise UsageError(f"--severity {self.severity}: from {SEVERITIES[0]} to {SEVERITIES[-1]}")
 
     def __str__(self) -> str:
-        """`noise 3`."""
         return f"{self.name} {self.severity}"
 
     def strength(self, height: int, width: int) -> float:
-        """What the severity means for images of this size; a length is scaled with the shorter side."""
+        """The strength of this severity for images of a size in pixels. The strength of blur grows with the shorter side."""
         side = min(height, width)
         strengths = STRENGTHS[self.name]
         strength = (strengths.small if side <= SMALL else strengths.large)[self.severity - 1]

@@ -31,7 +31,7 @@ def jiang_conrath(taxonomy: Taxonomy, classes: Sequence[str], counts: np.ndarray
         counts: int [C], images of each class.
 
     Returns:
-        float64 [C, C], natural units; symmetric, zero diagonal, nothing negative.
+        float64 [C, C] in natural units: symmetric, with a zero diagonal, at least 0.
 
     Raises:
         UserError: a class is not in the taxonomy or has no images.
@@ -73,7 +73,7 @@ def coarsity(distances: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def write_matrix(path: Path, classes: Sequence[str], distances: np.ndarray) -> None:
-    """Write a distance matrix as CSV: class identifiers as header row and first column. No digit is lost.
+    """Write a distance matrix as CSV, with class identifiers as header row and first column and all digits.
 
     Raises:
         UserError: the file cannot be written.
@@ -86,7 +86,7 @@ def write_matrix(path: Path, classes: Sequence[str], distances: np.ndarray) -> N
 
 
 def read_matrix(path: Path, classes: Sequence[str]) -> np.ndarray:
-    """Read the distances between `classes` from a CSV matrix, whose classes may be in another order.
+    """Read the distances between `classes` from a CSV matrix, whose order may differ.
 
     Returns:
         float64 [C, C] in the order of `classes`.

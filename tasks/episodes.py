@@ -1,4 +1,4 @@
-"""Episodes: as row numbers (`EpisodeBatch`, what a sampler draws) and with the rows filled in (`Episodes`, what a method sees).
+"""Episodes: as row numbers (`EpisodeBatch`, which a sampler draws) and with the rows filled in (`Episodes`, for a method).
 
 Letters in shape comments: E episodes, N ways (classes), S support rows, Q query rows, D feature width.
 """
@@ -17,24 +17,24 @@ from ..core.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-ABSENT = -1  # the label of a padded place, everywhere
+ABSENT = -1  # the label of a padded place
 
 
 @dataclass(frozen=True)
 class EpisodeBatch:
     """E episodes as row numbers into one split of one dataset.
 
-    Episodes of unequal shape are padded at the end; a padded place has label −1 (and row or class 0 and −1).
+    Episodes of unequal shape are padded at the end. A padded place has label −1 and row 0; a padded class is −1.
 
     Attributes:
-        support: int64 [E, S], rows. Shot-major (first shot of every class, then the second, …), so that the 1-shot support
-            is a prefix of the 5-shot support.
+        support: int64 [E, S], rows. The order is shot-major (first shot of every class, then the second, …), so that the 1-shot
+            support is a prefix of the 5-shot support.
         support_labels: int64 [E, S], 0 … N − 1 within the episode, or −1.
         query: int64 [E, Q], rows.
         query_labels: int64 [E, Q], 0 … N − 1 or −1.
         classes: int64 [E, N], class numbers in the split, or −1.
         index: int64 [E], the episodes' numbers in the task.
-        seeds: int64 [E], ≥ 0, from which a method may draw randomness; zeros in a batch that no sampler drew.
+        seeds: int64 [E], ≥ 0, for a method's own random numbers; zeros in a batch that no sampler drew.
     """
 
     support: np.ndarray
@@ -51,15 +51,14 @@ class EpisodeBatch:
             object.__setattr__(self, "seeds", np.zeros(len(self), np.int64))
 
     def __len__(self) -> int:
-        """Number of episodes, E."""
         return len(self.support)
 
     def __getitem__(self, episodes: slice | np.ndarray) -> EpisodeBatch:
-        """The chosen episodes, as a batch."""
+        """Select episodes by slice or index array."""
         return EpisodeBatch(**{one.name: getattr(self, one.name)[episodes] for one in fields(self)})
 
     def trimmed(self) -> EpisodeBatch:
-        """The same episodes without the columns that are padding in all of them."""
+        """The same episodes, without columns that are padding in every episode."""
         s, q, n = (_columns_used(labels) for labels in (self.support_labels, self.query_labels, self.classes))
         return replace(
             self,
@@ -71,7 +70,7 @@ class EpisodeBatch:
         )
 
     def as_bytes(self) -> bytes:
-        """The drawn numbers, episode after episode, as little-endian 32-bit integers: the same for any batch size."""
+        """The drawn numbers as little-endian 32-bit integers, episode after episode, so that batch size does not matter."""
         parts = (self.support, self.support_labels, self.query, self.query_labels, self.classes)
         return np.concatenate(parts, axis=1).astype("<i4").tobytes()
 
@@ -90,15 +89,15 @@ def digest(batches: Iterable[EpisodeBatch]) -> str:
 
 
 def check_tasks(batch: EpisodeBatch, rows: int | None = None) -> None:
-    """Make sure that every episode of a batch is a task that a method can be judged by.
+    """Check that every episode of a batch is a task on which a method can be evaluated.
 
     Args:
-        batch: as a sampler or a file gives it.
-        rows: of the split; None where the split is not known yet.
+        batch: from a sampler or a file.
+        rows: number of rows of the split; None where the split is not known yet.
 
     Raises:
-        UserError: a task has fewer than two classes, no query, a query whose class has no support, or a label or row that is
-            not there; the line names the first such task.
+        UserError: a task has fewer than two classes, no query, a query whose class has no support, or a label or row that does
+            not exist; the message names the first such task.
     """
     present = batch.classes != ABSENT  # [E, N]
 
@@ -132,27 +131,27 @@ def _named(labels: np.ndarray, present: np.ndarray, refuse: Callable[[Any, str],
 
 @dataclass(frozen=True)
 class Episodes:
-    """A batch of episodes with its rows filled in. What a method is given; true labels of queries are there in training only.
+    """A batch of episodes with its rows filled in: the input of a method.
 
     Attributes:
-        support: float [E, S, D] features or [E, S, C, H, W] images, as the method's `inputs` asks.
+        support: float [E, S, D] features or [E, S, C, H, W] images, depending on the method's `inputs`.
         support_labels: int64 [E, S], 0 … N − 1, or −1 where a place is padding.
         query: float [E, Q, D] or [E, Q, C, H, W]. Scores of padded queries are ignored.
-        ways: N, the largest number of classes of any episode here.
+        ways: N, the largest number of classes in any episode of the batch.
         class_mask: bool [E, N], False where an episode has fewer classes. Scores there are ignored.
-        query_mask: bool [E, Q], False where a place is padding; None where none is.
-        seeds: int64 [E], one number an episode for methods that need randomness; a function of task seed and episode index.
+        query_mask: bool [E, Q], False where a place is padding; None without padding.
+        seeds: int64 [E], one seed an episode for a method's own random numbers; a function of task seed and episode index.
         class_names: names [E][N], for methods that set `uses_class_names`.
         text: float [E, N, D], the text feature of each class, of length 1, for methods that set `uses_text`; zeros where an
-            episode has no such class.
-        text_tower: from texts to text features, for methods that set `uses_text_tower`; left unchanged by them.
+            episode has fewer classes.
+        text_tower: module from texts to text features, for methods that set `uses_text_tower`. A method leaves it unchanged.
         train_mean: float [D], mean feature of the train split, for methods that set `uses_train_mean`.
-        backbone: the encoder, for methods whose `inputs` are images; left unchanged by them. Where the method adapts it, the
-            parameters that may move are those that require grad.
-        tune: what an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full; `none` is no
-            adaptation at all, and `head` leaves the backbone as it is.
-        learned: what the method learns beside the backbone (`Method.learned_part`), for methods that have such a part.
-        query_labels: int64 [E, Q], only in meta-training, never when a method is evaluated.
+        backbone: the encoder, for methods whose `inputs` are images. A method leaves it unchanged. Where the method adapts
+            copies of its parameters, only those that require grad may move.
+        tune: the part of the model that an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or
+            full. `none` means no adaptation; `head` leaves the backbone as it is.
+        learned: the learned module of the method beside the backbone (`Method.learned_part`), where it has one.
+        query_labels: int64 [E, Q]; given in meta-training only, never in an evaluation.
     """
 
     support: Tensor
@@ -172,11 +171,10 @@ class Episodes:
     query_labels: Tensor | None = None
 
     def __len__(self) -> int:
-        """Number of episodes, E."""
         return len(self.support)
 
     @property
     def padded(self) -> bool:
-        """Whether any place is padding, so that a method that uses the queries together could not take them all."""
+        """Whether any place is padding. A transductive method cannot take such a batch as a whole."""
         whole = self.class_mask.all() and (self.support_labels >= 0).all()
         return not (whole and (self.query_mask is None or self.query_mask.all()))

@@ -18,14 +18,15 @@ from .samplers import UniformSampler
 class ImbalancedSampler(UniformSampler):
     """N-way episodes with K·N support images in all, shared out among the classes at random, at least one each.
 
-    Shares ~ Dirichlet(concentration), as Veilleux et al. 2021 (arXiv:2204.11181) have them for the queries. Classes and
-    queries are those of `UniformSampler` with the same seed, and a class's support begins with the same images.
+    The shares follow Dirichlet(concentration), as those of the queries do in Veilleux et al. 2021 (arXiv:2204.11181). Classes
+    and queries are those of `UniformSampler` with the same seed, and a class's support begins with the same images.
 
     Attributes:
         ways: classes an episode, N.
-        shots: support images a class on average, K. No class gets more than the smallest class has beside the queries.
+        shots: support images a class on average, K. The limit of a class is the size of the smallest class minus the queries.
         queries: query images a class.
-        concentration: of the symmetric Dirichlet distribution, > 0. Small is imbalanced, large is balanced; theirs is 2.
+        concentration: parameter of the symmetric Dirichlet distribution, > 0: small is imbalanced, large is balanced, and the
+            paper takes 2.
     """
 
     name: ClassVar[str] = "imbalanced"
@@ -47,7 +48,7 @@ class ImbalancedSampler(UniformSampler):
         return replace(batch, support=support, support_labels=labels)
 
     def disjoint_episodes(self) -> None:
-        """None are defined: the shots of a class differ from episode to episode."""
+        """Return None, since the shots of a class differ from episode to episode."""
         return None
 
     def draw_shots(self, start: int, stop: int) -> np.ndarray:
@@ -65,9 +66,9 @@ class ImbalancedSampler(UniformSampler):
         return 1 + beyond
 
     def _log_shares(self, start: int, stop: int) -> np.ndarray:
-        """Logarithms of Dirichlet shares up to a constant, [E, N]: those of independent Gamma(concentration) draws.
+        """Logarithms of Dirichlet shares up to a constant, [E, N]: logarithms of independent Gamma(concentration) draws.
 
-        As Gamma(a) ~ Gamma(a + 1) · U^(1/a), neither factor vanishes in floating point however small the concentration is.
+        Gamma(a) is drawn as Gamma(a + 1) · U^(1/a). Neither factor underflows, however small the concentration is.
         """
         drawn = words(self.seed, Purpose.SHARES, 0, start, stop, 2 * self.ways)
         middle = uniform(drawn) - 2.0**-33  # strictly between 0 and 1

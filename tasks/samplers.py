@@ -1,6 +1,6 @@
-"""Samplers: which classes and images make up episode i. Each is a pure function of its fields and i.
+"""Samplers choose the classes and images of episode i. An episode is a pure function of the sampler's fields and i.
 
-A sampler knows only how many images each class of a split has; rows of class c are `offsets[c]` … `offsets[c + 1] − 1`.
+A sampler knows only the number of images of each class: the rows of class c are `offsets[c]` … `offsets[c + 1] − 1`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from .episodes import ABSENT, EpisodeBatch, check_tasks
 if TYPE_CHECKING:
     from .datasets.base import Dataset, Split
 
-BATCH = 1024  # episodes at a time of a long row of them; a multiple of what a method is given at once
-CHUNK = 2048  # episodes drawn at a time: the working arrays then stay in the cache
+BATCH = 1024  # episodes that `batches` yields at a time; a multiple of a method's chunk
+CHUNK = 2048  # episodes drawn at a time, so that the working arrays stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Sampler(ABC):
     """Draws episodes from the classes of one split.
 
-    A subclass is a frozen dataclass. Its fields `ways`, `shots` and `queries`, where it has them, are the run's options of that
-    name; where it has none, they vary from episode to episode. Its fields with a default are its own parameters.
+    A subclass is a frozen dataclass. Its fields `ways`, `shots` and `queries` take the run's options of the same name; a number
+    without a field varies from episode to episode. Fields with a default are the sampler's own parameters.
 
     Attributes:
-        version: raised when other rows are drawn.
-        offsets: int64 [C + 1], where the rows of each class begin; the last is the number of rows.
+        version: changes when the sampler draws other rows.
+        offsets: int64 [C + 1], the first row of each class; the last entry is the number of rows.
         seed: 0 ≤ seed < 2⁶⁴.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = "1"
-    of_one_split: ClassVar[bool] = False  # whether its episodes are a list for one split, and another split has none
+    of_one_split: ClassVar[bool] = False  # whether the episodes are a list that exists for one split only
     offsets: np.ndarray
     seed: int = field(metadata=declared(minimum=0, maximum=LARGEST_SEED))
 
     def __post_init__(self) -> None:
-        """Check every field, those without a default as options of a run, and whether the split is large enough."""
+        """Check every field, and that the split is large enough. Messages call fields without a default options of the run."""
         own = {one.name for one in parameters_of(type(self)) if one.default is not MISSING}
 
         def said(name: str, value: Any) -> str:
@@ -55,23 +55,27 @@ class Sampler(ABC):
 
     @classmethod
     def over(cls, dataset: Dataset, split: Split, *, episodes: int, **fields: Any) -> Self:
-        """The sampler of a run.
+        """Make the sampler of a run.
 
         Args:
-            dataset: of the run.
-            split: of the dataset, open.
-            episodes: how many the run has, for samplers that plan them together.
-            fields: all fields but the offsets.
+            dataset: the run's dataset.
+            split: the run's split, open.
+            episodes: number of episodes of the run, for samplers that plan all of them together.
+            fields: all fields except the offsets.
 
         Raises:
-            UsageError: the split is too small for the episodes asked for.
-            UserError: the dataset lacks something that the sampler needs.
+            UsageError: the split is too small for these episodes.
+            UserError: the dataset lacks something that the sampler needs, such as a taxonomy.
         """
         return cls(offsets=split.offsets, **fields)
 
     @abstractmethod
     def check(self) -> None:
-        """Raise a `UsageError` where the split has too few classes or images for the episodes asked for."""
+        """Check that the split has enough classes and images.
+
+        Raises:
+            UsageError: it has too few.
+        """
 
     @abstractmethod
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
@@ -80,20 +84,20 @@ class Sampler(ABC):
     @property
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
-        """Every setting that the episodes depend on besides split and seed, for the record."""
+        """All other settings that determine the episodes, besides ways, shots, queries, split and seed; for the record."""
 
     @property
     def most(self) -> int | None:
-        """How many episodes there are; None: as many as are asked for."""
+        """The number of episodes; None where there is no limit."""
         return None
 
     @property
     def sizes(self) -> np.ndarray:
-        """int64 [C], images a class."""
+        """Number of images of each class, int64 [C]."""
         return np.diff(self.offsets)
 
     def draw(self, start: int, stop: int) -> EpisodeBatch:
-        """Draw episodes `start` to `stop`; the same whatever the slice they are drawn in."""
+        """Draw episodes `start` to `stop`. An episode does not depend on the slice in which it is drawn."""
         chunks = [self.draw_chunk(i, min(i + CHUNK, stop)) for i in range(start, stop, CHUNK)]
         if not chunks:
             return self.draw_chunk(start, start + 1)[:0]
@@ -103,27 +107,31 @@ class Sampler(ABC):
         return replace(drawn, seeds=self.episode_seeds(drawn.index))
 
     def batches(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
-        """Draw episodes `start` to `stop`, some at a time."""
+        """Draw episodes `start` to `stop`, and yield them in batches."""
         for first in range(start, stop, BATCH):
             yield self.draw(first, min(first + BATCH, stop))
 
     def episode_seeds(self, index: np.ndarray) -> np.ndarray:
-        """int64 [E], a number for each episode from which a method may draw randomness; ≥ 0."""
+        """Seeds for the methods' own random numbers, one for each episode: int64 [E], ≥ 0."""
         first, last = (int(index.min()), int(index.max())) if len(index) else (0, -1)
         drawn = words(self.seed, Purpose.EPISODE_SEEDS, 0, first, last + 1, 2).astype(np.int64)
         return ((drawn[:, 0] << 31) ^ drawn[:, 1])[index - first]
 
     def coarsity(self, count: int) -> np.ndarray | None:
-        """float64 [count], how far apart the classes of the first episodes are, or None where no taxonomy is in play."""
+        """Coarsity of the first `count` episodes, float64 [count]; None where the sampler uses no class distances."""
         return None
 
     def disjoint_episodes(self) -> EpisodeBatch | None:
-        """As many episodes as the split holds with no image used twice, or None where the sampler defines none."""
+        """As many episodes as possible without using an image twice; None where the sampler does not define them."""
         return None
 
 
 def check_ways(ways: int | None, classes: int) -> None:
-    """Raise a `UsageError` where an episode wants more classes than there are."""
+    """Check that the split has enough classes.
+
+    Raises:
+        UsageError: there are fewer classes than ways.
+    """
     if ways is not None and ways > classes:
         raise UsageError(f"--ways {ways}: this split has only {classes} classes; take fewer ways")
 
@@ -132,8 +140,7 @@ def check_ways(ways: int | None, classes: int) -> None:
 class UniformSampler(Sampler):
     """N-way K-shot episodes: classes uniformly without replacement, then images uniformly without replacement.
 
-    Support sets nest: with everything else the same, the support of K shots is a prefix of that of K + 1, and the queries
-    are the same rows.
+    Support sets nest: the support of K shots is a prefix of the support of K + 1 shots, with the same queries.
 
     Attributes:
         ways: classes an episode, N.
@@ -148,11 +155,11 @@ class UniformSampler(Sampler):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """None beyond ways, shots and queries, which a record names by themselves."""
+        """Empty: ways, shots, queries and seed determine the episodes of a split."""
         return {}
 
     def check(self) -> None:
-        """Refuse shapes that the split cannot fill."""
+        """Check that the split has enough classes, and the smallest class enough images."""
         check_ways(self.ways, len(self.sizes))
         smallest = int(self.sizes.min())
         if self.shots + self.queries > smallest:
@@ -174,7 +181,7 @@ class UniformSampler(Sampler):
         return self._assemble(classes, images, np.arange(start, stop))
 
     def _assemble(self, classes: np.ndarray, images: np.ndarray, index: np.ndarray) -> EpisodeBatch:
-        """Make a batch of classes [E, N] and images within their class [Q/N + K, E, N], queries first."""
+        """Make a batch from classes [E, N] and image numbers within the class [Q/N + K, E, N], queries first."""
         episodes = len(classes)
         rows = (images + self.offsets[classes]).transpose(1, 0, 2)  # [E, Q/N + K, N]
         label = np.arange(self.ways)
@@ -188,10 +195,10 @@ class UniformSampler(Sampler):
         )
 
     def disjoint_episodes(self) -> EpisodeBatch | None:
-        """Episodes in which no image is used twice (Lafargue et al. 2024, arXiv:2409.02850, sampling without replacement).
+        """Episodes that use no image twice (Lafargue et al. 2024, arXiv:2409.02850, sampling without replacement).
 
-        Every class's images are shuffled and cut into hands of shots + queries. Round r takes the r-th hand of each class
-        that has one, shuffles these classes and cuts them into groups of N; fewer than N left over are not used.
+        The images of every class are shuffled and cut into hands of shots + queries. Round r takes the r-th hand of each class
+        that has one, shuffles these classes and cuts them into groups of N; a rest of fewer than N classes is not used.
         """
         hand = self.shots + self.queries
         hands = self.sizes // hand  # [C]
@@ -236,7 +243,7 @@ class MetaDatasetSampler(Sampler):
         return {name: getattr(self, name) for name in names}
 
     def check(self) -> None:
-        """Refuse splits of fewer than five classes, classes of a single image and limits that leave nothing to draw."""
+        """Check that the split has five classes with two images each, and that `max_support` is at least `max_ways`."""
         if len(self.sizes) < self.least_ways:
             raise UsageError(f"--sampler {self.name}: needs {self.least_ways} classes, this split has {len(self.sizes)}")
         if int(self.sizes.min()) < 2:
@@ -288,14 +295,14 @@ class MetaDatasetSampler(Sampler):
         step = np.arange(draws)[:, None, None]
         is_query = (step < queries[:, None]) & (classes != ABSENT)
         is_support = (step >= queries[:, None]) & (step < queries[:, None] + shots)
-        # Widths depend on the limits alone, so that a batch of any size looks the same.
+        # Widths depend only on the limits, so that batches of any size have the same shape.
         support, support_labels = _pack(rows, is_support, self.max_support)
         query, query_labels = _pack(rows, is_query, most * self.max_queries)
         return EpisodeBatch(support, support_labels, query, query_labels, classes.astype(np.int64), np.arange(start, stop))
 
 
 def _pack(rows: np.ndarray, chosen: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Move the chosen of rows [J, E, N] to the front of [E, width], with their labels; pad with row 0 and label −1."""
+    """Pack the chosen rows of [J, E, N] and their labels into [E, width], padded with row 0 and label −1."""
     draws, episodes, most = rows.shape
     chosen = chosen.transpose(1, 0, 2).reshape(episodes, draws * most)
     place = np.cumsum(chosen, axis=1) - 1

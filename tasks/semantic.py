@@ -1,7 +1,7 @@
-"""Semantic task sampling: classes that are near each other fall into the same task (Bennequin et al. 2022, arXiv:2205.05155).
+"""Semantic task sampling: classes that are near each other share a task (Bennequin et al. 2022, arXiv:2205.05155).
 
-Sequential over tasks, because how often a class was drawn lowers its later chances. So it makes a testbed, a fixed list of
-tasks, and is the one sampler that is no pure function of the episode's index.
+Tasks are drawn one after another, since every draw of a class lowers its later chances. The result is a testbed, a fixed list
+of tasks. Unlike the episodes of other samplers, a task is not a pure function of its index.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 
 from ..core.errors import UsageError, UserError
 
-MOST_DRAWS = 20  # times the tasks asked for
-LARGEST_WEIGHT = 1e9  # of distances and counts; the nearest or rarest class is then as good as certain
+MOST_DRAWS = 20  # limit of draws, in units of the number of tasks
+LARGEST_WEIGHT = 1e9  # limit of alpha and beta; the nearest or rarest class is then practically certain
 
 
 def generator(seed: int) -> np.random.Generator:
-    """The generator of everything that a testbed draws.
+    """Make the random generator of a testbed.
 
     Raises:
-        UsageError: not 0 ≤ seed < 2⁶⁴.
+        UsageError: the seed is not in 0 ≤ seed < 2⁶⁴.
     """
     if not 0 <= seed < 2**64:
         raise UsageError(f"--seed {seed}: a seed is a whole number from 0 to 2^64 - 1")
@@ -32,24 +32,23 @@ def sample_classes(
 ) -> np.ndarray:
     """Draw the classes of distinct tasks.
 
-    Twice as many tasks as asked for are drawn, duplicates are dropped and the rest is thinned at random. Where a split of
-    few classes gives fewer distinct tasks than asked for, the drawing goes on until there are enough (the paper's splits
-    never need that).
+    2·E tasks are drawn, duplicates are dropped, and E of the rest are chosen at random. Where a split of few classes gives
+    fewer than E distinct tasks, drawing continues until there are enough (the paper's splits never need that).
 
     Args:
         distances: float [C, C], symmetric with a zero diagonal.
         ways: classes a task, N.
         tasks: number of tasks, E.
-        alpha: how much nearness counts, ≥ 0; 0 ignores the distances. The paper has 0.3830.
-        beta: how much a class that was drawn often is avoided, ≥ 0. The paper has 100.
-        rng: used up by as many uniform numbers as there are draws, and one more for each distinct task.
+        alpha: weight of nearness, ≥ 0; 0 ignores the distances. The paper has 0.3830.
+        beta: weight of the penalty on classes that were drawn often, ≥ 0. The paper has 100.
+        rng: gives N uniform numbers for each draw of a task, and one for each distinct task.
 
     Returns:
         int64 [E, N], class numbers, ascending within a task; tasks in random order.
 
     Raises:
         UsageError: a parameter is out of range.
-        UserError: the parameters give fewer distinct tasks than asked for.
+        UserError: the parameters give fewer than E distinct tasks.
     """
     _check(len(distances), ways, tasks, alpha, beta)
     draws = _TaskDraws(distances, ways, alpha, beta)
@@ -81,15 +80,15 @@ def _check(classes: int, ways: int, tasks: int, alpha: float, beta: float) -> No
 
 
 class _TaskDraws:
-    """The sequence of tasks drawn from a split, with the counts that feed back.
+    """The sequence of tasks drawn from a split, with counts of how often each class was drawn.
 
     The potentials of the paper, W = exp(−αD) with zero diagonal and penalty = exp(−βn / max n), are kept as logarithms and
-    scaled to a largest of 1 before each draw, so that no α or β can make all of them vanish.
+    scaled to a largest of 1 before each draw, so that they cannot all underflow, whatever α and β are.
     """
 
     def __init__(self, distances: np.ndarray, ways: int, alpha: float, beta: float) -> None:
         self.log_weights = -alpha * distances  # [C, C]
-        np.fill_diagonal(self.log_weights, -np.inf)  # no class twice
+        np.fill_diagonal(self.log_weights, -np.inf)  # a task has no class twice
         self.ways = ways
         self.beta = beta
         self.counts = np.ones(len(distances))  # [C]

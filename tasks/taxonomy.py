@@ -1,4 +1,4 @@
-"""A taxonomy: which class is a kind of what. A directed acyclic graph from a root down to the classes of a dataset.
+"""A taxonomy of classes: a directed acyclic graph of is-a edges from a root down to the classes of a dataset.
 
 The class graph is that of Bennequin et al. 2022 (arXiv:2205.05155): the union of one shortest path from the root to each
 class, without the nodes that have exactly one parent and one child.
@@ -17,8 +17,8 @@ import numpy as np
 from ..core.errors import UserError
 from ..core.tables import csv_rows
 
-ROOT = "(root)"  # stands above the topmost nodes of a taxonomy that names no root itself
-MOST_ATTRIBUTES = 8  # a class has 2 to this power combinations of attributes above it
+ROOT = "(root)"  # the node above the topmost ones of a taxonomy without a named root
+MOST_ATTRIBUTES = 8  # with n attributes, 2ⁿ nodes are above each class
 
 Parents = dict[str, tuple[str, ...]]
 
@@ -29,7 +29,7 @@ class Taxonomy:
 
     Attributes:
         root: the node above all others.
-        parents: the nodes directly above each node but the root, sorted.
+        parents: the nodes directly above each node, sorted; the root is not a key.
     """
 
     root: str
@@ -37,17 +37,17 @@ class Taxonomy:
 
     @classmethod
     def from_edges(cls, edges: Iterable[tuple[str, str]], root: str, classes: Sequence[str]) -> Taxonomy:
-        """The union of one shortest path from the root to each class, with nodes of one parent and one child left out.
+        """The union of one shortest path from the root to each class, without nodes that have one parent and one child.
 
-        Of several parents on shortest paths the one with the largest identifier (as text) is taken, at every node, so the
-        result is a tree and does not depend on the order of the edges. (With WordNet's identifiers that reads wine as a
-        drink; the smallest would read it as a drug.) Bennequin et al. break ties by the order of their file, and also keep
-        the edges that join nodes of different paths.
+        Where a node has several parents on shortest paths, the one with the largest identifier (as text) is taken. So the
+        result is a tree and does not depend on the order of the edges. (In WordNet this makes wine a drink; the smallest
+        identifier would make it a drug.) Bennequin et al. break ties by the order of their file, and also keep the edges that
+        join nodes of different paths.
 
         Args:
-            edges: (parent, child) pairs; others than those below the root may be among them.
-            root: where paths begin.
-            classes: the nodes to keep a path to.
+            edges: (parent, child) pairs; pairs that are not below the root are ignored.
+            root: the first node of every path.
+            classes: the nodes to which paths lead.
 
         Raises:
             UserError: a class cannot be reached from the root.
@@ -70,12 +70,12 @@ class Taxonomy:
 
     @classmethod
     def from_parent_table(cls, table: Path | Mapping[str, str | None], classes: Sequence[str] | None = None) -> Taxonomy:
-        """A tree given as the parent of each node.
+        """A tree, given as the parent of each node.
 
         Args:
-            table: parent by node (None or "": none), or a CSV file with columns `class` and `parent`, one row a node.
-                Nodes that appear as parents only are topmost, and stand below a common root.
-            classes: the nodes that are classes; without it, all that are no parents.
+            table: parent by node (None or "" for no parent), or a CSV file with columns `class` and `parent`, one row a node.
+                A node that appears only as a parent is topmost; a common root stands above all topmost nodes.
+            classes: the nodes that are classes; by default all nodes that are not parents.
 
         Raises:
             UserError: the file cannot be read or lists a node twice, or a class is missing or in a circle of parents.
@@ -90,11 +90,10 @@ class Taxonomy:
 
     @classmethod
     def from_folder_tree(cls, folders: Sequence[str]) -> Taxonomy:
-        """The tree of the folders that hold the classes.
+        """The tree of the classes' folders.
 
         Args:
-            folders: each class's folder relative to the dataset's, with `/` between the parts, as "animals/dogs/husky".
-                They are the class identifiers.
+            folders: each class's folder relative to the dataset's, such as "animals/dogs/husky"; also the class identifiers.
         """
         edges = []
         for folder in folders:
@@ -105,16 +104,17 @@ class Taxonomy:
 
     @classmethod
     def from_attributes(cls, classes: Sequence[str], attributes: Sequence[Sequence[str]]) -> Taxonomy:
-        """Classes that share attributes are near: above a class stands a node for every subset of its attributes.
+        """A graph in which a node for every subset of its attributes stands above each class.
 
-        The lowest common ancestor of two classes is then the node of the attributes that both have.
+        The lowest common ancestor of two classes is the node of their common attributes. Classes that share many are near.
 
         Args:
             classes: identifiers.
-            attributes: the attributes of each class, equally many for all; values of different places are different.
+            attributes: the attributes of each class, the same number for all. Equal values at different places are different
+                attributes.
 
         Raises:
-            UserError: the classes have differently many attributes, or more than eight.
+            UserError: the classes differ in the number of attributes, or have more than eight.
         """
         widths = {len(row) for row in attributes}
         if len(widths) != 1 or len(classes) != len(attributes):
@@ -134,13 +134,13 @@ class Taxonomy:
         return cls(repr((None,) * max(widths)), _without_tunnels(parents, set(classes)))
 
     def members(self, classes: Sequence[str]) -> dict[str, np.ndarray]:
-        """Which classes are at or below each node.
+        """Find the classes at or below each node.
 
         Args:
             classes: identifiers.
 
         Returns:
-            For each node that has any, their places in `classes`, ascending.
+            By node: the indices of these classes in `classes`, ascending. Nodes without any are left out.
 
         Raises:
             UserError: a class is not in the taxonomy.
@@ -163,7 +163,7 @@ class Taxonomy:
 
 
 def _depths(below: Mapping[str, Collection[str]], root: str) -> dict[str, int]:
-    """The length of the shortest path from the root to every node that has one."""
+    """The length of the shortest path from the root to every node below it."""
     depth = {root: 0}
     level = [root]
     while level:
@@ -174,7 +174,7 @@ def _depths(below: Mapping[str, Collection[str]], root: str) -> dict[str, int]:
 
 
 def _without_tunnels(parents: Parents, classes: Collection[str]) -> Parents:
-    """Join the parent and the child of every node, no class, that has exactly one of each, until there is none."""
+    """Remove every node that is not a class and has exactly one parent and one child; join these two."""
     parents = dict(parents)
     below = defaultdict(set)
     for node, above in parents.items():
@@ -188,7 +188,7 @@ def _without_tunnels(parents: Parents, classes: Collection[str]) -> Parents:
         (parent,), (child,) = parents.pop(node), below.pop(node)
         parents[child] = tuple(sorted({*parents[child], parent} - {node}))
         below[parent] = {*below[parent], child} - {node}
-        pending += [parent, child]  # one that already was the other's parent has now fewer children
+        pending += [parent, child]  # where the child already was a child of the parent, the parent has one child less
     return parents
 
 

@@ -1,4 +1,4 @@
-"""A testbed: a fixed list of tasks, classes sampled by meaning, images dealt so that all of them come up equally often."""
+"""A testbed: a fixed list of tasks. Classes are sampled by meaning, and images dealt so that all occur about equally often."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class Testbed:
     """A fixed list of tasks on one split of one dataset.
 
     Attributes:
-        episodes: the tasks' rows, classes ascending within a task. One of classes only has no support and query columns.
+        episodes: rows of the tasks, with classes ascending within a task. A testbed of classes only has no support and query
+            columns.
         coarsity: float64 [E], mean squared distance over the pairs of classes of each task.
-        parameters: what the tasks were drawn with besides their shape: alpha and beta; empty where the file does not say.
-        seed: of the drawing, or None where the file does not say.
-        dataset: its name, or None where the file does not say.
-        split: train, val or test, or None where the file does not say.
-        fingerprint: of the split, or None where the classes were drawn without images or the file does not say.
+        parameters: alpha and beta of the drawing; empty where the file does not say.
+        seed: seed of the drawing; None where the file does not say.
+        dataset: name of the dataset; None where the file does not say.
+        split: train, val or test; None where the file does not say.
+        fingerprint: fingerprint of the split; None where the classes were drawn without images or the file does not say.
     """
 
     episodes: EpisodeBatch
@@ -37,7 +38,6 @@ class Testbed:
     fingerprint: str | None = None
 
     def __len__(self) -> int:
-        """Number of tasks, E."""
         return len(self.episodes)
 
     @cached_property
@@ -52,19 +52,19 @@ class Testbed:
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """Ways, shots and queries (support and query images a class); the largest of any task where tasks differ."""
+        """Ways, shots and queries (support and query images a class); where tasks differ, the largest of each."""
         ways = self.episodes.classes.shape[1]
         return ways, _most_a_class(self.episodes.support_labels, ways), _most_a_class(self.episodes.query_labels, ways)
 
     def check_fits(self, offsets: np.ndarray, fingerprint: str | None = None) -> None:
-        """Make sure that the testbed is one of this split.
+        """Check that the testbed belongs to a split.
 
         Args:
-            offsets: int64 [C + 1], where the rows of each class begin.
-            fingerprint: of the split; compared where the testbed says its own.
+            offsets: int64 [C + 1], the first row of each class.
+            fingerprint: fingerprint of the split, compared where the testbed has one.
 
         Raises:
-            UserError: the fingerprints differ, or an image is not of the class that the testbed says.
+            UserError: the fingerprints differ, or an image does not belong to the class that the testbed says.
         """
         of = " ".join(filter(None, (self.dataset, self.split))) or "another dataset or split"
         if fingerprint is not None and self.fingerprint not in (None, fingerprint):
@@ -103,31 +103,31 @@ def make_testbed(
 ) -> Testbed:
     """Draw a testbed by semantic task sampling (Bennequin et al. 2022, arXiv:2205.05155).
 
-    The classes depend on the distances, `ways`, `tasks`, `alpha`, `beta` and the seed alone.
+    The classes depend only on the distances, `ways`, `tasks`, `alpha`, `beta` and the seed.
 
     Args:
-        offsets: int64 [C + 1], where the rows of each class begin; None draws the classes without images.
+        offsets: int64 [C + 1], the first row of each class; None draws classes without images.
         distances: float64 [C, C].
         ways: classes a task.
         shots: support images a class (ignored without images).
         queries: query images a class (ignored without images).
         tasks: number of tasks, E.
-        alpha: how much nearness counts, ≥ 0.
-        beta: how much a class that was drawn often is avoided, ≥ 0.
+        alpha: weight of nearness, ≥ 0.
+        beta: weight of the penalty on classes that were drawn often, ≥ 0.
         seed: 0 ≤ seed < 2⁶⁴.
-        dataset: its name, for the record.
-        split: its name, for the record.
-        fingerprint: of the split, for the record and for `check_fits`.
+        dataset: name of the dataset, for the record.
+        split: name of the split, for the record.
+        fingerprint: fingerprint of the split, for the record and for `check_fits`.
 
     Raises:
         UsageError: a parameter is out of range, or the classes have too few images.
-        UserError: the parameters give fewer distinct tasks than asked for.
+        UserError: the parameters give fewer than E distinct tasks.
     """
     rng = generator(seed)
     if offsets is None:
         shots = queries = 0
     else:
-        UniformSampler(offsets, seed, ways, shots, queries)  # refuses shapes that the split cannot fill
+        UniformSampler(offsets, seed, ways, shots, queries)  # checks that the split has enough classes and images
     classes = sample_classes(distances, ways=ways, tasks=tasks, alpha=alpha, beta=beta, rng=rng)  # [E, N]
     rows = np.empty((tasks, ways, 0), dtype=np.int64) if offsets is None else deal(classes, offsets, shots + queries, rng)
     return Testbed(
@@ -142,13 +142,13 @@ def make_testbed(
 
 
 def deal(classes: np.ndarray, offsets: np.ndarray, hand: int, rng: np.random.Generator) -> np.ndarray:
-    """Deal images to tasks in their order: without replacement, from a new shuffle whenever a class runs short.
+    """Deal images to the tasks in order: without replacement, from a new shuffle when a class has too few images left.
 
     Args:
         classes: int64 [E, N], class numbers.
-        offsets: int64 [C + 1], where the rows of each class begin.
-        hand: images a class and task; no class has fewer.
-        rng: used up by one uniform number for each image of each shuffle.
+        offsets: int64 [C + 1], the first row of each class.
+        hand: images for each class of a task; every class has at least as many.
+        rng: gives one uniform number for each image of each shuffle.
 
     Returns:
         int64 [E, N, hand], rows.
@@ -165,7 +165,7 @@ def deal(classes: np.ndarray, offsets: np.ndarray, hand: int, rng: np.random.Gen
 
 
 def _assemble(classes: np.ndarray, rows: np.ndarray, shots: int) -> EpisodeBatch:
-    """Make a batch of classes [E, N] and their rows [E, N, K + Q/N], the support first; shot-major as every batch."""
+    """Make a batch from classes [E, N] and their rows [E, N, K + Q/N], support first; the batch is shot-major as always."""
     tasks, ways, hand = rows.shape
     label = np.arange(ways)
     return EpisodeBatch(

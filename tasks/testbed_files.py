@@ -1,14 +1,14 @@
-"""Testbeds as files: Parquet with everything, or CSV in the layout that Bennequin et al. 2022 published.
+"""Testbeds as files: Parquet, or CSV with the columns that Bennequin et al. 2022 published.
 
-Both have one row an image (or a class, in a testbed of classes only) and the columns of the published files:
+Both have one row for each image (or for each class, in a testbed of classes only) and these columns:
 
     task        number of the task
-    variance    its coarsity
-    labels      the image's class, a number in the split's class list
-    image_id    the image, a row of the split
+    variance    coarsity of the task
+    labels      class of the image, a number in the split's class list
+    image_id    row of the image in the split
     support     whether the image is in the support
 
-Parquet also keeps dataset, split, fingerprint, parameters, seed and a hash of the indices; CSV has no place for them.
+Only Parquet also holds dataset, split, fingerprint, parameters, seed and a hash of the indices.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from .testbed import Testbed
 ABOUT = b"fewbench.testbed"  # key of the metadata in a Parquet file
 CLASS_COLUMNS = ["task", "variance", "labels"]
 IMAGE_COLUMNS = [*CLASS_COLUMNS, "image_id", "support"]
-LARGEST = 2**31 - 1  # class or image number: they are hashed as 32-bit integers
-PADDING = 16  # places that padding makes of one row of the file, at most, beyond SPARE
+LARGEST = 2**31 - 1  # limit of class and image numbers, which are hashed as 32-bit integers
+PADDING = 16  # limit of the padded batch: at most PADDING places for each row of the file, plus SPARE
 SPARE = 2**20
 
 
@@ -39,7 +39,7 @@ def write_testbed(path: Path, testbed: Testbed) -> None:
     """Write a testbed as `.parquet` or `.csv`.
 
     Raises:
-        UsageError: another suffix.
+        UsageError: the suffix is another one.
         UserError: the file cannot be written, or Parquet's library is not installed.
     """
     table = _table(testbed)
@@ -58,8 +58,8 @@ def read_testbed(path: Path) -> Testbed:
     """Read a testbed from `.parquet` or `.csv`.
 
     Raises:
-        UsageError: another suffix.
-        UserError: the file cannot be read, is no testbed, was changed after it was made, or Parquet's library is not
+        UsageError: the suffix is another one.
+        UserError: the file cannot be read, is not a testbed, was changed after it was made, or Parquet's library is not
             installed.
     """
     about: dict[str, Any] = {"parameters": {}}
@@ -69,13 +69,13 @@ def read_testbed(path: Path) -> Testbed:
                 table = pd.read_csv(regular_file(path))
             else:
                 table, about = _read_parquet(path)
-    except ValueError as error:  # pandas, pyarrow and JSON derive theirs from it
+    except ValueError as error:  # also the base of the errors of pandas, pyarrow and JSON
         raise UserError(f"{path}: no testbed ({str(error).splitlines()[0]})") from error
     sha256 = about.pop("sha256", None)
     columns = _checked(table, path)
     testbed = Testbed(episodes=_episodes(columns, path), coarsity=_first_of_each_task(columns), **about)
     if sha256 not in (None, testbed.sha256):
-        raise UserError(f"{path}: the testbed was changed after it was made, its hash does not match; make it again")
+        raise UserError(f"{path}: the testbed was changed after it was made: its hash does not match; make it again")
     return testbed
 
 
@@ -103,7 +103,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def _table(testbed: Testbed) -> pd.DataFrame:
-    """One row an image, ordered by task, class and query before support, as the published files are."""
+    """One row for each image, sorted by task and class, with queries before support, as in the published files."""
     batch = testbed.episodes
     if testbed.classes_only:
         task, place = np.nonzero(batch.classes != ABSENT)
@@ -119,7 +119,7 @@ def _table(testbed: Testbed) -> pd.DataFrame:
 
 
 def _checked(table: pd.DataFrame, path: Path) -> dict[str, np.ndarray]:
-    """The columns that the table has, of the right kinds, sorted by task."""
+    """Check the table, and return its columns sorted by task."""
     names = IMAGE_COLUMNS if "image_id" in table else CLASS_COLUMNS
     missing = [name for name in names if name not in table]
     if missing:
@@ -146,7 +146,7 @@ def _first_of_each_task(columns: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _episodes(columns: dict[str, np.ndarray], path: Path) -> EpisodeBatch:
-    """Make a batch of the columns; classes ascend within a task, and the images of a class keep their order."""
+    """Make a batch from the columns. Classes ascend within a task, and the images of a class keep their order."""
     numbers, task, lengths = np.unique(columns["task"], return_inverse=True, return_counts=True)
     if len(numbers) * int(lengths.max()) > PADDING * len(task) + SPARE:
         longest = int(lengths.argmax())
@@ -172,7 +172,7 @@ def _episodes(columns: dict[str, np.ndarray], path: Path) -> EpisodeBatch:
 
 
 def _pack(task: np.ndarray, label: np.ndarray, pair: np.ndarray, row: np.ndarray, tasks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and labels, int64 [E, S], shot-major and padded at the end, of the images of one role."""
+    """Rows and labels, int64 [E, S], of the support or the queries: shot-major, and padded at the end."""
     by_pair = np.argsort(pair, kind="stable")
     shot = np.empty(len(row), dtype=np.int64)
     shot[by_pair] = _count_within(pair[by_pair])
@@ -186,6 +186,6 @@ def _pack(task: np.ndarray, label: np.ndarray, pair: np.ndarray, row: np.ndarray
 
 
 def _count_within(groups: np.ndarray) -> np.ndarray:
-    """For sorted group numbers, how many of the same group stand before each."""
+    """For each of the sorted group numbers, the count of equal ones before it."""
     first = np.flatnonzero(np.diff(groups, prepend=-1))
     return np.arange(len(groups)) - np.repeat(first, np.diff(first, append=len(groups)))

@@ -1,4 +1,4 @@
-"""Testbeds as samplers, so that whatever runs on drawn episodes runs on a fixed list of tasks."""
+"""Testbeds as samplers, so that a run can use a fixed list of tasks like drawn episodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .testbed import Testbed
 
 @dataclass(frozen=True)
 class TestbedSampler(Sampler):
-    """The tasks of a testbed, in its order. The seed is that of the methods' randomness alone.
+    """The tasks of a testbed, in order. The seed only affects the methods' own random numbers.
 
     Attributes:
         testbed: tasks with images of this split.
@@ -32,21 +32,25 @@ class TestbedSampler(Sampler):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The testbed's hash and what it was drawn with."""
+        """The testbed's hash, number of tasks, and parameters of its drawing."""
         return {"testbed_sha256": self.testbed.sha256, "tasks": len(self.testbed), **self.testbed.parameters}
 
     def check(self) -> None:
-        """Refuse a testbed without images or of another split."""
+        """Check that the testbed has images, and that they belong to this split."""
         if self.testbed.classes_only:
             raise UsageError("--testbed: this one lists classes only; make one with images to run on it")
         self.testbed.check_fits(self.offsets)
 
     def coarsity(self, count: int) -> np.ndarray:
-        """float64 [count], of the first tasks."""
+        """Coarsity of the first tasks, float64 [count]."""
         return self.testbed.coarsity[:count]
 
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
-        """The tasks `start` to `stop`."""
+        """Return the tasks `start` to `stop`.
+
+        Raises:
+            UsageError: the testbed has fewer tasks.
+        """
         if stop > len(self.testbed):
             raise UsageError(f"--episodes {stop}: the testbed has only {len(self.testbed)} tasks; ask for fewer episodes")
         return self.testbed.episodes[start:stop]

@@ -1,4 +1,4 @@
-"""The part of WordNet that ImageNet's classes need, as it comes with the package (lists/WORDNET_LICENSE)."""
+"""The part of WordNet above ImageNet's classes, which comes with the package (lists/WORDNET_LICENSE)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EDGES = Path(__file__).parent / "datasets" / "lists" / "wordnet_edges.csv"
 def edges() -> list[tuple[str, str]]:
     """Every is-a edge (parent, child) of WordNet 3.0 above the 1,000 classes of ILSVRC-2012.
 
-    All ancestors are there, so shortest paths from the root are the same as in the whole of WordNet.
+    All ancestors are included, so that shortest paths from the root are those of the whole WordNet.
     """
     with EDGES.open(encoding="utf-8", newline="") as file:
         return [(row["parent"], row["child"]) for row in csv.DictReader(file)]
@@ -26,7 +26,7 @@ def wordnet_taxonomy(classes: Sequence[str]) -> Taxonomy:
     """The class graph of WordNet ids (`n01440764`, …) below "entity".
 
     Raises:
-        UserError: an id is none of ImageNet's 1,000 classes nor above one.
+        UserError: an id is neither one of ImageNet's 1,000 classes nor above one.
     """
     is_a = edges()
     known = {node for edge in is_a for node in edge}

@@ -1,4 +1,4 @@
-"""What a dataset is: named classes in three class splits, each split a block of uint8 images stored class by class."""
+"""A dataset: named classes in three class splits, each split a block of uint8 images stored class by class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test")
 
 
 class Images(Protocol):
-    """Images of a split, uint8 [n, H, W, C]: an array, or what is read like one."""
+    """Images of a split, uint8 [n, H, W, C]: an array, or an object that is read like one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -32,12 +32,10 @@ class Images(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """What an array of them takes in memory."""
+        """Bytes that all images would take in memory."""
         ...
 
-    def __len__(self) -> int:
-        """The number of images."""
-        ...
+    def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Any, /) -> Any:
         """Images by row number, slice or array of row numbers."""
@@ -52,12 +50,11 @@ class Split:
         dataset: the dataset's name.
         name: train, val or test.
         images: uint8 [n, H, W, C], memory-mapped, rows class by class.
-        offsets: int64 [classes + 1], where the rows of each class begin; the last is n.
-        class_ids: identifiers, one a class (WordNet ids, `alphabet/character`, …).
-        class_names: readable names, one a class.
-        fingerprint: hexadecimal SHA-256 over shape, classes, counts and every image byte.
-        corruption: what is done to the images as they are read (name, severity, …), which the fingerprint then covers; None
-            where nothing is.
+        offsets: int64 [classes + 1], the first row of each class; the last entry is n.
+        class_ids: one identifier for each class (WordNet ids, `alphabet/character`, …).
+        class_names: one readable name for each class.
+        fingerprint: hexadecimal SHA-256 over shape, classes, counts and every image byte, and over the corruption.
+        corruption: the corruption of the images as they are read (name, severity, …); None for clean images.
     """
 
     dataset: str
@@ -71,7 +68,7 @@ class Split:
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 [n], the class of each row."""
+        """The class of each row, int64 [n]."""
         return np.repeat(np.arange(len(self.class_ids)), np.diff(self.offsets))
 
 
@@ -80,13 +77,13 @@ class Dataset(Declared, ABC):
     """A dataset. Subclasses are frozen dataclasses whose fields are the dataset's parameters.
 
     Attributes:
-        name: what `--dataset` takes.
-        version: changes when the images or the splits do; tasks of different versions are never compared.
+        name: the name on the command line (`--dataset`).
+        version: changes when images or splits change. Tasks of different versions are never compared.
         citation: paper, in one line.
-        licence: of the images.
-        homepage: where the original is.
-        made_here: True when images are rendered by this package, so that a split can be built without a source.
-        source_parameter: the parameter that says where the images are, for a dataset that is nothing without it.
+        licence: licence of the images.
+        homepage: web address of the original.
+        made_here: True where this package renders the images, so that a split needs no source.
+        source_parameter: name of the parameter with the place of the images, where the dataset needs one.
     """
 
     name: ClassVar[str]
@@ -99,10 +96,10 @@ class Dataset(Declared, ABC):
 
     @abstractmethod
     def class_list(self, split: str) -> list[tuple[str, str]]:
-        """(identifier, readable name) of each class of a split, in label order; works without images."""
+        """(identifier, readable name) of each class of a split, in label order. Works without images."""
 
     def taxonomy(self, split: str) -> Taxonomy:
-        """What the classes of a split mean to each other; works without images.
+        """The taxonomy of the classes of a split. Works without images.
 
         Raises:
             UserError: the dataset has none.
@@ -111,29 +108,29 @@ class Dataset(Declared, ABC):
 
     @abstractmethod
     def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
-        """Say what a split will hold.
+        """Describe the contents of a split, before its images are read.
 
         Args:
             split: train, val or test.
-            source: a copy of the data that the user has; None means the dataset's own origin (rendering or download).
-            progress: told of downloads.
+            source: the user's copy of the data; None means the dataset's own origin (rendering or download).
+            progress: shows downloads.
 
         Raises:
-            UserError: the source is missing, incomplete or of an unknown layout, or there is no network.
+            UserError: the source is missing, incomplete or has an unknown layout, or there is no network.
         """
 
     def own_splits(self) -> tuple[str, ...]:
-        """The class splits that this dataset has."""
+        """The names of this dataset's class splits."""
         return SPLITS
 
     def folder(self) -> Path:
-        """Where this dataset, with these parameters, is prepared."""
+        """The folder in which this dataset is prepared with these parameters."""
         variant = "".join(f"-{key}={value}" for key, value in self.changed_parameters().items())
         variant = re.sub(r"[^\w.=+-]|\.\.", "_", variant)  # a text parameter cannot lead out of the cache
         return cache_root() / "datasets" / f"{self.name}-{self.version}{variant}"
 
     def recorded_parameters(self) -> dict[str, Any]:
-        """The parameters as records name them."""
+        """The parameters for records, by name."""
         return asdict(self)
 
     def changed_parameters(self) -> dict[str, Any]:
@@ -144,13 +141,22 @@ class Dataset(Declared, ABC):
     def prepare(
         self, source: Path | None = None, splits: Sequence[str] = (), progress: Progress = SILENT, again: bool = False
     ) -> dict[str, Split]:
-        """Build the splits that are not there yet (or all of `splits`, with `again`) and open them; without `splits`, all.
+        """Prepare splits where they are missing or damaged, and open them.
 
-        Nothing is written before the sources of all of them were found. Another process that prepares the same split is
-        waited for; an interrupted preparation is gone on with.
+        The sources of all splits are found before anything is written. Where another process prepares the same split, this one
+        waits. An interrupted preparation continues where it stopped.
+
+        Args:
+            source: the user's copy of the data; None means the dataset's own origin.
+            splits: names of splits; empty means all.
+            progress: shows the work.
+            again: whether to prepare sound splits again.
+
+        Returns:
+            The splits by name.
 
         Raises:
-            UserError: the source lacks something, holds damaged images, or the cache cannot be written.
+            UserError: the source is incomplete or holds damaged images, or the cache cannot be written.
         """
         splits = splits or self.own_splits()
         needed = [split for split in splits if again or self.problem(split) is not None]
@@ -160,24 +166,24 @@ class Dataset(Declared, ABC):
         for split, content in contents.items():
             folder = self.folder() / split
             with store.entry(folder).alone(progress, f"{self.name}, {split}"):
-                if again or self.problem(split) is not None:  # it may have come while this waited
+                if again or self.problem(split) is not None:  # another process may have prepared it in the meantime
                     store.build(folder, content, self._origin_of(split, content, source), progress)
         return {split: self._open(split) for split in splits}
 
     def problem(self, split: str, thorough: bool = False) -> str | None:
-        """What is wrong with the prepared form of a split: None, `store.ABSENT`, or how it is damaged.
+        """The problem with the prepared form of a split, in words; None where it is sound, `store.ABSENT` where it is missing.
 
         Args:
             split: train, val or test.
-            thorough: hash the images even where nothing seems to have touched them.
+            thorough: hash the images, also where size and time are unchanged.
         """
         return store.check(self.folder() / split_name(split), thorough)
 
     def split(self, split: str, progress: Progress = SILENT) -> Split:
-        """Open a split; build it first when it is missing or damaged.
+        """Open a split, and prepare it first where it is missing or damaged.
 
         Raises:
-            UserError: it is not there and cannot be made or downloaded.
+            UserError: the split is missing and cannot be rendered or downloaded.
         """
         problem = self.problem(split)
         if problem is None:
@@ -217,7 +223,7 @@ def split_name(split: str) -> str:
     """Check the name of a class split.
 
     Raises:
-        UsageError: it is none.
+        UsageError: there is no split of that name.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
@@ -225,10 +231,10 @@ def split_name(split: str) -> str:
 
 
 def existing(source: Path) -> Path:
-    """Check that a source given by the user is there.
+    """Check that the user's source exists, and return it.
 
     Raises:
-        UserError: it is not.
+        UserError: it does not exist.
     """
     if not source.exists():
         raise UserError(f"--from {source}: no such file or folder")

@@ -1,7 +1,8 @@
-"""Reading CIFAR-100, which CIFAR-FS and FC100 divide by class: its python archive, or a tree with a folder a class.
+"""Reading CIFAR-100, which CIFAR-FS and FC100 divide by class: its python archive, or a tree with a folder for each class.
 
-The python archive holds two pickles, `train` (500 images a class) and `test` (100). Both count: few-shot classes are split, not
-images. Within a class the images are sorted by file name, so that the archive and the trees made from it give the same rows.
+The python archive holds two pickles, `train` (500 images a class) and `test` (100). Both are read, since few-shot splits divide
+classes and not images. Within a class the images are sorted by file name, so that the archive and trees made from it give the
+same rows.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Cifar100Subset(ListedDataset):
 
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
         """The images of each class, by file name."""
-        names = sorted(listed.class_id for split in SPLITS for listed in listed_classes(self.name, split))  # label order
+        names = sorted(listed.class_id for split in SPLITS for listed in listed_classes(self.name, split))  # by fine label
         found: dict[str, list[tuple[str, Member]]] = {}
         for holder in find_holders(source):
             for member in holder.members(lambda name: _is_batch(name) or (is_image(name) and _folder(name) in class_ids)):
@@ -57,7 +58,7 @@ def _folder(name: str) -> str:
 
 
 def _is_batch(name: str) -> bool:
-    """Whether a file is one of the archive's two pickles; unpacked, they may be all there is in the folder."""
+    """Whether a file is one of the archive's two pickles. Unpacked, they may lie in the source folder itself."""
     return name in ("train", "test") or name.endswith(("cifar-100-python/train", "cifar-100-python/test"))
 
 
@@ -65,7 +66,7 @@ def _batch(file: Member, names: list[str], class_ids: Collection[str]) -> list[t
     """(class, stem of the file name, image) of each image of the wanted classes in one pickle.
 
     Raises:
-        UserError: the file is damaged or of another form.
+        UserError: the file is damaged or has another form.
     """
     content: Any = open_pickle(file)[0]
     try:

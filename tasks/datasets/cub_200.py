@@ -16,9 +16,9 @@ from .reading.image_files import is_image
 
 @dataclass(frozen=True)
 class Cub200(ListedDataset):
-    """200 species of birds with 41 to 60 photographs each, 11,788 in all, split in turn: 100 classes, 50 and 50.
+    """200 species of birds with 41 to 60 photographs each, 11,788 in all, split alternately into 100, 50 and 50 classes.
 
-    Whole photographs are resized; the bounding boxes that come with them are not used.
+    Whole photographs are resized; their bounding boxes are not used.
     """
 
     name: ClassVar[str] = "cub-200"
@@ -40,7 +40,7 @@ class Cub200(ListedDataset):
         return self.size
 
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
-        """The images of each class, by file name; of two with the same class and file name the first counts."""
+        """The images of each class, sorted by file name. Where two have the same class and file name, the first counts."""
         found: dict[str, dict[str, Member]] = {}
         wanted = set(class_ids)
         for holder in find_holders(source):

@@ -31,10 +31,10 @@ ENOUGH = 16  # images a class for one shot and the usual 15 queries
 class Folder(Dataset):
     """Your own images: root/class/image.jpg, root/train/class/image.jpg and so on, or a CSV file with columns file and label.
 
-    A class is a folder that images lie directly in; folders above it (animals/dogs/husky) are a taxonomy. The class split is
-    the one that root/train, root/val and root/test or the column split of the CSV file give; else it is made from the
-    parameters train and val, and all other classes are test classes. It never depends on the order of anything. What can be
-    read in two ways is refused, with the parameter that decides.
+    A class is a folder that directly holds images; folders above it (animals/dogs/husky) are a taxonomy. Folders root/train,
+    root/val and root/test, or the column split of the CSV file, give the class split. Otherwise the parameters train and val
+    say how many classes to take for these splits, and all other classes are test classes; the order of files does not matter.
+    Where images can be read in two ways, an error names the parameter that decides.
     """
 
     name: ClassVar[str] = "folder"
@@ -62,13 +62,13 @@ class Folder(Dataset):
     parents: str = parameter("", "CSV file with columns class and parent: the taxonomy, instead of the folders above classes")
 
     def __post_init__(self) -> None:
-        """Check that both fractions together are one."""
+        """Check that both fractions together are at most 1."""
         super().__post_init__()
         if self.train + self.val > 1:
             raise UsageError(f"dataset folder: train={self.train}, val={self.val}: fractions of the classes, together up to 1")
 
     def class_list(self, split: str) -> list[tuple[str, str]]:
-        """(folder below the root, readable name) of each class of a split, sorted; from the cache where the root is gone."""
+        """(folder below the root, readable name) of each class of a split, sorted; from the cache where the root is absent."""
         split_name(split)
         if not self._path.exists() and store.check(self.folder() / split) is None:
             found = store.prepared(self.folder() / split)
@@ -79,10 +79,10 @@ class Folder(Dataset):
         return [(class_id, names[class_id] if unique else class_id) for class_id in names if self._splits[class_id] == split]
 
     def taxonomy(self, split: str) -> Taxonomy:
-        """The table `parents`, or the tree of the folders above the classes.
+        """The taxonomy in the table `parents`, or else the tree of the folders above the classes.
 
         Raises:
-            UserError: there is neither, or the table lacks a class.
+            UserError: there is neither, or a class is missing in the table.
         """
         class_ids = [class_id for class_id, _ in self.class_list(split)]
         if self.parents:
@@ -92,7 +92,7 @@ class Folder(Dataset):
         return Taxonomy.from_folder_tree(class_ids)
 
     def recorded_parameters(self) -> dict[str, Any]:
-        """The parameters. Those that say how folders are read count where they were chosen: older records have none."""
+        """The parameters. Those of `Choices` are left out at their defaults, since older records do not have them."""
         reading = {name: value for name, value in asdict(Choices()).items() if getattr(self, name) == value}
         return {name: value for name, value in super().recorded_parameters().items() if name not in reading}
 
@@ -104,8 +104,8 @@ class Folder(Dataset):
         """Find the images of a split.
 
         Raises:
-            UsageError: a source was given beside the root, or fractions beside a class split.
-            UserError: there are no images, or none in this split.
+            UsageError: a source was given (`root` says where the images are), or fractions although there is a class split.
+            UserError: there are no images, or no class is in this split.
         """
         if source is not None:
             raise UsageError(f"--from {source}: the dataset folder takes its images from its parameter, root={source}")
@@ -120,7 +120,7 @@ class Folder(Dataset):
         return image_contents(classes, members, self.size, origin=self._origin)
 
     def problem(self, split: str, thorough: bool = False) -> str | None:
-        """As for every dataset; images that were added, removed or changed since are a problem too."""
+        """As in `Dataset`; another problem is that images were added, removed or changed since the split was prepared."""
         found = super().problem(split, thorough)
         if found is None and self._path.exists():
             prepared = store.prepared(self.folder() / split)
@@ -129,7 +129,7 @@ class Folder(Dataset):
         return found
 
     def folder(self) -> Path:
-        """Where this dataset is prepared: a folder for each root and choice of parameters."""
+        """The folder in which this dataset is prepared: one for each root and choice of parameters."""
         changed = {key: value for key, value in self.changed_parameters().items() if key not in ("root", "parents")}
         variant = re.sub(r"[^\w.=+-]", "_", "".join(f"-{key}={value}" for key, value in changed.items()))
         label = re.sub(r"[^\w.-]+", "_", self._path.name)[:60]
@@ -145,7 +145,7 @@ class Folder(Dataset):
             )
         try:
             return Path(self.root).expanduser().resolve()
-        except RuntimeError as error:  # which Python raises for both
+        except RuntimeError as error:  # Python raises it for both
             raise UsageError(f"root={self.root}: a link that leads in a circle, or no such user") from error
 
     @cached_property
@@ -163,7 +163,7 @@ class Folder(Dataset):
 
     @cached_property
     def _origin(self) -> str:
-        """The place of the images and a hash over their names, sizes and times."""
+        """The path of the images and a hash over their names, sizes and times."""
         sha = hashlib.sha256()
         archives = set()
         for class_id, members in self._layout.classes.items():
@@ -181,15 +181,15 @@ class Folder(Dataset):
     def prepare(
         self, source: Path | None = None, splits: Sequence[str] = (), progress: Progress = SILENT, again: bool = False
     ) -> dict[str, Split]:
-        """As for every dataset; says what was found."""
+        """As in `Dataset`; tells the user what was found."""
         return {split: self._told(found, progress) for split, found in super().prepare(source, splits, progress, again).items()}
 
     def split(self, split: str, progress: Progress = SILENT) -> Split:
-        """As for every dataset; says what was found."""
+        """As in `Dataset`; tells the user what was found."""
         return self._told(super().split(split, progress), progress)
 
     def _told(self, split: Split, progress: Progress) -> Split:
-        """Say once what the images were read as, what was left out, and what is odd about a split's classes."""
+        """Tell the user once how the images were read, which files were left out, and what is odd about a split's classes."""
         if split.name in self._said or not self._path.exists():
             return split
         said = [] if self._said else [str(self._layout)]
@@ -207,7 +207,7 @@ class Folder(Dataset):
 
     @cached_property
     def _said(self) -> set[str]:
-        """The splits of which it was said what they hold."""
+        """The splits that the user was told about."""
         return set()
 
     def _origin_of(self, split: str, contents: Contents, source: Path | None) -> store.Origin:

@@ -1,4 +1,4 @@
-"""What the datasets share whose class lists ship with the package and whose images the user brings."""
+"""The base of datasets whose class lists ship with the package and whose images the user brings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .reading.holders import Member
 def image_contents(
     classes: Sequence[tuple[str, str]], members: Sequence[Sequence[Member]], size: int, origin: str = ""
 ) -> Contents:
-    """The contents of a split whose images are to be decoded.
+    """The contents of a split whose images have to be decoded.
 
     Args:
         classes: (identifier, readable name) of each class.
         members: the images of each class.
-        size: height and width.
-        origin: where they come from, for the manifest.
+        size: height and width in pixels.
+        origin: origin of the images, for the manifest.
     """
     identifiers, names = zip(*classes, strict=True)
     rows = [member for group in members for member in group]
@@ -43,12 +43,12 @@ def image_contents(
 
 @dataclass(frozen=True)
 class ListedDataset(Dataset):
-    """A dataset with published class lists; its images come from a copy that the user has.
+    """A dataset with published class lists, whose images come from the user's copy.
 
     Attributes:
-        takes: the forms of a copy that `--from` takes, as a message lists them.
-        per_class: images that every class has as published, or None where classes differ.
-        totals: images that a split has as published, where classes differ.
+        takes: list of the forms of a copy that `--from` reads, for messages.
+        per_class: published number of images of every class; None where classes differ.
+        totals: published number of images of each split, where classes differ.
     """
 
     takes: ClassVar[str]
@@ -62,7 +62,7 @@ class ListedDataset(Dataset):
 
     @abstractmethod
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
-        """The images of classes in a copy, in a fixed order; classes without any are left out.
+        """Find the images of classes in a copy, in a fixed order; classes without images are left out.
 
         Raises:
             UserError: the copy contradicts itself, or cannot be read.
@@ -73,7 +73,7 @@ class ListedDataset(Dataset):
         return [(listed.class_id, listed.name) for listed in listed_classes(self.name, split_name(split))]
 
     def taxonomy(self, split: str) -> Taxonomy:
-        """WordNet for ImageNet's subsets, CIFAR-100's superclasses for its own; CUB-200 has none.
+        """WordNet for subsets of ImageNet, the superclasses for subsets of CIFAR-100; CUB-200 has no taxonomy.
 
         Raises:
             UserError: the dataset has none.
@@ -84,7 +84,7 @@ class ListedDataset(Dataset):
         """Find the images of a split in the user's copy.
 
         Raises:
-            UserError: no copy was given, or classes or images are missing in it.
+            UserError: there is no copy, or classes or images are missing in it.
         """
         if source is None:
             raise UserError(

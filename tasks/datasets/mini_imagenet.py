@@ -1,8 +1,8 @@
 """mini-ImageNet: 100 classes of ImageNet with 600 photographs each (Vinyals et al. 2016, arXiv:1606.04080).
 
-The classes and the choice of images are Ravi and Larochelle's (2017), whose published file names count: n0153282900000005 is
-the fifth image of class n01532829 in ILSVRC-2012's training set, sorted by number. So a copy of ILSVRC-2012 gives the same
-dataset as one of mini-ImageNet's own, as far as both were resized in the same way.
+The classes and the choice of images are those of Ravi and Larochelle (2017). Their published file names number the images:
+n0153282900000005 is the fifth image of class n01532829 in ILSVRC-2012's training set, sorted by number. A copy of ILSVRC-2012
+therefore gives the same dataset as a copy of mini-ImageNet, if both were resized in the same way.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class MiniImageNet(ListedDataset):
         return self.size
 
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
-        """The 600 images of each class, in the order of Ravi and Larochelle's lists where their names say it."""
+        """The 600 images of each class, in the order of Ravi and Larochelle's lists where the file names allow it."""
         members = imagenet_members(source, class_ids, lambda name: _is_list(name) or _is_cache(name))
         by_class = images_by_class(members, class_ids)
         named = _named_in_csv_files(members)
@@ -70,9 +70,9 @@ def _is_cache(name: str) -> bool:
 
 
 def published_positions() -> dict[str, list[int]]:
-    """Which images of each class belong to mini-ImageNet: their places, from 1, in ILSVRC-2012's training set by number.
+    """Positions of mini-ImageNet's images by class: places, counted from 1, in ILSVRC-2012's training set sorted by number.
 
-    The list has a row a class with a hexadecimal number; its bit p - 1 is set when image p is one of the 600.
+    The list has one row for each class with a hexadecimal number, whose bit p - 1 is set when image p is one of the 600.
     """
     with (LISTS / "mini-imagenet-images.csv").open(encoding="utf-8", newline="") as file:
         bits = {row["class_id"]: int(row["positions"], 16) for row in csv.DictReader(file)}
@@ -80,7 +80,7 @@ def published_positions() -> dict[str, list[int]]:
 
 
 def _chosen(class_id: str, members: Sequence[Member], positions: Sequence[int]) -> Sequence[Member]:
-    """The images of a class that are mini-ImageNet's; others, when these are not all there, for a message to count."""
+    """Mini-ImageNet's images among those of a class; where they cannot be told, all images, which a message then counts."""
     by_stem = {member.stem: member for member in members}
     published = [by_stem[stem] for position in positions if (stem := f"{class_id}{position:08}") in by_stem]
     if published:
@@ -95,7 +95,7 @@ def _named_in_csv_files(members: Iterable[Member]) -> dict[str, list[str]]:
     """The file names of each class in train.csv, val.csv and test.csv, where the source has them.
 
     Raises:
-        UserError: a file is of another form, or a class is in two of them.
+        UserError: a file has another form, or a class is in two of them.
     """
     files: dict[str, Member] = {}
     for member in members:
@@ -126,10 +126,10 @@ def _csv_rows(member: Member) -> list[tuple[str, str]]:
 def _as_named(
     source: Path, named: Mapping[str, Sequence[str]], by_class: Mapping[str, Sequence[Member]], class_ids: Sequence[str]
 ) -> dict[str, list[Member]]:
-    """The images that the CSV files name; none beside a copy of ILSVRC-2012, where files have other names.
+    """The images that the CSV files name; an empty dictionary for a copy of ILSVRC-2012, where files have other names.
 
     Raises:
-        UserError: an image is not there, or a class is none of ImageNet's.
+        UserError: an image is missing, or a class is not a WordNet id.
     """
     unlike = [class_id for class_id in named if not WORDNET_ID.fullmatch(class_id)]
     if unlike:
@@ -149,7 +149,7 @@ def _in_caches(members: Iterable[Member], class_ids: Sequence[str]) -> dict[str,
     """The images of mini-imagenet-cache-*.pkl: `image_data`, uint8 [n, H, W, 3], and `class_dict`, class to rows.
 
     Raises:
-        UserError: a cache is damaged or of another form.
+        UserError: a cache is damaged or has another form.
     """
     found: dict[str, list[Member]] = {}
     for file in members:

@@ -1,9 +1,9 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people (Lake et al. 2015).
 
-As in the papers on few-shot learning, drawings are 28×28 pixels with ink = 1, rotations by 90° are classes of their own,
-and the characters are split as by Vinyals et al. (2016, arXiv:1606.04080): 1,028 train, 172 val and 423 test characters.
-All rotations of a character are in one split. The list of the split is the one published with the code of prototypical
-networks (Snell et al. 2017, arXiv:1703.05175).
+As in the papers on few-shot learning, drawings have 28×28 pixels with ink = 1, rotations by 90° are classes of their own, and
+the characters are split as in Vinyals et al. (2016, arXiv:1606.04080): 1,028 train, 172 val and 423 test characters. All
+rotations of a character are in one split. The list of the split was published with the code of prototypical networks (Snell
+et al. 2017, arXiv:1703.05175).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Omniglot(Dataset):
     rotations: bool = parameter(True, "whether each rotation of a character by 90 degrees is a class of its own")
 
     def class_list(self, split: str) -> list[tuple[str, str]]:
-        """(`alphabet/character/rotNNN`, readable name) of each class; character by character, as in the published lists."""
+        """(`alphabet/character/rotNNN`, readable name) of each class, character by character as in the published lists."""
         return [
             (f"{character.identifier}/rot{degrees:03}" if self.rotations else character.identifier, _spoken(character, degrees))
             for character in characters(split)
@@ -52,11 +52,15 @@ class Omniglot(Dataset):
         ]
 
     def taxonomy(self, split: str) -> Taxonomy:
-        """Alphabet, character, rotation."""
+        """The tree of alphabets, characters and rotations."""
         return Taxonomy.from_folder_tree([class_id for class_id, _ in self.class_list(split)])
 
     def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
-        """Find the drawings of a split in the user's copy, or download the original."""
+        """Find the drawings of a split in the user's copy, or download the original.
+
+        Raises:
+            UserError: the copy is incomplete, or there is no network.
+        """
         source = omniglot_sources.download(progress) if source is None else existing(source)
         wanted = characters(split)
         parts = omniglot_sources.find_parts(source)
@@ -107,6 +111,6 @@ def _spoken(character: Character, degrees: int) -> str:
 
 
 def shrink(ink: np.ndarray) -> np.ndarray:
-    """Resize drawings, bool [n, 105, 105] True = ink, to uint8 [n, 28, 28], ink 255: bilinear over the area of a pixel."""
+    """Resize drawings from bool [n, 105, 105], True = ink, to uint8 [n, 28, 28], ink = 255, by PIL's bilinear filter."""
     pictures = (Image.fromarray(drawing) for drawing in ink.astype(np.uint8) * 255)
     return np.stack([np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for picture in pictures])

@@ -1,6 +1,6 @@
-"""The forms in which people keep Omniglot: the two zip files of its repository, their PNG tree, or two npz files.
+"""Reading Omniglot: the two zip files of its repository, their PNG tree, or two npz files.
 
-The data come in two parts, background (964 characters) and evaluation (659). Each part is looked for by itself:
+The data have two parts, background (964 characters) and evaluation (659). Each part may be in any of these forms:
 
     images_<part>.npz       bool `images` [characters, 20, 105, 105], True = paper, in the row order of lists/omniglot.csv
     images_<part>.zip       with members images_<part>/<alphabet>/<character>/<number>_<drawer>.png
@@ -33,7 +33,7 @@ URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 MD5 = {"background": "68d2efa1b9178cc56df9314c21c6e718", "evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
 TIMEOUT = (5, 30)  # seconds to connect, and between two pieces
 
-# From the first letter on, so that a member such as /etc/…, ../images_… or __MACOSX/… is nobody's drawing.
+# Matches whole names, so that a member such as /etc/…, ../images_… or __MACOSX/… does not count as a drawing.
 PNG_NAME = re.compile(r"images_(?:background|evaluation)/([^/]+/character\d+)/\d+_(\d+)\.png")
 
 
@@ -42,10 +42,10 @@ class Character:
     """One character of one alphabet.
 
     Attributes:
-        alphabet: as in the original folder names, such as `Japanese_(katakana)`.
+        alphabet: original folder name, such as `Japanese_(katakana)`.
         name: `character01` and so on.
         part: background or evaluation.
-        row: its place in the npz file of its part.
+        row: row in the npz file of the part.
     """
 
     alphabet: str
@@ -63,11 +63,11 @@ class Part(Protocol):
     """One part of Omniglot, in one of its forms."""
 
     def missing(self, characters: Sequence[Character]) -> list[Character]:
-        """Those of this part's `characters` that do not have all their drawings here."""
+        """Those of the part's `characters` whose drawings are not all present."""
         ...
 
     def drawings(self, characters: Sequence[Character]) -> Iterator[np.ndarray]:
-        """The drawings of each character in turn: bool [20, 105, 105], True = ink, by drawer."""
+        """Yield the drawings of each character: bool [20, 105, 105], True = ink, sorted by drawer."""
         ...
 
 
@@ -78,7 +78,7 @@ class NpzPart:
     path: Path
 
     def missing(self, characters: Sequence[Character]) -> list[Character]:
-        """Those whose row the file does not reach; reads the header of the array alone."""
+        """Those whose row is beyond the end of the array. Reads only the array's header."""
         with _readable(self.path), zipfile.ZipFile(self.path) as archive, archive.open("images.npy") as member:
             np.lib.format.read_magic(member)
             shape, _, dtype = np.lib.format.read_array_header_1_0(member)
@@ -87,7 +87,7 @@ class NpzPart:
         return [character for character in characters if character.row >= shape[0]]
 
     def drawings(self, characters: Sequence[Character]) -> Iterator[np.ndarray]:
-        """The drawings of each character; the larger part takes 212 MB meanwhile."""
+        """Yield the drawings of each character. The larger part takes 212 MB of memory meanwhile."""
         with _readable(self.path), np.load(self.path, allow_pickle=False) as archive:
             images = archive["images"]
         for character in characters:
@@ -96,19 +96,19 @@ class NpzPart:
 
 @dataclass(frozen=True)
 class PngPart:
-    """A part as PNG files, in a folder or in a zip file, which is read member by member and never extracted."""
+    """A part as PNG files, in a folder or in a zip file. A zip file is read member by member and never extracted."""
 
     path: Path
 
     def missing(self, characters: Sequence[Character]) -> list[Character]:
-        """Those that lack the PNG of a drawer."""
+        """Those without a PNG file for every drawer."""
         with self._files() as (names, _):
             found = _by_character(names)
         everyone = set(range(1, DRAWERS + 1))
         return [character for character in characters if not everyone <= found.get(character.identifier, {}).keys()]
 
     def drawings(self, characters: Sequence[Character]) -> Iterator[np.ndarray]:
-        """The drawings of each character, by the drawer's number in the file name."""
+        """Yield the drawings of each character, sorted by the drawer's number in the file name."""
         with self._files() as (names, read):
             found = _by_character(names)
             for character in characters:
@@ -117,7 +117,7 @@ class PngPart:
 
     @contextmanager
     def _files(self) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-        """The names of all files, from `images_<part>/` on, and a function that reads one."""
+        """Yield the names of all files, each beginning with `images_<part>/`, and a function that reads one."""
         if self.path.is_dir():
             above = self.path.parent
             names = [file.relative_to(above).as_posix() for file in self.path.glob("*/*/*.png")]
@@ -137,7 +137,7 @@ class PngPart:
 
 
 def _by_character(names: Iterable[str]) -> dict[str, dict[int, str]]:
-    """File names by `alphabet/character` and drawer; other files are left out."""
+    """The names of drawings, by `alphabet/character` and drawer; other files are left out."""
     found: dict[str, dict[int, str]] = {}
     for name in names:
         if match := PNG_NAME.fullmatch(name):
@@ -151,7 +151,7 @@ def _readable(path: Path, member: str = "") -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # over damaged bytes zipfile, numpy and PIL raise more kinds than one would list
+    except Exception as error:  # for damaged bytes zipfile, numpy and PIL raise many kinds of errors
         raise UserError(f"{path}: cannot read {member or 'it'}; the file is damaged or of another format") from error
 
 
@@ -162,7 +162,7 @@ def find_parts(source: Path) -> dict[str, Part]:
         source: an existing folder or file.
 
     Raises:
-        UserError: neither part is there in any known form.
+        UserError: there is no part in any known form.
     """
     folder = source if source.is_dir() else source.parent
     parts = {part: found for part in MD5 if (found := _find_part(part, folder)) is not None}
@@ -177,7 +177,7 @@ def find_parts(source: Path) -> dict[str, Part]:
 def _find_part(part: str, folder: Path) -> Part | None:
     for level in ("", "*/"):
         for ending, form in ((".npz", NpzPart), (".zip", PngPart), ("", PngPart)):
-            # glob, because it passes over folders that the user may not enter.
+            # glob skips folders that the user may not enter.
             if found := sorted(folder.glob(f"{level}images_{part}{ending}")):
                 return form(found[0])
     return None
@@ -187,7 +187,8 @@ def check_complete(parts: dict[str, Part], characters: Sequence[Character], sour
     """Check that every character has its 20 drawings.
 
     Raises:
-        UserError: some have not; the line names the first and says how many. Or a file cannot be read.
+        UserError: drawings are missing, and the message names the first character and the number of characters; or a file
+            cannot be read.
     """
     missing = []
     for part in MD5:
@@ -199,7 +200,7 @@ def check_complete(parts: dict[str, Part], characters: Sequence[Character], sour
 
 
 def drawings(parts: dict[str, Part], characters: Sequence[Character]) -> Iterator[tuple[Character, np.ndarray]]:
-    """Each character with its drawings, bool [20, 105, 105], True = ink; one part after the other, to hold one at a time.
+    """Yield each character with its drawings, bool [20, 105, 105], True = ink. Only one part is in memory at a time.
 
     Raises:
         UserError: a file cannot be read.
@@ -211,13 +212,13 @@ def drawings(parts: dict[str, Part], characters: Sequence[Character]) -> Iterato
 
 
 def download(progress: Progress) -> Path:
-    """Fetch the two zip files of the original repository, if they are not there, and check their hashes.
+    """Download the two zip files of the original repository unless they are present, and check their hashes.
 
     Returns:
-        The folder that holds them.
+        The folder with the files.
 
     Raises:
-        UserError: no network, or the files there are not those known; at once, without a second try.
+        UserError: there is no network, or a file has the wrong hash. There is no second try.
     """
     import pooch  # takes a while to import
 
@@ -225,7 +226,7 @@ def download(progress: Progress) -> Path:
     with progress.track("downloading omniglot (16 MB)", len(MD5)) as advance, _silent(pooch.get_logger()):
         for part, md5 in MD5.items():
             name = f"images_{part}.zip"
-            fetch: Any = pooch.HTTPDownloader(timeout=TIMEOUT)  # Any: its signature is not the one pooch declares
+            fetch: Any = pooch.HTTPDownloader(timeout=TIMEOUT)  # Any: its signature differs from the one that pooch declares
             try:
                 pooch.retrieve(f"{URL}/{name}", f"md5:{md5}", name, folder, downloader=fetch)
             except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """The prepared form of a split: an entry of the cache with memory-mapped images and the names of their sources.
 
-Its files are `images.npy` (uint8 [n, H, W, C], rows class by class), `sources.txt` (one line a row; empty when rows have no
-names) and `manifest.json`, which has classes, counts, licence, citation and fingerprint (`Prepared`).
+Its files are `images.npy` (uint8 [n, H, W, C], rows class by class), `sources.txt` (one line for each row, or none) and
+`manifest.json` with classes, counts, licence, citation and fingerprint (`Prepared`).
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ ZEROS = bytes(2**20)
 
 @dataclass(frozen=True)
 class Contents:
-    """What one split will hold, known before its images are made. They are made by `fill` or by `stream`.
+    """The contents of a split, described before its images are read. `fill` or `stream` gives the images.
 
     Attributes:
-        class_ids: identifiers, one a class.
-        class_names: readable names, one a class.
-        counts: images a class.
+        class_ids: one identifier for each class.
+        class_names: one readable name for each class.
+        counts: number of images of each class.
         shape: (H, W, C).
         fill: writes every image into a uint8 array [sum(counts), H, W, C], rows class by class, and reports progress.
-        sources: one name a row (a file, or how the image was made), or empty.
-        stream: yields row numbers [k] and their images, uint8 [k, H, W, C], in an order that is always the same; its
-            argument says how many rows of that order are there already. For what takes long: it is resumed.
-        origin: where the images come from, for the manifest; empty means the source given, or the dataset's homepage.
+        sources: one name for each row (a file, or a description of a rendered image), or empty.
+        stream: yields row numbers [k] and their images, uint8 [k, H, W, C], in an order that is always the same. Its argument
+            is the number of rows, in that order, that an interrupted attempt has written. For long work, which can be resumed.
+        origin: origin of the images, for the manifest; empty means the given source, or else the dataset's homepage.
     """
 
     class_ids: Sequence[str]
@@ -61,7 +61,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Origin:
-    """Which split of which dataset this is, and where its images come from."""
+    """The dataset, its parameters, the split, and the origin of the images."""
 
     dataset: str
     version: str
@@ -75,14 +75,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a prepared split holds.
+    """The description of a prepared split in its manifest.
 
     Attributes:
-        origin: of the images.
+        origin: dataset, split and origin of the images.
         shape: [n, H, W, C].
-        class_ids: identifiers, one a class.
-        class_names: readable names, one a class.
-        counts: images a class.
+        class_ids: one identifier for each class.
+        class_names: one readable name for each class.
+        counts: number of images of each class.
         fingerprint: see `fingerprint`.
     """
 
@@ -95,12 +95,12 @@ class Prepared:
 
 
 def entry(folder: Path) -> Entry[Prepared]:
-    """The place in the cache of the split that is prepared in a folder."""
+    """The cache entry of a split, by its folder."""
     return Entry(folder, Prepared)
 
 
 def build(folder: Path, contents: Contents, origin: Origin, progress: Progress) -> None:
-    """Make a split's folder, replacing a damaged or older one. By one process at a time (`Entry.alone`).
+    """Prepare a split, in place of a damaged or older one. One process at a time may call this (`Entry.alone`).
 
     Raises:
         UserError: the folder cannot be written, the disk is full, or images of the source cannot be read.
@@ -125,13 +125,13 @@ def build(folder: Path, contents: Contents, origin: Origin, progress: Progress) 
 
 
 def check_room(wanted: Mapping[Path, Contents]) -> None:
-    """Find out before the work, not after, that the disk is too small for all splits that are to be made.
+    """Check before the work that the disk has room for all splits to be prepared.
 
     Args:
-        wanted: the contents of each split's folder.
+        wanted: contents by the split's folder.
 
     Raises:
-        UserError: it is.
+        UserError: the disk is too small.
     """
     needed = sum(int(np.prod(one.array_shape, dtype=np.int64)) - _already(folder) for folder, one in wanted.items())
     folder = next(iter(wanted)).parent
@@ -150,19 +150,19 @@ def _already(folder: Path) -> int:
 
 
 def _plan(contents: Contents, origin: Origin) -> str:
-    """A hash of what will be made, so that an interrupted attempt is only resumed towards the same images."""
+    """A hash of everything that determines the images; only an attempt with the same hash is resumed."""
     plan = [asdict(origin), list(contents.class_ids), list(map(int, contents.counts)), contents.shape, list(contents.sources)]
     return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
 
 
 def _fill(path: Path, contents: Contents, progress: Progress) -> None:
-    """Have all images written into an array that is mapped into memory."""
+    """Let `contents.fill` write all images into an array that is mapped into memory."""
     if contents.fill is None:
         raise TypeError("contents need fill or stream")
     shape = contents.array_shape
     with path.open("wb") as file:
         file.write(npy_header(shape, np.dtype(np.uint8)))
-        # The file gets its blocks here: on a full disk this is an error, and writing into a mapped hole would be a crash.
+        # Zeros reserve the disk blocks: on a full disk this raises an error, while writing into a mapped hole would crash.
         for missing in range(int(np.prod(shape, dtype=np.int64)), 0, -len(ZEROS)):
             file.write(ZEROS[:missing])
     images = np.lib.format.open_memmap(path, mode="r+")
@@ -178,20 +178,20 @@ def _blocks(contents: Contents, reached: Reached) -> Generator[Block, None, None
 
 
 def fingerprint(shape: Sequence[int], class_ids: Sequence[str], counts: Sequence[int], images_sha256: str) -> str:
-    """Hexadecimal SHA-256 over shape, class identifiers, counts and image bytes: what an episode's meaning depends on."""
+    """Hexadecimal SHA-256 over shape, class identifiers, counts and image bytes, which determine an episode's images."""
     content = [list(shape), list(class_ids), list(counts), images_sha256]
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
 def prepared(folder: Path, thorough: bool = False) -> Kept[Prepared] | None:
-    """A prepared split; None where there is none.
+    """Open a prepared split; None where there is none.
 
     Args:
         folder: the split's folder.
-        thorough: hash the images even when their size and time are as they were.
+        thorough: hash the images, also where size and time are unchanged.
 
     Raises:
-        Damaged: it is not as it was made.
+        Damaged: a file has changed since it was made.
     """
     found = entry(folder).find(thorough)
     if found is None:
@@ -203,7 +203,7 @@ def prepared(folder: Path, thorough: bool = False) -> Kept[Prepared] | None:
 
 
 def check(folder: Path, thorough: bool = False) -> str | None:
-    """What is wrong with a prepared split, or None; see `prepared`."""
+    """The problem with a prepared split, in words; None where it is sound. The arguments are those of `prepared`."""
     try:
         return ABSENT if prepared(folder, thorough) is None else None
     except Damaged as error:
@@ -211,5 +211,5 @@ def check(folder: Path, thorough: bool = False) -> str | None:
 
 
 def sources_of(folder: Path) -> tuple[str, ...]:
-    """The name of each row's image in a prepared split (a file, or how it was made); empty where none is named."""
+    """The name of each row's image in a prepared split (see `Contents.sources`); empty where rows have no names."""
     return tuple((folder / SOURCES).read_text(encoding="utf-8").split("\n")[:-1])

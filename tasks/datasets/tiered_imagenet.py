@@ -1,7 +1,7 @@
 """tieredImageNet: 608 classes of ImageNet, split so that the classes of two splits are far apart in WordNet.
 
-A class has all its images of ILSVRC-2012's training set, 732 to 1,300. The copies that go round as pickles were resized by
-their authors (OpenCV, bicubic) and name classes by words, so their images differ a little from those made from ILSVRC-2012.
+A class has all its images of ILSVRC-2012's training set, 732 to 1,300. The published pickles name classes by words. Their
+authors resized the images (OpenCV, bicubic), so that these differ a little from images made from ILSVRC-2012.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TieredImageNet(ListedDataset):
         return self.size
 
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
-        """The images of each class: by the numbers in their names, or in the order of the pickle."""
+        """The images of each class, sorted by the numbers in their names, or in the order of the pickle."""
         members = imagenet_members(source, class_ids, lambda name: name.endswith((LABELS, PICKLED, NPZ)))
         by_class = images_by_class(members, class_ids)
         if by_class:
@@ -55,10 +55,10 @@ class TieredImageNet(ListedDataset):
         return self._in_pickles({str(member): member for member in members}, class_ids)
 
     def _in_pickles(self, files: Mapping[str, Member], class_ids: Sequence[str]) -> dict[str, list[Member]]:
-        """The images of Ren et al.'s files.
+        """The images in the files of Ren et al.
 
         Raises:
-            UserError: one is damaged or of another form.
+            UserError: a file is damaged or has another form.
         """
         by_words = {_first_words(name): class_id for split in SPLITS for class_id, name in self.class_list(split)}
         found: dict[str, list[Member]] = {}
@@ -70,7 +70,7 @@ class TieredImageNet(ListedDataset):
             words, numbers = _read_labels(labels)
             classes = [by_words.get(_first_words(text)) for text in words]
             if not set(classes) & set(class_ids):
-                continue  # another split's
+                continue  # the file of another split
             holding = _open_images(images, len(numbers))
             for label in np.unique(numbers):
                 class_id = classes[label]
@@ -80,7 +80,7 @@ class TieredImageNet(ListedDataset):
 
 
 def _first_words(text: str) -> str:
-    """What a class is called by the words of its synonym set, or by its readable name: `crane` of "crane (bird)"."""
+    """The first word or words of a synonym set or readable name, in lower case: `crane` from "crane (bird)"."""
     return text.partition(",")[0].partition(" (")[0].strip().lower()
 
 
@@ -88,7 +88,7 @@ def _read_labels(file: Member) -> tuple[list[str], np.ndarray]:
     """The words of each label, and the label of each image, int64 [n].
 
     Raises:
-        UserError: the file is damaged or of another form.
+        UserError: the file is damaged or has another form.
     """
     content: Any = open_pickle(file)[0]
     try:

@@ -1,8 +1,8 @@
 """Trifeature: rendered objects in ten shapes, ten textures and ten colours, so that few-shot code can be tried in seconds.
 
-After Hermann and Lampinen 2020, "What shapes feature representations? Exploring datasets, architectures, and training"
-(arXiv:2006.12433), whose images also combine three features; classes here are the 1,000 combinations, and the images are
-our own. There is nothing to download: a split is rendered when it is first asked for.
+The idea is that of Hermann and Lampinen 2020, "What shapes feature representations? Exploring datasets, architectures, and
+training" (arXiv:2006.12433), whose images also combine three features. Here the 1,000 combinations are the classes, and the
+images are our own. Nothing is downloaded: a split is rendered at its first use.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LIST = Path(__file__).parent / "lists" / "trifeature.csv"
 class Trifeature(Dataset):
     """1,000 classes of 40 images of 32 × 32 pixels: 640 classes for training, 160 for validation, 200 for testing.
 
-    A class is a colour, a texture and a shape ("red striped triangle"). The class splits were drawn at random once, among
-    those where each of the thirty features belongs to exactly 64, 16 and 20 classes; lists/trifeature.csv holds them. So
-    every feature of a test class was seen in training, and its combination was not.
+    A class is a colour, a texture and a shape ("red striped triangle"). The class splits in lists/trifeature.csv were drawn at
+    random once, such that each of the thirty features belongs to exactly 64, 16 and 20 classes. Training therefore shows every
+    feature of a test class, but never their combination.
     """
 
     name: ClassVar[str] = "trifeature"
@@ -47,7 +47,7 @@ class Trifeature(Dataset):
         return [(identifier, identifier.replace("-", " ")) for identifier in identifiers]
 
     def taxonomy(self, split: str) -> Taxonomy:
-        """Classes that share attributes are near."""
+        """The taxonomy in which classes that share attributes are near."""
         return Taxonomy.from_attributes([class_id for class_id, _ in self.class_list(split)], self.attributes(split))
 
     def attributes(self, split: str) -> list[tuple[str, str, str]]:
@@ -56,10 +56,10 @@ class Trifeature(Dataset):
         return [(shape, texture, colour) for colour, texture, shape in features]
 
     def contents(self, split: str, source: Path | None, progress: Progress) -> Contents:
-        """Say what a split will hold; `fill` renders it, class by class.
+        """Describe the contents of a split; their `fill` renders the images, class by class.
 
         Raises:
-            UsageError: a source was given; there is none to read.
+            UsageError: a source was given, and this dataset reads none.
         """
         if source is not None:
             raise UsageError(f"--from {source}: {self.name} is rendered, not imported; leave --from out")

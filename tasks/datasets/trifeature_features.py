@@ -1,8 +1,8 @@
 """The thirty features of trifeature: ten shapes, ten textures and ten colours.
 
-A shape says of each point whether it belongs to the object. A texture says how much of the object's second tone a point
-has. Both are made of operations that IEEE 754 rounds exactly (no sines, no powers), so every machine computes the same bits.
-The order in each table is part of the dataset: it numbers the classes, and the number seeds their images.
+A shape says whether a point belongs to the object. A texture says how much of the object's second tone a point has. Both
+consist of operations that IEEE 754 rounds exactly (no sines, no powers), so that every machine computes the same bits. The
+order in each table is part of the dataset: it numbers the classes, and the number seeds their images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Texture = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-# Written out, since the last bit of a library's sine or power may differ: 18° and 54°, and the root of 3.
+# Literal values for 18°, 54° and the root of 3, since the last bit of a library's sine or power may differ.
 COS_18, SIN_18, COS_54, SIN_54 = 0.9510565162951535, 0.3090169943749474, 0.5877852522924731, 0.8090169943749475
 EDGE_NORMALS = ((0.0, 1.0), (COS_18, SIN_18), (-COS_18, SIN_18), (COS_54, -SIN_54), (-COS_54, -SIN_54))
 ROOT_3 = 1.7320508075688772
@@ -33,7 +33,7 @@ def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    # A five-pointed star is where at most one of the five lines along its edges is crossed.
+    # A point is in a five-pointed star where it is beyond at most one of the five lines along the edges.
     crossed = np.zeros(np.shape(x), dtype=np.int8)
     for cosine, sine in EDGE_NORMALS:
         crossed += cosine * x + sine * y > 0.34
@@ -121,7 +121,7 @@ def _shaded(s: np.ndarray, t: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.nd
 
 
 def _speckled(s: np.ndarray, t: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    # Every cell of a fine grid is on or off by a hash of its place; unsigned arithmetic wraps around alike everywhere.
+    # A hash of its place turns each cell of a fine grid on or off; unsigned arithmetic wraps around alike on every machine.
     column, row = np.floor(3.0 * u).astype(np.uint32), np.floor(3.0 * v).astype(np.uint32)
     mixed = (column * np.uint32(0x9E3779B1)) ^ (row * np.uint32(0x85EBCA77))
     mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0xC2B2AE3D)

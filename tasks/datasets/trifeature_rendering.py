@@ -1,9 +1,9 @@
 """Draws the images of trifeature: one object, in varying place, light and surroundings.
 
 Every image is a pure function of its class and its number in the class, and every machine computes the same bits: random
-numbers come from Philox by counter, and the arithmetic is element by element, of operations that IEEE 754 rounds exactly.
-Each aspect (place, texture, tones, background, clutter, occlusion, light, noise) has a random stream of its own, so that
-turning one leaves the others as they were. A pair (low, high) below is the range of a uniform draw for each image.
+numbers come from Philox by counter, and all arithmetic is element by element, with operations that IEEE 754 rounds exactly.
+Each aspect (place, texture, tones, background, clutter, occlusion, light, noise) has a random stream of its own, so that a
+change of one leaves the others as they were. A pair (low, high) below is the range of a uniform draw for each image.
 
 Letters in shape comments: n images, 3 colour channels.
 """
@@ -19,7 +19,7 @@ from .trifeature_features import COLOURS, SHAPES, TEXTURES
 
 SIZE = 32  # pixels a side
 IMAGES = 40  # images a class
-SEED = 200612433  # of all images; another seed is another dataset
+SEED = 200612433  # seed of all images; another seed makes another dataset
 
 # Lengths are in pixels, colours and tones from 0 (black) to 1 (white), probabilities from 0 to 1.
 SCALE = (0.55, 1.0)  # diameter of the object as a part of the frame
@@ -75,7 +75,7 @@ def render(shape: str, texture: str, colour: str, start: int = 0, stop: int = IM
         stop: one past the last image, at most `IMAGES`.
 
     Returns:
-        uint8 [stop − start, 32, 32, 3]. Image i of a class is the same whichever others are drawn with it.
+        uint8 [stop − start, 32, 32, 3]. Image i of a class does not depend on `start` and `stop`.
     """
     kinds = [list(table).index(name) for table, name in ((SHAPES, shape), (TEXTURES, texture), (COLOURS, colour))]
     first = IMAGES * (100 * kinds[0] + 10 * kinds[1] + kinds[2])
@@ -118,13 +118,13 @@ def _tones(draws: _Draws, colour: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _object(draws: _Draws, shape: str, texture: str) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each pixel the object covers, and how much its second tone does, [n, 1, H, W] each, 0 … 1."""
+    """The part of each pixel that the object covers, and the part that its second tone covers, [n, 1, H, W] each, 0 … 1."""
     place, pattern = draws.uniforms(PLACE, 5), draws.uniforms(TEXTURE, 5)
     radius = SIZE / 2 * _between(place[:, 0], SCALE)
     centre_x, centre_y = _between(place[:, 1], SHIFT), _between(place[:, 2], SHIFT)
     turn, pattern_turn = _direction(place[:, 3], place[:, 4]), _direction(pattern[:, 0], pattern[:, 1])
     frequency = radius / _between(pattern[:, 2], PERIOD)
-    # Far from 0, so that u and v are positive and the hash behind the speckles differs from image to image.
+    # Phases are far from 0, so that u and v are positive and the hash behind the speckles differs from image to image.
     phase_u, phase_v = 64.0 + 64.0 * pattern[:, 3], 64.0 + 64.0 * pattern[:, 4]
     cover = np.zeros((draws.stop - draws.first, SIZE, SIZE))
     second = np.zeros_like(cover)
@@ -190,7 +190,7 @@ def _add_bar(draws: _Draws, picture: np.ndarray) -> np.ndarray:
 
 
 def _soft(edge: np.ndarray) -> np.ndarray:
-    """How much of a pixel is inside, from the distance of its middle to the edge (positive inside)."""
+    """The part of a pixel that is inside, from the distance of its middle to the edge (positive inside)."""
     return np.minimum(np.maximum(edge + 0.5, 0.0), 1.0)
 
 
@@ -205,7 +205,7 @@ def _light(draws: _Draws, picture: np.ndarray) -> np.ndarray:
 
 
 def _noise(draws: _Draws) -> np.ndarray:
-    """Noise that is nearly Gaussian, a sum of four random bytes a value; [n, 3, H, W]."""
+    """Nearly Gaussian noise, a sum of four random bytes for each value; [n, 3, H, W]."""
     drawn = draws.words(GRAIN, 3 * SIZE * SIZE + 1)
     halves = (drawn & np.uint32(0x00FF00FF)) + ((drawn >> np.uint32(8)) & np.uint32(0x00FF00FF))
     sums = (halves & np.uint32(0xFFFF)) + (halves >> np.uint32(16))  # 0 … 1020

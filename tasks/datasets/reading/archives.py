@@ -1,7 +1,7 @@
-"""Zip and tar files as sources, also a tar file of tar files as ImageNet comes in.
+"""Zip and tar files as sources, also a tar file of tar files such as ImageNet's.
 
-Archives are read in memory and never extracted. One with a member whose path climbs out of a folder, or that is listed twice,
-is refused, and so is one without its end.
+Archives are read in memory and never extracted. An archive that was cut, lists a member twice, or has a member whose path leads
+out of the archive is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ....core.files import os_errors_named, regular_file
 from .holders import FolderFiles, Holder, Keep, Member, Read, is_hidden, mapped
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-# What reading a damaged, encrypted or unknown archive raises.
+# Errors that a damaged, encrypted or unknown archive raises.
 DAMAGE = (OSError, EOFError, RuntimeError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
@@ -60,11 +60,11 @@ class ZipFiles(Holder):
 
 
 class TarFiles(Holder):
-    """The members of a tar file, and of the tar files in it, whose members then stand below the inner file's stem."""
+    """The members of a tar file and of the tar files in it. The path of an inner member begins with the inner file's stem."""
 
     @property
     def in_order(self) -> bool:
-        """Whether it is compressed."""
+        """True for a compressed file."""
         return self._open is not Path.open
 
     @cached_property
@@ -74,20 +74,20 @@ class TarFiles(Holder):
         return next((opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)), Path.open)
 
     def members(self, keep: Keep) -> list[Member]:
-        """The members that `keep` accepts; an inner tar file is looked into when `keep` accepts its name."""
+        """The members that `keep` accepts, and those of inner tar files whose name `keep` accepts."""
         with _sound(self.path), self._open(self.path, "rb") as file:
             found = list(self._scan(file, 0, None, "", keep))
         _check_names(self.path, [member.name for member in found])
         return [member for member in found if not is_hidden(member.name) and not member.name.endswith(".tar")]
 
     def _scan(self, file: IO[bytes], start: int, stop: int | None, prefix: str, keep: Keep) -> Iterator[Member]:
-        """Every file from byte `start` to `stop` that is wanted or climbs, with its place in the outer file.
+        """Yield wanted files from byte `start` to `stop` with their place in the outer file, and files that climb out.
 
-        A link stands for the file that it leads to, which must be in the archive, too.
+        A link stands for its target, which must be in the archive, too.
         """
         file.seek(start)
         inner: list[Member] = []
-        files: dict[str, tuple[int, int]] = {}  # what links may lead to: where each file is, and how long
+        files: dict[str, tuple[int, int]] = {}  # possible targets of links: place and size by name
         links: list[tuple[str, str]] = []
         with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive:
             for info in archive:
@@ -131,16 +131,16 @@ class TarFiles(Holder):
             yield read
 
     def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
-        """The member, mapped into memory where the file is not compressed."""
+        """The member as bytes; mapped into memory unless the file is compressed."""
         return super().buffer(member) if self.in_order else mapped(self.path, member.place, member.size)
 
 
 class _Header(tarfile.TarInfo):
-    """A header of a tar file. `tarfile` takes a file that was cut, or is damaged, at a header for one that ends there."""
+    """A header of a tar file. At a cut or damaged header `tarfile` would believe that the file ends there."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read a header; only a block of zeros is the end."""
+        """Read a header; only a block of zeros counts as the end."""
         try:
             return super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
@@ -158,16 +158,16 @@ def is_archive(path: Path) -> bool:
 
 
 def archive(path: Path) -> Holder:
-    """The holder of a zip or tar file, by its suffix."""
+    """Make the holder of a zip or tar file, by the file's suffix."""
     return ZipFiles(path) if path.name.lower().endswith(".zip") else TarFiles(path)
 
 
 def find_holders(source: Path) -> list[Holder]:
-    """What a source given by the user consists of.
+    """The holders of a user's source.
 
     Args:
-        source: an existing archive; or a folder, to which the archives directly in it belong; or another file, which stands
-            for its folder.
+        source: an existing archive; or a folder, together with the archives directly in it; or another file, which stands for
+            its folder.
 
     Raises:
         UserError: the folder cannot be read.
@@ -186,7 +186,7 @@ def _climbs(name: str) -> bool:
 
 
 def _check_names(path: Path, names: list[str]) -> None:
-    """Make sure that no member is listed twice or climbs out of the archive."""
+    """Raise a `UserError` where a member is listed twice or its path climbs out of the archive."""
     seen = set()
     for name in names:
         if _climbs(name):

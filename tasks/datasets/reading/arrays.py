@@ -1,4 +1,4 @@
-"""Holders of images that are kept in arrays: pixels in a pickle or an npz file, or encoded files in a pickle."""
+"""Holders of images in arrays: pixels in a pickle or an npz file, or encoded files in a pickle."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .archives import DAMAGE
 from .holders import Holder, Keep, Member, Read
 from .restricted_pickle import load_pickle
 
-DROP_AFTER = 64 * 2**20  # bytes read of a mapped file before its pages are given back
+DROP_AFTER = 64 * 2**20  # bytes to read from a mapped file before its pages are released
 
 
 def open_pickle(member: Member) -> tuple[Any, mmap.mmap | None]:
     """Read a pickled file.
 
     Returns:
-        What it holds, and the mapping that its arrays are views of, if there is one.
+        The content, and the memory mapping that its arrays are views of, if there is one.
 
     Raises:
-        UserError: it cannot be read, is damaged, or holds more than arrays, lists, dictionaries, strings and numbers.
+        UserError: the file cannot be read, is damaged, or holds anything but arrays, lists, dictionaries, strings and numbers.
     """
     content, start, stop = member.holder.buffer(member)
     return load_pickle(content, str(member), start, stop), content if isinstance(content, mmap.mmap) else None
@@ -35,7 +35,7 @@ class PickledImages(Holder):
     """The images of a pickled cache: uint8 [n, H, W, 3], or a sequence of encoded files as uint8 arrays."""
 
     def __init__(self, file: Member, images: Sequence[np.ndarray] | np.ndarray, mapping: mmap.mmap | None) -> None:
-        """Images of `file`; where they are views of a mapping, read pages are given back from time to time."""
+        """Hold the images of `file`. Where they are views of a mapping, pages that were read are released now and then."""
         super().__init__(file.holder.path)
         self.file, self.images, self.mapping = file, images, mapping
 
@@ -63,20 +63,20 @@ class PickledImages(Holder):
             unreturned += image.nbytes
             if self.mapping is not None and unreturned > DROP_AFTER and hasattr(mmap, "MADV_DONTNEED"):
                 unreturned = 0
-                self.mapping.madvise(mmap.MADV_DONTNEED)  # they would count as this process's memory
+                self.mapping.madvise(mmap.MADV_DONTNEED)  # pages in use count as this process's memory
             return content
 
         yield read
 
 
 class NpzImages(Holder):
-    """The array `images`, uint8 [n, H, W, 3], of an npz file in the order of the colours that OpenCV uses."""
+    """The array `images`, uint8 [n, H, W, 3], of an npz file. Its colours are in OpenCV's order, BGR."""
 
     def __init__(self, file: Member) -> None:
         """Read the array's header.
 
         Raises:
-            UserError: there is no such array.
+            UserError: the file cannot be read, or has no such array.
         """
         super().__init__(file.holder.path / file.name)
         try:
@@ -92,7 +92,7 @@ class NpzImages(Holder):
 
     @property
     def in_order(self) -> bool:
-        """The array may be compressed."""
+        """True, since the array may be compressed."""
         return True
 
     def label(self, member: Member) -> str:
@@ -109,7 +109,7 @@ class NpzImages(Holder):
 
     @contextmanager
     def opened(self) -> Iterator[Read]:
-        """Yield a function that reads an image and puts its colours in the order RGB."""
+        """Yield a function that reads an image and returns it as RGB."""
         size = int(np.prod(self.shape[1:], dtype=np.int64))
         with zipfile.ZipFile(self.path) as archive, archive.open("images.npy") as stream:
 

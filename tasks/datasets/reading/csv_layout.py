@@ -1,4 +1,4 @@
-"""Classes from a CSV file: one row an image, with its file, its class, and perhaps the split that it is in."""
+"""Classes from a CSV file: one row for each image, with its file, its class, and perhaps its split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ....core.tables import csv_rows
 from .folder_layout import Choices, Layout, split_meant, with_splits
 from .holders import FolderFiles, Member
 
-# Heads that people give the columns, without case, spaces, dashes and underscores; the first that is there counts.
+# Usual names of the columns, without case, spaces, dashes and underscores; the first that occurs counts.
 FILE = (
     "file",
     "filename",
@@ -27,14 +27,14 @@ FILE = (
 )
 LABEL = ("label", "class", "category", "classname", "labelname", "target", "species", "name", "classid", "labels")
 SPLIT = ("split", "set", "subset", "partition", "fold")
-Columns = tuple[int, int, int | None]  # places of file, label and split
+Columns = tuple[int, int, int | None]  # numbers of the columns with file, label and split
 
 
 def layout_of_csv(path: Path, choices: Choices) -> Layout:
-    """Read a CSV file whose paths are relative to it; those of Windows are understood.
+    """Read a CSV file. Paths in it are relative to its folder, with the separators of any system.
 
     Raises:
-        UserError: its columns cannot be told, a row is incomplete, or a file is not there or listed twice.
+        UserError: the columns cannot be told, a row is incomplete, or an image is missing or listed twice.
     """
     owner = f"root={path}"
     header, *rows = csv_rows(path) or [[]]
@@ -71,10 +71,10 @@ def layout_of_csv(path: Path, choices: Choices) -> Layout:
 
 
 def _columns(owner: str, folder: Path, header: Sequence[str], rows: Sequence[Sequence[str]], choices: Choices) -> Columns:
-    """Where file, label and split are: as the user says, as the heads say, or else as the content shows.
+    """Find the columns with file, label and split: the user's choice, else by their names, else by their content.
 
     Raises:
-        UserError: it is not plain.
+        UserError: a column cannot be told.
     """
     if choices.columns:
         chosen = [name.strip() for name in choices.columns.split(",")]
@@ -91,7 +91,7 @@ def _columns(owner: str, folder: Path, header: Sequence[str], rows: Sequence[Seq
         and header[split].lower() != "split"
         and not all(split_meant(row[split]) for row in rows if len(row) > split)
     ):
-        split = None  # another fold or subset
+        split = None  # the column means another kind of fold or subset
     file = _called(header, FILE)
     if file is None:
         tried = [row for row in rows[:20] if len(row) == len(header)]
@@ -110,17 +110,17 @@ def _columns(owner: str, folder: Path, header: Sequence[str], rows: Sequence[Seq
 
 
 def _called(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """The place of the column that is called by the first of these names that occurs."""
+    """The number of the column with the first of these names that occurs; None where none does."""
     plain = ["".join(one for one in head.lower() if one.isalnum()) for head in header]
     return next((plain.index(name) for name in names if name in plain), None)
 
 
 def _existing(folder: Path, name: str) -> str | None:
-    """A name under which the file is there: as it stands, or with the backslashes of Windows as separators."""
+    """The name as it is, or with the backslashes of Windows as separators, if such a file exists; else None."""
     for form in dict.fromkeys((name, PureWindowsPath(name).as_posix())):
         try:
             if form and (folder / form).is_file():
                 return form
-        except (OSError, ValueError):  # longer than names can be, or with a null
+        except (OSError, ValueError):  # the name is too long, or contains a null
             continue
     return None

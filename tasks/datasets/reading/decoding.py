@@ -1,7 +1,7 @@
-"""Decoding many images at once: read in the cheapest order, decoded on all cores, handed on in a fixed order.
+"""Decoding many images at once: they are read in the cheapest order, decoded on all cores, and yielded in a fixed order.
 
-Little is in memory at a time: the images being decoded and those waiting for a core. PIL decodes and resizes without holding
-the interpreter's lock, so threads are enough.
+Only the images being decoded and those waiting for a core are in memory. PIL decodes and resizes without holding the
+interpreter's lock, so that threads are enough.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ....core.errors import UserError
 from .holders import Holder, Member, Read
 from .image_files import UnreadableImage, decode
 
-CHUNK = 32  # images a piece of work
-SHOWN, TOO_MANY = 3, 100  # unreadable images that a message names, and after which the rest is not tried
+CHUNK = 32  # images for a thread at a time
+SHOWN, TOO_MANY = 3, 100  # number of unreadable images that a message names, and that end the attempt
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Decoded images [len(rows), size, size, 3], and what was wrong with those that could not be decoded."""
+    """Decoded images [len(rows), size, size, 3], and a message for each image that could not be decoded."""
 
     images: np.ndarray
     problems: list[str]
@@ -38,21 +38,21 @@ def decoded(members: Sequence[Member], size: int, done: int = 0) -> Generator[tu
 
     Args:
         members: the image of each row.
-        size: height and width wanted.
-        done: how many of the rows, in the order in which this yields them, are there already.
+        size: height and width of the result in pixels.
+        done: number of rows to skip, in the order in which this function yields them.
 
     Yields:
-        Row numbers, int64 [k], and their images, uint8 [k, size, size, 3]; the order depends on `members` alone.
+        Row numbers, int64 [k], and their images, uint8 [k, size, size, 3]. The order depends only on `members`.
 
     Raises:
-        UserError: images cannot be read; after the others were yielded, so that the line counts all of them.
+        UserError: images cannot be read. The error comes after the other images were yielded, and counts all unreadable ones.
     """
     holders = list(dict.fromkeys(member.holder for member in members))
     rank = {holder: number for number, holder in enumerate(holders)}
     places = [(rank[member.holder], member.place) for member in members]
     order = np.array(sorted(range(len(members)), key=places.__getitem__), dtype=np.int64)
     problems: list[str] = []
-    # The pool is left before the files are closed, and warnings are heard again when no thread works any more.
+    # The pool ends before the files are closed, and warnings return when no thread works any more.
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a photograph of 108 million pixels is no bomb
         readers = {holder: stack.enter_context(holder.opened()) for holder in holders}
@@ -67,7 +67,7 @@ def decoded(members: Sequence[Member], size: int, done: int = 0) -> Generator[tu
 
 
 def thread_count() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -93,12 +93,12 @@ def _in_parallel(
 
 
 def _content(member: Member, readers: dict[Holder, Read]) -> bytes | np.ndarray | Exception | None:
-    """The content of a member that must be read in order, here and now; None where the thread that decodes it reads it."""
+    """The content of a member that must be read in order; None for others, which the decoding thread reads."""
     if not member.holder.in_order:
         return None
     try:
         return readers[member.holder](member)
-    except Exception as error:  # told with the name of the file, like one of the decoder's
+    except Exception as error:  # `_decode` reports it with the name of the file
         return error
 
 
@@ -112,7 +112,7 @@ def _decode(work: list[tuple[Member, bytes | np.ndarray | Exception | None]], re
             image[:] = decode(readers[member.holder](member) if content is None else content, size)
         except UnreadableImage as error:
             problems.append(f"{member} ({error})")
-        except Exception as error:  # over damaged archives zipfile and tarfile raise more kinds than one would list
+        except Exception as error:  # for damaged archives zipfile and tarfile raise many kinds of errors
             reason = isinstance(error, OSError) and error.strerror
             problems.append(f"{member} ({reason or 'the archive is damaged or encrypted here'})")
     return _Chunk(images, problems)

@@ -1,4 +1,4 @@
-"""Finding the pictures among a user's files: by suffix where that says it, else by content. What is no picture is counted."""
+"""Finding the images among a user's files, by suffix or else by content. Other files are counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from .holders import Holder, Member, Read
 from .image_files import formats, is_image
 
-START = 16  # bytes by which PIL tells most formats apart
+START = 16  # bytes that are enough for PIL to tell most formats apart
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Found:
     """The files of a folder or an archive.
 
     Attributes:
-        images: those that are pictures.
-        others: how many others there are, by suffix (".txt"), or by whole name where a name has none.
+        images: the images.
+        others: number of other files, by suffix (".txt"), or by name where a name has no suffix.
     """
 
     images: Sequence[Member]
@@ -30,10 +30,10 @@ class Found:
 
 
 def find_images(holder: Holder) -> Found:
-    """Look through a folder or an archive.
+    """Search a folder or an archive.
 
     Raises:
-        UserError: it cannot be read, or something in it is no regular file.
+        UserError: the folder or archive cannot be read, or contains something that is not a regular file.
     """
     members = holder.members(lambda name: True)
     unclear = sorted((member for member in members if not is_image(member.name)), key=lambda member: member.place)
@@ -46,7 +46,7 @@ def find_images(holder: Holder) -> Found:
 
 
 def _is_image_inside(read: Read, member: Member) -> bool:
-    """Whether the content of a file begins as a picture does; only then the whole is read."""
+    """Whether the content of a file is an image. The whole file is read only if it begins like one."""
     try:
         start = bytes(read(member, START))
         accepts = [Image.OPEN[name][1] for name in formats()]
@@ -54,5 +54,5 @@ def _is_image_inside(read: Read, member: Member) -> bool:
             return False
         Image.open(io.BytesIO(bytes(read(member))), formats=formats()).close()
         return True
-    except Exception:  # over foreign bytes PIL, zipfile and tarfile raise more kinds than one would list
+    except Exception:  # for other content PIL, zipfile and tarfile raise many kinds of errors
         return False

@@ -1,4 +1,4 @@
-"""How a user's own images are divided into classes and class splits. Where two readings are possible, an option decides."""
+"""Dividing a user's images into classes and class splits. Where two readings are possible, an option decides."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WORD = re.compile(r"(?:(?:images?|imgs?|data)[ _-]*)?([a-z]+?)(?:[ _-]*(?:set|d
 
 @dataclass(frozen=True)
 class Choices:
-    """How a user wants folders and columns to be read; the defaults read what can be read in one way only.
+    """The user's choices for reading folders and columns. With the defaults, an ambiguous layout is an error.
 
     Attributes:
         class_folder: inner: a class is a folder that holds images; outer: a class is a folder at the top, with all below it.
-        split_folders: what train, validation, … at the top (or in the column split) are: class splits, image splits (parts of
-            the same classes), or classes themselves.
+        split_folders: the meaning of train, validation, … at the top (or in the column split): classes for class splits, images
+            for image splits (parts of the same classes), none for classes themselves.
         columns: names of the columns of a CSV file for file and label, and perhaps split, with commas between them.
     """
 
@@ -43,11 +43,11 @@ class Layout:
     """The classes of a user's images.
 
     Attributes:
-        classes: the images of each class, sorted by name. Identifiers are folders relative to the root, as
+        classes: the images of each class, sorted by name. Identifiers are folders relative to the root, such as
             "animals/dogs/husky", without the folder of a split; or the labels of a CSV file.
-        splits: the class split of each class, where the images give one.
-        read_as: how folders or columns were read, where that is not plain.
-        left_out: what is in no class, and why.
+        splits: the class split of each class; None where the images give none.
+        read_as: sentences that tell the user how folders or columns were read.
+        left_out: files and folders that are in no class, in words.
     """
 
     classes: Mapping[str, Sequence[Member]]
@@ -56,13 +56,13 @@ class Layout:
     left_out: Sequence[str] = ()
 
     def __str__(self) -> str:
-        """What was found, for one line."""
+        """The numbers of classes and images, and how they were read, on one line."""
         parts = [f"{len(self.classes)} classes, {sum(map(len, self.classes.values()))} images", *self.read_as]
         return "; ".join([*parts, *([f"left out: {', '.join(self.left_out)}"] if self.left_out else [])])
 
 
 def split_meant(name: str) -> str | None:
-    """The split that a folder or a cell is called after: train of "Training", "train_images" or "train2017"."""
+    """The split that the name of a folder or a cell means: train for "Training", "train_images" or "train2017"; or None."""
     word = _WORD.fullmatch(name.strip().lower())
     return next((split for split, words in SPLIT_WORDS.items() if word and word[1] in words), None)
 
@@ -71,7 +71,7 @@ def with_splits(root: str, what: str, found: Iterable[tuple[str, str, Sequence[M
     """Put the images of each class together, and decide whether splits divide classes or images.
 
     Args:
-        root: how a message names the images.
+        root: name of the source, for messages.
         what: "folders" or "column split", for messages.
         found: (class, name of its split, images).
         choice: see `Choices`.
@@ -114,18 +114,21 @@ def by_class(classes: Mapping[str, Sequence[Member]]) -> dict[str, list[Member]]
 
 
 def counted(others: Counter[str]) -> list[str]:
-    """What is no picture, by suffix: "60 .heic"."""
+    """The numbers of files that are not images, by suffix: "60 .heic"."""
     kinds = [f"{number} {suffix}" for suffix, number in others.most_common()]
     return [listed(kinds, 8)] if kinds else []
 
 
 def split_by_fraction(class_ids: Sequence[str], train: float, val: float) -> dict[str, str]:
-    """Divide classes by chance: the split of each, decided by the hash of its name, the rest being test.
+    """Divide classes in the order of the hashes of their names, so that the order of `class_ids` does not matter.
 
     Args:
         class_ids: all classes.
-        train: fraction for training.
-        val: fraction for validation.
+        train: fraction of the classes for train.
+        val: fraction of the classes for val; the rest is for test.
+
+    Returns:
+        The split of each class.
     """
     order = sorted(class_ids, key=lambda class_id: hashlib.sha256(class_id.encode(errors="surrogateescape")).digest())
     first, second = round(train * len(order)), round((train + val) * len(order))

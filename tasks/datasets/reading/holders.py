@@ -1,4 +1,4 @@
-"""What holds the files or images of a source, seen as named members that can be read; folders do (archives: archives.py)."""
+"""Holders of the files or images of a source, as named members that can be read. Here: folders (archives: archives.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from ....core.files import os_errors_named, regular_file
 
 Keep = Callable[[str], bool]
-Read = Callable[..., bytes | np.ndarray]  # of a member, and of how many bytes of a file are wanted at most
+Read = Callable[..., bytes | np.ndarray]  # arguments: a member, and for files the largest number of bytes to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Member:
     """One file, or one image, of a holder.
 
     Attributes:
-        holder: what reads it.
+        holder: the holder that reads it.
         name: path inside the holder, with `/` between the parts.
-        place: where it is, a number that rises in the order in which reading is cheapest.
-        size: bytes, where the place alone does not say.
+        place: position in the holder; reading by rising place is cheapest.
+        size: number of bytes, where the place alone does not determine it.
     """
 
     holder: Holder
@@ -41,28 +41,26 @@ class Member:
 
     @property
     def stem(self) -> str:
-        """The file name without folders and last suffix."""
+        """The name without folders and without the last suffix."""
         return PurePosixPath(self.name).stem
 
     @property
     def parent(self) -> str:
-        """The name of the folder that it is in, or ""."""
+        """The name of the innermost folder, or ""."""
         return PurePosixPath(self.name).parent.name
 
     def __str__(self) -> str:
-        """How a message names it."""
         return self.holder.label(self)
 
 
 class Holder(ABC):
-    """Something that files or images can be read from.
+    """A source of files or images.
 
     Attributes:
-        path: a folder or file of the user's.
+        path: the user's folder or file.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open nothing yet."""
         self.path = path
 
     @property
@@ -71,7 +69,7 @@ class Holder(ABC):
         return False
 
     def label(self, member: Member) -> str:
-        """How a message names a member."""
+        """The name of a member in messages."""
         return f"{self.path}: {member.name}"
 
     @abstractmethod
@@ -79,23 +77,23 @@ class Holder(ABC):
         """The files whose name `keep` accepts, in a fixed order.
 
         Raises:
-            UserError: it cannot be read, or a member's path climbs out of the archive.
+            UserError: the holder cannot be read, or a member's path climbs out of the archive.
         """
 
     @abstractmethod
     @contextmanager
     def opened(self) -> Iterator[Read]:
-        """Open it for the block and yield a function that reads a member, from several threads where not `in_order`."""
+        """Open the holder and yield a function that reads a member. Several threads may call it unless `in_order`."""
 
     def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
-        """A large member as bytes: something that holds them, where they begin in it, and where they end."""
+        """A large member as part of a buffer: the buffer, the first byte of the member, and one past its last byte."""
         with self.opened() as read:
             content = read(member)
         return bytes(content), 0, len(content)
 
 
 class FolderFiles(Holder):
-    """The files of a folder and of the folders in it; hidden ones are left out."""
+    """The files of a folder and of the folders in it, without hidden ones."""
 
     def label(self, member: Member) -> str:
         """The path of the file."""
@@ -105,10 +103,10 @@ class FolderFiles(Holder):
         """The files whose path below the folder `keep` accepts, folder by folder.
 
         Raises:
-            UserError: such a path is a pipe, a device, or a link that leads nowhere or in a circle; or a folder cannot be read.
+            UserError: such a path is a pipe, a device, or a link that is broken or circular; or a folder cannot be read.
         """
         found: list[Member] = []
-        waiting, seen = [("", str(self.path))], set()  # links to folders are followed, in a circle only once
+        waiting, seen = [("", str(self.path))], set()  # links to folders are followed; a circle is entered only once
         with os_errors_named("cannot read"):
             while waiting:
                 prefix, folder = waiting.pop()
@@ -137,12 +135,12 @@ class FolderFiles(Holder):
         yield read
 
     def buffer(self, member: Member) -> tuple[bytes | mmap.mmap, int, int]:
-        """The file, mapped into memory."""
+        """The file as bytes, mapped into memory."""
         return mapped(self.path / member.name, 0, None)
 
 
 def mapped(path: Path, start: int, size: int | None) -> tuple[bytes | mmap.mmap, int, int]:
-    """A file mapped into memory, and where in it `size` bytes from `start` on begin and end (None: all the rest)."""
+    """Map a file into memory; return it with the first and one past the last of `size` bytes from `start` (None: the rest)."""
     with os_errors_named("cannot read"), regular_file(path).open("rb") as file:
         length = os.fstat(file.fileno()).st_size
         if length == 0:
@@ -152,5 +150,5 @@ def mapped(path: Path, start: int, size: int | None) -> tuple[bytes | mmap.mmap,
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a part of a path is hidden, or left by macOS in an archive."""
+    """Whether a part of a path begins with a dot, or is an addition of macOS to archives."""
     return any(part.startswith((".", "__MACOSX")) for part in name.removeprefix("./").split("/"))

@@ -1,8 +1,8 @@
-"""From the bytes of an image file, or the pixels of an array, to RGB at one size.
+"""Turning the bytes of an image file, or the pixels of an array, into RGB at one size.
 
-An image is turned upright by its EXIF tag, put on white where it is transparent, and resized as a whole to a square, as
-Ravi and Larochelle did with mini-ImageNet: the sides are not kept in proportion, nothing is cut off. The filter is
-Lanczos's, as in the scripts that came with MAML (Finn et al. 2017). An image of the wanted size keeps its pixels.
+An image is turned upright by its EXIF tag, put on white where it is transparent, and resized as a whole to a square, as Ravi
+and Larochelle did with mini-ImageNet: nothing is cut off, and the proportions of the sides change. The filter is Lanczos's, as
+in the scripts that came with MAML (Finn et al. 2017). An image of the right size keeps its pixels.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo"),
     *(".apng", ".bmp", ".dib", ".gif", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
-# PIL knows more, some of which start other programs (EPS); the content decides, not the suffix.
+# PIL knows more formats, some of which start other programs (EPS). The content decides, not the suffix.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class UnreadableImage(ValueError):
-    """An image that cannot be decoded; the message says why, in a few words."""
+    """An image cannot be decoded; the message says why, in a few words."""
 
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats that are read, of those that PIL was built with."""
+    """The formats of `FORMATS` that this build of PIL reads."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -42,10 +42,10 @@ def decode(content: bytes | np.ndarray, size: int) -> np.ndarray:
 
     Args:
         content: an image file, or pixels: uint8 [H, W] or [H, W, 3].
-        size: height and width wanted.
+        size: height and width of the result in pixels.
 
     Raises:
-        UnreadableImage: it is truncated, damaged, or no image.
+        UnreadableImage: the file is truncated, damaged, or not an image.
     """
     if isinstance(content, np.ndarray):
         return _resized(Image.fromarray(content).convert("RGB"), size)
@@ -60,13 +60,13 @@ def decode(content: bytes | np.ndarray, size: int) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise UnreadableImage("not an image of a known format") from None
-    except Exception as error:  # over damaged bytes PIL raises more kinds than one would list
+    except Exception as error:  # for damaged bytes PIL raises many kinds of errors
         truncated = isinstance(error, OSError) and "truncated" in str(error)
         raise UnreadableImage("truncated" if truncated else f"damaged ({' '.join(str(error).split())})") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Every mode that occurs in photographs and drawings: grey, palette, CMYK, 16 bits, with transparency."""
+    """Convert any mode of photographs and drawings to RGB: grey, palette, CMYK, 16 bits, with transparency."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -80,7 +80,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits; PIL's own conversion would cut it off at 255."""
+    """Convert 16-bit grey to RGB; PIL's own conversion would clip values at 255."""
     levels = np.asarray(image).astype(np.int64)
     if levels.min() < 0 or levels.max() > 65_535:
         raise UnreadableImage("its pixels have more than 16 bits")

@@ -1,4 +1,4 @@
-"""What a restricted pickle may hold: the values under construction, and the few calls by which numpy writes arrays."""
+"""The values of a restricted pickle while it is read, and the few calls that numpy uses to write arrays."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ DTYPE_CODE = re.compile(r"[biufcSU]\d{1,9}")
 
 
 class Refused(Exception):
-    """Something that is not admitted."""
+    """The pickle contains something that is not admitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A function or class that the pickle names; never looked up."""
+    """A function or class that the pickle names. It is never imported."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Bytes that may be array data, an old string, or bytes: that shows when they are used."""
+    """Bytes that may be array data, a string of Python 2, or bytes; their use decides."""
 
     view: memoryview
     is_text: bool
@@ -33,20 +33,20 @@ class Raw:
 
 @dataclass(slots=True)
 class DType:
-    """A dtype, whose byte order comes after its creation."""
+    """A dtype; its byte order follows after its creation."""
 
     dtype: np.dtype
 
 
 @dataclass(slots=True)
 class Array:
-    """An array, whose data come after its creation."""
+    """An array; its data follow after its creation."""
 
     array: np.ndarray | None = None
 
 
 def settled(value: Any) -> Any:
-    """A value as it goes into a list or dictionary, when it is known how its raw bytes are meant."""
+    """The final form of a value when it goes into a list or dictionary: raw bytes become text or bytes."""
     kind = type(value)
     if kind is Raw:
         return str(value.view, "latin-1") if value.is_text else bytes(value.view)
@@ -64,7 +64,7 @@ def settled(value: Any) -> Any:
 
 
 def array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """A view of raw bytes as an array."""
+    """Make an array that is a view of raw bytes."""
     if not isinstance(dtype, DType) or not isinstance(data, Raw | bytes | str):
         raise Refused("an array of objects")
     raw = data.view if isinstance(data, Raw) else data.encode("latin-1") if isinstance(data, str) else data
@@ -74,7 +74,7 @@ def array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 
 
 def make_dtype(code: Any, *_: Any) -> DType:
-    """The dtype of a code such as u1 or f8."""
+    """Make the dtype of a code such as u1 or f8."""
     code = settled(code)
     if not isinstance(code, str) or not DTYPE_CODE.fullmatch(code):
         raise Refused(f"an array of type {code!r}")
@@ -82,19 +82,19 @@ def make_dtype(code: Any, *_: Any) -> DType:
 
 
 def make_scalar(dtype: Any, data: Any) -> Any:
-    """A number of numpy's, as Python's."""
+    """Make a Python number from the data of a numpy scalar."""
     return array(data, dtype, (), "C").item()
 
 
 def encode(text: Any, encoding: Any = "latin1") -> Raw:
-    """How Python 3 writes bytes in the protocols of Python 2."""
+    """Make bytes from text: Python 3 writes bytes in this way in the protocols of Python 2."""
     if settled(encoding) not in ("latin1", "latin-1"):
         raise ValueError(encoding)
     return Raw(memoryview(settled(text).encode("latin-1")), is_text=False)
 
 
 def no_bytes() -> bytes:
-    """How Python 3 writes empty bytes in the protocols of Python 2."""
+    """Make empty bytes: Python 3 writes them in this way in the protocols of Python 2."""
     return b""
 
 

@@ -1,11 +1,11 @@
-"""Reading pickled caches without running anything that is in them.
+"""Reading pickled caches without running code from them.
 
-A pickle is a program for a small stack machine, and Python's own machine calls whatever function the program names. The one
-here calls nothing: it knows numbers, strings, bytes, lists, tuples, dictionaries, and the few forms in which numpy writes
-arrays; at anything else it stops with one line. Strings of Python 2 are read as latin-1.
+A pickle is a program for a small stack machine, and Python's own machine calls any function that the program names. The machine
+here calls none of them: it knows numbers, strings, bytes, lists, tuples, dictionaries, and the few forms in which numpy writes
+arrays. Anything else is an error. Strings of Python 2 are read as latin-1.
 
-Array data are not copied: an array is a view of the file, which the caller maps into memory. So a cache of gigabytes can be
-opened, and its images read one after the other.
+Array data are not copied: an array is a view of the file, which the caller maps into memory. A cache of gigabytes can therefore
+be opened, and its images read one after another.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def load_pickle(content: bytes | mmap.mmap, name: str, start: int = 0, stop: int
     """Read one pickle of protocol 0 to 5.
 
     Args:
-        content: what holds it; arrays are views of this.
-        name: how a message names it.
-        start: where it begins.
-        stop: where it ends at the latest.
+        content: the bytes around the pickle; arrays are views of them.
+        name: name of the pickle in messages.
+        start: first byte of the pickle.
+        stop: limit of its bytes; by default the end of `content`.
 
     Raises:
-        UserError: it asks for something that is not admitted, or it is damaged.
+        UserError: the pickle contains something that is not admitted, or is damaged.
     """
     try:
         return _Machine(content, start, len(content) if stop is None else stop).run()
@@ -60,7 +60,7 @@ class _Machine:
         return settled(self.stack.pop())
 
     def take(self, count: int) -> memoryview:
-        """The next bytes."""
+        """Take the next bytes."""
         if not 0 <= count <= self.stop - self.at:
             raise ValueError(count)
         self.at += count

@@ -1,4 +1,4 @@
-"""What the root of a user's images is: a folder, an archive, or a CSV file."""
+"""Reading the root of a user's images: a folder, an archive, or a CSV file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_layout(root: Path, choices: Choices) -> Layout:
     """Find the classes below a folder, in an archive, or in a CSV file.
 
     Raises:
-        UserError: there is no such thing, it is of none of the known forms, or it can be read in two ways.
+        UserError: the root does not exist, has no known form, or can be read in two ways.
     """
     with os_errors_named("cannot read"):
         there, is_folder = root.exists(), root.is_dir()

@@ -13,18 +13,18 @@ from .folder_layout import Choices, Layout, by_class, counted, split_meant, with
 from .holders import Holder, Member
 
 Parts = tuple[str, ...]  # the folders from the root down to an image
-# Names of visits, sessions, days and the like: a number or a date, perhaps after a word for a part of something.
+# Names of visits, sessions or days: a number or a date, perhaps after a word for a part.
 WORDS = "s|v|t|visit|session|scan|series|seq|sequence|video|clip|take|run|trial|day|week|month|year|part|batch|set|camera|view"
 PART = re.compile(rf"(?:{WORDS})?[\W_]*\d[\d\W_]*", re.IGNORECASE)
 
 
 def layout_of_tree(root: Path, holder: Holder, choices: Choices) -> Layout:
-    """Find the classes: the folders that images are in, below the folders of splits where there are such.
+    """Find the classes: the folders that hold images, below the folders of splits where there are any.
 
     Args:
         root: the user's folder or archive, for messages.
-        holder: what reads it.
-        choices: how ambiguous folders are read.
+        holder: the holder that reads it.
+        choices: how to read ambiguous folders.
 
     Raises:
         UserError: there is no folder with images, or folders can be read in two ways.
@@ -63,7 +63,7 @@ def layout_of_tree(root: Path, holder: Holder, choices: Choices) -> Layout:
 
 
 def _unwrapped(folders: Mapping[Parts, list[Member]], packed: bool) -> dict[Parts, list[Member]]:
-    """Take off a folder that everything is in: an archive often has one, and splits may have one around them."""
+    """Remove an outer folder around everything: an archive often has one, and splits may have one around them."""
     folders = dict(folders)
     while len({folder[0] for folder in folders}) == 1 and all(len(folder) > 1 for folder in folders):
         around_splits = all(split_meant(folder[1]) for folder in folders)
@@ -89,10 +89,10 @@ def _has_splits(owner: str, folders: Collection[Parts], choices: Choices) -> boo
 
 
 def _class_ids(owner: str, folders: Collection[Parts], choices: Choices) -> dict[Parts, str]:
-    """The class that the images of each folder belong to.
+    """The class of each folder with images.
 
     Raises:
-        UserError: folders below others may be classes as well as parts of classes.
+        UserError: inner folders may be classes or parts of classes.
     """
     if choices.class_folder == "outer":
         return {folder: folder[0] for folder in folders}
@@ -105,7 +105,7 @@ def _class_ids(owner: str, folders: Collection[Parts], choices: Choices) -> dict
 
 
 def _doubt(folders: Collection[Parts]) -> str | None:
-    """Why folders may be parts of classes, or None."""
+    """The reason why folders may be parts of classes, in words; or None."""
     known, nested = set(folders), sorted(folder for folder in folders if len(folder) > 1)
     for folder in nested:
         for depth in range(1, len(folder)):

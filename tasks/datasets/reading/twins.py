@@ -1,4 +1,4 @@
-"""Identical pictures in a prepared split, which make two classes look alike or a query known."""
+"""Finding identical images in a prepared split, which make two classes alike or a query known."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ....core.errors import listed
 
 
 def about_twins(images: Any, labels: np.ndarray, class_ids: tuple[str, ...]) -> list[str]:
-    """What to say of identical pictures: those of two classes by the names of the classes, those within one counted.
+    """Messages about identical images: of several classes, with the names of the classes, and within a class, counted.
 
     Args:
-        images: uint8 [n, H, W, C], or what is read like it.
-        labels: int64 [n], the class of each.
+        images: uint8 [n, H, W, C], or an object that is read like such an array.
+        labels: int64 [n], the class of each image.
         class_ids: names of the classes.
     """
     pairs: dict[tuple[str, ...], int] = {}
@@ -32,7 +32,7 @@ def about_twins(images: Any, labels: np.ndarray, class_ids: tuple[str, ...]) -> 
 
 
 def _identical(images: Any) -> Iterator[list[int]]:
-    """Groups of rows whose images are equal; one line of pixels sorts out most, so that few are read in whole."""
+    """Yield groups of rows with equal images. One line of pixels rules out most, so that few images are read as a whole."""
     middle = images.shape[1] // 2
     for rows in _groups(range(len(images)), lambda row: images[row, middle].tobytes()):
         yield from _groups(rows, lambda row: hashlib.sha256(images[row].tobytes()).digest())
