@@ -36,8 +36,12 @@ class Interrupted(UserError):
 
 def one_line(message: str) -> str:
     """Put a message on one line that any terminal can show: escape control characters and cut very long words."""
-    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in message)
-    return re.sub(rf"\S{{{LONGEST},}}", lambda word: f"{word[0][:120]}…{word[0][-60:]}", text)
+    return re.sub(rf"\S{{{LONGEST},}}", lambda word: f"{word[0][:120]}…{word[0][-60:]}", printable(message))
+
+
+def printable(text: str) -> str:
+    """The text on one line that any terminal shows: control characters, newlines among them, are escaped."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> str:

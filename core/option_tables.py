@@ -27,8 +27,11 @@ def read_table(path: Path, where: str) -> dict[str, Any]:
         return tomllib.loads(regular_file(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{where}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # TOML's own, Unicode's, and a number of 5,000 digits
-        raise UsageError(f"{where} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{where} is nested too deeply") from error
+    except ValueError as error:  # TOML's own, Unicode's, and Python's of a number with thousands of digits
+        reason = str(error).partition("; use sys.")[0]
+        raise UsageError(f"{where} is not TOML: {reason}") from error
 
 
 def options_of(

@@ -313,7 +313,8 @@ def _known(name: str, known: Mapping[str, Parameter]) -> str:
     if not known:
         return "it has none"
     listing = ", ".join(f"{p.name} ({p.type_name}, default {p.default})" for p in known.values())
-    return f"{did_you_mean(name, known)} It has: {listing}" if len(known) > 1 else f"it has {listing}"
+    near = did_you_mean(name, known)
+    return f"{near} It has: {listing}" if len(known) > 1 and near.endswith("?") else f"it has {listing}"
 
 
 def convert(value: Any, kind: Any) -> Any:

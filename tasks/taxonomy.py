@@ -80,7 +80,7 @@ class Taxonomy:
         Raises:
             UserError: the file cannot be read or lists a node twice, or a class is missing or in a circle of parents.
         """
-        parent_of = _read_parents(table) if isinstance(table, Path) else dict(table)
+        parent_of = read_parents(table) if isinstance(table, Path) else dict(table)
         inner = {parent for parent in parent_of.values() if parent}
         edges = [(parent or ROOT, node) for node, parent in parent_of.items()]
         edges += [(ROOT, node) for node in inner if node not in parent_of]
@@ -192,7 +192,12 @@ def _without_tunnels(parents: Parents, classes: Collection[str]) -> Parents:
     return parents
 
 
-def _read_parents(path: Path) -> dict[str, str]:
+def read_parents(path: Path) -> dict[str, str]:
+    """The parent of each node in a CSV file with columns `class` and `parent`; "" where it has none.
+
+    Raises:
+        UserError: the file cannot be read, is no such table, or lists a node twice.
+    """
     header, *rows = csv_rows(path) or [[]]
     if not {"class", "parent"} <= set(header):
         raise UserError(f"{path}: a parent table is a CSV file whose first line names the columns class and parent")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import pandas as pd
 
 from ..core.errors import UsageError, UserError
 from ..core.files import os_errors_named, regular_file, write_atomically
-from .episodes import ABSENT, EpisodeBatch
+from .episodes import ABSENT, EpisodeBatch, check_tasks
 from .testbed import Testbed
 
 ABOUT = b"fewbench.testbed"  # key of the metadata in a Parquet file
@@ -59,8 +60,8 @@ def read_testbed(path: Path) -> Testbed:
 
     Raises:
         UsageError: the suffix is another one.
-        UserError: the file cannot be read, is not a testbed, was changed after it was made, or Parquet's library is not
-            installed.
+        UserError: the file cannot be read, is not a testbed, has queries and a task that a method cannot be judged by
+            (`check_tasks`), was changed after it was made, or Parquet's library is not installed.
     """
     about: dict[str, Any] = {"parameters": {}}
     try:
@@ -73,7 +74,13 @@ def read_testbed(path: Path) -> Testbed:
         raise UserError(f"{path}: no testbed ({str(error).splitlines()[0]})") from error
     sha256 = about.pop("sha256", None)
     columns = _checked(table, path)
-    testbed = Testbed(episodes=_episodes(columns, path), coarsity=_first_of_each_task(columns), **about)
+    episodes = _episodes(columns, path)
+    if episodes.query.size:  # published files have supports alone, which can be described, not run on
+        try:
+            check_tasks(replace(episodes, index=np.unique(columns["task"])))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    testbed = Testbed(episodes=episodes, coarsity=_first_of_each_task(columns), **about)
     if sha256 not in (None, testbed.sha256):
         raise UserError(f"{path}: the testbed was changed after it was made: its hash does not match; make it again")
     return testbed
@@ -131,13 +138,29 @@ def _checked(table: pd.DataFrame, path: Path) -> dict[str, np.ndarray]:
         column = columns.get(name)
         if column is None:
             continue
-        largest = np.finfo(np.float32).max if kinds == "iuf" else LARGEST  # records keep coarsities as float32
+        largest = float(np.finfo(np.float32).max) if kinds == "iuf" else LARGEST  # records keep coarsities as float32
         if column.dtype.kind not in kinds or not ((column >= 0) & (column <= largest)).all():
             what = {"b": "True or False", "iuf": "a number from 0 to 3e38"}.get(kinds, f"a whole number from 0 to {LARGEST}")
-            raise UserError(f"{path}: no testbed, column '{name}' holds something other than {what}")
-    if table.duplicated(["task", names[3] if len(names) > 3 else "labels"]).any():
-        raise UserError(f"{path}: a task names the same {'image' if len(names) > 3 else 'class'} twice")
+            row = next((row for row, value in enumerate(column.tolist()) if not _fits(value, kinds, largest)), 0)
+            task = "a task" if name == "task" else f"task {columns['task'][row]}"
+            raise UserError(f"{path}: no testbed, {task} has {str(column[row])!r} for '{name}', which is not {what}")
+    thing = "image_id" if "image_id" in columns else "labels"
+    twice = pd.DataFrame({name: columns[name] for name in ("task", thing)}).duplicated().to_numpy()
+    if twice.any():
+        what = "image" if thing == "image_id" else "class"
+        raise UserError(f"{path}: task {columns['task'][twice.argmax()]} names the same {what} twice")
     return columns
+
+
+def _fits(value: Any, kinds: str, largest: float) -> bool:
+    """Whether a value is a number of the kinds that a column has, or text of one."""
+    if kinds == "b":
+        return str(value) in ("True", "False")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return 0 <= number <= largest and (kinds == "iuf" or number.is_integer())
 
 
 def _first_of_each_task(columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .lines import say
+
 
 def convert_weights(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="safetensors or PyTorch files.")],
@@ -33,4 +35,4 @@ def convert_weights(
     from ...core.options import parse_assignments
     from ..backbones.weights.conversion import convert
 
-    typer.echo(convert(layout, files, output, dataset, ways, external, parse_assignments(set_ or []), overwrite))
+    say(convert(layout, files, output, dataset, ways, external, parse_assignments(set_ or []), overwrite))

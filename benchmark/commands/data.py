@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .lines import say
+
 if TYPE_CHECKING:
     from ...tasks.datasets.base import Dataset
 
@@ -60,7 +62,7 @@ def prepare(
         progress.say(f"{name} is prepared already; --overwrite prepares it again")
     dataset.prepare(source, progress=progress, again=overwrite)
     print_table(HEADERS, _prepared_rows(dataset.folder().parent, [dataset.folder()]), right=RIGHT)
-    typer.echo(dataset.folder())
+    say(dataset.folder())
 
 
 @app.command()
@@ -94,7 +96,7 @@ def path(name: Name, set_: Set = None) -> None:
     dataset, _ = _dataset(name, set_)
     if not any((dataset.folder() / split).is_dir() for split in dataset.own_splits()):
         raise UserError(f"{name} is not prepared; bench data prepare {name} does that")
-    typer.echo(dataset.folder())
+    say(dataset.folder())
 
 
 def _dataset(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .lines import say
+
 
 def write(
     name: Annotated[str, typer.Argument(help="Dataset (bench data list).")],
@@ -24,4 +26,4 @@ def write(
 
     chosen = classes_of(name, set_ or [], split, with_images=False)
     write_matrix(output, chosen.class_ids, class_distances(chosen.dataset, split, chosen.class_ids, chosen.counts, distances))
-    typer.echo(output)
+    say(output)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .lines import say
+
 if TYPE_CHECKING:
     from ...tasks.datasets.base import Dataset
     from ..features.imported import Imported
@@ -48,7 +50,7 @@ def template(
     made = _dataset(dataset, _settings(set_, ("dataset",)))
     opened = made.split(split_name(split), TerminalProgress())
     write_atomically(output, template_of(opened, sources_of(made.folder() / opened.name)).encode())
-    typer.echo(output)
+    say(output)
 
 
 @app.command()
@@ -96,7 +98,7 @@ def export(
     opened = made.split(name, progress)
     count, width = export_features(output, made, opened, loaded, encoding, chosen, progress, *texts)
     progress.say(f"{count} features of {width} numbers, {made.name} {name}, by {loaded.name}")
-    typer.echo(output)
+    say(output)
 
 
 @app.command("import")
@@ -118,7 +120,7 @@ def import_(
     made = _dataset(dataset, _settings(set_, ("dataset",)))
     imported = import_features(file, name, made, split, TerminalProgress(), overwrite)
     print_table(HEADERS, [_row(name, imported.about)], right=RIGHT)
-    typer.echo(imported.folder)
+    say(imported.folder)
 
 
 @app.command("list")

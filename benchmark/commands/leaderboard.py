@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .lines import say
+
 
 def leaderboard(
     results: Annotated[Path, typer.Option(help="Results folder, which holds records/ and figures/.")] = Path("results"),
@@ -23,9 +25,9 @@ def leaderboard(
 
     done = update(output, results / "records", check)
     for _, problem in done.problems:
-        typer.echo(f"warning: {problem}; skipped", err=True)
+        say(f"warning: {problem}; skipped", err=True)
     if check and done.stale:
-        typer.echo(f"{output} is stale; run 'bench leaderboard'", err=True)
+        say(f"{output} is stale; run 'bench leaderboard'", err=True)
     if check and (done.stale or done.problems):
         raise typer.Exit(1)
-    typer.echo(output)
+    say(output)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ...core.errors import UsageError, did_you_mean
+from .lines import say
 
 KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results")
 
@@ -21,7 +22,8 @@ def list_(
     Example: bench list methods
     """
     if not kind:
-        typer.echo("\n".join(f"bench list {one}" for one in KINDS))
+        for one in KINDS:
+            say(f"bench list {one}")
     elif kind not in KINDS:
         raise UsageError(f"cannot list '{kind}'; {did_you_mean(kind, KINDS)}")
     elif kind == "results":
@@ -65,4 +67,4 @@ def _list_results(results: Path) -> None:
         rows.append([record.method.name, record.backbone.name, accuracy, str(record.n_episodes), record.status, str(path)])
     print_table(("method", "backbone", "accuracy %", "episodes", "status", "record"), rows, right=(2, 3))
     for _, problem in problems:
-        typer.echo(f"warning: {problem}", err=True)
+        say(f"warning: {problem}", err=True)

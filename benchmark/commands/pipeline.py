@@ -9,6 +9,7 @@ import typer
 
 from ..training.options import Effort
 from .declared import takes
+from .lines import say
 
 if TYPE_CHECKING:
     from ..pipeline.running import Stage
@@ -46,7 +47,7 @@ def pipeline(
     if finished.outcomes:
         print_outcomes(list(finished.outcomes))
     else:
-        typer.echo(finished.trained[-1].path)
+        say(finished.trained[-1].path)
 
 
 def _print_stages(stages: list[Stage] | tuple[Stage, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...core.errors import UserError, listed
+from .lines import say
 
 app = typer.Typer(help="Draw figures of records and episodes.", no_args_is_help=True)
 OF_RECORD = "the record's, or else"
@@ -38,7 +39,7 @@ def coarsity(
         if record.coarsities is None:
             raise UserError(f"{path} has no coarsity; take records of --sampler semantic or --testbed, or repeat the run")
     write_atomically(output, draw_coarsity([record for _, record in loaded], form))
-    typer.echo(output)
+    say(output)
 
 
 @app.command()
@@ -65,16 +66,16 @@ def scaling(
         raise UserError(f"no record has the number of the network's parameters, {cure}: {older}")
     drawn = draw_scaling(known, form)
     if older:
-        typer.echo(f"warning: left out for want of the number of the network's parameters, {cure}: {older}", err=True)
+        say(f"warning: left out for want of the number of the network's parameters, {cure}: {older}", err=True)
     untimed = [
         str(path)
         for path, record in loaded
         if parameters_of_network(record) is not None and milliseconds_an_image(record) is None
     ]
     if untimed:
-        typer.echo(f"warning: no time of encoding, so in the panel of parameters alone: {listed(untimed)}", err=True)
+        say(f"warning: no time of encoding, so in the panel of parameters alone: {listed(untimed)}", err=True)
     write_atomically(output, drawn)
-    typer.echo(output)
+    say(output)
 
 
 @app.command()
@@ -93,7 +94,7 @@ def prompts(
 
     form = form_of(output)
     write_atomically(output, draw_prompts([load_record(path) for path in records], form))
-    typer.echo(output)
+    say(output)
 
 
 @app.command()
@@ -112,7 +113,7 @@ def shots(
 
     form = form_of(output)
     write_atomically(output, draw_shots([load_record(path) for path in records], form))
-    typer.echo(output)
+    say(output)
 
 
 @app.command()
@@ -133,7 +134,7 @@ def corruptions(
 
     form = form_of(output)
     write_atomically(output, draw_corruptions([load_record(path) for path in records], form))
-    typer.echo(output)
+    say(output)
 
 
 @app.command()
@@ -152,7 +153,7 @@ def stages(
 
     form = form_of(output)
     write_atomically(output, draw_stages([load_record(path) for path in records], form))
-    typer.echo(output)
+    say(output)
 
 
 @app.command()
@@ -205,4 +206,4 @@ def episode(
     replayed = replay(config, index, loaded, TerminalProgress())
     png = draw_episode(replayed.task.split, replayed.episode, title_of(replayed, loaded), replayed.answers)
     write_atomically(output, png)
-    typer.echo(output)
+    say(output)

@@ -10,6 +10,7 @@ import typer
 from ..training.options import Effort
 from ..training.pretrain_config import PretrainConfig
 from .declared import takes
+from .lines import say
 
 
 @takes(PretrainConfig, Effort)
@@ -34,4 +35,4 @@ def pretrain(
     path = output or Path("results") / "checkpoints" / f"{'-'.join(map(file_safe, parts))}.safetensors"
     path = train(config, path, TerminalProgress(), **vars(chosen))
     if part_here().rank == 0:
-        typer.echo(path)
+        say(path)

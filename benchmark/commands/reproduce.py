@@ -10,6 +10,7 @@ import typer
 from ...core.errors import UsageError
 from ..training.options import Effort
 from .declared import takes
+from .lines import say
 
 if TYPE_CHECKING:
     from ..pipeline.running import Call
@@ -65,9 +66,9 @@ def _fill(page: Path, results: Path, check: bool) -> None:
 
     stale = update(page, results, check)
     if check and stale:
-        typer.echo(f"{page} is stale; run 'bench reproduce --page {page}'", err=True)
+        say(f"{page} is stale; run 'bench reproduce --page {page}'", err=True)
         raise typer.Exit(1)
-    typer.echo(page)
+    say(page)
 
 
 def _list(results: Path) -> None:
@@ -98,4 +99,4 @@ def _run(pipelines: list[Pipeline], call: Call) -> None:
     right = [number for number, numeric in enumerate(NUMERIC) if numeric]
     print_table(HEADERS, [row(one) for one in comparisons], right=right)
     for one in comparisons:
-        typer.echo(one.path)
+        say(one.path)

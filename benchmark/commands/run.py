@@ -12,6 +12,7 @@ from ...core.errors import Interrupted, UsageError, UserError
 from ...core.options import parameters_of
 from ..config import RunConfig, grid, read_toml
 from .declared import takes
+from .lines import say
 
 if TYPE_CHECKING:
     from ..evaluation.plan import Plan
@@ -103,7 +104,8 @@ def _trace(error: UserError, progress: TerminalProgress) -> None:
     from ..plugin_errors import frames_of
 
     if progress.verbose and (frames := frames_of(error.__cause__)):
-        progress.say("".join(traceback.format_list(frames)).rstrip())
+        for line in "".join(traceback.format_list(frames)).splitlines():
+            say(line, err=True)
 
 
 def _configs(given: dict[str, Any], config: Path | None, say: Callable[[str], None]) -> list[RunConfig]:
@@ -123,6 +125,7 @@ def _with_brought(options: dict[str, Any], say: Callable[[str], None]) -> dict[s
     Raises:
         UsageError: several checkpoints bring different things.
     """
+    from .. import registry
     from ..backbones.weights.find import brought_by, dataset_settings
 
     several = options["checkpoint"] if isinstance(options["checkpoint"], list) else [options["checkpoint"]]
@@ -130,6 +133,11 @@ def _with_brought(options: dict[str, Any], say: Callable[[str], None]) -> dict[s
         return options
     path = Path(several[0])
     brought = brought_by(path)
+    if "method" not in options:
+        try:
+            registry.find("methods", brought["method"])
+        except UserError as error:
+            raise type(error)(f"--checkpoint {path}: {error}") from error
     if "testbed" in options or options.get("sampler", RunConfig.sampler) != RunConfig.sampler:  # which says ways and shots
         brought = {name: value for name, value in brought.items() if name not in ("ways", "shots")}
     for other in several[1:]:
@@ -171,7 +179,7 @@ def _print_json(outcomes: list[Outcome]) -> None:
     import json
 
     for outcome in outcomes:
-        typer.echo(json.dumps(json.loads(outcome.record.to_json()), sort_keys=True))
+        say(json.dumps(json.loads(outcome.record.to_json()), sort_keys=True))
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:
@@ -202,4 +210,4 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
     )
     print_table(headers, rows, right=(3, 4, 5, 6, 7))
     for outcome in outcomes:
-        typer.echo(outcome.path)
+        say(outcome.path)

@@ -11,6 +11,7 @@ import typer
 
 from ...core.errors import UsageError, did_you_mean
 from ...core.options import parameters_of, parse_assignments
+from .lines import say
 
 if TYPE_CHECKING:
     from ..records.sections import Coarsity
@@ -54,22 +55,23 @@ def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
     parameters = [p for p in parameters_of(cls) if entry.kind != "samplers" or p.default is not MISSING]
     own = {parameter.name for parameter in parameters}
     network = _network(name, own, settings) if entry.kind == "backbones" else None  # before anything is printed: it may fail
-    typer.echo(f"{entry.singular} {entry.name} (from {entry.origin})\n")
+    say(f"{entry.singular} {entry.name} (from {entry.origin})")
+    say("")
     typer.echo(inspect.getdoc(cls) or "")
     for label in ("citation", "licence", "homepage", "version", "inputs", "transductive"):
         value = getattr(cls, label, "")
         if value != "":
-            typer.echo(f"{label}: {value}")
+            say(f"{label}: {value}")
     if network is not None:
         lines, freed = network
         typer.echo("\n".join(lines) + "\n")
         print_table(("--tune", "parameters of the backbone that it frees"), freed)
     rows = [[p.name, p.type_name, str(p.range or ""), str(p.default), p.help] for p in parameters]
-    typer.echo("")
+    say("")
     if rows:
         print_table(("parameter", "type", "range", "default", "meaning"), rows)
     else:
-        typer.echo(getattr(cls, "open_parameters", "") or "no parameters")
+        say(getattr(cls, "open_parameters", "") or "no parameters")
 
 
 def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[str], list[list[str]]]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .lines import say
+
 
 def table(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.md", help="Pages with blocks to fill.")],
@@ -26,7 +28,7 @@ def table(
     stale = [file for file in files if update_page(file, PARTS, check)]
     if check and stale:
         names = " ".join(map(str, stale))
-        typer.echo(f"{names} {'is' if len(stale) == 1 else 'are'} stale; run 'bench table {names}'", err=True)
+        say(f"{names} {'is' if len(stale) == 1 else 'are'} stale; run 'bench table {names}'", err=True)
         raise typer.Exit(1)
     for file in files:
-        typer.echo(file)
+        say(file)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...core.errors import printable
 from ...core.progress import Advance
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class TerminalProgress:
         """Show a bar while the block runs, with the units per second where there is a unit."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         with Progress(*columns, *([_rate_column(unit)] if unit else []), console=self.console) as bars:
-            task = bars.add_task(description, total=total)
+            task = bars.add_task(printable(description), total=total)
             yield lambda steps: bars.advance(task, steps)
 
     def say(self, message: str) -> None:
@@ -48,7 +49,7 @@ class TerminalProgress:
         if message in self.said:
             return
         self.said.add(message)
-        self.console.print(message, soft_wrap=True, markup=False)
+        self.console.print(printable(message), soft_wrap=True, markup=False)
 
 
 def _rate_column(unit: str) -> ProgressColumn:
@@ -69,7 +70,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     for number, header in enumerate(headers):
         table.add_column(header, justify="right" if number in right else "left", no_wrap=number in right)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # as plain text: square brackets are no markup
+        table.add_row(*(Text(printable(cell)) for cell in row))  # as plain text: square brackets are no markup
     out().print(table)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .lines import say
+
 app = typer.Typer(help="Make and describe testbeds: files that list every task's images.", no_args_is_help=True)
 DATASET = typer.Option(help="Dataset (bench list datasets).")
 SET = typer.Option("--set", help="Parameter of the dataset, name=value.")
@@ -59,7 +61,7 @@ def make(
         fingerprint=chosen.fingerprint,
     )
     write_testbed(output, drawn)
-    typer.echo(output)
+    say(output)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from ..training.meta.train_config import TrainConfig
 from ..training.options import Effort
 from .declared import takes
+from .lines import say
 
 
 @takes(TrainConfig, Effort)
@@ -34,4 +35,4 @@ def train(
 
     path = meta_train(config, output or default_output(config), TerminalProgress(), **vars(chosen))
     if part_here().rank == 0:
-        typer.echo(path)
+        say(path)

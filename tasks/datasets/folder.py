@@ -16,7 +16,7 @@ from ...core.errors import UsageError, UserError
 from ...core.files import cache_root, stamp
 from ...core.options import LARGEST_SIZE, parameter
 from ...core.progress import SILENT, Progress
-from ..taxonomy import Taxonomy
+from ..taxonomy import Taxonomy, read_parents
 from . import store
 from .base import SPLITS, Contents, Dataset, Split, split_name
 from .listed import image_contents
@@ -86,7 +86,7 @@ class Folder(Dataset):
         """
         class_ids = [class_id for class_id, _ in self.class_list(split)]
         if self.parents:
-            return Taxonomy.from_parent_table(Path(self.parents).expanduser(), class_ids)
+            return Taxonomy.from_parent_table(self._parents, class_ids)
         if not any("/" in class_id for class_id in class_ids):
             return super().taxonomy(split)
         return Taxonomy.from_folder_tree(class_ids)
@@ -120,7 +120,12 @@ class Folder(Dataset):
         return image_contents(classes, members, self.size, origin=self._origin)
 
     def problem(self, split: str, thorough: bool = False) -> str | None:
-        """As in `Dataset`; another problem is that images were added, removed or changed since the split was prepared."""
+        """As in `Dataset`; another problem is that images were added, removed or changed since the split was prepared.
+
+        Raises:
+            UserError: the table `parents` cannot be read, whether or not a sampler asks for it.
+        """
+        _ = self._parents
         found = super().problem(split, thorough)
         if found is None and self._path.exists():
             prepared = store.prepared(self.folder() / split)
@@ -147,6 +152,11 @@ class Folder(Dataset):
             return Path(self.root).expanduser().resolve()
         except RuntimeError as error:  # Python raises it for both
             raise UsageError(f"root={self.root}: a link that leads in a circle, or no such user") from error
+
+    @property
+    def _parents(self) -> dict[str, str]:
+        """The table `parents`; empty where none is named."""
+        return read_parents(Path(self.parents).expanduser()) if self.parents else {}
 
     @cached_property
     def _layout(self) -> Layout:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import typer
 
-from fewbench.benchmark.commands.main import main
+from fewbench.benchmark.commands import main as main_module
 
 SECONDS = 20  # that any refusal may take
 LONGEST = 700  # characters of a message
@@ -49,14 +50,21 @@ def limited() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.fixture(scope="session")
+def commands() -> Any:
+    """The commands with their options, made of the code once: for a refusal that takes most of the time."""
+    return typer.main.get_command(main_module.app)
+
+
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+def bench(commands: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Run `bench …` as typed, in this process."""
+    monkeypatch.setattr(main_module, "app", commands)
 
     def run(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught, limited():
-            main()
+            main_module.main()
         output, error = capsys.readouterr()
         assert "Traceback" not in error
         return Done(int(caught.value.code or 0), output, error)

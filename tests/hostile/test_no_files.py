@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 RECORDS = Path(__file__).parents[2] / "results" / "records" / "trifeature"
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
@@ -82,6 +83,29 @@ def test_what_a_command_reads(name: str, kind: Callable[[Path], None], bench, ti
     place = {"device": "/dev/zero", "dangling": "nothing"}.get(kind.__name__, name)  # a message may name where a link leads
     assert name in done.message or (name.startswith("photos") and place in done.message)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS], ids=lambda kind: kind.__name__ if kind else "nothing")
+@pytest.mark.parametrize("command", ["prepare", "run", "dry run", "prepared before"])
+def test_a_table_of_parents(command: str, kind: Callable[[Path], None] | None, bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(10):
+        (tmp_path / "photos" / f"c{number // 5}").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number * 20, 0, 0)).save(tmp_path / "photos" / f"c{number // 5}" / f"{number}.png")
+    prepare = ("data", "prepare", "folder", "--set", "root=photos")
+    run = ("run", "--dataset", "folder", "--set", "dataset.root=photos", "--ways", "2", "--weights", "conv4-trifeature", *FEW)
+    if kind is not None:
+        kind(tmp_path / "parents.csv")
+    if command == "prepared before":
+        assert bench(*prepare).code == 0
+    done = {
+        "prepare": lambda: bench(*prepare, "--set", "parents=parents.csv"),
+        "prepared before": lambda: bench(*prepare, "--set", "parents=parents.csv"),
+        "run": lambda: bench(*run, "--set", "dataset.parents=parents.csv"),
+        "dry run": lambda: bench(*run, "--set", "dataset.parents=parents.csv", "--dry-run"),
+    }[command]()
+    place = {"device": "/dev/zero", "dangling": "nothing"}.get(kind.__name__, "") if kind else ""
+    assert "parents.csv" in done.message or (place and place in done.message)
 
 
 def boards(bench, tmp_path: Path) -> tuple[str, str]:

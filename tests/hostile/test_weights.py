@@ -136,7 +136,7 @@ def section(which: str, /, **values: Any) -> str:
 
 DESCRIPTIONS = {
     "no JSON": ("{", "cannot be read"),
-    "deep": ("[" * 100_000, "cannot be read"),
+    "deep": ("[" * 100_000, "is nested too deeply"),
     "deep inside": (section("pretraining", more=json.loads("[" * 50 + "]" * 50)), "nested too deeply"),
     "a list": ("[]", "is not a section"),
     "5,000 digits": (section("preprocess").replace("16", "9" * 5_000), "cannot be read"),

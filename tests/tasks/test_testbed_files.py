@@ -154,13 +154,14 @@ HEADER = "task,variance,labels,image_id,support\n"
         ("task,labels,image_id,support\n0,1,1,True\n", "no column 'variance'"),
         ("task,variance,labels,image_id\n0,1,1,1\n", "no column 'support'"),
         ("a,b\n1,2\n", "no column 'task'"),
-        (HEADER + "0,1.0,cat,1,True\n", "'labels' holds something other than a whole number"),
-        (HEADER + "0,1.0,1,1.5,True\n", "'image_id' holds something other than a whole number"),
-        (HEADER + "0,1.0,1,-1,True\n", "'image_id' holds something other than a whole number"),
-        (HEADER + "0,,1,1,True\n", "'variance' holds something other than a number"),
-        (HEADER + "0,1.0,1,1,maybe\n", "'support' holds something other than True or False"),
-        (HEADER + "0,1.0,1,1,True\n0,1.0,1,1,False\n", "same image twice"),
-        ("task,variance,labels\n0,1.0,4\n0,1.0,4\n", "same class twice"),
+        (HEADER + "0,1.0,cat,1,True\n", "task 0 has 'cat' for 'labels', which is not a whole number"),
+        (HEADER + "0,1.0,1,1.5,True\n", "task 0 has '1.5' for 'image_id', which is not a whole number"),
+        (HEADER + "0,1.0,1,-1,True\n", "task 0 has '-1' for 'image_id', which is not a whole number"),
+        (HEADER + "0,,1,1,True\n", "task 0 has 'nan' for 'variance', which is not a number"),
+        (HEADER + "0,1.0,1,1,maybe\n", "task 0 has 'maybe' for 'support', which is not True or False"),
+        (HEADER + "0,1.0,1,1,True\n0,1.0,1,1,False\n", "task 0 names the same image twice"),
+        ("task,variance,labels\n0,1.0,4\n0,1.0,4\n", "task 0 names the same class twice"),
+        (HEADER + "x,1.0,4,4,True\n", "a task has 'x' for 'task', which is not a whole number"),
         (HEADER + "0,1.0,1,1,True,extra\n0,1.0\n,,,,,,,,\n", "no testbed"),
     ],
 )
@@ -187,14 +188,17 @@ def test_absent_or_binary_file_and_other_suffix_are_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("0,1e308,1,1,True\n", "'variance' holds something other than a number from 0 to 3e38"),
-        ("0,1.0,1,18446744073709551615,True\n", "'image_id' holds something other than a whole number from 0 to 2147483647"),
-        ("0,1.0,4294967296,1,True\n", "'labels' holds something other than a whole number from 0 to 2147483647"),
+        ("4,1e308,1,1,True\n", r"task 4 has '1e\+308' for 'variance', which is not a number from 0 to 3e38"),
+        (
+            "4,1.0,1,18446744073709551615,True\n",
+            "task 4 has '18446744073709551615' for 'image_id', which is not a whole",
+        ),
+        ("4,1.0,4294967296,1,True\n", "task 4 has '4294967296' for 'labels', which is not a whole number from 0 to 2147483647"),
     ],
 )
 def test_numbers_that_a_record_or_a_hash_cannot_keep_are_refused(tmp_path: Path, line: str, named: str):
     path = tmp_path / "large.csv"
-    path.write_text(HEADER + line + "0,1.0,2,2,False\n", encoding="utf-8")
+    path.write_text(HEADER + "0,1.0,1,1,True\n" + line + "4,1.0,2,2,False\n", encoding="utf-8")
     with pytest.raises(UserError, match=named):
         read_testbed(path)
 
@@ -206,3 +210,19 @@ def test_one_long_task_among_many_short_ones_is_refused_before_it_is_padded(tmp_
     path.write_text(HEADER + "".join(rows), encoding="utf-8")
     with pytest.raises(UserError, match=rf"task {short} has {long} rows and most others have few; .* of its own$"):
         read_testbed(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("9,1.0,1,5,True\n9,1.0,2,6,True\n", "task 9 has no query"),
+        ("9,1.0,1,5,True\n9,1.0,1,6,False\n", "task 9 has fewer than two classes"),
+        ("9,1.0,1,5,True\n9,1.0,2,6,False\n", "task 9 has queries of class 2 and no support of it"),
+    ],
+)
+def test_a_task_that_is_none_is_named_by_its_number_in_the_file(tmp_path: Path, rows: str, message: str):
+    path = tmp_path / "testbed.csv"
+    path.write_text(HEADER + "7,1.0,1,1,True\n7,1.0,2,2,True\n7,1.0,1,3,False\n" + rows, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        read_testbed(path)
+    assert str(path) in str(error.value)

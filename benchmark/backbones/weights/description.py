@@ -85,8 +85,10 @@ def read_json(text: str, where: str) -> Description:
         decode(Pretraining, description.pretraining, "pretraining")
     except Undecodable as error:
         raise UserError(f"{where} is not as it should be: {error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{where} cannot be read ({error})") from error
+    except RecursionError as error:
+        raise UserError(f"{where} is nested too deeply") from error
     if problem := problem_of(description.preprocess):
         raise UserError(f"{where} is not as it should be: preprocess.{problem}")
     if description.method is not None and not 1 <= (description.method.ways or 1) <= MOST_WAYS:

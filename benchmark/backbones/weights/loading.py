@@ -23,7 +23,7 @@ from .. import image_settings, tuning
 from ..base import Backbone, Preprocess, feature_width, initial_network
 from .checkpoint import Checkpoint, read_checkpoint
 from .contradictions import check_described
-from .description import UNKNOWN
+from .description import UNKNOWN, Description
 from .matching import NEEDED, choose, fill
 
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ def load_backbone(
             raise UsageError(f"--weights {file} belong to backbone {about.backbone}, not {name}")
         for setting in of_images:
             raise UsageError(f"backbone {name}: backbone.{setting} cannot be set, the description of {file} says it")
-        recipe = cls.from_name(name, {**about.backbone_parameters, **of_network})
+        recipe = _described(cls, name, about, file)
+        if of_network:
+            recipe = cls.from_name(name, {**about.backbone_parameters, **of_network})
         preprocess = about.preprocess
     else:
         recipe = cls.from_name(name, of_network)
@@ -204,11 +206,23 @@ def _filled(checkpoint: Checkpoint, name: str, recipe: Backbone, preprocess: Pre
         chosen, others = choose(module, checkpoint.networks, checkpoint.path)
         progress.say(fill(module, checkpoint.networks[chosen], file, name, NEEDED) + others)
         return module
-    described = type(recipe).from_name(name, about.backbone_parameters)
+    described = _described(type(recipe), name, about, file)
     if recipe.parameters != described.parameters:
         check_described(module, recipe, described, preprocess, checkpoint.tensors, checkpoint.path)
     fill(module, checkpoint.tensors, file, name, needed=1.0)
     return module
+
+
+def _described(cls: type[Backbone], name: str, about: Description, file: str) -> Backbone:
+    """The backbone that a file describes.
+
+    Raises:
+        UserError: it has a parameter that the backbone lacks, or a value out of its range.
+    """
+    try:
+        return cls.from_name(name, about.backbone_parameters)
+    except UsageError as error:
+        raise UserError(f"--weights {file}: its description is not as it should be: {error}") from error
 
 
 def learned_part(

@@ -126,7 +126,9 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], weights: str, backbon
     module.load_state_dict(fitting, strict=False)
     said = f"weights {weights}: {len(fitting)} of {len(found.own)} tensors of {backbone} match"
     if len(fitting) < len(found.own):
-        said += f"; left at their initial values: {listed(name for name in found.own if name not in fitting)}"
+        missing = (name for name in found.own if name not in fitting)
+        reasons = (_miss(name, found.own[name], found.given[name]) if name in found.given else name for name in missing)
+        said += f"; left at their initial values: {listed(reasons)}"
     return said + (f"; not used: {listed(found.unused)}" if found.unused else "")
 
 

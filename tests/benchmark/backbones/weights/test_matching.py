@@ -82,7 +82,8 @@ def test_ninety_percent_are_enough_and_the_rest_is_named():
     given["trunk.9.weight"] = torch.zeros(3, 3)
     del given["trunk.9.bias"]
     said = fill(module, given, "w.pt", "net")
-    assert said == ("weights w.pt: 18 of 20 tensors of net match; left at their initial values: trunk.9.weight, trunk.9.bias")
+    shapes = "trunk.9.weight is [3, 3] in the file, [2, 2] in the network, trunk.9.bias"
+    assert said == f"weights w.pt: 18 of 20 tensors of net match; left at their initial values: {shapes}"
     assert torch.equal(module.trunk[9].weight, before)  # type: ignore[index,union-attr]
     assert module.trunk[8].weight.eq(given["trunk.8.weight"]).all()  # type: ignore[index,union-attr]
 
