@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -15,6 +17,7 @@ settings.register_profile("fewbench", deadline=None, derandomize=True, database=
 settings.load_profile("fewbench")
 
 PLUGINS = Path(__file__).parent / "plugins"
+OTHER_ROUNDING = 1e-4  # of the largest number of a case: other processors round otherwise
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,3 +73,28 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen = {"dataset": "nothing", "recipe": "random", "external": False}
     write_checkpoint(path, module.state_dict(), Description("conv4", {"width": 8}, preprocess, seen))
     return path
+
+
+@pytest.fixture
+def same_as_known(request: pytest.FixtureRequest):
+    """A function that compares numbers with those that a JSON file knows for a name and a version of its code."""
+    record = f"RECORD_NUMBERS=1 pytest {Path(request.node.path).relative_to(request.config.rootpath)}"
+
+    def compare(file: Path, name: str, version: str, numbers: dict[str, list[float]]) -> None:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        of_version = known.setdefault(name, {}).get(version)
+        if of_version is None and "RECORD_NUMBERS" in os.environ:
+            known[name] = {version: numbers}
+            lines = [f" {json.dumps(key)}: {json.dumps(value, sort_keys=True)}" for key, value in sorted(known.items())]
+            file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+            return
+        assert of_version is not None, f"no numbers of {name} version {version}: {record}"
+        assert numbers.keys() == of_version.keys()
+        for case, values in numbers.items():
+            largest = np.abs(of_version[case]).max()
+            assert np.allclose(values, of_version[case], rtol=0, atol=OTHER_ROUNDING * largest), (
+                f"the numbers of {name} ({case}) changed and its version did not. Where that is meant, write "
+                f'`version: ClassVar[str] = "{int(version) + 1}"` in the class and run {record}'
+            )
+
+    return compare

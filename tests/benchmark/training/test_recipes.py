@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,3 +277,19 @@ def test_an_unknown_recipe_gets_a_suggestion() -> None:
 def test_grey_images_have_larger_crops() -> None:
     assert Dino().area(1) > Dino().area(3)
     assert Dino(smallest_area=0.7).area(1) == 0.7
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_version_is_raised_where_the_weights_change(name: str, material: Material, same_as_known):
+    """By the losses of a few steps of gradient descent."""
+    learner = learner_of(name, material).train()
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    losses = []
+    for step in range(3):
+        loss, _ = learner(learner.batch(step, Part()))
+        losses.append(float(f"{loss.item():.6g}"))
+        with torch.no_grad():
+            for parameter, gradient in zip(trained, torch.autograd.grad(loss, trained), strict=True):
+                parameter -= 1e-3 * gradient
+        learner.after_step(step)
+    same_as_known(Path(__file__).with_name("known_losses.json"), name, find_recipe(name).version, {"loss": losses})
