@@ -1,6 +1,6 @@
 """A backbone's `version` is raised whenever the features change that the same weights give.
 
-`known_features.json` holds a few of them by name and version. After a change that is meant, raise `version` in the class and run
+`known_features.json` holds a few of them by name and version. After an intended change, raise `version` in the class and run
 
     RECORD_NUMBERS=1 pytest tests/benchmark/backbones/test_versions.py
 """
