@@ -1,4 +1,4 @@
-"""`bench show`: what a method, dataset, backbone, sampler or record is."""
+"""`bench show`: what a method, dataset, backbone, sampler, record or weights file is."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from ..records.sections import Coarsity
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "sampler": "samplers"}
+FILES = (".json", ".safetensors")
 
 
 def show(
-    names: Annotated[list[str], typer.Argument(metavar="[KIND] NAME", help="A name, or the path of a record.")],
+    names: Annotated[list[str], typer.Argument(metavar="[KIND] NAME", help="A name, or the path of a record or of weights.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter of the backbone, name=value.")] = None,
 ) -> None:
-    """Show what a method, dataset, backbone or sampler is, with its citation and parameters, or the summary of a record.
+    """Show a method, dataset, backbone or sampler with citation and parameters, or the summary of a record or weights file.
 
     Example: bench show backbone conv4 --set width=32
     """
@@ -31,12 +32,14 @@ def show(
     if len(kinds) > 1 or (kinds and kinds[0] not in KINDS):
         raise UsageError(f"bench show takes [{' | '.join(KINDS)}] NAME, not '{' '.join(names)}'")
     settings = parse_assignments(set_ or [])
-    if not name.endswith(".json"):
-        _show_entry(name, [KINDS[kind] for kind in kinds] or list(KINDS.values()), settings)
-    elif settings:
-        raise UsageError("--set is for bench show backbone NAME; a record has its settings")
-    else:
+    if settings and name.endswith(FILES):
+        raise UsageError("--set is for bench show backbone NAME; a file has its settings")
+    if name.endswith(".safetensors"):
+        _show_weights(Path(name))
+    elif name.endswith(".json"):
         _show_record(Path(name))
+    else:
+        _show_entry(name, [KINDS[kind] for kind in kinds] or list(KINDS.values()), settings)
 
 
 def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
@@ -150,6 +153,33 @@ def _show_record(path: Path) -> None:
         ["command", " ".join(record.argv)],
         ["episodes sha256", task.episodes_sha256],
     ]
+    print_table(("", ""), rows)
+
+
+def _show_weights(path: Path) -> None:
+    from ..backbones.weights.checkpoint import read_checkpoint
+    from .terminal import percent, print_table
+
+    checkpoint = read_checkpoint(path)
+    about = checkpoint.description
+    rows = [["tensors", f"{len(checkpoint.tensors)}"], ["sha256", checkpoint.sha256]]
+    if about is None:
+        rows.append(["description", "none: this file was not made by fewbench; name its network with --backbone"])
+    else:
+        accuracy, history = about.val_accuracy, about.pretraining
+        images = f"{about.preprocess.channels} channels of {about.preprocess.size}×{about.preprocess.size} pixels"
+        rows += [
+            ["backbone", f"{about.backbone} {about.backbone_parameters or ''}"],
+            ["images", images],
+            ["pretraining", f"{history.get('recipe')} on {history.get('dataset')}"],
+        ]
+        if (method := about.method) is not None:
+            shape = f"{method.ways or 'varying'} ways, {method.shots or 'varying or unknown'} shots"
+            rows.append(["meta-trained with", f"{method.name} {method.parameters or ''}, {shape}"])
+        if isinstance(accuracy.get("mean"), float):
+            rows.append(["val accuracy %", percent(accuracy["mean"])])
+        if "command" in about.made_by:
+            rows.append(["made by", str(about.made_by["command"])])
     print_table(("", ""), rows)
 
 

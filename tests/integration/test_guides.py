@@ -1,4 +1,4 @@
-"""docs/architecture.md and docs/api.md say what the code is."""
+"""docs/architecture.md, docs/api.md and docs/options.md say what the code is."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def test_the_tree_is_that_of_the_packages():
     assert packages and shown == packages | {"results", "tests"}
 
 
-def test_the_page_of_what_may_be_imported_is_up_to_date():
-    page = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["page"]()
-    assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == page, "run python docs/make_api.py"
+@pytest.mark.parametrize("name", ["api", "options"])
+def test_a_page_that_is_made_from_the_code_is_up_to_date(name: str):
+    made = runpy.run_path(str(ROOT / "docs" / f"make_{name}.py"))["page"]()
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == made, f"run python docs/make_{name}.py"

@@ -2,11 +2,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.tuning import SCOPES
+from fewbench.benchmark.backbones.weights.checkpoint import weights_sha256
+from fewbench.benchmark.backbones.weights.find import shipped_weights
 from fewbench.benchmark.backbones.weights.loading import make_backbone
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.evaluation.runner import run
@@ -63,7 +66,7 @@ def test_a_backbone_is_shown_as_it_is_set():
         printed("show", "backbone", "conv4", "--set", "widht=32")
     with pytest.raises(UsageError, match=r"^--set is for bench show backbone NAME; protonet is a method$"):
         printed("show", "protonet", "--set", "width=32")
-    with pytest.raises(UsageError, match=r"^--set is for bench show backbone NAME; a record has its settings$"):
+    with pytest.raises(UsageError, match=r"^--set is for bench show backbone NAME; a file has its settings$"):
         printed("show", "record.json", "--set", "width=32")
 
 
@@ -101,3 +104,15 @@ def test_a_record_of_foreign_weights_says_so(tiny: str, tmp_path: Path):
     config = RunConfig(dataset=tiny, weights=str(tmp_path / "w.pt"), settings=settings, episodes=5, output=tmp_path, queries=5)
     shown = printed("show", str(run(config, SILENT).path))
     assert "unknown on unknown, external" in shown
+
+
+def test_weights_say_what_they_are():
+    path = shipped_weights()["conv4-trifeature"]
+    shown = printed("show", str(path))
+    assert f"sha256          {weights_sha256(path)}" in shown
+    assert "pretraining     supervised on trifeature" in shown and "val accuracy %  80.58" in shown
+
+
+def test_weights_without_a_description_say_so(tmp_path: Path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "w.safetensors")
+    assert "none: this file was not made by fewbench" in printed("show", str(tmp_path / "w.safetensors"))
