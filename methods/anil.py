@@ -3,15 +3,15 @@
 Raghu, Raghu, Bengio and Vinyals 2020, "Rapid learning or feature reuse? Towards understanding the effectiveness of MAML",
 arXiv:1909.09157.
 
-Since the backbone stays as it is within an episode, each image is encoded once, and the steps run on features x: where p is
-the softmax of the scores, the support's cross-entropy has the gradient (p − y)·xᵀ for the weights and p − y for the biases,
-averaged over the support. All episodes take a step together. Meta-training moves the backbone and where the classifier starts,
-through the steps.
+Within an episode the backbone stays as it is. Each image is therefore encoded once, and the steps run on features x. With p the
+softmax of the scores, the support's cross-entropy has the gradient (p − y)·xᵀ for the weights and p − y for the biases,
+averaged over the support. All episodes take a step together. Meta-training moves the backbone and the classifier's initial
+weights, with gradients through the steps.
 
 The defaults are MAML's for Omniglot 5-way; for mini-ImageNet inner_learning_rate=0.01 inner_steps=5 test_steps=10 (maml.py).
 
-Differs from the paper: batch norm is the backbone's affair, which at test uses running statistics, so that this is inductive;
-the paper's, like MAML's, uses those of the queries.
+Differs from the paper: in evaluation batch norm uses the backbone's running statistics, which makes the method inductive; the
+paper, like MAML, uses the statistics of the queries.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class ANIL(InnerLoopMethod):
     order: Literal["first", "second"] = parameter("second", "first leaves gradients of gradients out of meta-training")
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: the output of the classifier that was adapted to the support.
+        """Score: the output of the classifier after adaptation to the support.
 
         Raises:
-            UserError: there is no trained classifier, or an episode has more classes than it.
+            UserError: there is no trained classifier, or an episode has more classes than the classifier.
         """
         return self._adapted_scores(episodes, self.test_steps)
 
@@ -54,7 +54,7 @@ class ANIL(InnerLoopMethod):
         return cross_entropy(scores.flatten(0, 1), episodes.query_labels.flatten(), ignore_index=-1)
 
     def _adapted_scores(self, episodes: Episodes, steps: int) -> Tensor:
-        """Scores [E, Q, N] after so many steps from the learned classifier with W outputs."""
+        """Scores [E, Q, N] after a number of steps from the learned classifier with W outputs."""
         head = self.head(episodes.learned)
         absent = ~fitted_classes(episodes, head.out_features)[:, None]  # [E, 1, W]
         present = (episodes.support_labels >= 0)[..., None]  # [E, S, 1]

@@ -1,6 +1,6 @@
 """The contract of a method, and the few tensor helpers that most methods share.
 
-A new method is a class like this one, in any file or package:
+A new method is a class such as this one, in any file or package:
 
     @dataclass(frozen=True)
     class NearestShot(Method):
@@ -32,7 +32,7 @@ from ..tasks.episodes import Episodes
 
 __all__ = ["AUTO", "Episodes", "Method", "class_means", "one_hot", "parameter"]
 
-AUTO = "auto"  # value of a parameter that is chosen on val episodes (`Method.choices`)
+AUTO = "auto"  # value of a parameter to be chosen on val episodes (`Method.choices`)
 
 
 @dataclass(frozen=True)
@@ -43,29 +43,29 @@ class Method(Declared, ABC):
     scores and changes nothing else.
 
     Attributes:
-        inputs: what `Episodes.support` and `Episodes.query` hold: "features" [E, S, D] or "images" [E, S, C, H, W].
+        inputs: content of `Episodes.support` and `Episodes.query`: "features" [E, S, D] or "images" [E, S, C, H, W].
         transductive: whether the score of a query may depend on the episode's other queries.
-        uses_support: whether the scores depend on the support; without it they are those of zero shots.
-        uses_class_names: whether `Episodes.class_names` is wanted.
-        uses_text: whether `Episodes.text` is wanted: the backbone then has to have a text tower.
-        uses_text_tower: whether `Episodes.text_tower` itself is wanted, to learn prompts.
-        uses_train_mean: whether `Episodes.train_mean` is wanted (the train split is then encoded too).
-        meta_trained: whether `bench train` takes the method: `loss` is then defined.
-        trained_with: options of `bench train` as the paper has them, by dataset ("*": every dataset); what `bench train` takes
-            where nothing is said. Where the paper trains with others for more shots, they are those of its 1-shot experiments.
-        fixed_ways: whether meta-training makes a classifier of as many classes as a training episode has: no other episode can
-            then have more.
-        needs_training: whether the method is nothing without a part that was learned (`--checkpoint`).
-        adapts: whether the method trains on the support, so that `--tune` says what may move: `Episodes.tune`.
-        default_tune: what a method that adapts may move where `--tune` says nothing.
+        uses_support: whether the scores depend on the support. Otherwise they count as those of zero shots.
+        uses_class_names: whether the method needs `Episodes.class_names`.
+        uses_text: whether the method needs `Episodes.text`, and thus a backbone with a text tower.
+        uses_text_tower: whether the method needs `Episodes.text_tower` itself, to learn prompts.
+        uses_train_mean: whether the method needs `Episodes.train_mean` (the train split is then encoded too).
+        meta_trained: whether `bench train` can train the method, by its `loss`.
+        trained_with: the paper's options of `bench train`, by dataset ("*": every dataset), which are the defaults. Where the
+            paper uses others for more shots, they are those of its 1-shot experiments.
+        fixed_ways: whether meta-training learns a classifier for the ways of a training episode. No other episode can then have
+            more classes.
+        needs_training: whether the method needs a learned module (`--checkpoint`).
+        adapts: whether the method trains on the support; `--tune` then says what may move (`Episodes.tune`).
+        default_tune: default of `--tune` for a method that adapts.
         choices: candidates of the parameters whose value may be "auto", by name. The engine then takes the combination with the
             highest mean accuracy on the first episodes of the val split, the first of equals; `classify` never sees "auto".
-        choice_episodes: how many val episodes decide.
-        later_parameters: parameters that came when records existed already. Records leave them out while they are at their
-            default, so that older records are still those of the same run.
+        choice_episodes: number of val episodes for that choice.
+        later_parameters: parameters that are younger than the first records. Records leave them out at their default, so that
+            older records still belong to the same run.
         version: changes when the scores do; part of every record.
-        distribution: the package whose code the method runs, where that is not the one that registers it.
-        open_parameters: for `bench show`, where the parameters are not fields.
+        distribution: the package whose code the method runs, where another package registers the method.
+        open_parameters: a sentence for `bench show`, where the parameters are not fields.
         citation: paper, in one line.
     """
 
@@ -92,16 +92,16 @@ class Method(Declared, ABC):
 
     @classmethod
     def from_name(cls, name: str, settings: Mapping[str, Any]) -> Self:
-        """Make the method that the user calls `name`, with parameters, text or typed.
+        """Make the method from its name and parameters, which may be text or typed values.
 
         Raises:
-            UsageError: an unknown parameter or a value of the wrong type.
+            UsageError: a parameter is unknown, or a value has the wrong type.
         """
         return build(cls, settings, f"method {name}")
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter, but for `later_parameters` at their default."""
+        """All parameters, except `later_parameters` at their default."""
         left_out = self.later_parameters.difference(self.changed)
         return {p.name: getattr(self, p.name) for p in parameters_of(type(self)) if p.name not in left_out}
 
@@ -115,7 +115,7 @@ class Method(Declared, ABC):
         return tuple(name for name in self.choices if getattr(self, name) == AUTO)
 
     def inputs_with(self, tune: str) -> Literal["features", "images"]:
-        """What the method is given under a tuning scope; one that moves no part of the backbone can do with features."""
+        """The inputs under a tuning scope (`--tune`). Where no part of the backbone moves, features may be enough."""
         return self.inputs
 
     @abstractmethod
@@ -130,31 +130,32 @@ class Method(Declared, ABC):
         """
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module | None:
-        """Make what is meta-trained beside the backbone, with initial values; None where there is nothing.
+        """Make the module that is meta-trained beside the backbone, with initial values; None where there is none.
 
         Args:
-            backbone: the encoder that it goes with.
-            width: D of the features.
-            ways: classes of a training episode.
+            backbone: the encoder.
+            width: width D of the features.
+            ways: number of classes of a training episode.
             generator: draws the initial values.
         """
         return None
 
     def settled(self, episodes: Callable[[], Episodes] | None) -> Self:
-        """The method as a whole meta-training has it, with nothing left to be decided by timing.
+        """The method for a whole meta-training, with all settings decided that depend on timing.
 
-        The engine remembers it: a training that goes on after an interruption has to round as it did before.
+        The engine stores the result, since a training that continues after an interruption must round as before.
 
         Args:
-            episodes: draws some of the training, for timing; None: several processes have to decide alike, without it.
+            episodes: draws training episodes, for timing; None where several processes must decide alike without timing.
         """
         return self
 
     def loss(self, episodes: Episodes) -> Tensor:
-        """What meta-training minimises: the mean over all queries of the cross-entropy of `classify`'s scores.
+        """The loss of meta-training: the mean over all queries of the cross-entropy of `classify`'s scores.
 
         Args:
-            episodes: with `query_labels`; features through which gradients reach the backbone, or images and the backbone.
+            episodes: with `query_labels`, and with features through which gradients reach the backbone, or with images and the
+                backbone.
 
         Returns:
             A scalar.
@@ -165,12 +166,12 @@ class Method(Declared, ABC):
 
 
 def one_hot(labels: Tensor, ways: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """One-hot rows of int64 labels [..., S] as [..., S, N]; a padded place (label −1) is a row of zeros."""
+    """Turn int64 labels [..., S] into one-hot rows [..., S, N]; a padded place (label −1) becomes a row of zeros."""
     return (labels[..., None] == torch.arange(ways, device=labels.device)).to(dtype)
 
 
 def class_means(support: Tensor, labels: Tensor, ways: int) -> Tensor:
-    """Mean support feature of each class: [E, S, D] and [E, S] to [E, N, D]; zeros for a class that has none."""
+    """Mean support feature of each class: from [E, S, D] and labels [E, S] to [E, N, D]; zeros for a class without support."""
     member = one_hot(labels, ways, support.dtype)  # [E, S, N]
     counts = member.sum(dim=1).clamp(min=1)  # [E, N]
     return torch.bmm(member.transpose(1, 2), support) / counts[..., None]

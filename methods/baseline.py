@@ -2,8 +2,8 @@
 
 Chen, Liu, Kira, Wang and Huang 2019, "A closer look at few-shot classification", arXiv:1904.04232.
 
-The backbone stays as it is. For every episode a fresh linear layer with a softmax is trained on the support features by SGD,
-and then classifies the queries. Optimiser, mini-batches of 4 and 100 epochs are those of the authors' released code.
+The backbone stays as it is. For every episode a new linear layer with a softmax is trained on the support features by SGD, and
+then classifies the queries. Optimiser, mini-batches of 4 and 100 epochs are those of the authors' released code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Baseline(SoftmaxHead):
         support = episodes.support.masked_fill((episodes.support_labels < 0)[..., None], 0)  # [E, S, D]
         span = SupportSpan.of(support, initial_weights(episodes, WEIGHTS, width, fan_in=width))
         bias = initial_weights(episodes, BIAS, 1, fan_in=width)  # [E, N, 1]
-        # One more coordinate, 1 in every row, makes the bias one more weight.
+        # An additional coordinate, 1 in every row, turns the bias into a weight.
         layer = self.train(torch.cat([span.weights, bias], dim=-1), pad(span.support, (0, 1), value=1.0), episodes)
         return dot_products(episodes.query, span.expanded(layer[..., :-1])) + layer[..., -1][:, None]  # [E, Q, N]
 

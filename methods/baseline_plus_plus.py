@@ -2,12 +2,13 @@
 
 Chen, Liu, Kira, Wang and Huang 2019, "A closer look at few-shot classification", arXiv:1904.04232.
 
-As Baseline, but a class's output is the cosine between the feature and the class's weight vector, times a learned length of
-the class (weight normalisation, Salimans and Kingma 2016, as in the authors' released code), times a fixed scale of 2:
+The method is Baseline with another layer. The output of a class is the cosine between the feature and the class's weight
+vector, times a learned length of the class (weight normalisation, Salimans and Kingma 2016, as in the authors' released code),
+times a fixed scale of 2:
 
     logit_n = scale · length_n · x·w_n / (‖x‖·‖w_n‖)
 
-Differs from the paper, but not from its code: the paper's formula has no length a class.
+Differs from the paper, but not from its code: the paper's formula has no lengths of classes.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ class BaselinePlusPlus(SoftmaxHead):
         width = episodes.support.shape[-1]
         support = episodes.support.masked_fill((episodes.support_labels < 0)[..., None], 0)  # [E, S, D]
         span = SupportSpan.of(_normalised(support), initial_weights(episodes, WEIGHTS, width, fan_in=width))
-        length = torch.linalg.vector_norm(span.weights, dim=-1, keepdim=True)  # [E, N, 1], the start of weight normalisation
+        length = torch.linalg.vector_norm(span.weights, dim=-1, keepdim=True)  # [E, N, 1], initial lengths
         trained = self.train(torch.cat([span.weights, length], dim=-1), span.support, episodes)
         direction, length = trained[..., :-1], trained[..., -1:]
         unit = direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
         return dot_products(_normalised(episodes.query), span.expanded(self.scale * length * unit))  # [E, Q, N]
 
     def gradient(self, weights: Tensor, batch: MiniBatch) -> Tensor:
-        """With cosine c = w·x/‖w‖ and error e = scale·(softmax(scale·length·c) − y), averaged over the mini-batch.
+        """Mean gradient over the mini-batch, with cosine c = w·x/‖w‖ and error e = scale·(softmax(scale·length·c) − y).
 
-        Length: Σ e·c. Direction: length/‖w‖ · (Σ e·x − w/‖w‖ · Σ e·c).
+        With respect to the length it is Σ e·c, and to the direction length/‖w‖ · (Σ e·x − w/‖w‖ · Σ e·c).
         """
         direction, length = weights[..., :-1], weights[..., -1:]  # [E, N, R], [E, N, 1]
         norm = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)  # [E, N, 1]

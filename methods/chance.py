@@ -1,6 +1,6 @@
-"""Chance: the accuracy that takes no skill, to put at the bottom of a table.
+"""Chance: the accuracy of guessing, for the bottom of a table.
 
-Every class gets the same score. An evaluation that gives a tie its expected accuracy then finds exactly 1/N.
+Every class gets the same score. An evaluation that counts a tie with its expected accuracy then gives exactly 1/N.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ class Chance(Method):
     uses_support: ClassVar[bool] = False
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: 0, whatever the images show."""
+        """Score: 0 for every class."""
         count, queries = episodes.query.shape[:2]
         return episodes.query.new_zeros(count, queries, episodes.ways)

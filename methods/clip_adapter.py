@@ -2,18 +2,18 @@
 
 Gao et al. 2021, "CLIP-Adapter: better vision-language models with feature adapters", arXiv:2110.04544.
 
-For every episode two fresh linear layers without bias, with a bottleneck between them, look at the image feature x; what they
-say is blended with x, and the class whose text T is nearest by cosine wins:
+Every episode has two new linear layers without bias, with a bottleneck between them. Their output for an image feature x is
+blended with x, and the class whose text T is nearest by cosine wins:
 
     y = ratio · ReLU(W₂ · ReLU(W₁ · x)) + (1 − ratio) · x,        scores = 100 · y/‖y‖ · Tᵀ
 
 The layers are trained by cross-entropy on the support; the text features stay as they are. As in the authors' released code
 the bottleneck has a quarter of the feature's width, the second layer ends in a ReLU too (the paper's equation has none there),
 and only the image side has an adapter, which the paper found best. The paper searches the ratio for each dataset; here it is
-chosen on validation episodes, and 0.2, the released code's, is among the candidates.
+chosen on validation episodes. The released code's 0.2 is among the candidates.
 
-Differs from the paper: features are given, so that there is no augmentation, and training is by Adam on the whole support at
-every step, with a learning rate and a number of steps that are this project's.
+Differs from the paper: the method works on features, so that there is no augmentation. Adam sees the whole support at every
+step, and learning rate and number of steps are our own.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ class ClipAdapter(Method):
 
 @dataclass(frozen=True)
 class _Adapter:
-    """The two layers of every episode, H the width of the bottleneck. Without biases the length of a feature changes nothing.
+    """The two layers of every episode; H is the width of the bottleneck. Without biases, a feature's length has no effect.
 
     Attributes:
         first: [E, H, D].
         second: [E, D, H].
-        ratio: share of what they say in the blend.
+        ratio: share of their output in the blend.
     """
 
     first: Tensor
@@ -83,7 +83,7 @@ class _Adapter:
 
     @classmethod
     def start(cls, episodes: Episodes, reduction: int, ratio: float) -> _Adapter:
-        """The random start of torch.nn.Linear, uniform in ±1/√inputs."""
+        """Draw initial weights as torch.nn.Linear does, uniform in ±1/√inputs."""
         count, _, width = episodes.support.shape
         narrow = max(1, width // reduction)
         first, second = (
@@ -93,16 +93,16 @@ class _Adapter:
         return cls(first * width**-0.5, second * narrow**-0.5, ratio)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Blended features [E, Q, D] at length 1."""
+        """Blend features [E, Q, D] with their adapted form, and scale them to length 1."""
         return normalize(self.blended(features, self.layers(features)[1]), dim=-1)
 
     def layers(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What both layers make of features [E, Q, D]: [E, Q, H] and [E, Q, D]."""
+        """Outputs of both layers for features [E, Q, D]: [E, Q, H] and [E, Q, D]."""
         hidden = torch.bmm(features, self.first.transpose(1, 2)).relu_()
         return hidden, torch.bmm(hidden, self.second.transpose(1, 2)).relu_()
 
     def blended(self, features: Tensor, adapted: Tensor) -> Tensor:
-        """Their blend, [E, Q, D]."""
+        """The blend of features and adapted features, [E, Q, D]."""
         return features.lerp(adapted, self.ratio)
 
 
@@ -115,7 +115,7 @@ class _Training:
         self.absent, self.shares = absent_classes(episodes, text.dtype), row_shares(episodes.support_labels, text.dtype)
 
     def gradients(self, adapter: _Adapter) -> tuple[Tensor, Tensor]:
-        """With respect to the first layer [E, H, D] and the second [E, D, H]."""
+        """Gradients with respect to the first layer [E, H, D] and the second [E, D, H]."""
         hidden, adapted = adapter.layers(self.support)  # [E, S, H], [E, S, D]
         blended = adapter.blended(self.support, adapted)
         length = torch.linalg.vector_norm(blended, dim=-1, keepdim=True).clamp(min=SMALLEST_NORM)  # [E, S, 1]

@@ -2,9 +2,9 @@
 
 Radford et al. 2021, "Learning transferable visual models from natural language supervision", arXiv:2103.00020 (section 3.1.2).
 
-A class's name is put into one prompt or several ("a photo of a dog."), the text tower encodes each, and the normalised mean of
+A class's name is put into one or several prompts ("a photo of a dog."). The text tower encodes each, and the normalised mean of
 their normalised features is the class's text feature. A query's score is 100 · cosine(image feature, text feature). The
-support images are not used, so that the scores are the same at any number of shots.
+support images are not used, so that the scores are the same for any number of shots.
 """
 
 from __future__ import annotations

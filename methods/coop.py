@@ -2,17 +2,16 @@
 
 Zhou, Yang, Loy and Liu 2022, "Learning to prompt for vision-language models", arXiv:2109.01134.
 
-A prompt is "[v₁] … [v_M] NAME.", where the M context vectors stand for words and are shared by the classes of an episode. For
-every episode they are trained by cross-entropy on the support, through the frozen text tower: the class whose prompt's feature
-has the highest cosine with the image feature, times 100, wins. All prompts of all episodes go through the tower as one batch.
+A prompt is "[v₁] … [v_M] NAME.", where M context vectors take the place of words. The classes of an episode share them. They
+are trained in every episode by cross-entropy on the support, through the frozen text tower. The score of a class is 100 times
+the cosine of its prompt's feature with the image feature. All prompts of all episodes go through the tower as one batch.
 
 As in the authors' released code the context starts from the words "a photo of a" or from 16 random vectors, N(0, 0.02²), the
-name stands at the end, and the optimiser is SGD with momentum 0.9, weight decay 5e-4, and learning rate 0.002 on a cosine
-schedule.
+name is at the end, and the optimiser is SGD with momentum 0.9, weight decay 5e-4, and learning rate 0.002 on a cosine schedule.
 
-Differs from the paper: image features are given, so that there is no augmentation, and a step sees the whole support of an
-episode; the warm-up of one epoch at 1e-5 is left out. The paper trains 50 epochs for 1 shot and up to 200 for 16, which for an
-episode's few classes is a step or a few each: here it is 50 steps at any number of shots.
+Differs from the paper: the method works on image features, so that there is no augmentation. A step sees the whole support of
+an episode, and the warm-up of one epoch at 1e-5 is left out. The paper trains 50 epochs for 1 shot and up to 200 for 16 shots;
+for the few classes of an episode an epoch is one step or a few. Here there are 50 steps for any number of shots.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class CoOp(Method):
     learning_rate: float = parameter(0.002, "learning rate of SGD at the start of its cosine schedule", above=0)
 
     def __post_init__(self) -> None:
-        """Check that a context has words."""
+        """Check that the context, if there is one, has words."""
         super().__post_init__()
         if self.context is not None and not self.context.split():
             raise UsageError("coop: context has no words; take some, or none for random vectors: --set context=none")
@@ -60,7 +59,7 @@ class CoOp(Method):
         """Score: 100 times the cosine with the feature of the learned prompt.
 
         Raises:
-            UserError: there is no text tower, or the context does not fit it.
+            UserError: there is no text tower, or the context does not fit into its texts.
         """
         if episodes.text_tower is None or episodes.class_names is None:
             raise UserError("coop needs class names and a backbone with a text tower: --backbone clip-tiny")
@@ -92,22 +91,22 @@ class _Training:
 
     def __init__(self, episodes: Episodes, tower: PromptTower, prompts: Prompts) -> None:
         self.tower, self.prompts = tower, prompts
-        self.episode, self.way = episodes.class_mask.nonzero(as_tuple=True)  # [B] each: whose prompt, and of which class
+        self.episode, self.way = episodes.class_mask.nonzero(as_tuple=True)  # [B] each: episode and class of each prompt
         self.mask, self.absent = episodes.class_mask, absent_classes(episodes, episodes.support.dtype)
         self.support, self.labels = unit_support(episodes), episodes.support_labels.clamp(min=0)
         self.shares = row_shares(episodes.support_labels, episodes.support.dtype)[..., 0]  # [E, S]
 
     def text(self, contexts: Tensor) -> Tensor:
-        """Text features [E, N, D] with contexts [E, M, W]; zeros where an episode has no such class."""
+        """Text features [E, N, D] with contexts [E, M, W]; zeros where an episode has fewer classes."""
         features = self.prompts.features(self.tower, contexts[self.episode]).to(self.support.dtype)  # [B, D]
         empty = features.new_zeros(*self.mask.shape, features.shape[1])
         return empty.index_put((self.episode, self.way), features)
 
     def gradient(self, contexts: Tensor) -> Tensor:
-        """Of each episode's mean cross-entropy with respect to its context, [E, M, W]."""
+        """Gradient of each episode's mean cross-entropy with respect to its context, [E, M, W]."""
         with torch.enable_grad():
             contexts = contexts.detach().requires_grad_()
             logits = text_scores(self.support, self.text(contexts)) + self.absent  # [E, S, N]
             own = log_softmax(logits, dim=-1).gather(2, self.labels[..., None])[..., 0]  # [E, S]
-            # An episode's context is in no other one's loss, so that the gradient of the sum is that of each.
+            # Each context is in the loss of its own episode only, so that the gradient of the sum holds every gradient.
             return torch.autograd.grad(-(own * self.shares).sum(), contexts)[0]

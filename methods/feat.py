@@ -2,16 +2,16 @@
 
 Ye, Hu, Zhan and Sha 2020, "Few-shot learning via embedding adaptation with set-to-set functions", arXiv:1812.03664.
 
-The class means of an episode are adapted to each other by one layer of self-attention with one head, then a query belongs to
-the class whose adapted mean is nearest by squared Euclidean distance. A contrastive loss is added in meta-training: the same
-layer adapts all images of each class, support and queries, among themselves, and every image must be nearest to the mean of its
-own class's adapted images.
+One layer of self-attention with one head adapts the class means of an episode to each other. A query belongs to the class whose
+adapted mean is nearest by squared Euclidean distance. Meta-training adds a contrastive loss: the same layer adapts all images
+of each class, support and queries, to each other, and every image must be nearest to the mean of its own class's adapted
+images.
 
-Layers, their names, initial values and dropout are those of the authors' code; so are the defaults, which are those of its
-mini-ImageNet 5-way 1-shot run with Conv-4. Its other runs take a contrastive weight of 0.01 to 0.1 and temperatures of 32 or
-64. Its optimiser gives this layer ten times the backbone's learning rate.
+Layers, their names, initial values and dropout are those of the authors' code. The defaults are those of its mini-ImageNet
+5-way 1-shot run with Conv-4. Its other runs take a contrastive weight of 0.01 to 0.1 and temperatures of 32 or 64. Its
+optimiser gives this layer ten times the backbone's learning rate.
 
-Differs from the paper: the numbers that dropout needs come from the episode's seed.
+Differs from the paper: the random numbers of dropout come from the episode's seed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SetTransformer(nn.Module):
     """Self-attention with one head, a residual connection and layer normalisation; rows keep their width D."""
 
     def __init__(self, width: int) -> None:
-        """Make it for rows of a width, with initial values from the global generator."""
+        """Make the layer for rows of a width, with initial values from the global generator."""
         super().__init__()
         self.w_qs, self.w_ks, self.w_vs = (nn.Linear(width, width, bias=False) for _ in range(3))
         for layer in (self.w_qs, self.w_ks, self.w_vs):
@@ -45,13 +45,13 @@ class SetTransformer(nn.Module):
         self.layer_norm = nn.LayerNorm(width)
 
     def forward(self, rows: Tensor, sees: Tensor, seeds: Tensor, stream: int) -> Tensor:
-        """Adapt rows to those that they see.
+        """Adapt rows to the rows that they attend to.
 
         Args:
             rows: [E, R, D].
-            sees: bool [E, R, R] or [E, 1, R], True where a row attends to another; each to at least one.
+            sees: bool [E, R, R] or [E, 1, R], True where a row attends to another; each row attends to at least one.
             seeds: int64 [E], for dropout.
-            stream: of the episode's random numbers; this takes it and the next.
+            stream: the first of two streams of the episode's random numbers.
 
         Returns:
             [E, R, D].
@@ -86,7 +86,7 @@ class Feat(Method):
         return drawn(lambda: SetTransformer(width), generator)
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: minus the squared distance to the adapted class mean over the temperature, up to a number a query."""
+        """Score: minus the squared distance to the adapted class mean over the temperature, up to a constant of each query."""
         assert isinstance(episodes.learned, SetTransformer)
         means = class_means(episodes.support, episodes.support_labels, episodes.ways)  # [E, N, D]
         adapted = episodes.learned(means, episodes.class_mask[:, None], episodes.seeds, PROTOTYPES)  # [E, N, D]
@@ -97,11 +97,11 @@ class Feat(Method):
         return super().loss(episodes) + self.contrastive_weight * self.contrastive_loss(episodes)
 
     def contrastive_loss(self, episodes: Episodes) -> Tensor:
-        """Mean cross-entropy over all images of the distances to the means of each class's adapted images."""
+        """Mean cross-entropy over all images, with scores from distances to the means of each class's adapted images."""
         assert isinstance(episodes.learned, SetTransformer) and episodes.query_labels is not None
         images = torch.cat([episodes.support, episodes.query], dim=1)  # [E, S + Q, D]
         labels = torch.cat([episodes.support_labels, episodes.query_labels], dim=1)  # [E, S + Q]
-        same_class = labels[:, :, None] == labels[:, None]  # [E, S + Q, S + Q]; padding sees padding
+        same_class = labels[:, :, None] == labels[:, None]  # [E, S + Q, S + Q]; padding attends to padding
         adapted = episodes.learned(images, same_class, episodes.seeds, IMAGES)  # [E, S + Q, D]
         centres = class_means(adapted, labels, episodes.ways)  # [E, N, D]
         scores = _distance_scores(images, centres, episodes) / self.contrastive_temperature
@@ -110,5 +110,5 @@ class Feat(Method):
 
 
 def _distance_scores(query: Tensor, points: Tensor, episodes: Episodes) -> Tensor:
-    """As `distance_scores`, for points that are not zero where an episode has no such class."""
+    """Apply `distance_scores` to points that may be anything where an episode has fewer classes."""
     return distance_scores(query, points * episodes.class_mask[..., None], episodes.class_mask)

@@ -1,29 +1,29 @@
-"""Fine-tuning: a cosine classifier, and as much of the backbone as may move, trained on the support of each episode.
+"""Fine-tuning: a cosine classifier and a part of the backbone, trained on the support of each episode.
 
 The classifier is that of Baseline++ (Chen, Liu, Kira, Wang and Huang 2019, "A closer look at few-shot classification",
 arXiv:1904.04232), with a fixed scale; its weights start at the normalised class means of the normalised support features, and
 the backbone moves with it, as in Dhillon, Chaudhari, Ravichandran and Soatto 2020, "A baseline for few-shot image
 classification", arXiv:1909.02729 ("support-based initialization"). What may move is `--tune`:
 
-- none: nothing. No step is made; a query belongs to the nearest class mean by cosine.
-- head: the classifier. The backbone is frozen, so this runs on features, all episodes of a chunk at once.
-- norm, last-block, lora, prompt, prompt-pool, full: the classifier and the parameters of the backbone that the scope frees,
+- none: nothing. There are no steps; a query belongs to the nearest class mean by cosine.
+- head: the classifier. The backbone is frozen, so that this runs on features, with all episodes of a chunk at once.
+- norm, last-block, lora, prompt, prompt-pool, full: the classifier and the parameters of the backbone that the scope unfreezes,
   episode by episode, on copies of them.
 
-Every step takes the whole support: the mean cross-entropy, one update by Adam (with decoupled weight decay, 0 by default), with
-a learning rate for the classifier and one for the backbone. Dropout is off. `statistics` says whose batch-norm statistics are
-used: the pretraining's (running), those of the episode's support for support and queries, or each batch's own (queries), which
-makes the scores transductive.
+Every step minimises the mean cross-entropy over the whole support by one update of Adam (with decoupled weight decay, 0 by
+default), with one learning rate for the classifier and one for the backbone. Dropout is off. `statistics` chooses the
+statistics of batch norm: those of the pretraining (running), those of the episode's support for support and queries (support),
+or those of each batch (queries), which makes the scores transductive.
 
-Defaults come from a look at the val classes of trifeature with the package's Conv-4, 5-way 1-shot; no test class was opened.
-`head` had 84.5 to 85.4 % over 320 episodes for rates from 1e-4 to 1e-2 and 20 to 100 steps, so neither matters much. What the
-rate of the backbone brought, in points against `none` on the same 60 episodes (± 2 standard errors): norm 1e-3 +1.2 ± 0.9,
-5e-3 +1.6 ± 1.1; lora 1e-3 +1.3 ± 1.1, 5e-3 −2.7 ± 1.3; last-block 1e-4 +1.0 ± 0.7, 1e-3 +0.8 ± 1.1; full 1e-4 +1.4 ± 1.1, and
-on 40 others 3e-4 −0.5. One shot is little to learn from. The rate of prompts, which a Conv-4 does not take, was not looked at.
+Defaults come from the val classes of trifeature with the package's Conv-4, 5-way 1-shot; no test class was opened. `head` had
+84.5 to 85.4 % over 320 episodes for rates from 1e-4 to 1e-2 and 20 to 100 steps, so that neither matters much. Gains by the
+rate of the backbone, in points over `none` on the same 60 episodes (± 2 standard errors): norm 1e-3 +1.2 ± 0.9, 5e-3 +1.6 ±
+1.1; lora 1e-3 +1.3 ± 1.1, 5e-3 −2.7 ± 1.3; last-block 1e-4 +1.0 ± 0.7, 1e-3 +0.8 ± 1.1; full 1e-4 +1.4 ± 1.1, and on 40 others
+3e-4 −0.5. One shot is little to learn from. The rate of prompts, which a Conv-4 does not take, was not studied.
 
-Differs from the papers: Chen et al. use SGD and learn the classifier from a random start; Dhillon et al. put the classifier on
-the rectified logits of the pretraining's classifier, not on features, and have a transductive variant that also minimises the
-entropy of the queries, which this is not.
+Differs from the papers: Chen et al. use SGD and learn the classifier from random weights. Dhillon et al. put the classifier on
+the rectified logits of the pretraining's classifier instead of features; their transductive variant, which also minimises the
+entropy of the queries, is not included.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from .parts.random_numbers import random_words
 from .parts.similarity import cosines
 
 AUGMENTATION = 0  # stream of an episode's random numbers
-RATE = 1e-4  # of what moves in the backbone
-RATES = {"norm": 1e-3, "lora": 1e-3, "prompt": 1e-2, "prompt-pool": 1e-2}  # few parameters stand a higher one
-TRIED = 2  # images on which the frozen part of the network is tried out
+RATE = 1e-4  # learning rate of the backbone
+RATES = {"norm": 1e-3, "lora": 1e-3, "prompt": 1e-2, "prompt-pool": 1e-2}  # few parameters allow a higher one
+TRIED = 2  # images for the trial of the frozen part of the network
 CROP_SHARE = 8  # images are shifted by up to an eighth of their side, 4 pixels of 32
 
 
 @dataclass(frozen=True)
 class Finetune(Method):
-    """Fine-tuning: cosine classifier and what `--tune` frees of the backbone, trained on the support (Dhillon et al. 2020)."""
+    """Fine-tuning: cosine classifier and the unfrozen part of the backbone, trained on the support (Dhillon et al. 2020)."""
 
     adapts: ClassVar[bool] = True
     citation: ClassVar[str] = "Chen et al. 2019, arXiv:1904.04232; Dhillon et al. 2020, arXiv:1909.02729"
@@ -63,7 +63,7 @@ class Finetune(Method):
     learning_rate: float = parameter(1e-2, "learning rate of the classifier", above=0)
     backbone_learning_rate: float | None = parameter(
         None,
-        "learning rate of what --tune frees of the backbone; none is 1e-2 for prompts, 1e-3 for norm and lora, 1e-4 else",
+        "learning rate of what --tune unfreezes of the backbone; none is 1e-2 for prompts, 1e-3 for norm and lora, 1e-4 else",
         minimum=0,
     )
     weight_decay: float = parameter(0.0, "decoupled weight decay of both", minimum=0)
@@ -74,13 +74,13 @@ class Finetune(Method):
     )
 
     def __post_init__(self) -> None:
-        """With the queries' statistics the method is transductive."""
+        """Set `transductive`: the method is, with the statistics of the queries."""
         super().__post_init__()
-        # The class says what holds by default, for listings; the instance says what holds.
+        # The class attribute is the default, for listings.
         object.__setattr__(self, "transductive", self.statistics == "queries")
 
     def inputs_with(self, tune: str) -> Literal["features", "images"]:
-        """Features where the backbone sees each image once, by its running statistics; images otherwise."""
+        """Features where the backbone encodes each image once, with its running statistics; images otherwise."""
         return "features" if self.statistics == "running" and self._is_frozen(tune) else "images"
 
     def _is_frozen(self, tune: str) -> bool:
@@ -91,8 +91,8 @@ class Finetune(Method):
         """Score: scale times the cosine with the class's trained weights.
 
         Raises:
-            UserError: the scope asks for images with a backbone and there are none, or the statistics are the queries' and the
-                episodes have padding, which would be among the queries.
+            UserError: the scope needs images and a backbone, and one is missing; the statistics are those of the queries, and
+                episodes have padding, which would count as queries; or the backbone has no batch norm to choose statistics for.
         """
         tune = episodes.tune
         if self.inputs_with(tune) == "features" and episodes.support.dim() == 3:
@@ -110,7 +110,7 @@ class Finetune(Method):
         return torch.stack([self._adapted_scores(backbone, frozen, episodes, episode) for episode in range(len(episodes))])
 
     def _frozen_part(self, backbone: AdaptableBackbone, episodes: Episodes) -> FrozenPart | None:
-        """What need not be computed at every step, where the images are the same at every step."""
+        """The part of the network to compute once; None where the images differ from step to step."""
         if self.augmentation:
             return None
         images = episodes.support[0, episodes.support_labels[0] >= 0]
@@ -128,7 +128,7 @@ class Finetune(Method):
     def _adapted_scores(
         self, backbone: AdaptableBackbone, frozen: FrozenPart | None, episodes: Episodes, episode: int
     ) -> Tensor:
-        """Scores [Q, N] of one episode, the backbone adapted or at least its images augmented."""
+        """Scores [Q, N] of one episode, with an adapted backbone or augmented images."""
         present = episodes.support_labels[episode] >= 0
         images, labels = episodes.support[episode, present], episodes.support_labels[episode, present]
         absent = ~episodes.class_mask[episode]  # [N]
@@ -154,7 +154,7 @@ class Finetune(Method):
 
 
 def _encoded(backbone: AdaptableBackbone, episodes: Episodes) -> tuple[Tensor, Tensor]:
-    """Features [E, S, D] and [E, Q, D] of the images as they are, each episode by its own statistics."""
+    """Features [E, S, D] and [E, Q, D] of the unchanged images, each episode with its own statistics."""
     supports, queries = [], []
     with torch.no_grad():
         for images, labels, query in zip(episodes.support, episodes.support_labels, episodes.query, strict=True):
@@ -167,11 +167,11 @@ def _encoded(backbone: AdaptableBackbone, episodes: Episodes) -> tuple[Tensor, T
 
 
 def _generator(episodes: Episodes, episode: int) -> Generator:
-    """The source of an episode's augmentation, a function of its seed."""
+    """Make the generator of an episode's augmentation, from the episode's seed."""
     word = random_words(episodes.seeds[episode : episode + 1], AUGMENTATION, 1).item()
     return Generator(episodes.support.device).manual_seed(int(word))
 
 
 def _augmented(images: Tensor, generator: Generator) -> Tensor:
-    """Images [S, C, H, W], shifted and mirrored at random."""
+    """Shift and mirror images [S, C, H, W] at random."""
     return random_flip(random_crop(images, images.shape[-1] // CROP_SHARE, generator), generator)

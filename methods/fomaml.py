@@ -3,10 +3,10 @@
 Finn, Abbeel and Levine 2017, "Model-agnostic meta-learning for fast adaptation of deep networks", arXiv:1703.03400, section
 5.2.
 
-The meta-gradient is then the gradient of the queries' loss at the adapted weights: less memory and time, and in the paper
-nearly the accuracy.
+The meta-gradient is then the gradient of the queries' loss at the adapted weights. This needs less memory and time, and in the
+paper has nearly the same accuracy.
 
-Differs from the paper's released code: as MAML does, see maml.py.
+Differs from the paper's released code as MAML does; see maml.py.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Arnold, Mahajan, Datta, Bunner and Zarkias 2020, "learn2learn: a library for meta-learning research", arXiv:2008.12284. The
 methods are those of Finn, Abbeel and Levine 2017, arXiv:1703.03400, and of Li, Zhou, Chen and Li 2017, arXiv:1707.09835.
 
-learn2learn wraps a module that holds backbone and linear classifier; `clone` and `adapt` make the steps on the support. Batch
-norm uses the statistics of each batch (the module has no running ones), so the scores are transductive. What is learned beside
-the backbone is the same as for `maml` and `meta-sgd`.
+learn2learn wraps a module with backbone and linear classifier; `clone` and `adapt` make the steps on the support. Batch norm
+uses the statistics of each batch (the module has no running ones), so that the scores are transductive. The learned modules
+beside the backbone are those of `maml` and `meta-sgd`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INSTALL = (
 
 @dataclass(frozen=True)
 class Learn2LearnMethod(InnerLoopMethod):
-    """What both algorithms share: adapt a clone of the module to the support, then score the queries with it."""
+    """The base of both algorithms: adapt a clone of the module to the support, then score the queries with the clone."""
 
     inputs: ClassVar[Literal["features", "images"]] = "images"
     transductive: ClassVar[bool] = True
@@ -44,17 +44,17 @@ class Learn2LearnMethod(InnerLoopMethod):
 
     @abstractmethod
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
-        """learn2learn's algorithm over the module, with what was learned beside it."""
+        """Make learn2learn's algorithm from the network as a module, and the learned module beside the backbone."""
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: the output of the module that was adapted to the support.
+        """Score: the output of the module after adaptation to the support.
 
         Raises:
-            UserError: learn2learn is not installed; otherwise as `tasks` does.
+            UserError: learn2learn is not installed, or `tasks` raises it.
         """
         tasks, learned = self.tasks(episodes), copy.deepcopy(episodes.learned)
         assert learned is not None
-        # Copies that require grad: it differentiates with respect to the module's own parameters.
+        # learn2learn differentiates with respect to the module's own parameters, so that a copy has to require grad.
         module = copy.deepcopy(self.network(replace(episodes, learned=learned)).module).requires_grad_()
         scores = []
         with torch.enable_grad():
@@ -74,7 +74,7 @@ class Learn2LearnMethod(InnerLoopMethod):
         return torch.stack(losses).mean()
 
     def _query_scores(self, algorithm: Any, task: Task, steps: int, first_order: bool) -> Tensor:
-        """Scores [Q, W] after so many steps of a clone on the support."""
+        """Scores [Q, W] of a clone after a number of steps on the support."""
         learner = algorithm.clone()
         for _ in range(steps):
             loss = classification_loss(learner(task.support), task.support_labels, task.classes)
@@ -89,7 +89,7 @@ class Learn2LearnMAML(Learn2LearnMethod):
     citation: ClassVar[str] = "Finn et al. 2017, arXiv:1703.03400; Arnold et al. 2020, arXiv:2008.12284"
 
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
-        """Its MAML, with one learning rate."""
+        """learn2learn's MAML, with one learning rate."""
         return _algorithms().MAML(module, lr=self.inner_learning_rate)
 
 
@@ -99,7 +99,7 @@ class Learn2LearnMetaSGD(Learn2LearnMethod):
 
     citation: ClassVar[str] = "Li et al. 2017, arXiv:1707.09835; Arnold et al. 2020, arXiv:2008.12284"
 
-    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start", above=0)
+    inner_learning_rate: float = parameter(0.1, "initial learning rate of every weight", above=0)
     test_steps: int = parameter(1, "steps on the support in evaluation", minimum=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
@@ -111,15 +111,15 @@ class Learn2LearnMetaSGD(Learn2LearnMethod):
         return meta_trained(RatedHead, learned).head
 
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
-        """Its Meta-SGD, with the learned rates."""
+        """learn2learn's Meta-SGD, with the learned rates."""
         return _algorithms().MetaSGD(module, lrs=meta_trained(RatedHead, learned).rates)
 
 
 def _algorithms() -> Any:
-    """learn2learn's algorithms; importing them takes seconds and prints warnings of gym's, which are swallowed.
+    """Import learn2learn's algorithms, without the warnings that gym prints. This takes seconds.
 
     Raises:
-        UserError: learn2learn is not installed, or lacks something.
+        UserError: learn2learn is not installed, or one of its dependencies is missing.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")

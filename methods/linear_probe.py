@@ -1,20 +1,20 @@
 """Linear probe: logistic regression on the features of the support.
 
 Radford et al. 2021, "Learning transferable visual models from natural language supervision", arXiv:2103.00020 (appendix A.3),
-and much before it: a softmax classifier with an L2 penalty is fitted to frozen features by L-BFGS, and the strength of the
-penalty is chosen on validation data. With features x and labels y of the support, weights W and intercepts b are those that
-minimise what scikit-learn's LogisticRegression does:
+and earlier work: a softmax classifier with an L2 penalty is fitted to frozen features by L-BFGS, and the strength of the
+penalty is chosen on validation data. With features x and labels y of the support, weights W and intercepts b minimise the
+objective of scikit-learn's LogisticRegression:
 
     C · Σ cross-entropy(W·x + b, y) + ½ · ‖W‖²
 
-The weights of a class are a combination of the support features, centred since the intercept is free, so that they are sought
-in the directions that these span: for 5 images of 512 features that is 5 coordinates and not 512.
+The weights of a class are a combination of the support features, centred since the intercept is not penalised. The search
+therefore only uses the directions that these span: 5 coordinates, not 512, for 5 images with 512 features.
 
-Of two classes scikit-learn fits one vector, w₁ − w₀, whose penalty is twice that of the two vectors here: C is halved for
-episodes of two ways, and the difference of their two scores is scikit-learn's decision value.
+For two classes scikit-learn fits a single vector, w₁ − w₀, whose penalty is twice that of the two vectors here. C is therefore
+halved for episodes of two ways; the difference of their two scores is scikit-learn's decision value.
 
-Differs from the paper: 7 candidates of C for a sweep of 96 between the same ends, 10⁻⁶ and 10⁶ (the 7 are those with which
-Zhou et al. 2022, arXiv:2109.01134, begin their search), and one C for all episodes.
+Differs from the paper: there are 7 candidates of C instead of 96 between the same ends, 10⁻⁶ and 10⁶ (Zhou et al. 2022,
+arXiv:2109.01134, begin their search with these 7), and one C for all episodes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .base import Episodes, Method, one_hot, parameter
 from .parts.lbfgs import LogisticProblems, solve
 from .parts.similarity import dot_products
 
-# Bound of the error in a support image's score: the objective is so convex that ‖W − best W‖ ≤ ‖gradient‖.
+# Bound of the error in a support image's score: the objective is convex enough for ‖W − best W‖ ≤ ‖gradient‖.
 TOLERANCE = 3e-4
 
 
@@ -60,7 +60,7 @@ class LinearProbe(Method):
         count, ways = present.sum(dim=(1, 2)), episodes.class_mask.sum(dim=1)  # [E], [E]
         costs = self.C * torch.where(ways == 2, 0.5, 1.0).double()  # [E]
         radius = torch.linalg.vector_norm(rows, dim=2).amax(dim=1)  # [E]
-        # Coordinate of the intercept: so large that the objective is about as convex in its weight as in the others.
+        # Coordinate of the intercept: large enough to make the objective about as convex in its weight as in the others.
         unit = torch.maximum(radius, (ways / (costs * count)).sqrt())[:, None, None]  # [E, 1, 1]
         left_out = (labels > 0) | (present == 0) | ~episodes.class_mask[:, None]  # [E, S, N]
         solution = solve(
@@ -83,6 +83,6 @@ class LinearProbe(Method):
 
 
 def _reduced(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows [E, S, D] in coordinates along an orthonormal basis of what they span: [E, S, R] and basis [E, D, R]."""
+    """Express rows [E, S, D] in an orthonormal basis of their span: coordinates [E, S, R] and basis [E, D, R]."""
     basis, triangle = torch.linalg.qr(rows.transpose(1, 2))  # [E, D, R], [E, R, S] with R = min(S, D)
     return triangle.transpose(1, 2).contiguous(), basis

@@ -2,19 +2,20 @@
 
 Finn, Abbeel and Levine 2017, "Model-agnostic meta-learning for fast adaptation of deep networks", arXiv:1703.03400.
 
-The network is the backbone with a linear classifier. For an episode all of its weights move by `inner_steps` (`test_steps` when
-evaluated) steps of gradient descent on the support's mean cross-entropy. Meta-training minimises the mean over tasks of the
-queries' cross-entropy after that, through the steps, so that gradients of gradients appear (`order=second`).
+The network is the backbone with a linear classifier. In an episode all of its weights move by `inner_steps` steps (`test_steps`
+in evaluation) of gradient descent on the support's mean cross-entropy. Meta-training minimises the mean over tasks of the
+queries' cross-entropy after these steps. It differentiates through the steps, so that gradients of gradients appear
+(`order=second`).
 
-The defaults are the paper's for Omniglot 5-way. Its others: Omniglot 20-way inner_learning_rate=0.1 inner_steps=5 test_steps=5;
-mini-ImageNet inner_learning_rate=0.01 inner_steps=5 test_steps=10, with 32 filters and gradients clipped to ±10.
+The defaults are the paper's for Omniglot 5-way. Its other settings: Omniglot 20-way inner_learning_rate=0.1 inner_steps=5
+test_steps=5; mini-ImageNet inner_learning_rate=0.01 inner_steps=5 test_steps=10, with 32 filters and gradients clipped to ±10.
 
-The published numbers are transductive, since batch norm used the statistics of all queries at test (`statistics=queries`).
-`statistics=support` normalises the queries by the support instead: inductive.
+The published numbers are transductive, since in evaluation batch norm used the statistics of all queries
+(`statistics=queries`). With `statistics=support` the support's statistics normalise the queries, which is inductive.
 
-Differs from the paper's released code: the scale and shift of batch norm are adapted as all other weights are; there they are
-shared by all tasks, and there is no scale. The classifier starts Glorot-uniform with biases of zero on any dataset; there, on
-Omniglot, standard normal. Meta-training takes no further steps into account than the last.
+Differs from the paper's released code: here scale and shift of batch norm are adapted like all other weights; there all tasks
+share the shift, and there is no scale. Here the classifier's initial weights are Glorot-uniform with biases of zero on any
+dataset; there, on Omniglot, they are standard normal. Meta-training only uses the loss after the last step.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ class MAML(AdaptedNetwork):
     )
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: the output of the network that was adapted to the support.
+        """Score: the output of the network after adaptation to the support.
 
         Raises:
-            UserError: as `tasks` does.
+            UserError: `tasks` raises it.
         """
         scores = query_scores(self._adaptation(episodes, self.test_steps), self.tasks(episodes), self.parallel)
         return fitted_scores(scores, episodes.ways)
@@ -62,10 +63,10 @@ class MAML(AdaptedNetwork):
         return meta_loss(self._adaptation(episodes, self.inner_steps), self.tasks(episodes), self.parallel)
 
     def settled(self, episodes: Callable[[], Episodes] | None) -> Self:
-        """The method that takes tasks at once or one by one, whichever is faster, where that is left to `parallel=auto`."""
+        """Replace `parallel=auto` by the faster of vmap and loop; by loop where several processes must decide alike."""
         if self.parallel != "auto":
             return self
-        if episodes is None:  # processes that timed it for themselves might choose differently
+        if episodes is None:  # processes with timings of their own might choose differently
             return replace(self, parallel="loop")
         drawn = episodes()
         return replace(self, parallel=faster(self._adaptation(drawn, self.inner_steps), self.tasks(drawn)))
@@ -75,5 +76,5 @@ class MAML(AdaptedNetwork):
         return Adaptation(network, self.rates(episodes, network), steps, self.order == "second")
 
     def rates(self, episodes: Episodes, network: Network) -> float | Mapping[str, Tensor]:
-        """The learning rate of every parameter, or one of all."""
+        """The learning rate of every parameter by name, or one for all."""
         return self.inner_learning_rate

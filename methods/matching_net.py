@@ -2,23 +2,23 @@
 
 Vinyals, Blundell, Lillicrap, Kavukcuoglu and Wierstra 2016, "Matching networks for one shot learning", arXiv:1606.04080.
 
-A query attends to the support images: the softmax of its cosine similarities to all of them (equations 1 and 2 of the paper).
-The score of a class is the attention that its support images get together, which is a probability; meta-training minimises
-minus its logarithm for the true class.
+A query attends to all support images with weights that are the softmax of its cosine similarities (equations 1 and 2 of the
+paper). The score of a class is the sum of the weights of its support images, which is a probability. Meta-training minimises
+minus the logarithm of the true class's score.
 
-With `full_context` the features are first put in the context of the episode (section 2.1.2 and appendix A). A bidirectional
-LSTM reads the support: a support feature g is the sum of its two outputs and of the backbone's feature. A query reads the
+With `full_context` the features are first put into the context of the episode (section 2.1.2 and appendix A). A bidirectional
+LSTM reads the support: a support feature g is the sum of the LSTM's two outputs and the backbone's feature. A query reads the
 support g with attention in K steps of an LSTM cell: with backbone feature f', h₀ = f' and c₀ = 0,
 
     r = Σ softmax(h·gᵢ)·gᵢ,    ĥ, c ← LSTM([f', r], h, c),    h ← ĥ + f'
 
 and the last h takes the place of the query's feature.
 
-Differs from the paper: without full-context embeddings where `full_context` is off, which is the default. What an LSTM reads
-depends on the order of the support, which the paper leaves open: here it is class after class, and within a class as drawn. The
-paper puts r beside h and not beside f'; the weights of the cell act on either alike. It does not say how K is chosen. With
-`scale` above 1 the cosines are multiplied before the softmax, as in Chen et al. 2019 (arXiv:1904.04232), whose code has 100:
-features behind a ReLU have cosines from 0 to 1, and the paper's attention then stays nearly flat, which trains slowly.
+Differs from the paper: full-context embeddings are off by default (`full_context`). The paper leaves the order open in which
+the LSTM reads the support; here it is class after class, and within a class as drawn. The paper joins r to h instead of f'; the
+weights of the cell act on either alike. It does not say how to choose K. With `scale` above 1 the cosines are multiplied before
+the softmax, as in Chen et al. 2019 (arXiv:1904.04232), whose code has 100: features after a ReLU have cosines from 0 to 1, and
+the paper's attention then stays nearly flat, which trains slowly.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from .base import Episodes, Method, one_hot, parameter
 from .parts.random_numbers import drawn
 from .parts.similarity import dot_products
 
-SMALLEST_NORM = 1e-12  # keeps an all-zero feature from a division by zero; its similarities are 0
+SMALLEST_NORM = 1e-12  # avoids a division by zero for an all-zero feature, whose similarities become 0
 
 
 class FullContext(nn.Module):
     """The two LSTMs of full-context embeddings; features keep their width D."""
 
     def __init__(self, width: int) -> None:
-        """Make them for features of a width."""
+        """Make the LSTMs for features of a width, with initial values from the global generator."""
         super().__init__()
         self.support_lstm = nn.LSTM(width, width, batch_first=True, bidirectional=True)
         self.query_cell = nn.LSTMCell(2 * width, width)
 
     def embed_support(self, support: Tensor, labels: Tensor) -> Tensor:
-        """Support [E, S, D] in context, read in the given order; padding, with label −1, must come last."""
+        """Put support [E, S, D] into context, read in the given order; padding, with label −1, must come last."""
         lengths = (labels >= 0).sum(dim=1).cpu()
         packed = pack_padded_sequence(support, lengths, batch_first=True, enforce_sorted=False)
         read, _ = pad_packed_sequence(self.support_lstm(packed)[0], batch_first=True, total_length=support.shape[1])
@@ -57,7 +57,7 @@ class FullContext(nn.Module):
         return support + forward + backward
 
     def embed_query(self, query: Tensor, support: Tensor, labels: Tensor, steps: int) -> Tensor:
-        """Queries [E, Q, D] after so many steps of attention to the support in context."""
+        """Put queries [E, Q, D] into context, by a number of steps of attention to the support in context."""
         padding = (labels < 0)[:, None]  # [E, 1, S]
         inputs = query.flatten(0, 1)  # [E·Q, D]
         hidden, cell = inputs, torch.zeros_like(inputs)
@@ -88,17 +88,17 @@ class MatchingNet(Method):
     steps: int = parameter(5, "K, how often a query reads the support; with full_context only", minimum=1)
 
     def __post_init__(self) -> None:
-        """Full-context embeddings must be trained."""
+        """Set `needs_training`: full-context embeddings do."""
         super().__post_init__()
-        # The class says what holds by default, for listings; the instance says what holds.
+        # The class attribute is the default, for listings.
         object.__setattr__(self, "needs_training", self.full_context)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> FullContext | None:
-        """The LSTMs, where the embeddings are full-context."""
+        """The LSTMs of full-context embeddings; None without them."""
         return drawn(lambda: FullContext(width), generator) if self.full_context else None
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: the attention that falls on the class, from 0 to 1."""
+        """Score: the attention to the class's support, from 0 to 1."""
         log_attention, labels = self._log_attention(episodes)
         return torch.bmm(log_attention.exp(), one_hot(labels, episodes.ways, log_attention.dtype))  # [E, Q, N]
 
@@ -114,7 +114,7 @@ class MatchingNet(Method):
         return (self.scale * cosine).masked_fill(padding, -torch.inf).log_softmax(dim=-1), labels
 
     def _in_context(self, episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:
-        """Support, queries and support labels; the support class after class, its padding last."""
+        """Support and queries in context, and support labels; the support is sorted by class, with padding last."""
         lstms = episodes.learned
         assert isinstance(lstms, FullContext)
         labels = episodes.support_labels
@@ -124,7 +124,7 @@ class MatchingNet(Method):
         return support, lstms.embed_query(episodes.query, support, labels, self.steps), labels
 
     def loss(self, episodes: Episodes) -> Tensor:
-        """Mean over all queries of minus the logarithm of the attention that falls on the true class."""
+        """Mean over all queries of minus the logarithm of the attention to the true class's support."""
         assert episodes.query_labels is not None
         log_attention, labels = self._log_attention(episodes)
         other = labels[:, None] != episodes.query_labels[..., None]  # [E, Q, S]

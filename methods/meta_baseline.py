@@ -2,8 +2,8 @@
 
 Chen, Liu, Xu, Darrell and Wang 2021, "Meta-Baseline: exploring simple meta-learning for few-shot learning", arXiv:2003.04390.
 
-A backbone that was pretrained as a classifier of the whole train split is meta-trained further: the score of a class is the
-cosine of the query with the mean of the class's support features, times a learned number that starts at 10.
+A backbone that was pretrained as a classifier of the whole train split is meta-trained. The score of a class is the cosine of
+the query with the mean of the class's support features, times a learned number that starts at 10.
 
 Differs from the paper: nothing in the scores; the pretraining is a run of its own.
 """
@@ -26,7 +26,6 @@ class Temperature(nn.Module):
     """The learned factor on the cosine."""
 
     def __init__(self) -> None:
-        """Start where the paper does."""
         super().__init__()
         self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
 

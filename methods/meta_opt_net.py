@@ -4,10 +4,10 @@ Lee, Maji, Ravichandran and Soatto 2019, "Meta-learning with differentiable conv
 
 A linear multi-class support vector machine (Crammer and Singer 2001) without intercept is fitted to the support features of
 every episode. Its scores of the queries, times a learned number that starts at 1, are differentiable in the features of support
-and queries, so the backbone is trained to give features that such a classifier does well on. svm_solver.py solves the machines.
+and queries. Meta-training thus makes features that suit such a classifier. parts/svm_solver.py solves the machines.
 
-Differs from the authors' code: theirs adds the identity to the kernel matrix to keep its solver going, which is one more
-regularisation; here the machine is solved as the paper writes it. Their label smoothing of 0.1 is left out.
+Differs from the authors' code: theirs adds the identity to the kernel matrix for its solver, which is an additional
+regularisation; here the machine is that of the paper. Their label smoothing of 0.1 is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ class Scale(nn.Module):
     """The learned factor on the scores."""
 
     def __init__(self) -> None:
-        """Start where the authors' code does."""
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(1.0))
 

@@ -1,12 +1,12 @@
-"""Meta-SGD: MAML with a learning rate of its own for every weight, meta-trained with the weights.
+"""Meta-SGD: MAML with a meta-trained learning rate for every weight.
 
 Li, Zhou, Chen and Li 2017, "Meta-SGD: learning to learn quickly for few-shot learning", arXiv:1707.09835.
 
-One step θ' = θ − α ∘ ∇L(θ), where α has the shape of θ and may become negative: it holds the direction of the step as well as
-its length. `inner_learning_rate` is where all of α starts.
+The step is θ' = θ − α ∘ ∇L(θ), where α has the shape of θ and may become negative, so that it determines both direction and
+length of the step. `inner_learning_rate` is the initial value of α.
 
-Differs from the paper: α starts at a set value, where the paper draws one; more than one step is allowed. Batch norm and the
-classifier as in maml.py.
+Differs from the paper: α has one fixed initial value, while the paper draws values; more than one step is allowed. Batch norm
+and the classifier are as in maml.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MetaSGD(MAML):
 
     citation: ClassVar[str] = "Li, Zhou, Chen and Li 2017, arXiv:1707.09835"
 
-    inner_learning_rate: float = parameter(0.1, "where the learning rates of all weights start", above=0)
+    inner_learning_rate: float = parameter(0.1, "initial learning rate of every weight", above=0)
     test_steps: int = parameter(1, "steps on the support in evaluation", minimum=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:

@@ -3,22 +3,22 @@
 Hu, Li, Stühmer, Kim and Hospedales 2022, "Pushing the limits of simple pipelines for few-shot learning: external data and
 fine-tuning make a difference", arXiv:2204.07305.
 
-P is whatever the backbone's weights come from. M (`bench train --method pmf`) is a prototypical network with scores
-s · (cos(query, prototype) + b): prototypes are means of features that are not normalised, s starts at 10 and b at 0, both
-learned. F fine-tunes the backbone for each episode: changed copies of the support stand in for queries, and Adam, 50 steps,
-minimises their cross-entropy with respect to all that `--tune` unfreezes, by default the whole backbone. The true queries are
-then classified with the prototypes of the clean support. Without a checkpoint of M this is P>F; with `--tune none` (or `head`:
-there is no classifier to move) it is P>M or P, and works on features.
+P is any pretraining of the backbone. M (`bench train --method pmf`) is a prototypical network with scores
+s · (cos(query, prototype) + b): prototypes are means of features that are not normalised, s starts at 10 and b at 0, and both
+are learned. F fine-tunes the backbone for each episode: changed copies of the support take the place of queries, and 50 steps
+of Adam minimise their cross-entropy with respect to the parameters that `--tune` unfreezes, by default the whole backbone. The
+true queries are then classified with the prototypes of the clean support. Without a checkpoint of M this is P>F. With
+`--tune none` (or `head`, since there is no classifier) it is P>M or P, and works on features.
 
-The learning rate is one of 0, 1e-4, 5e-4, 1e-3 and 1e-2, the paper's. At 0 nothing moves, so that the weights stay those of the
-checkpoint; what `--tune` adds to the network (prompts, LoRA) is still there, with its initial values. `auto` takes the
-best on validation episodes, one for the whole run, as the paper has one a domain. `auto-support` chooses for each episode by
-shots of its support that are held out. Both take the smallest of those that are equally good, so that fine-tuning has to earn
-its place, and neither sees a label of a query that is tested. `auto` is the default: it costs a few episodes once.
-`auto-support` costs up to 20 fine-tunings an episode, and decides by 25 images at 5 shots and by changed copies alone at one.
+The learning rate is one of the paper's: 0, 1e-4, 5e-4, 1e-3 and 1e-2. At 0 the weights stay those of the checkpoint, and the
+parts that `--tune` adds to the network (prompts, LoRA) keep their initial values. `auto` takes the best rate on validation
+episodes for the whole run, as the paper takes one for each domain. `auto-support` chooses for each episode, by held-out shots
+of its support. Among equally good rates both take the smallest, so that 0 wins where fine-tuning brings nothing. Neither sees a
+label of a test query. `auto`, the default, costs a few episodes once. `auto-support` costs up to 20 fine-tunings an episode,
+and decides by 25 images at 5 shots and by changed copies alone at 1 shot.
 
-With `--tune last-block` the support has 10 copies which the steps take in turn, so that the blocks before need to see each but
-once; otherwise every step has a new one. `copies` changes that.
+With `--tune last-block` the support has 10 copies, which the steps take in turn, so that the blocks before the last encode each
+copy only once. Otherwise every step has a new copy. `copies` changes their number.
 
 Differs from the paper's code: the learning rate is never chosen by labelled test episodes; whether a copy is changed and
 mirrored is drawn for every image; a shift repeats the border; in meta-training batch norm and dropout are in training mode.
@@ -43,8 +43,8 @@ from .parts.support_folds import Fold, folds_of
 
 RATES = (0.0, 1e-4, 5e-4, 1e-3, 1e-2)
 UNMOVED = ("none", "head")  # scopes that leave the backbone as it is
-COPIES = {"last-block": 10}  # of the scopes that need not see a new copy at every step
-TRIED = 2  # images on which the frozen part of the network is tried out
+COPIES = {"last-block": 10}  # number of copies of scopes without a new copy at every step
+TRIED = 2  # images for the trial of the frozen part of the network
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class PMF(Method):
     """P>M>F: cosine prototypes of a backbone fine-tuned on changed copies of the support (Hu et al. 2022)."""
 
     meta_trained: ClassVar[bool] = True
-    # From a pretrained ViT: SGD with momentum 0.9, 100 epochs of 2,000 episodes with 15 queries, of which the first 5 warm up
-    # (--warmup-steps). A network that starts from nothing wants a rate a hundred times as high.
+    # For a pretrained ViT: SGD with momentum 0.9, 100 epochs of 2,000 episodes with 15 queries, of which the first 5 warm up
+    # (--warmup-steps). A network without pretraining needs a rate a hundred times as high.
     trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "*": {"optimizer": "momentum", "learning_rate": 5e-5, "schedule": "cosine"},
     }
@@ -82,18 +82,18 @@ class PMF(Method):
         return "features" if tune in UNMOVED else "images"
 
     def undecided_with(self, tune: str) -> tuple[str, ...]:
-        """No learning rate is needed where nothing moves."""
+        """The learning rate, if it is "auto"; nothing where the backbone stays as it is."""
         return () if tune in UNMOVED else super().undecided_with(tune)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> ScaledCosine:
-        """Scale and bias."""
+        """The scale and bias of the cosine."""
         return ScaledCosine()
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: scale · (cosine with the prototype + bias), by the fine-tuned backbone.
+        """Score: scale · (cosine with the prototype + bias), with the fine-tuned backbone.
 
         Raises:
-            UserError: the scope moves the backbone, and there are no images or no backbone.
+            UserError: there is no backbone, and the scope moves it.
         """
         cosine = episodes.learned
         assert isinstance(cosine, ScaledCosine)
@@ -119,7 +119,7 @@ class PMF(Method):
         )
 
     def _rate(self, tuning: FineTuning, supports: Supports) -> float:
-        """The learning rate: the one that is set, or the first of the best on what is held out of a support."""
+        """The learning rate: the given one, or the smallest of the best ones on held-out images of a support."""
         assert self.learning_rate != AUTO
         if not isinstance(self.learning_rate, str):
             return self.learning_rate
@@ -128,13 +128,13 @@ class PMF(Method):
 
 
 def _right(tuning: FineTuning, fold: Fold, rate: float) -> int:
-    """How many of the images that are held out are classified as what they are."""
+    """The number of held-out images that are classified right."""
     scores = tuning.scores(fold.supports, fold.images, rate).masked_fill(~fold.supports.classes[:, None], -torch.inf)
     return int((scores[0].argmax(dim=1) == fold.labels).sum())
 
 
 def _without_padding(episodes: Episodes, one_by_one: bool) -> list[tuple[Supports, Tensor]]:
-    """Supports with their queries [E, Q, …]: all together where they have one shape, else each episode by itself."""
+    """Pairs of supports and queries [E, Q, …]: one pair where all supports have one shape, else one for each episode."""
     whole = Supports(episodes.support, episodes.support_labels, episodes.class_mask, episodes.seeds)
     present = episodes.support_labels >= 0  # [E, S]
     if present.all() and not one_by_one:

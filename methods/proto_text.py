@@ -6,12 +6,12 @@ cosine with the class's text feature:
     score = 100 · ((1 − weight) · cosine(query, prototype) + weight · cosine(query, text))
 
 A weight of 0 is a prototypical network with cosines on CLIP's features (Snell, Swersky and Zemel 2017, arXiv:1703.05175), and
-a weight of 1 is CLIP zero-shot (Radford et al. 2021, arXiv:2103.00020). By default the weight is the one of 0, 0.1, …, 1 that
-is best on validation episodes of the same shape, so that it falls as shots grow.
+a weight of 1 is CLIP zero-shot (Radford et al. 2021, arXiv:2103.00020). By default the weight is the best of 0, 0.1, …, 1 on
+validation episodes of the same shape, so that it falls as shots grow.
 
-This is the plain form of an idea with several published ones, and reproduces none of them. Xing, Rostamzadeh, Oreshkin and
-Pinheiro 2019, "Adaptive cross-modal few-shot learning" (AM3), arXiv:1902.07104, mix prototypes with word embeddings, with a
-weight that a network learns for every class; Proto-CLIP (Jaykumar P et al. 2023, arXiv:2307.03073) mixes the two probabilities.
+This is a plain form of a published idea, and no reproduction of a paper. Xing, Rostamzadeh, Oreshkin and Pinheiro 2019,
+"Adaptive cross-modal few-shot learning" (AM3), arXiv:1902.07104, mix prototypes with word embeddings, with a weight that a
+network learns for every class; Proto-CLIP (Jaykumar P et al. 2023, arXiv:2307.03073) mixes the two probabilities.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 Snell, Swersky and Zemel 2017, "Prototypical networks for few-shot learning", arXiv:1703.05175.
 
-The prototype of a class is the mean of its support features. A query belongs to the class whose prototype is nearest by
-squared Euclidean distance or, with `distance=cosine`, which the paper found to be worse, by cosine. Meta-training minimises the
+The prototype of a class is the mean of its support features. A query belongs to the class whose prototype is nearest by squared
+Euclidean distance, or by cosine with `distance=cosine`, which the paper found to be worse. Meta-training minimises the
 cross-entropy of the softmax over the scores.
 
-Differs from the paper: the cosine is multiplied by a scale before the softmax, without which training with it hardly moves.
+Differs from the paper: the cosine is multiplied by a scale before the softmax; without a scale, training hardly moves.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ProtoNet(Method):
     scale: float = parameter(10.0, "factor on the cosine; it matters to training only", above=0)
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: scale times the cosine, or minus the squared distance up to a number common to the query's classes."""
+        """Score: scale times the cosine, or minus the squared distance, up to a constant of each query."""
         prototypes = class_means(episodes.support, episodes.support_labels, episodes.ways)  # [E, N, D]
         if self.distance == "cosine":
             return self.scale * cosines(episodes.query, prototypes)  # [E, Q, N]

@@ -3,15 +3,15 @@
 Bertinetto, Henriques, Torr and Vedaldi 2019, "Meta-learning with differentiable closed-form solvers", arXiv:1805.08136.
 
 A linear map W is fitted to the support by ridge regression from features X to one-hot labels Y. With few images and wide
-features the Woodbury identity makes the solution cheap: W = Xᵀ(XXᵀ + λI)⁻¹Y needs a system with one row a support image only.
-The scores α·xW + β are differentiable in the features, so the backbone is trained to give features that ridge regression does
-well on; λ, α and β are learned with it. Every feature has a 1 appended, which makes an intercept, as in the authors' code.
+features the Woodbury identity makes the solution cheap: W = Xᵀ(XXᵀ + λI)⁻¹Y needs a system with only one row for each support
+image. The scores α·xW + β are differentiable in the features. Meta-training thus makes features that suit ridge regression, and
+learns λ, α and β. As in the authors' code, a 1 at the end of every feature makes an intercept.
 
 Differs from the paper: the logarithm of λ is learned, so that λ stays positive. λ starts at 50 and α at 10, as in the authors'
-runs on Omniglot (on mini-ImageNet theirs starts α at 0.0001); their code divides XXᵀ by the number of support images first,
-the paper and this file do not. β moves all scores of a query alike, so the cross-entropy leaves it at 0.
+runs on Omniglot (on mini-ImageNet their α starts at 0.0001). Their code divides XXᵀ by the number of support images first; the
+paper and this file do not. β moves all scores of a query alike, so that the cross-entropy leaves it at 0.
 
-`ridge` is the same regression for features that were not trained for it, with a λ that follows their scale.
+`ridge` is the same regression for features that were not trained for it, with a λ proportional to their squared norm.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class RidgeScalars(nn.Module):
     """The learned λ, α and β."""
 
     def __init__(self, regularization: float, scale: float) -> None:
-        """Start from given λ and α."""
         super().__init__()
         self.log_regularization = nn.Parameter(torch.tensor(math.log(regularization)))
         self.scale = nn.Parameter(torch.tensor(float(scale)))
@@ -50,7 +49,7 @@ class R2D2(Method):
     initial_scale: float = parameter(10.0, "alpha, the factor on the regressed labels, at the start of meta-training", above=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> RidgeScalars:
-        """λ, α and β."""
+        """The scalars λ, α and β."""
         return RidgeScalars(self.initial_regularization, self.initial_scale)
 
     def classify(self, episodes: Episodes) -> Tensor:
@@ -67,7 +66,7 @@ class R2D2(Method):
 
 
 def _weights(support: Tensor, labels: Tensor, regularization: Tensor) -> Tensor:
-    """Wᵀ, [E, N, D]. Rows of padding, 0 in X [E, S, D] and Y [E, S, N], are 0 in the dual too and touch no other row."""
+    """Wᵀ, [E, N, D]. Rows of padding are 0 in X [E, S, D], in Y [E, S, N] and thus in the dual, and affect no other row."""
     gram = torch.bmm(support, support.transpose(1, 2))  # [E, S, S]
     system = gram + regularization * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     dual = torch.cholesky_solve(labels, torch.linalg.cholesky(system))  # [E, S, N]

@@ -3,20 +3,20 @@
 Sung, Yang, Zhang, Xiang, Torr and Hospedales 2018, "Learning to compare: relation network for few-shot learning",
 arXiv:1711.06025.
 
-How alike a query and a class are is itself learned. The maps of a class's support images are summed, the query's map is put
-beside them, and a small network, the relation module, turns the two into one number from 0 to 1. Meta-training makes that
-number 1 for the query's own class and 0 for the others, by the mean squared error. The module has two convolutions with
-max-pooling and two linear layers, named as in the authors' code (layer1, layer2, fc1, fc2), whose weights fit as they are. Its
-convolutions have padding 1 where the maps are small (below 10 × 10; Omniglot's 28 pixels give 5 × 5) and none where they are
-larger (mini-ImageNet's 84 pixels give 19 × 19), as in that code: small maps would not outlast two poolings.
+The similarity of a query and a class is learned. The maps of a class's support images are summed and joined with the query's
+map, and a small network, the relation module, turns the two into one number from 0 to 1. By the mean squared error,
+meta-training makes that number 1 for the query's own class and 0 for the others. The module has two convolutions with
+max-pooling and two linear layers, with the names of the authors' code (layer1, layer2, fc1, fc2), so that its weights fit. As
+in that code, the convolutions have padding 1 for small maps (below 10 × 10; Omniglot's 28 pixels give 5 × 5), which would not
+survive two poolings otherwise, and no padding for larger ones (mini-ImageNet's 84 pixels give 19 × 19).
 
 Features must be flattened maps of 64 channels, such as those of the backbone relation-encoder.
 
-`bn` says whose statistics batch norm uses, in the encoder and in the relation module. With `batch` an episode's queries are
-normalised by each other, which is transductive, and the authors' published results are; the support is a batch of its own. With
-`running` they are those kept from training, and a query's scores depend on no other query.
+`bn` chooses the statistics of batch norm in encoder and relation module. With `batch` they come from the queries of the
+episode, which is transductive like the authors' published results; the support is a batch of its own. With `running` they come
+from training, and a query's scores do not depend on other queries.
 
-Differs from the paper: the score is taken before the last sigmoid, which keeps the order and has no ties where the sigmoid
+Differs from the paper: the score is the value before the last sigmoid, which has the same order and no ties where the sigmoid
 rounds to 0 or 1. With bn=batch all queries of an episode are one batch; the authors' evaluation splits them into smaller ones.
 Running statistics are averaged with momentum 0.1; theirs are those of the last batch.
 """
@@ -43,10 +43,10 @@ SMALLEST_SIDE_WITHOUT_PADDING = 10
 
 
 class RelationModule(nn.Module):
-    """From pairs of maps to relations before the sigmoid."""
+    """The network from pairs of maps to relations before the sigmoid."""
 
     def __init__(self, side: int) -> None:
-        """Make it for maps [64, side, side], with initial values from the global generator."""
+        """Make the module for maps [64, side, side], with initial values from the global generator."""
         super().__init__()
         padding = 0 if side >= SMALLEST_SIDE_WITHOUT_PADDING else 1
         left = side
@@ -62,7 +62,7 @@ class RelationModule(nn.Module):
             nn.init.ones_(linear.bias)
 
     def forward(self, classes: Tensor, query: Tensor) -> Tensor:
-        """Relations of every query to every class of one episode.
+        """Compare every query with every class of one episode.
 
         Args:
             classes: [N, D], summed support maps, flattened.
@@ -73,7 +73,7 @@ class RelationModule(nn.Module):
         """
         first: nn.Conv2d = self.layer1[0]  # pyright: ignore[reportAssignmentType]
         of_class, of_query = first.weight.split(CHANNELS, dim=1)
-        # A convolution of two maps side by side is the sum of one of each, which needs N + Q of them instead of N · Q.
+        # A convolution of two joined maps is the sum of a convolution of each. This needs N + Q of them instead of N · Q.
         mine = conv2d(self._maps(classes), of_class, first.bias, padding=first.padding)  # [N, 64, …]
         its = conv2d(self._maps(query), of_query, padding=first.padding)  # [Q, 64, …]
         pairs = (its[:, None] + mine).flatten(0, 1)  # [Q·N, 64, …]
@@ -108,20 +108,20 @@ class RelationNet(Method):
     bn: Literal["batch", "running"] = parameter("running", "whose statistics batch norm uses; batch is transductive")
 
     def __post_init__(self) -> None:
-        """With the batch's statistics the method is transductive."""
+        """Set `transductive`: the method is, with the statistics of the batch."""
         super().__post_init__()
-        # The class says what holds by default, for listings; the instance says what holds.
+        # The class attribute is the default, for listings.
         object.__setattr__(self, "transductive", self.bn == "batch")
 
     def inputs_with(self, tune: str) -> Literal["features", "images"]:
-        """Images where the features depend on what else is in the batch."""
+        """Images where the features of an image depend on the rest of the batch."""
         return "images" if self.bn == "batch" else "features"
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> RelationModule:
         """The relation module.
 
         Raises:
-            UserError: the features are no square maps of 64 channels.
+            UserError: the features are not square maps of 64 channels, with at least 4 × 4 pixels.
         """
         side = math.isqrt(width // CHANNELS)
         if CHANNELS * side * side != width or side < SMALLEST_SIDE:
@@ -135,8 +135,7 @@ class RelationNet(Method):
         """Score: the relation of query and class before the sigmoid.
 
         Raises:
-            UserError: bn=batch without images and a backbone, or with episodes of unequal shape, whose padding would be in the
-                batches.
+            UserError: bn=batch, and images or backbone are missing, or episodes have padding, which would be in the batches.
         """
         relation = episodes.learned
         assert isinstance(relation, RelationModule)
@@ -148,7 +147,7 @@ class RelationNet(Method):
             encoder, relation = _by_the_batch(episodes.backbone), _by_the_batch(relation)
             encoded = ((encoder(s), encoder(q)) for s, q in zip(episodes.support, episodes.query, strict=True))
         scores = []
-        # One episode after another: batch norm must not mix them, and the maps of all pairs of many would need much memory.
+        # One episode at a time: batch norm must not mix episodes, and the maps of all pairs would need much memory.
         for (support, query), labels, mask in zip(encoded, episodes.support_labels, episodes.class_mask, strict=True):
             sums = one_hot(labels, episodes.ways, support.dtype).T @ support.masked_fill((labels < 0)[:, None], 0)  # [N, D]
             relations = relation(sums[mask], query)  # [Q, classes of the episode]
@@ -162,7 +161,7 @@ class RelationNet(Method):
             raise UserError("relation-net with bn=batch needs episodes of one shape; take bn=running")
 
     def loss(self, episodes: Episodes) -> Tensor:
-        """Mean over all pairs of query and class of the squared difference of the relation and 1 or 0."""
+        """Mean squared error over all pairs of query and class; the target is 1 for the query's class and 0 for others."""
         assert episodes.query_labels is not None
         pairs = (episodes.query_labels >= 0)[..., None] & episodes.class_mask[:, None]  # [E, Q, N]
         relations = self.classify(episodes).sigmoid()
@@ -170,5 +169,5 @@ class RelationNet(Method):
 
 
 def _by_the_batch(module: nn.Module) -> nn.Module:
-    """The module itself in training, when its batch norm keeps running statistics too; else one that shares its parameters."""
+    """A module that normalises by the batch: in training the module itself, else a copy that shares its parameters."""
     return module if module.training else AdaptableBackbone(module, "queries").network

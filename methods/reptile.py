@@ -1,17 +1,17 @@
-"""Reptile: train on a task, then move the starting point towards where that ended.
+"""Reptile: train on a task, then move the initial weights towards the trained ones.
 
 Nichol, Achiam and Schulman 2018, "On first-order meta-learning algorithms", arXiv:1803.02999.
 
-For an episode, backbone and linear classifier are trained by Adam without momentum (β₁ = 0) on mini-batches. In meta-training
-they are trained on all of the episode's images, support and queries. With the weights θ before and θ' after, `loss` has the
-gradient θ − θ', meant over tasks; its value, the loss of the last mini-batch, is only there to be looked at. The paper's update
-θ ← θ + ε·(θ' − θ) is plain SGD with learning rate ε on that, from 1 falling to 0 linearly.
+In an episode, backbone and linear classifier are trained by Adam without momentum (β₁ = 0) on mini-batches of the support; in
+meta-training, of support and queries. With θ the weights before and θ' those after, the gradient of `loss` is the mean of θ −
+θ' over tasks; its value, the loss of the last mini-batch, is for display only. The paper's update θ ← θ + ε·(θ' − θ) is plain
+SGD with this gradient and a learning rate ε that falls linearly from 1 to 0.
 
 The defaults are those of the paper for Omniglot 5-way, trained with 10 images a class and 5 tasks a step. For mini-ImageNet
-inner_steps=8 test_batch_size=15, with 15 images a class.
+they are inner_steps=8 test_batch_size=15, with 15 images a class.
 
-Differs from the paper's released code: Adam's second moments start at zero for every task, where there they are carried from
-one to the next; `statistics=support` normalises queries by the support alone, where there each query is added to it.
+Differs from the paper's released code: here Adam's second moments start at zero for every task; there they are carried from one
+task to the next. Here `statistics=support` normalises queries by the support alone; there each query is added to the support.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ SECOND_DECAY, EPSILON = 0.999, 1e-8  # β₂ and ε of Adam
 
 @dataclass(frozen=True)
 class Reptile(AdaptedNetwork):
-    """Reptile: a starting point that is moved towards the weights after training on each task (Nichol et al. 2018)."""
+    """Reptile: initial weights that move towards the weights after training on each task (Nichol et al. 2018)."""
 
-    # Five tasks a step; 10 images a class on Omniglot and 15 on mini-ImageNet, shots and queries alike. The update goes to Adam
-    # as if it were a gradient, which they name as a choice beside plain SGD with a rate that falls from 1 to 0.
+    # Five tasks a step; 10 images a class on Omniglot and 15 on mini-ImageNet, shots and queries together. Adam takes the
+    # update as a gradient, which the paper names as an alternative to plain SGD with a rate that falls from 1 to 0.
     trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "*": {"meta_batch": 5, "queries": 9},
         "mini-imagenet": {"queries": 14},
@@ -52,10 +52,10 @@ class Reptile(AdaptedNetwork):
     test_batch_size: int = parameter(5, "images of a mini-batch in evaluation", minimum=1)
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: the output of the network that was trained on the support.
+        """Score: the output of the network after training on the support.
 
         Raises:
-            UserError: as `tasks` does.
+            UserError: `tasks` raises it.
         """
         network, scores = self.network(episodes), []
         with torch.no_grad():
@@ -82,7 +82,7 @@ class Reptile(AdaptedNetwork):
         return with_gradients(total, list(start.values()), sums)
 
     def _trained(self, network: Network, task: Task, mini_batches: Tensor) -> tuple[Parameters, Tensor]:
-        """The parameters after Adam's steps on these rows [steps, B] of the support, and the last loss."""
+        """The parameters after Adam's steps on rows [steps, B] of the support, and the loss of the last step."""
         start = {name: tensor.detach() for name, tensor in network.parameters.items()}
         moments = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
         loss = torch.zeros((), device=task.support.device)
@@ -103,7 +103,7 @@ class Reptile(AdaptedNetwork):
 
 
 def _mini_batches(seed: Tensor, images: int, steps: int, size: int) -> Tensor:
-    """Rows [steps, size] of so many images: one random order of all of them after another, cut into mini-batches."""
+    """Draw mini-batches [steps, size] of image numbers: one random order of all images after another, cut into pieces."""
     present = torch.ones(1, images, dtype=torch.bool, device=seed.device)
     orders = [shuffled(seed[None], epoch, present)[0] for epoch in range(max(1, -(-steps * size // images)))]
     return torch.cat(orders)[: steps * size].view(steps, size)

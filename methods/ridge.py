@@ -5,14 +5,15 @@ Bertinetto, Henriques, Torr and Vedaldi 2019, "Meta-learning with differentiable
 
 A linear map W is fitted to the support by ridge regression from features X to one-hot labels Y, in closed form. With few images
 and wide features the solution is cheap in its dual form (the Woodbury identity): W = Xᵀ(XXᵀ + λI)⁻¹Y needs the solution of a
-system with one row a support image only. The class whose regressed value is highest wins.
+system with only one row for each support image. The class with the highest regressed value wins.
 
-Differs from the paper: λ is not meta-learned but a fixed multiple of the mean squared norm of the centred support features,
-so that the scale of a backbone's features does not matter; features are centred on the support's mean and the mean label is
-added back (an unpenalised intercept); the paper's learned scale and offset of the scores, which change no order, are left out.
+Differs from the paper: λ is a fixed multiple of the mean squared norm of the centred support features instead of a meta-learned
+number, so that the scale of a backbone's features does not matter. Features are centred on the support's mean, and the mean
+label is added back (an unpenalised intercept). The paper's learned scale and offset of the scores, which do not change their
+order, are left out.
 
-The default multiple, 1, was chosen on mini-ImageNet's validation classes with MobileNetV2 features; 1 to 10 differed by about
-a point at most.
+The default multiple, 1, was chosen on mini-ImageNet's validation classes with MobileNetV2 features; values from 1 to 10
+differed by about a point at most.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ class Ridge(Method):
         return dot_products(episodes.query, weights.to(dtype)) + intercept.to(dtype)  # [E, Q, N]
 
     def _weights(self, centred: Tensor, labels: Tensor, count: Tensor) -> Tensor:
-        """Solve (XXᵀ + λI)A = Y, then Wᵀ = AᵀX: [E, N, D]. Rows of padding, 0 in X and Y, are 0 in A and touch no other row."""
+        """Solve (XXᵀ + λI)A = Y; Wᵀ is AᵀX, [E, N, D]. Rows of padding are 0 in X, Y and thus A, and affect no other row."""
         gram = torch.bmm(centred, centred.transpose(1, 2))  # [E, S, S]
         diagonal = gram.diagonal(dim1=1, dim2=2)  # [E, S], a view
         mean_squared_norm = diagonal.sum(dim=1, keepdim=True) / count[:, 0]  # [E, 1]
-        # Where all support images look alike W is 0 for any λ, and the floor only keeps the system solvable.
+        # Where all support features are equal, W is 0 for any λ; the lower bound only keeps the system solvable.
         diagonal += (self.regularization * mean_squared_norm).clamp(min=SMALLEST_LAMBDA)
         dual = torch.cholesky_solve(labels, torch.linalg.cholesky(gram))  # [E, S, N]
         return torch.bmm(dual.transpose(1, 2), centred)

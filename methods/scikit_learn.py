@@ -3,8 +3,9 @@
 Pedregosa et al. 2011, "Scikit-learn: machine learning in Python", Journal of Machine Learning Research 12.
 
 The classifier is named by its path below `sklearn`, such as `linear_model.LogisticRegression`, and its constructor's arguments
-are the method's parameters. Its scores are what it offers first of: log-probabilities, probabilities, decision values, and
-otherwise 1 for the class it predicts. A classifier that draws random numbers gets a seed of its own for every episode.
+are the method's parameters. The scores are log-probabilities, else probabilities, else decision values, else 1 for the
+predicted class, whichever the classifier offers first. A classifier that draws random numbers gets a new seed for every
+episode.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class ScikitLearnMethod(Method):
 
         Raises:
             UserError: scikit-learn is not installed.
-            UsageError: there is no such class, it is no classifier, or it has no such parameter.
+            UsageError: there is no such class, the class is not a classifier, or it has no such parameter.
         """
         known = _parameters(_classifier_class(path))
         for name in values:
@@ -65,21 +66,25 @@ class ScikitLearnMethod(Method):
 
     @classmethod
     def from_name(cls, name: str, settings: Mapping[str, Any]) -> ScikitLearnMethod:
-        """Make the method that the user calls `sklearn:PATH`."""
+        """Make the method of the name `sklearn:PATH`.
+
+        Raises:
+            UserError, UsageError: as the constructor.
+        """
         return cls(name.removeprefix(SCHEME), settings)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Those that were given: the others are scikit-learn's own."""
+        """The given parameters; all others have scikit-learn's defaults."""
         return dict(self.values)
 
     @property
     def changed(self) -> list[str]:
-        """Names of those that were given."""
+        """Names of the given parameters, sorted."""
         return sorted(self.values)
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: log-probability, probability, decision value or 1 for the predicted class, float64.
+        """Score: log-probability, probability or decision value, or 1 for the predicted class; float64.
 
         Raises:
             UserError: the classifier cannot be fitted to an episode.
@@ -90,7 +95,7 @@ class ScikitLearnMethod(Method):
         labels, seeds = episodes.support_labels.cpu().numpy(), episodes.seeds.cpu().numpy()
         scores = np.full((len(episodes), query.shape[1], episodes.ways), -np.inf)
         with warnings.catch_warnings():
-            # An SGD that has not converged, or the logarithm of a probability of 0, once an episode: nothing to act upon.
+            # Warnings about convergence or the logarithm of 0 in each episode would not help the user.
             warnings.simplefilter("ignore")
             for i, present in enumerate(labels >= 0):
                 seed = {"random_state": int(seeds[i] % 2**32)} if seeded else {}
@@ -98,7 +103,7 @@ class ScikitLearnMethod(Method):
                     classifier = classifier_class(**{**self.values, **seed})
                     classifier.fit(support[i, present], labels[i, present])
                     scores[i][:, classifier.classes_] = _scores(classifier, query[i])
-                except Exception as error:  # whatever a classifier raises is about this data or these values
+                except Exception as error:  # any error of a classifier is about this data or these values
                     reason = " ".join(str(error).split())
                     raise UserError(f"{SCHEME}{self.path} failed on episode {i} of the batch: {reason}") from error
         return torch.from_numpy(scores).to(episodes.query.device)
@@ -111,13 +116,18 @@ def _scores(classifier: Any, query: np.ndarray) -> np.ndarray:
             return getattr(classifier, name)(query)
     if hasattr(classifier, "decision_function"):
         decision = classifier.decision_function(query)
-        # Of two classes there is one column only, positive for the second.
+        # For two classes there is only one column, positive for the second.
         return np.stack([-decision, decision], axis=1) if decision.ndim == 1 else decision
     return (classifier.predict(query)[:, None] == classifier.classes_).astype(float)
 
 
 def _classifier_class(path: str) -> Any:
-    """The class at `path` below sklearn."""
+    """The class at `path` below sklearn.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+        UsageError: there is no such class, it is not a classifier, or it needs other classifiers.
+    """
     try:
         from sklearn.base import ClassifierMixin
     except ImportError as error:
@@ -137,7 +147,7 @@ def _classifier_class(path: str) -> Any:
 
 
 def _known_paths() -> list[str]:
-    """Paths of the classifiers that can be made; imports all of scikit-learn."""
+    """Paths of the classifiers that can be made from text; imports all of scikit-learn."""
     from sklearn.utils import all_estimators
 
     with warnings.catch_warnings():
@@ -147,18 +157,18 @@ def _known_paths() -> list[str]:
 
 
 def _public_module(classifier_class: Any) -> str:
-    """The module below sklearn where a class is offered: "linear_model" for one of sklearn.linear_model._logistic."""
+    """The public module of a class below sklearn: "linear_model" for a class of sklearn.linear_model._logistic."""
     _, *parts = classifier_class.__module__.split(".")
     return ".".join(takewhile(lambda part: not part.startswith("_"), parts))
 
 
 def _parameters(classifier_class: Any) -> Mapping[str, inspect.Parameter]:
-    """The constructor's arguments: scikit-learn's parameters, by its own rule that a constructor names all of them."""
+    """The constructor's arguments. By scikit-learn's own rule, a constructor names all parameters."""
     return inspect.signature(classifier_class).parameters
 
 
 def _required(classifier_class: Any) -> list[str]:
-    """Names of the arguments without a default: other classifiers, of which this one is made."""
+    """Names of the arguments without a default: other classifiers that this one consists of."""
     return [name for name, argument in _parameters(classifier_class).items() if argument.default is argument.empty]
 
 

@@ -33,10 +33,10 @@ class SimpleShot(Method):
     )
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: minus the squared distance to the class mean, up to a number common to the query's classes.
+        """Score: minus the squared distance to the class mean, up to a constant of each query.
 
         Raises:
-            UserError: the transform is cl2n and the episodes bring no train mean.
+            UserError: the transform is cl2n, and the episodes have no train mean.
         """
         support, query = (self._transformed(features, episodes.train_mean) for features in (episodes.support, episodes.query))
         means = class_means(support, episodes.support_labels, episodes.ways)  # [E, N, D]

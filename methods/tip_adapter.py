@@ -7,12 +7,12 @@ q, the keys K and the text features T, all of length 1,
 
     scores = 100 · q·Tᵀ + alpha · exp(−beta · (1 − q·Kᵀ)) · one-hot labels
 
-Alpha says how much the memory counts, and beta how near a key must be to count. By default they are the pair that is best on
-validation episodes, which have other classes than the test ones. The pair that the paper finds best on ImageNet, 1 and 5.5, is
-among the candidates. Its authors' code searches up to 13 in both; alpha goes further here, since the text scores of a small
+Alpha is the weight of the memory, and beta says how near a key must be to count. By default they are the best pair on
+validation episodes, which have other classes than the test episodes. The pair that the paper finds best on ImageNet, 1 and 5.5,
+is among the candidates. The authors' code searches up to 13 in both; alpha goes further here, since the text scores of a small
 model are often further apart than CLIP's.
 
-Differs from the paper: a key is the feature of an image, not the mean over 10 augmented views of it. The released code chooses
+Differs from the paper: a key is the feature of an image instead of the mean over 10 augmented views. The released code chooses
 alpha and beta by accuracy on validation images of the test classes, and on ImageNet by accuracy on the test images themselves.
 """
 
@@ -46,7 +46,7 @@ class TipAdapter(Method):
     beta: float | Literal["auto"] = parameter("auto", "sharpness of the memory; auto chooses on validation episodes", above=0)
 
     def classify(self, episodes: Episodes) -> Tensor:
-        """Score: the sum of both parts.
+        """Score: the zero-shot score plus the memory's.
 
         Raises:
             UserError: the episodes bring no text features.
@@ -60,7 +60,7 @@ class TipAdapter(Method):
         return unit_support(episodes)
 
     def affinities(self, features: Tensor, keys: Tensor) -> Tensor:
-        """How much each key counts for features [E, Q, D] of length 1: alpha · exp(−beta · (1 − q·k)), [E, Q, S]."""
+        """The weight of each key for features [E, Q, D] of length 1: alpha · exp(−beta · (1 − q·k)), [E, Q, S]."""
         assert not isinstance(self.alpha, str) and not isinstance(self.beta, str)
         return self.alpha * torch.exp(self.beta * (dot_products(features, keys) - 1))
 

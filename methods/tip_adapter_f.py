@@ -2,14 +2,14 @@
 
 Zhang et al. 2022, "Tip-Adapter: training-free adaption of CLIP for few-shot classification", arXiv:2207.09519.
 
-The scores are Tip-Adapter's. Its keys start as the support's features and are then trained, for every episode by itself, to
-classify the support: cross-entropy, AdamW (learning rate 0.001, ε = 1e-4, weight decay 0.01) and a cosine schedule over 20
-epochs, which are the settings of the authors' released code. Text features and values stay as they are.
+The scores are Tip-Adapter's. The keys start as the support's features and are then trained in every episode to classify the
+support, by cross-entropy, AdamW (learning rate 0.001, ε = 1e-4, weight decay 0.01) and a cosine schedule over 20 epochs, as in
+the authors' released code. Text features and values stay as they are.
 
-Differs from the paper: features are given, so that an epoch sees every support image once, without augmentation, and is one
-step (the paper's batches hold 256 images). The released code takes the epoch that is best on the test images, and searches
-alpha and beta after training with fixed ones; here the last epoch counts, and each pair is tried with training of its own, on
-validation episodes.
+Differs from the paper: the method works on features, so that an epoch sees every support image once, without augmentation, and
+is one step (the paper's batches hold 256 images). The released code takes the epoch that is best on the test images, and
+searches alpha and beta after a training with fixed ones. Here the last epoch counts, and each pair is tried with a training of
+its own, on validation episodes.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class TipAdapterF(TipAdapter):
     learning_rate: float = parameter(0.001, "learning rate of AdamW at the start of its cosine schedule", above=0)
 
     def keys(self, episodes: Episodes) -> Tensor:
-        """The trained keys, [E, S, D]. Padding's stay 0."""
+        """The trained keys, [E, S, D]; zeros where a place is padding."""
         support = super().keys(episodes)  # [E, S, D]
         labels, text = episodes.support_labels, text_of(episodes)
         values = one_hot(labels, episodes.ways, support.dtype)  # [E, S, N]
         fixed = text_scores(support, text) + absent_classes(episodes, support.dtype)  # [E, S, N]
         shares = row_shares(labels, support.dtype)  # [E, S, 1]
         keys = support.clone()
-        # Adam's step is the same for gradient g and ε as for c·g and c·ε: c makes the optimiser's ε the paper's.
+        # Adam's step is the same for gradient g and ε as for c·g and c·ε. With this c, Adam's own ε acts as the paper's.
         shares = shares * (EPSILON / PAPERS_EPSILON)
         optimizer = Adam([keys], [self.learning_rate], WEIGHT_DECAY)
         for epoch in range(self.epochs):
@@ -52,7 +52,7 @@ class TipAdapterF(TipAdapter):
         return keys
 
     def _gradient(self, keys: Tensor, support: Tensor, values: Tensor, fixed: Tensor, shares: Tensor) -> Tensor:
-        """With errors e = (softmax(scores) − y) · share: for a key of class n, Σ e_n · beta · affinity · row over the rows."""
+        """Gradient for each key: Σ e_n · beta · affinity · row over the rows, with n its class, e = (softmax − y) · share."""
         assert not isinstance(self.beta, str)
         affinities = self.affinities(support, keys)  # [E, rows, keys]
         errors = ((fixed + torch.bmm(affinities, values)).softmax(dim=-1) - values) * shares  # [E, rows, N]

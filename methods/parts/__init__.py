@@ -1,1 +1,1 @@
-"""What methods share."""
+"""Parts that several methods share."""

@@ -1,6 +1,6 @@
 """Adam with decoupled weight decay, for the inner loops of methods.
 
-Written by hand for its start-up and for tensors that hold the weights of many episodes; see below.
+Written by hand for a fast start, and for tensors that hold the weights of many episodes; see below.
 
 Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101.
 With gradient g, learning rate η, weight decay λ, step t from 1, β₁ = 0.9, β₂ = 0.999, ε = 1e-8:
@@ -8,9 +8,9 @@ With gradient g, learning rate η, weight decay λ, step t from 1, β₁ = 0.9, 
     m ← β₁·m + (1 − β₁)·g,   v ← β₂·v + (1 − β₂)·g²
     w ← (1 − η·λ)·w − η · m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε)
 
-The same as torch.optim.AdamW (and as Adam, where λ is 0), but without what its first step costs: it imports torch's compiler,
-which takes 1.6 s, longer than a run on features. The update works on each number by itself, so that one tensor may hold the
-weights of many episodes.
+The result is that of torch.optim.AdamW (and of Adam, where λ is 0). But the first step of AdamW imports torch's compiler, which
+takes 1.6 s, longer than a run on features. The update works on each number by itself, so that one tensor may hold the weights
+of many episodes.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Adam:
-    """The moments of some tensors, which `step` moves in place."""
+    """An optimiser that moves tensors in place, and keeps their moments."""
 
     def __init__(self, tensors: Sequence[Tensor], learning_rates: Sequence[float], weight_decay: float = 0.0) -> None:
         """Start with moments of zero.
 
         Args:
             tensors: contiguous; may require grad.
-            learning_rates: one a tensor.
-            weight_decay: λ, of all.
+            learning_rates: one for each tensor.
+            weight_decay: λ, for all tensors.
         """
         self.tensors, self.learning_rates, self.weight_decay = tensors, learning_rates, weight_decay
         self.first = [torch.zeros_like(tensor, requires_grad=False) for tensor in tensors]
@@ -45,7 +45,7 @@ class Adam:
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Move every tensor that has a gradient; None leaves one as it is."""
         self.steps += 1
-        # η·m̂/(√v̂ + ε) = (η·√c₂/c₁) · m/(√v + √c₂·ε) with c = 1 − βᵗ: the corrections cost no pass over memory of their own.
+        # η·m̂/(√v̂ + ε) = (η·√c₂/c₁) · m/(√v + √c₂·ε) with c = 1 − βᵗ: the corrections need no additional pass over memory.
         root = math.sqrt(1 - SECOND_DECAY**self.steps)
         columns = zip(self.tensors, gradients, self.first, self.second, self.scratch, self.learning_rates, strict=True)
         for tensor, gradient, first, second, scratch, rate in columns:

@@ -1,11 +1,10 @@
-"""A backbone whose parameters are an argument, for methods that adapt it to an episode and leave it unchanged.
+"""A backbone whose parameters are an argument, for methods that adapt copies of them to an episode.
 
-Batch norm needs a decision that other layers do not: whose mean and variance an image is normalised by.
+Batch norm needs a decision that other layers do not: which mean and variance normalise an image.
 
-- running: those that the pretraining kept. What one image gives depends on no other image.
-- support: those of the episode's support, for its queries too. Inductive: a query's features depend on no other query.
-- queries: those of every batch itself, so the queries are normalised by the queries, as in most published results of MAML.
-  Transductive.
+- running: those of the pretraining. The features of an image do not depend on other images.
+- support: those of the episode's support, for its queries too. Inductive: a query's features do not depend on other queries.
+- queries: those of the batch, so that queries are normalised by queries, as in most published results of MAML. Transductive.
 
 Bronskill, Gordon, Requeima, Nowozin and Turner 2020, "TaskNorm: rethinking batch normalization for meta-learning",
 arXiv:2003.03284, compare the three.
@@ -27,18 +26,18 @@ Statistics = Literal["running", "support", "queries"]
 
 
 class AdaptableBackbone:
-    """Encodes images with parameters that are passed, in evaluation mode (no dropout) but for the statistics of batch norm.
+    """Encodes images with given parameters, in evaluation mode (no dropout) except for the statistics of batch norm.
 
-    The module that was given is never called: a second set of module objects shares its parameters and has copies of its
-    buffers. So nothing has to be put back, not even after an exception.
+    The given module is never called: a second set of module objects shares its parameters and has copies of its buffers.
+    Nothing has to be restored therefore, not even after an exception.
     """
 
     def __init__(self, backbone: nn.Module, statistics: Statistics = "running") -> None:
         """Wrap a backbone.
 
         Args:
-            backbone: float [B, C, H, W] to features [B, D].
-            statistics: whose mean and variance batch norm uses; see the top of this file.
+            backbone: module from float [B, C, H, W] to features [B, D].
+            statistics: source of batch norm's mean and variance; see the top of this file.
         """
         self.statistics = statistics
         shared = {id(parameter): parameter for parameter in backbone.parameters()}
@@ -51,25 +50,25 @@ class AdaptableBackbone:
 
     @property
     def has_batch_norm(self) -> bool:
-        """Whether it makes any difference whose statistics are used."""
+        """Whether the backbone has batch norm, and `statistics` thus makes a difference."""
         return bool(self._norms)
 
     def freed(self) -> dict[str, Tensor]:
-        """Fresh copies of the parameters that may move (those that require grad), by name; leaves that require grad too."""
+        """New copies of the unfrozen parameters (those that require grad), by name; leaves that require grad, too."""
         parameters = self.network.named_parameters()
         return {name: tensor.detach().clone().requires_grad_() for name, tensor in parameters if tensor.requires_grad}
 
     def encode(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        """Features [B, D] of images [B, C, H, W]; unless the statistics are the running ones, by those of these images.
+        """Features [B, D] of images [B, C, H, W], normalised by these images unless the statistics are the running ones.
 
         Args:
-            parameters: by name, in the place of the backbone's own; those left out are its own.
+            parameters: parameters by name, in the place of the backbone's own; missing ones are the backbone's own.
             images: the support, an augmentation of it, or any other batch.
         """
         return functional_call(self.network, dict(parameters), (images,), tie_weights=self.tied)
 
     def encode_queries(self, parameters: Mapping[str, Tensor], queries: Tensor, support: Tensor) -> Tensor:
-        """Features [Q, D] of queries [Q, C, H, W]; the support [S, C, H, W] gives statistics where they are the support's.
+        """Features [Q, D] of queries [Q, C, H, W], normalised by the support [S, C, H, W] with statistics="support".
 
         No gradient flows through the statistics of the support.
         """
@@ -80,7 +79,7 @@ class AdaptableBackbone:
 
     @contextmanager
     def _statistics_of(self, parameters: Mapping[str, Tensor], images: Tensor) -> Iterator[None]:
-        """Batch norm uses the statistics that it has when these images are encoded."""
+        """Let batch norm use the statistics of its inputs for these images."""
         hooks = [layer.register_forward_pre_hook(_take_statistics) for layer in self._norms]
         try:
             with torch.no_grad():
@@ -99,7 +98,7 @@ class AdaptableBackbone:
 
 
 def _take_statistics(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Keep mean and (biased) variance of what comes into a batch norm, a channel at a time, as its running ones."""
+    """Store mean and (biased) variance of a batch norm's input for each channel, as its running statistics."""
     values: Tensor = inputs[0]  # [B, C] or [B, C, …]
     others = [dimension for dimension in range(values.dim()) if dimension != 1]
     layer.running_var, layer.running_mean = torch.var_mean(values, dim=others, correction=0)

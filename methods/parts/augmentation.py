@@ -1,24 +1,24 @@
 """Changed copies of images, whole batches at a time on their device.
 
-Pseudo-queries are changed copies of the support, on which a backbone can be fine-tuned as if they were queries. They are those
-of P>M>F (Hu, Li, Stühmer, Kim and Hospedales 2022, arXiv:2204.07305), whose augmentation is the "colour" and "translation" of
-DiffAugment (Zhao, Liu, Lin, Zhu and Han 2020, arXiv:2006.10738) behind a flip. With u uniform in [0, 1), anew each time:
+Pseudo-queries are changed copies of the support, which take the place of queries in fine-tuning. They are those of P>M>F (Hu,
+Li, Stühmer, Kim and Hospedales 2022, arXiv:2204.07305), whose augmentation is a flip followed by the "colour" and "translation"
+of DiffAugment (Zhao, Liu, Lin, Zhu and Han 2020, arXiv:2006.10738). With each u drawn uniformly from [0, 1):
 
 - flip, of one image in two;
 - brightness: u − ½ is added; saturation: the distance from the mean of the channels times 2·u; contrast: the distance from the
   mean of the image times ½ + u;
 - translation by up to 0.125 of the side, each way.
 
-Of ten images nine are changed. All this is done to images as the backbone takes them, mean taken off and divided by the
-deviation, as in the paper's code: brightness is in units of that deviation, and nothing is cut off at black and white.
+Nine images in ten are changed. As in the paper's code, the images are already normalised for the backbone by mean and
+deviation: brightness is in units of that deviation, and values are not clipped at black and white.
 
-Differs from that code: which images are changed, and which of those are mirrored, is drawn for each image, not for all at once;
-what a translation lays bare repeats the border (it is grey there), so that a bright background stays one.
+Differs from that code: whether an image is changed and mirrored is drawn for each image instead of once for all; a translation
+fills the gap by repeating the border instead of grey, so that a bright background stays bright.
 
-Every number is a function of the episode's seed and of the places of copy and image in the episode: the other episodes, the
-device and further padding change nothing.
+Every random number depends only on the episode's seed and on the places of copy and image in the episode. Other episodes, the
+device and padding have no effect.
 
-The random crop and flip draw from a generator that is passed.
+The random shift and flip draw from a given generator.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ NUMBERS = 7  # drawn for an image
 
 
 def pseudo_queries(images: Tensor, seeds: Tensor, copy: int, flip: bool) -> Tensor:
-    """A changed copy of each image.
+    """Make a changed copy of each image.
 
     Args:
         images: float [E, S, C, H, W], any mean and scale.
-        seeds: int64 [E], of the episodes.
-        copy: which copy, from 0: each has random numbers of its own.
-        flip: whether some are mirrored left to right.
+        seeds: int64 [E], seeds of the episodes.
+        copy: number of the copy, from 0; each number has random numbers of its own.
+        flip: whether to mirror some images left to right.
 
     Returns:
         The same shape, in the memory format channels_last.
@@ -58,13 +58,13 @@ def pseudo_queries(images: Tensor, seeds: Tensor, copy: int, flip: bool) -> Tens
 
 
 def _shift(number: Tensor, changed: Tensor, side: int) -> Tensor:
-    """Whole pixels [B], from −most to most, all equally likely; 0 where an image is left as it is."""
+    """Shifts in whole pixels [B], uniform from −most to most; 0 for an image that stays unchanged."""
     most = int(SHIFT * side + 0.5)
     return ((number * (2 * most + 1)).long() - most).masked_fill(~changed, 0)
 
 
 def _moved(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
-    """Images [B, C, H, W] mirrored, then shifted by pixels [B], the border repeated: one look-up of every pixel."""
+    """Mirror images [B, C, H, W], then shift them by pixels [B] and repeat the border, with one look-up for every pixel."""
     height, width = images.shape[2:]
     rows = (torch.arange(height, device=images.device) - down[:, None]).clamp_(0, height - 1)  # [B, H]
     columns = (torch.arange(width, device=images.device) - right[:, None]).clamp_(0, width - 1)  # [B, W]
@@ -74,7 +74,7 @@ def _moved(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Ten
 
 
 def _recoloured(images: Tensor, bright: Tensor, saturated: Tensor, contrasted: Tensor, changed: Tensor) -> Tensor:
-    """Brightness, saturation and contrast of images [B, C, H, W], in this order, by numbers [B]; in place."""
+    """Change brightness, saturation and contrast of images [B, C, H, W], in this order, by numbers [B]; partly in place."""
     shift, colour, spread = (
         torch.where(changed, value, neutral)[:, None, None, None]
         for value, neutral in ((bright - 0.5, 0.0), (2 * saturated, 1.0), (contrasted + 0.5, 1.0))
@@ -86,7 +86,7 @@ def _recoloured(images: Tensor, bright: Tensor, saturated: Tensor, contrasted: T
 
 
 def random_crop(images: Tensor, padding: int, generator: Generator) -> Tensor:
-    """Shift each image of [B, C, H, W] by up to `padding` pixels each way; the border is repeated outwards."""
+    """Random shift: move each image of [B, C, H, W] by up to `padding` pixels each way, and repeat the border."""
     batch, _, height, width = images.shape
     padded = functional.pad(images, (padding,) * 4, mode="replicate")
     top = torch.randint(2 * padding + 1, (batch, 1), generator=generator, device=images.device)

@@ -1,4 +1,4 @@
-"""What CLIP's methods have in common: cosine with the text of each class at CLIP's temperature, and its cross-entropy.
+"""The scores of methods on CLIP: cosines with the text of each class at CLIP's temperature, and help for their cross-entropy.
 
 Radford et al. 2021, "Learning transferable visual models from natural language supervision", arXiv:2103.00020.
 """
@@ -13,14 +13,14 @@ from ...core.errors import UserError
 from ..base import Episodes
 from .similarity import dot_products
 
-SCALE = 100.0  # on a cosine: one over the temperature of a trained CLIP, which its training clips there (section 2.5)
+SCALE = 100.0  # factor on a cosine: one over the temperature of a trained CLIP, where its training clips it (section 2.5)
 
 
 def text_of(episodes: Episodes) -> Tensor:
     """The text feature of each class, [E, N, D].
 
     Raises:
-        UserError: the episodes bring none.
+        UserError: the episodes have no text features.
     """
     if episodes.text is None:
         raise UserError("there are no text features of the classes; take a backbone with a text tower: --backbone clip-tiny")
@@ -38,7 +38,7 @@ def text_scores(features: Tensor, text: Tensor) -> Tensor:
 
 
 def absent_classes(episodes: Episodes, dtype: torch.dtype) -> Tensor:
-    """To be added to scores before a softmax, [E, 1, N]: −∞ where an episode has no such class, else 0."""
+    """A summand for scores before a softmax, [E, 1, N]: −∞ where an episode has fewer classes, else 0."""
     mask = episodes.class_mask
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -torch.inf)[:, None]
 

@@ -1,7 +1,7 @@
 """A cosine classifier on features, trained for many episodes at once.
 
-The logit of class n for a feature x is scale · x·w_n / (‖x‖·‖w_n‖) (Chen et al. 2019, arXiv:1904.04232). The start of w_n is
-the normalised mean of the class's normalised support features (Dhillon et al. 2020, arXiv:1909.02729, "support-based
+The logit of class n for a feature x is scale · x·w_n / (‖x‖·‖w_n‖) (Chen et al. 2019, arXiv:1904.04232). The initial w_n is the
+normalised mean of the class's normalised support features (Dhillon et al. 2020, arXiv:1909.02729, "support-based
 initialization"; Qi, Brown and Lowe 2018, arXiv:1712.07136, "imprinting").
 """
 
@@ -17,7 +17,7 @@ from .similarity import SMALLEST_NORM
 
 
 def initial_weights(support: Tensor, labels: Tensor, ways: int) -> Tensor:
-    """Normalised class means of normalised features [E, S, D], [E, N, D]; zeros for a class that an episode does not have."""
+    """Normalised class means of normalised features: [E, S, D] to [E, N, D]; zeros where an episode has fewer classes."""
     return normalize(class_means(normalize(support, dim=-1), labels, ways), dim=-1)
 
 
@@ -32,17 +32,17 @@ def train(
     learning_rate: float,
     weight_decay: float,
 ) -> Tensor:
-    """Minimise each episode's mean cross-entropy over its support by Adam, the whole support at every step.
+    """Minimise each episode's mean cross-entropy over its support by Adam, with the whole support at every step.
 
     Args:
-        weights: [E, N, D], where training starts; left as they are.
+        weights: initial weights [E, N, D]; not changed.
         support: [E, S, D].
         labels: int64 [E, S], −1 where a place is padding.
-        class_mask: bool [E, N], False where an episode has no such class.
+        class_mask: bool [E, N], False where an episode has fewer classes.
         scale: factor on the cosine before the softmax.
-        steps: of Adam.
-        learning_rate: of Adam.
-        weight_decay: of Adam, decoupled.
+        steps: number of Adam's steps.
+        learning_rate: Adam's learning rate.
+        weight_decay: Adam's decoupled weight decay.
 
     Returns:
         The trained weights, [E, N, D].
@@ -70,7 +70,7 @@ class _Gradient:
         self.absent = absent[..., None]  # [E, N, 1]
 
     def __call__(self, weights: Tensor) -> Tensor:
-        """With cosine c = w·x/‖w‖ and error e = scale·(softmax(scale·c) − y)/S: 1/‖w‖ · (Σ e·x − w/‖w‖ · Σ e·c), [E, N, D]."""
+        """1/‖w‖ · (Σ e·x − w/‖w‖ · Σ e·c), [E, N, D], with cosine c = w·x/‖w‖, error e = scale·(softmax(scale·c) − y)/S."""
         inverse = torch.linalg.vector_norm(weights, dim=-1, keepdim=True).clamp_(min=SMALLEST_NORM).reciprocal_()  # [E, N, 1]
         cosine = torch.bmm(weights, self.columns).mul_(inverse)  # [E, N, S]
         logits = torch.add(self.absent, cosine, alpha=self.scale)

@@ -1,13 +1,13 @@
-"""The part of a backbone that no freed parameter can change, computed once for an image and remembered.
+"""The frozen part of a backbone, which no unfrozen parameter can change: computed once for an image and remembered.
 
-Fine-tuning the last block asks, at every step, for the features of the same images; all blocks before it give the same each
-time. Torch itself says which: in a pass with gradients, a call of a module whose output requires none depends on no parameter
-that may move. The last such call before the first that does is where the network is cut: what it gives is remembered, and in a
-later pass every call up to there is skipped, and that one gives what is remembered.
+Fine-tuning the last block encodes the same images at every step, and all blocks before it give the same outputs each time.
+Torch itself says which: in a pass with gradients, the output of a module's call requires no grad if it depends on no unfrozen
+parameter. The network is cut after the last such call before the first one whose output does. The output at the cut is
+remembered. A later pass skips every call up to the cut, and takes the remembered output instead.
 
-This is for networks that are chains up to the cut, such as Conv-4, ResNets and vision transformers with the last block freed.
-Whether one is, is tried out on the images themselves, with the freed parameters moved: the features have to be those of the
-whole network. Where they are not, or nothing comes before the first freed parameter, there is no frozen part.
+This works for networks that are chains up to the cut, such as Conv-4, ResNets and vision transformers with an unfrozen last
+block. A trial shows whether a network is one: with moved parameters, the features of a few images must be those of the whole
+network. Where they differ, or nothing comes before the first unfrozen parameter, there is no frozen part.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from torch.func import functional_call
 
 from .adaptation import AdaptableBackbone
 
-TOLERANCE = 1e-2  # of the largest feature, for reduced precision too; another network is much further away
-STRETCH, OFFSET = 1.25, 0.01  # how the freed parameters are moved for the trial
+TOLERANCE = 1e-2  # in units of the largest feature, also for reduced precision; a wrong cut gives much larger differences
+STRETCH, OFFSET = 1.25, 0.01  # factor and summand that move the unfrozen parameters for the trial
 
 
 class FrozenPart:
-    """Remembers what the frozen part of a backbone gives for images, and goes on from there."""
+    """Remembers outputs of the frozen part of a backbone, and computes features from them."""
 
     def __init__(self, backbone: AdaptableBackbone, calls: list[nn.Module], shapes: list[torch.Size], size: torch.Size) -> None:
-        """Use `frozen_part`, which tries out whether it is right.
+        """Use `frozen_part` instead, which checks the cut.
 
         Args:
-            backbone: the whole network; nothing of it is changed but for the time of a call.
+            backbone: the whole network; calls of this class change it only while they run.
             calls: the modules up to the cut in the order of their calls, none inside another.
-            shapes: of what they give for one image, without the first dimension.
-            size: of an image, [C, H, W].
+            shapes: shapes of their outputs for one image, without the first dimension.
+            size: shape of an image, [C, H, W].
         """
         self._network, self._tied, self._calls, self._shapes, self._size = backbone.network, backbone.tied, calls, shapes, size
 
     @property
     def numbers(self) -> int:
-        """How many numbers are remembered of an image."""
+        """Number of values that are remembered for an image."""
         return self._shapes[-1].numel()
 
     def remember(self, images: Tensor) -> Tensor:
-        """What the last frozen module gives for images [B, C, H, W], float [B, …]; no gradients."""
+        """Output of the last frozen module for images [B, C, H, W], float [B, …], without gradients."""
         kept: list[Tensor] = []
         last = self._calls[-1]
         count = self._calls.count(last)
@@ -67,8 +67,8 @@ class FrozenPart:
         return kept[-1]
 
     def encode(self, parameters: Mapping[str, Tensor], remembered: Tensor) -> Tensor:
-        """Features [B, D] by freed parameters, from what is `remember`ed of the images [B, …]."""
-        blank = remembered.new_zeros(())  # nobody looks at what stands in for the images and for the earlier calls
+        """Features [B, D] with the unfrozen parameters, from the output of `remember` [B, …]."""
+        blank = remembered.new_zeros(())  # takes the place of images and earlier outputs, whose values are not used
         images = blank.float().expand(len(remembered), *self._size)
         outputs = [blank.expand(len(remembered), *shape) for shape in self._shapes[:-1]] + [remembered]
         with _giving(self._calls, iter(outputs)):
@@ -79,8 +79,8 @@ def frozen_part(backbone: AdaptableBackbone, images: Tensor) -> FrozenPart | Non
     """Find the frozen part of a backbone.
 
     Args:
-        backbone: whose freed parameters are those that require grad.
-        images: [B, C, H, W], to try it out on; of a batch norm with statistics of the batch, a whole batch.
+        backbone: a backbone; its unfrozen parameters are those that require grad.
+        images: [B, C, H, W], for the trial; a whole batch where batch norm uses the statistics of the batch.
 
     Returns:
         None where the network has no such part, or cannot be cut.
@@ -98,7 +98,7 @@ def frozen_part(backbone: AdaptableBackbone, images: Tensor) -> FrozenPart | Non
             remembered = found.remember(images)
             version = remembered._version
             features = found.encode(moved, remembered)
-        except (RuntimeError, StopIteration):  # an operation looked at what was skipped, or the calls were others
+        except (RuntimeError, StopIteration):  # an operation needed a skipped output, or the calls were different
             return None
     if remembered._version != version or features.shape != expected.shape:  # the block writes into its input
         return None
@@ -107,14 +107,14 @@ def frozen_part(backbone: AdaptableBackbone, images: Tensor) -> FrozenPart | Non
 
 
 class _Reached(Exception):
-    """All that is to be remembered has been computed."""
+    """The output at the cut has been computed."""
 
 
 def _calls_without_gradient(
     network: nn.Module, moved: Mapping[str, Tensor], images: Tensor
 ) -> list[tuple[nn.Module, torch.Size]]:
-    """The calls before the first whose output requires grad, outermost modules alone, with the shape of their outputs."""
-    finished: list[tuple[nn.Module, torch.Size | None, int]] = []  # in the order in which calls end; None: not constant
+    """The outermost calls before the first one whose output requires grad, with the shapes of their outputs."""
+    finished: list[tuple[nn.Module, torch.Size | None, int]] = []  # in the order of the calls' ends; None: not constant
     depth = 0
 
     def enter(_: nn.Module, inputs: Any) -> None:
@@ -140,7 +140,7 @@ def _calls_without_gradient(
 
 
 def _outermost(finished: list[tuple[nn.Module, torch.Size | None, int]]) -> list[tuple[nn.Module, torch.Size]]:
-    """The constant calls up to the first that is none, those inside another left out."""
+    """The constant calls before the first one that is not constant, without calls inside others."""
     outermost: list[tuple[nn.Module, torch.Size, int]] = []
     for module, shape, depth in finished:
         if shape is None:
@@ -153,7 +153,7 @@ def _outermost(finished: list[tuple[nn.Module, torch.Size | None, int]]) -> list
 
 @contextmanager
 def _giving(modules: list[nn.Module], outputs: Iterator[Tensor]) -> Iterator[None]:
-    """Calls of these modules compute nothing and give the next of the outputs."""
+    """Let calls of these modules return the next of the outputs, without computing anything."""
 
     def give(*_: Any, **__: Any) -> Tensor:
         return next(outputs)

@@ -1,8 +1,8 @@
-"""The inner loop of MAML and its kin: a meta-trained classifier, adapted to each episode by gradient steps on its support.
+"""The inner loop of MAML and its relatives: a meta-trained classifier is adapted to each episode by gradient steps.
 
-The loop is the same for all of them, θ ← θ − change(∇L(θ)) with L the loss on the support. What differs is what θ holds (the
-whole network; for ANIL the classifier) and the change: the gradient times one learning rate, times one for every weight
-(Meta-SGD), or Adam's (Reptile).
+All of them share the loop θ ← θ − change(∇L(θ)), with L the loss on the support. They differ in θ (the whole network, or the
+classifier for ANIL) and in the change: the gradient times one learning rate, the gradient times a rate for every weight
+(Meta-SGD), or Adam's step (Reptile).
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class Head(nn.Linear):
-    """A linear classifier whose initial weights come from a generator that is passed: Glorot-uniform, and biases of zero."""
+    """A linear classifier from features [.., width] to scores [.., ways].
+
+    The initial weights are Glorot-uniform and come from a given generator; the biases are zero.
+    """
 
     def __init__(self, width: int, ways: int, generator: Generator) -> None:
-        """Make the classifier of features [.., width] into `ways` classes."""
         super().__init__(width, ways)
         nn.init.xavier_uniform_(self.weight, generator=generator)
         nn.init.zeros_(self.bias)
 
     def reset_parameters(self) -> None:
-        """Do nothing: torch's initialisation would draw from the global generator."""
+        """Do nothing, since torch's initialisation would draw from the global generator."""
 
 
 class RatedHead(nn.Module):
@@ -51,13 +53,16 @@ def descend(
     gradient: Callable[[Parameters, int], Parameters],
     change: Callable[[str, Tensor, int], Tensor],
 ) -> Parameters:
-    """The parameters after so many steps.
+    """Take gradient steps.
 
     Args:
-        parameters: by name, where the steps start; left as they are.
-        steps: counted from 0.
-        gradient: of the loss at some parameters, in a step.
-        change: what is taken off a parameter, from its name, its gradient and the step.
+        parameters: initial parameters by name; not changed.
+        steps: number of steps.
+        gradient: gives the gradient of the loss by name, from parameters and the number of the step (from 0).
+        change: gives the number to subtract from a parameter, from its name, its gradient and the number of the step.
+
+    Returns:
+        The parameters after the steps, by name.
     """
     for step in range(steps):
         slopes = gradient(parameters, step)
@@ -82,24 +87,24 @@ class InnerLoopMethod(Method):
         return Head(width, ways, generator)
 
     def head(self, learned: nn.Module | None) -> Head:
-        """The classifier in the learned part, where adaptation starts.
+        """The classifier in the learned module, from which adaptation starts.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no learned module of this method.
         """
         return meta_trained(Head, learned)
 
     def network(self, episodes: Episodes) -> Network:
-        """Backbone and classifier that came with the episodes."""
+        """The backbone and the classifier of the episodes, as one function."""
         assert episodes.backbone is not None
         return Network(episodes.backbone, self.head(episodes.learned), "queries" if self.transductive else "support")
 
     def tasks(self, episodes: Episodes) -> list[Task]:
-        """Each episode without its padding.
+        """Turn each episode into a task without padding.
 
         Raises:
-            UserError: there is no trained classifier, an episode has more classes than it, or a transductive method is given
-                padding without the labels of the queries, which would tell the queries from it.
+            UserError: there is no trained classifier, an episode has more classes than the classifier, or the method is
+                transductive and episodes have padding, which cannot be told from queries without query labels.
         """
         if self.transductive and episodes.query_labels is None and episodes.padded:
             raise UserError(
@@ -110,7 +115,7 @@ class InnerLoopMethod(Method):
 
 @dataclass(frozen=True)
 class AdaptedNetwork(InnerLoopMethod):
-    """An inner loop over the whole network, whose batch norm may normalise queries in two ways."""
+    """An inner loop over the whole network, with a choice of batch-norm statistics for the queries."""
 
     inputs: ClassVar[Literal["features", "images"]] = "images"
     transductive: ClassVar[bool] = True
@@ -120,17 +125,17 @@ class AdaptedNetwork(InnerLoopMethod):
     )
 
     def __post_init__(self) -> None:
-        """With the support's statistics the method is inductive."""
+        """Set `transductive`: the method is, with the statistics of the queries."""
         super().__post_init__()
-        # The class says what holds by default, for listings; the instance says what holds.
+        # The class attribute is the default, for listings.
         object.__setattr__(self, "transductive", self.statistics == "queries")
 
 
 def meta_trained(kind: type[Module], learned: nn.Module | None) -> Module:
-    """What was meta-trained, of a certain kind.
+    """Check that a learned module is of a kind, and return it.
 
     Raises:
-        UserError: it is not there.
+        UserError: the module is absent or of another kind.
     """
     if not isinstance(learned, kind):
         raise UserError("the method needs what was meta-trained with it: --checkpoint of a `bench train` with this method")

@@ -3,15 +3,16 @@
 Written by hand, since neither SciPy's nor torch's L-BFGS solves many problems at once.
 
 Nocedal 1980, "Updating quasi-Newton matrices with limited storage"; Liu and Nocedal 1989, "On the limited memory BFGS method
-for large scale optimization". The last few steps and the changes of the gradient along them stand in for the inverse Hessian.
+for large scale optimization". The last few steps and the changes of the gradient along them approximate the inverse Hessian.
 
-Every problem of the batch has its own line search and stops by itself: one that has stopped takes no further step, and
-whenever half of those at work have stopped they leave the batch. Along a search direction the logits move linearly, so that
-the line search costs no matrix product. It ends by the approximate Wolfe conditions (Hager and Zhang 2005, "A new conjugate
-gradient method with guaranteed descent and an efficient line search"), which hold up where the objective's last digits do not.
+Every problem of the batch has its own line search and stops by itself. A problem that has stopped takes no further step, and
+when half of the problems in the batch have stopped, they leave it. Along a search direction the logits move linearly, so that
+the line search needs no matrix product. It ends by the approximate Wolfe conditions (Hager and Zhang 2005, "A new conjugate
+gradient method with guaranteed descent and an efficient line search"), which also work where the objective's last digits are
+inexact.
 
-The search takes hundreds of steps. Where they are small, a second thread slows them down twentyfold on a processor that is not
-idle, so that they run in one.
+The search takes hundreds of steps. Small steps run in one thread, since a second thread makes them twenty times slower on a
+busy processor.
 
 Letters in shape comments: E problems, N classes, S rows, R coordinates of a row.
 """
@@ -26,13 +27,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-HISTORY = 10  # steps that are remembered
+HISTORY = 10  # steps to remember
 MOST_STEPS = 10_000
-MOST_TRIALS = 60  # of a line search: more than any bisection in float64 has a use for
+MOST_TRIALS = 60  # limit of a line search: more than any bisection in float64 needs
 DESCENT, CURVATURE = 0.1, 0.9  # Hager and Zhang's δ and σ
-ROUNDING = 1e-13  # share of the objective that is taken for rounding
-SMALL = 2**18  # numbers in the margins of all problems, below which one thread does
-GROWTH = 4.0  # of a step that was too short
+ROUNDING = 1e-13  # share of the objective that counts as rounding error
+SMALL = 2**18  # one thread is used below this size of all margins
+GROWTH = 4.0  # factor on a step that was too short
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class LogisticProblems:
     Attributes:
         rows: float64 [E, S, R]; zeros where a place is padding.
         targets: [E, N, S], one-hot labels; zeros where a place is padding.
-        left_out: [E, N, S], −∞ for a row's own class, for a class that its problem does not have and for padding, else 0.
+        left_out: [E, N, S], −∞ for a row's own class, for classes that the problem does not have and for padding, else 0.
         costs: [E], factor on the sum of the cross-entropies.
-        penalties: [R], 0 or above: of each coordinate.
-        tolerances: [E], the length of the gradient at which a problem is solved.
+        penalties: [R], penalty of each coordinate, at least 0.
+        tolerances: [E], a problem is solved when the gradient is at most this long.
     """
 
     rows: Tensor
@@ -61,9 +62,9 @@ class LogisticProblems:
         return LogisticProblems(**{name: part if name == "penalties" else part[index] for name, part in parts.items()})
 
     def margins(self, weights: Tensor) -> Tensor:
-        """Each logit less that of the row's own class: [E, N, R] to [E, N, S]; zeros where a place is padding.
+        """Each logit minus that of the row's own class: [E, N, R] to [E, N, S]; zeros where a place is padding.
 
-        Linear in the weights. Small cross-entropies are lost in the difference of two logits, but not in these.
+        Margins are linear in the weights. From them small cross-entropies are exact, unlike from differences of logits.
         """
         logits = torch.bmm(weights, self.rows.transpose(1, 2))
         return logits.sub_((self.targets * logits).sum(dim=1, keepdim=True))
@@ -73,13 +74,13 @@ class LogisticProblems:
 
         Args:
             weights: [E, N, R].
-            others: [E, N, S], the probabilities of the rows' other classes at these weights.
+            others: [E, N, S], probabilities of the other classes of each row, at these weights.
         """
         error = torch.addcmul(others, self.targets, others.sum(dim=1, keepdim=True), value=-1)
         return torch.bmm(error.mul_(self.costs[:, None, None]), self.rows).addcmul_(weights, self.penalties)
 
     def others(self, margins: Tensor) -> _Others:
-        """What the margins say of the classes that are not a row's own."""
+        """Compute probabilities of the other classes, and cross-entropies, from the margins."""
         margins = margins + self.left_out
         shift = margins.amax(dim=1, keepdim=True).clamp_(min=0)  # [E, 1, S]
         exponential = margins.sub_(shift).exp_()  # [E, N, S]
@@ -95,7 +96,7 @@ class _Others(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Where the problems are: weights [E, N, R], their margins [E, N, S], the objective's value [E] and gradient [E, N, R]."""
+    """The current weights [E, N, R], their margins [E, N, S], and the objective's value [E] and gradient [E, N, R]."""
 
     weights: Tensor
     margins: Tensor
@@ -104,7 +105,7 @@ class _State(NamedTuple):
 
     @classmethod
     def start(cls, problems: LogisticProblems, weights: Tensor) -> _State:
-        """At weights of 0, where the penalty is 0 too."""
+        """The state at weights of 0, where the penalty is 0, too."""
         margins = torch.zeros_like(problems.targets)
         others = problems.others(margins)
         value = problems.costs * others.cross_entropy.sum(dim=1)
@@ -112,7 +113,7 @@ class _State(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """A step, the change of the gradient along it, and one over their product: [E, N·R], [E, N·R], [E, 1]."""
+    """A step [E, N·R], the change of the gradient along the step [E, N·R], and one over their product [E, 1]."""
 
     step: Tensor
     change: Tensor
@@ -154,7 +155,7 @@ def _solved(problems: LogisticProblems) -> Tensor:
         before, state = state, _line_search(problems, state, direction, active)
         step, change = (state.weights - before.weights).flatten(1), (state.gradient - before.gradient).flatten(1)
         product = _dot(step, change)
-        # The Wolfe conditions make the product positive; where rounding does not let them, no better point can be found.
+        # The Wolfe conditions make the product positive. Where rounding prevents that, no better point can be found.
         active = active & (_norm(state.gradient) > problems.tolerances) & (product[:, 0] > 0)
         pairs = [*pairs[1 - HISTORY :], _Pair(step, change, (1 / product).nan_to_num(posinf=0.0))]
     solution[places] = state.weights
@@ -172,7 +173,7 @@ def _direction(gradient: Tensor, pairs: list[_Pair]) -> Tensor:
         shares.append(share)
     newest = pairs[-1]
     scale = _dot(newest.step, newest.change) / _dot(newest.change, newest.change)
-    direction.mul_(scale.nan_to_num())  # the problems that have stopped have steps of 0
+    direction.mul_(scale.nan_to_num())  # problems that have stopped have steps of 0
     for (step, change, inverse), share in zip(pairs, reversed(shares), strict=True):
         direction.addcmul_(share - _dot(change, direction) * inverse, step)
     return direction
@@ -216,7 +217,7 @@ class _Line:
         self.curvature = (penalised * direction).sum(dim=(1, 2))
 
     def at(self, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Value and derivative [E] at a length [E], and the probabilities of the rows' other classes there, [E, N, S]."""
+        """Value and derivative [E] at a length [E], and the probabilities of the other classes of each row, [E, N, S]."""
         margins = torch.addcmul(self.margins, length[:, None, None], self.slope)
         probabilities, cross_entropy = self.problems.others(margins)
         penalty = self.squares / 2 + length * self.product + length.square() * self.curvature / 2
@@ -227,7 +228,7 @@ class _Line:
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
-    """[E, n] and [E, n] to [E, 1]."""
+    """Dot products of [E, n] and [E, n], as [E, 1]."""
     return torch.bmm(first[:, None], second[..., None])[..., 0]
 
 

@@ -1,14 +1,13 @@
-"""The gradient of what adaptation comes to with respect to where it starts (Finn, Abbeel and Levine 2017, arXiv:1703.03400).
+"""The meta-gradient: of the loss after adaptation, to the initial parameters (Finn, Abbeel and Levine 2017, arXiv:1703.03400).
 
-With a task's support loss L_s and query loss L_q, parameters θ and learning rates α (one number, or one a parameter):
+With a task's support loss L_s and query loss L_q, parameters θ and learning rates α (one number, or one for each weight):
 
     θ' = θ − α · ∇L_s(θ), repeated;      meta-gradient = d L_q(θ') / dθ
 
-Second order differentiates through ∇L_s; first order takes it as a constant.
+Second order differentiates through ∇L_s; first order takes ∇L_s as a constant.
 
-Tasks go one after another, each freed before the next, so that memory is that of one task; or all at once by torch.func.vmap,
-which spares the overhead of many small operations. `faster` measures which is quicker here, once for each network, shapes and
-device.
+Tasks run one after another, which needs the memory of one task, or all at once by torch.func.vmap, which saves the overhead of
+many small operations. `faster` measures which way is faster, once for each network, shapes and device.
 
 Letters in shape comments: E episodes, W outputs of the head, S support rows, Q query rows.
 """
@@ -30,11 +29,11 @@ from .vmap_norms import WeightsApart
 
 Parallel = Literal["vmap", "loop"]
 
-ROUNDS = 2  # timed, after one that warms up; the best counts
-LONG = 2.0  # seconds: a round that takes longer is the last, and what warming up adds to it is little
-CLEARLY = 1.2  # vmap is chosen where it is so many times as fast: a near tie must not fall this way today, that way tomorrow
+ROUNDS = 2  # timed rounds, after one that warms up; the best counts
+LONG = 2.0  # seconds: a longer round is the last one, since warming up is a small part of it
+CLEARLY = 1.2  # vmap is chosen where it is this many times as fast, so that a near tie gives the same choice every time
 MEMORY = 4 * 2**30  # bytes that all tasks at once may take
-KEPT = 5  # times the outputs of a pass: what its second derivatives keep under vmap; measured on Conv-4
+KEPT = 5  # memory of second derivatives under vmap, in units of the outputs of a pass; measured on Conv-4
 _chosen: dict[tuple[Any, ...], Parallel] = {}
 
 
@@ -43,11 +42,11 @@ class Adaptation:
     """The inner loop of MAML and Meta-SGD over a whole network.
 
     Attributes:
-        network: what is adapted.
-        rates: the learning rate, or one tensor of them a parameter, by name.
-        steps: how many, each on the whole support.
-        second_order: whether what comes out is differentiable through the gradients, or takes them as constants.
-        under_vmap: whether it is called under vmap, which needs torch.func's gradients; autograd's are faster, one by one.
+        network: the network to adapt.
+        rates: one learning rate, or a tensor of learning rates for each parameter, by name.
+        steps: number of steps, each on the whole support.
+        second_order: whether the result is differentiable through the gradients, or takes them as constants.
+        under_vmap: whether it runs under vmap, which needs torch.func's gradients. For single tasks autograd's are faster.
     """
 
     network: Network
@@ -75,7 +74,7 @@ class Adaptation:
         return self.network.query_loss(self.adapted(task), task)
 
     def meta_parameters(self) -> list[Tensor]:
-        """What the query loss is differentiated with respect to: all that requires grad."""
+        """The parameters and learning rates that require grad, with respect to which the query loss is differentiated."""
         rates = self.rates.values() if isinstance(self.rates, Mapping) else []
         return [tensor for tensor in [*self.network.parameters.values(), *rates] if tensor.requires_grad]
 
@@ -85,7 +84,7 @@ class Adaptation:
 
     def _gradient(self, parameters: Parameters, task: Task) -> Parameters:
         kept = self.second_order and torch.is_grad_enabled()
-        # What is not to be differentiated through is a leaf of its own.
+        # A detached leaf stops the differentiation where it is not wanted.
         at = {name: x if kept and x.requires_grad else x.detach().requires_grad_() for name, x in parameters.items()}
         with torch.enable_grad():
             loss = self.network.support_loss(at, task)
@@ -97,7 +96,7 @@ class Adaptation:
 
 
 def meta_loss_one_by_one(loop: Adaptation, tasks: Sequence[Task]) -> Tensor:
-    """Mean query loss [] of the tasks; a task's gradients, where wanted, are computed and its memory freed before the next."""
+    """Mean query loss [] of the tasks, with gradients where they are enabled. Only one task is in memory at a time."""
     parameters = loop.meta_parameters() if torch.is_grad_enabled() else []
     total, sums = torch.zeros((), device=tasks[0].query.device), [torch.zeros_like(tensor) for tensor in parameters]
     for task in tasks:
@@ -111,13 +110,13 @@ def meta_loss_one_by_one(loop: Adaptation, tasks: Sequence[Task]) -> Tensor:
 
 
 def meta_loss_at_once(loop: Adaptation, tasks: Task) -> Tensor:
-    """Mean query loss [] of tasks of one shape, stacked."""
+    """Mean query loss [] of stacked tasks of one shape."""
     with WeightsApart():
         return cast(Tensor, vmap(replace(loop, under_vmap=True).query_loss)(tasks)).mean()
 
 
 def with_gradients(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """A scalar with this value, whose gradients with respect to the parameters are the given ones."""
+    """Make a scalar from a value and its gradients with respect to the parameters."""
     return cast(Tensor, _WithGradients.apply(value, list(gradients), *parameters)) if parameters else value
 
 
@@ -133,7 +132,7 @@ class _WithGradients(torch.autograd.Function):
 
 
 def meta_loss(loop: Adaptation, tasks: Sequence[Task], parallel: Literal["auto", "vmap", "loop"]) -> Tensor:
-    """Mean query loss [] of the tasks after adaptation; tasks of unequal shape always go one after another."""
+    """Mean query loss [] of the tasks after adaptation. Tasks of unequal shape always run one after another."""
     if parallel == "auto":
         parallel = faster(loop, tasks)
     together = stacked(tasks) if parallel == "vmap" else None
@@ -141,7 +140,7 @@ def meta_loss(loop: Adaptation, tasks: Sequence[Task], parallel: Literal["auto",
 
 
 def query_scores(loop: Adaptation, tasks: Sequence[Task], parallel: Literal["auto", "vmap", "loop"]) -> Tensor:
-    """Scores [E, Q, W] after adaptation; `auto` is one task after another: a result must not depend on what was measured."""
+    """Scores [E, Q, W] after adaptation. `auto` runs one task after another, since scores must not depend on timings."""
     together = stacked(tasks) if parallel == "vmap" else None
     with torch.no_grad():
         if together is not None:
@@ -150,7 +149,7 @@ def query_scores(loop: Adaptation, tasks: Sequence[Task], parallel: Literal["aut
 
 
 def faster(loop: Adaptation, tasks: Sequence[Task]) -> Parallel:
-    """What is faster for a meta-gradient of such tasks; measured at the first call, remembered while the process lives."""
+    """The faster way to the meta-gradient of such tasks, measured at the first call and remembered by the process."""
     together = stacked(tasks)
     if together is None or len(tasks) == 1:
         return "loop"
@@ -161,7 +160,7 @@ def faster(loop: Adaptation, tasks: Sequence[Task]) -> Parallel:
 
 
 def _situation(loop: Adaptation, together: Task) -> tuple[Any, ...]:
-    """All that the time depends on."""
+    """Everything that the time depends on."""
     shapes = tuple((name, tensor.shape) for name, tensor in loop.network.parameters.items())
     data = tuple(tensor.shape for tensor in together)
     how = (loop.steps, loop.second_order, loop.network.statistics, torch.is_grad_enabled(), torch.get_num_threads())
@@ -178,7 +177,7 @@ def _measured(loop: Adaptation, tasks: Sequence[Task], together: Task) -> Parall
 
 
 def _seconds(loss: Callable[[], Tensor], loop: Adaptation, device: torch.device) -> float:
-    """Of the best round of a loss with its gradients."""
+    """Seconds of the best round of a loss with its gradients."""
     times = []
     for _ in range(1 + ROUNDS):
         _wait_for(device)
@@ -199,7 +198,7 @@ def _wait_for(device: torch.device) -> None:
 
 
 def _memory(loop: Adaptation, together: Task) -> float:
-    """Bytes that all tasks at once take, about: the outputs of the network's layers, for every image and pass that is kept."""
+    """Estimate of the bytes that all tasks at once take: outputs of the network's layers for every image and kept pass."""
     sizes: list[int] = []
 
     def note(_: nn.Module, inputs: Any, output: Any) -> None:

@@ -1,10 +1,10 @@
 """Fine-tuning a backbone on the pseudo-queries of an episode: the F of P>M>F (Hu et al. 2022, arXiv:2204.07305).
 
-At every step the prototypes are the means of the clean support, and changed copies of the support are classified by them; Adam
-moves what is free of the backbone against the cross-entropy, which reaches it through prototypes and copies alike.
+At every step the prototypes are the means of the clean support, and classify changed copies of the support. Adam moves the
+unfrozen parameters of the backbone to minimise the cross-entropy, whose gradient flows through prototypes and copies alike.
 
-Episodes of one shape can be fine-tuned together, by torch.func.vmap over copies of the parameters, one an episode. What the
-frozen part of the network gives (frozen_part.py) is computed once for the clean support and for each copy.
+Episodes of one shape can be fine-tuned together, by torch.func.vmap over copies of the parameters, one for each episode. The
+output of the network's frozen part (frozen_part.py) is computed once for the clean support and for each copy.
 
 Letters in shape comments: E episodes, N ways, S support rows, Q query rows, D feature width.
 """
@@ -30,9 +30,9 @@ from .similarity import ScaledCosine
 
 Parameters = dict[str, Tensor]
 REMEMBERED = 2 * 2**30  # bytes that a chunk's remembered outputs may take
-MEMORY_SHARE = 0.4  # of a GPU's memory, that episodes together may take
-OF_A_PARAMETER = 5  # numbers kept for each: itself, its gradient, two moments, and one to compute with
-OF_AN_OUTPUT = 2  # numbers kept for each number that a layer gives: itself, and as much inside the layer
+MEMORY_SHARE = 0.4  # share of a GPU's memory that episodes together may take
+OF_A_PARAMETER = 5  # numbers in memory for each parameter: itself, its gradient, two moments, and scratch
+OF_AN_OUTPUT = 2  # numbers in memory for each output of a layer: itself, and as much inside the layer
 
 
 class Supports(NamedTuple):
@@ -41,7 +41,7 @@ class Supports(NamedTuple):
     Attributes:
         images: float [E, S, C, H, W].
         labels: int64 [E, S].
-        classes: bool [E, N], False where an episode has no such class.
+        classes: bool [E, N], False where an episode has fewer classes.
         seeds: int64 [E].
     """
 
@@ -51,23 +51,23 @@ class Supports(NamedTuple):
     seeds: Tensor
 
     def split(self, size: int) -> Iterator[Supports]:
-        """Of `size` episodes each, but for the last."""
+        """Split into supports of `size` episodes each; the last may have fewer."""
         return (Supports(*parts) for parts in zip(*(tensor.split(size) for tensor in self), strict=True))
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How episodes are fine-tuned and answered.
+    """Fine-tunes a backbone for each episode, and scores the queries.
 
     Attributes:
-        backbone: leaves its freed parameters as they are; each episode has copies.
+        backbone: the backbone; each episode moves copies of its unfrozen parameters.
         cosine: gives the scores; its scale and bias stay as they are.
-        frozen: the frozen part of the backbone, where it has one.
-        steps: updates.
-        copies: changed copies of the support, which the steps take in turn.
-        flip: whether some are mirrored.
-        parallel: episodes together (vmap), one after another (loop), or the one on a GPU, as many as there is memory for, and
-            the other on a CPU (auto).
+        frozen: the frozen part of the backbone, if it has one.
+        steps: number of updates.
+        copies: number of changed copies of the support, which the steps take in turn.
+        flip: whether to mirror some copies.
+        parallel: fine-tune episodes together (vmap) or one after another (loop); auto: on a GPU as many together as fit into
+            memory, on a CPU one after another.
     """
 
     backbone: AdaptableBackbone
@@ -79,7 +79,7 @@ class FineTuning:
     parallel: Literal["auto", "vmap", "loop"]
 
     def scores(self, supports: Supports, query: Tensor, rate: float) -> Tensor:
-        """Scores [E, Q, N] of queries [E, Q, C, H, W] by backbones that are fine-tuned at this learning rate."""
+        """Scores [E, Q, N] of queries [E, Q, C, H, W], with backbones fine-tuned at a learning rate."""
         size = len(query) if rate == 0 else self._at_once(supports)
         parts = zip(supports.split(size), query.split(size), strict=True)
         return torch.cat([self._scores_together(part, queries, rate) for part, queries in parts])
@@ -95,7 +95,7 @@ class FineTuning:
             return self.cosine(support, supports.labels, queries, supports.classes.shape[1])
 
     def _adapted(self, supports: Supports, rate: float) -> Parameters:
-        """The freed parameters after the steps, [E, …] each."""
+        """The unfrozen parameters after the steps, [E, …] each."""
         count = len(supports.labels)
         moved = {name: tensor.detach().expand(count, *tensor.shape).clone() for name, tensor in self.backbone.freed().items()}
         optimizer = Adam(list(moved.values()), [rate] * len(moved))
@@ -106,7 +106,7 @@ class FineTuning:
         return moved
 
     def _gradients(self, moved: Parameters, batches: _Batches, step: int, supports: Supports) -> Parameters:
-        """Of each episode's loss with respect to its parameters, [E, …] each."""
+        """Gradients of each episode's loss with respect to its parameters, [E, …] each."""
         inputs = batches.at(step), supports.labels, supports.classes
 
         def loss(parameters: Parameters, batch: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
@@ -125,27 +125,27 @@ class FineTuning:
         return {name: slope[None] for name, slope in zip(leaves, slopes, strict=True)}
 
     def _features(self, parameters: Parameters, batch: Tensor, frozen: FrozenPart | None = None) -> Tensor:
-        """Features [B, D] of images, or of what the frozen part gives for them."""
-        with _precision(self.backbone, batch.device):  # entered anew each time: it remembers parameters, which then move
+        """Features [B, D] of images, or of the frozen part's outputs for them."""
+        with _precision(self.backbone, batch.device):  # a new context each time, since it caches parameters, which then move
             encode = self.backbone.encode if frozen is None else frozen.encode
             return encode(parameters, batch).float()
 
     def _each(self, function: Any, parameters: Parameters, images: Tensor) -> Tensor:
-        """A function of one episode's parameters and images, of every episode."""
+        """Apply a function of one episode's parameters and images to every episode."""
         if len(images) > 1:
-            with sdpa_kernel(SDPBackend.MATH):  # attention that vmap takes apart; it would loop over the fused one
+            with sdpa_kernel(SDPBackend.MATH):  # vmap can batch this attention; it would loop over the fused one
                 return cast(Tensor, vmap(function)(parameters, images))
         return function({name: tensor[0] for name, tensor in parameters.items()}, images[0])[None]
 
     def _usable(self, frozen: FrozenPart | None, supports: Supports) -> FrozenPart | None:
-        """The frozen part, where there is memory for what it gives."""
+        """The frozen part, if there is one and its outputs fit into memory; else None."""
         if frozen is None:
             return None
         images = supports.labels.numel() * (1 + self.copies)
         return frozen if images * frozen.numbers * supports.images.element_size() <= REMEMBERED else None
 
     def _at_once(self, supports: Supports) -> int:
-        """Episodes that are fine-tuned together: a function of device and sizes alone, so that a run can be repeated."""
+        """Number of episodes to fine-tune together. It depends only on device and sizes, so that a run can be repeated."""
         device, episodes = supports.images.device, len(supports.labels)
         if self.parallel != "auto" or device.type != "cuda":
             return episodes if self.parallel == "vmap" else 1
@@ -157,18 +157,18 @@ class FineTuning:
 
 
 class _Batches:
-    """What the steps are made on: the clean support with one of its copies after it, [E, 2·S, …]."""
+    """The batches of the steps: the clean support followed by one of its copies, [E, 2·S, …]."""
 
     def __init__(
         self, supports: Supports, copies: int, flip: bool, backbone: AdaptableBackbone, frozen: FrozenPart | None
     ) -> None:
         self.supports, self.copies, self.flip, self.backbone, self.frozen = supports, copies, flip, backbone, frozen
         self.support = self._through(supports.images)
-        # A copy that a later step takes again is kept where it is more than an image: what the frozen part gives.
+        # Outputs of the frozen part by copy, for later steps. Without a frozen part, images are made again instead.
         self.remembered: dict[int, Tensor] = {}
 
     def at(self, step: int) -> Tensor:
-        """Of a step, from 0."""
+        """The batch of a step, counted from 0."""
         copy = step % self.copies
         if copy in self.remembered:
             return torch.cat([self.support, self.remembered[copy]], dim=1)
@@ -185,13 +185,13 @@ class _Batches:
 
 
 def _precision(backbone: AdaptableBackbone, device: torch.device) -> AbstractContextManager[Any]:
-    """Bfloat16 on a GPU, but for networks with batch norm, which vmap cannot take in two precisions at once."""
+    """Bfloat16 on a GPU, except for networks with batch norm, which vmap cannot run in mixed precision."""
     reduced = device.type == "cuda" and not backbone.has_batch_norm
     return torch.autocast("cuda", torch.bfloat16) if reduced else nullcontext()
 
 
 def _numbers_given(network: nn.Module, image: Tensor) -> int:
-    """How many numbers the layers of a network give for an image [1, C, H, W], all together."""
+    """Number of outputs of all layers of a network for an image [1, C, H, W]."""
     sizes: list[int] = []
 
     def note(_: nn.Module, inputs: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""Prompts with a learned context: "[v₁] … [v_M] dog.", M vectors in the place of words.
+"""Prompts with a learned context: "[v₁] … [v_M] dog.", with M vectors in the place of words.
 
 Letters in shape comments: B prompts, L tokens of a prompt, W width of a token, M tokens of the context, D feature width.
 """
@@ -16,30 +16,30 @@ from ...core.errors import UserError
 
 
 class PromptTower(Protocol):
-    """What is asked of a text tower (`Episodes.text_tower`)."""
+    """The interface of a text tower (`Episodes.text_tower`)."""
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """B texts to int64 [B, L]."""
+        """Turn B texts into tokens, int64 [B, L]."""
         ...
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Token embeddings without positions: int64 [B, L] to [B, L, W]."""
+        """Embed tokens, without positions: int64 [B, L] to [B, L, W]."""
         ...
 
     def encode(self, embedded: Tensor, tokens: Tensor) -> Tensor:
-        """Embeddings [B, L, W], and the tokens that say where each text ends, to features [B, D], not normalised."""
+        """Encode embeddings [B, L, W] into features [B, D], not normalised; the tokens tell where each text ends."""
         ...
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts whose context is left open.
+    """Prompts with a place for the context.
 
     Attributes:
-        tokens: int64 [B, L], with the words of the context, or others, in its place.
-        embedded: [B, L, W], of these tokens.
-        start: the first place of the context.
-        length: M.
+        tokens: int64 [B, L], with the initial words of the context, or others, in its place.
+        embedded: embeddings of these tokens, [B, L, W].
+        start: first place of the context.
+        length: number M of places of the context.
     """
 
     tokens: Tensor
@@ -53,10 +53,10 @@ class Prompts:
 
         Args:
             tower: the text tower.
-            names: B of them.
-            context: words in its place, one token each; None for any.
-            tokens: M where there are no words.
-            device: of the tower.
+            names: B names.
+            context: initial words of the context, one token each; None for any words.
+            tokens: M, where there are no initial words.
+            device: device of the tower.
 
         Raises:
             UserError: the words are not one token each, or a prompt has no room for the context.
@@ -64,7 +64,7 @@ class Prompts:
         words = None if context is None else context.split()
         length = tokens if words is None else len(words)
         distinct = list(dict.fromkeys(names))
-        # Two letters, one token each in any vocabulary, show the places of the context: where the prompts differ.
+        # Each of two letters is one token in any vocabulary. Prompts with one and the other differ in the context's places.
         first, second = (tower.tokenize([" ".join([*length * [letter], f"{name}."]) for name in distinct]) for letter in "xz")
         differ = first != second  # [distinct names, L]
         start = int(differ[0].int().argmax())
@@ -81,7 +81,7 @@ class Prompts:
 
     @property
     def words(self) -> Tensor:
-        """Embeddings of what the context's place holds, [M, W]."""
+        """Embeddings of the words in the context's place, [M, W]."""
         return self.embedded[0, self.start : self.start + self.length]
 
     def features(self, tower: PromptTower, contexts: Tensor) -> Tensor:

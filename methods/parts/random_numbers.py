@@ -1,9 +1,9 @@
-"""Random numbers without a trace in any global generator: of a method within an episode, and of a network's initial values.
+"""Random numbers that leave global generators unchanged: for a method within an episode, and for a network's initial values.
 
-Inside a method they are a pure function of (episode seed, stream number, position). The generator is SplitMix64 (Steele, Lea
-and Flood 2014, "Fast splittable pseudorandom number generators"): a counter times an odd constant, sent through a mixing
-function. Any number can be computed without the ones before it, so permuting episodes permutes the numbers, and neither the
-batch size nor padding changes them.
+Inside a method a number is a pure function of (episode seed, stream number, position). The generator is SplitMix64 (Steele, Lea
+and Flood 2014, "Fast splittable pseudorandom number generators"): a mixing function of a counter times an odd constant. Any
+number can be computed without the earlier ones. Permuting episodes therefore permutes the numbers, and neither batch size nor
+padding changes them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def _signed(word: int) -> int:
-    """The int64 that equals `word` modulo 2⁶⁴. Torch multiplies int64 modulo 2⁶⁴ too, as the generator wants."""
+    """The int64 that equals `word` modulo 2⁶⁴. Torch multiplies int64 modulo 2⁶⁴, too, as the generator needs."""
     return (word + 2**63) % 2**64 - 2**63
 
 
@@ -32,12 +32,12 @@ def random_words(seeds: Tensor, stream: int, count: int) -> Tensor:
     """Random 64-bit words.
 
     Args:
-        seeds: int64 [E], one an episode.
-        stream: streams with different numbers are independent.
-        count: words an episode.
+        seeds: int64 [E], one for each episode.
+        stream: number of the stream; different streams are independent.
+        count: number of words for each episode.
 
     Returns:
-        int64 [E, count], all bits random; entry [e, i] depends on (seeds[e], stream, i) alone.
+        int64 [E, count], all bits random; entry [e, i] depends only on (seeds[e], stream, i).
     """
     keys = _mixed(seeds + _signed(GOLDEN_GAMMA * (stream + 1)))  # [E]
     counters = torch.arange(1, count + 1, device=seeds.device) * GOLDEN_GAMMA  # [count]
@@ -50,15 +50,15 @@ def uniform(seeds: Tensor, stream: int, count: int) -> Tensor:
 
 
 def shuffled(seeds: Tensor, stream: int, present: Tensor) -> Tensor:
-    """A random order of each episode's present places.
+    """Shuffle the places of each episode.
 
     Args:
         seeds: int64 [E].
         stream: as in `random_words`.
-        present: bool [E, S].
+        present: bool [E, S], False where a place is padding.
 
     Returns:
-        int64 [E, S]: the present places of each episode in random order, then the others.
+        int64 [E, S]: the places of each episode in random order, then padding.
     """
     keys = _shifted_right(random_words(seeds, stream, present.shape[1]), 1)  # 0 … 2⁶³ − 1
     return keys.masked_fill(~present, 2**63 - 1).argsort(dim=1)
@@ -77,9 +77,9 @@ def _shifted_right(words: Tensor, bits: int) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generator of the CPU, for code that draws from nothing else, and put it back afterwards.
+    """Seed torch's global generator of the CPU for code that can only draw from it, and restore its state afterwards.
 
-    `torch.manual_seed` would seed the generators of accelerators too, which `fork_rng(devices=[])` does not put back.
+    `torch.manual_seed` would also seed the generators of accelerators, which `fork_rng(devices=[])` does not restore.
 
     Args:
         seed: 0 ≤ seed < 2⁶³.
@@ -90,10 +90,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def drawn(make: Callable[[], Module], generator: Generator) -> Module:
-    """Make a module whose initial values are what torch's own initialisation draws, seeded by `generator`.
+    """Make a module with torch's own initialisation, seeded by `generator`.
 
     Args:
-        make: builds the module on the CPU; it may draw from the global generator, which is put back afterwards.
+        make: builds the module on the CPU; it may draw from the global generator, whose state is restored afterwards.
         generator: gives the seed.
     """
     with seeded(int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))):

@@ -26,14 +26,14 @@ WEIGHTS, BIAS, FIRST_EPOCH = 0, 1, 2  # streams of an episode's random numbers
 
 @dataclass(frozen=True)
 class MiniBatch:
-    """The same mini-batch of the episodes that have one, E of them.
+    """One mini-batch of each of E episodes.
 
     Attributes:
         rows: [E, B, R], support rows.
-        columns: [E, R, B], the same transposed in memory: products of small matrices are slow where one must be transposed.
+        columns: [E, R, B], the rows transposed in memory, since products with transposed small matrices are slow.
         targets: [E, N, B], one-hot labels.
         shares: [E, 1, B], weight of each row's loss: one over the episode's rows in the mini-batch, 0 where a place is padding.
-        absent: [E, N, 1], −∞ where an episode has no such class, else 0.
+        absent: [E, N, 1], −∞ where an episode has fewer classes, else 0.
     """
 
     rows: Tensor
@@ -56,11 +56,11 @@ class SoftmaxHead(Method):
 
     @abstractmethod
     def gradient(self, weights: Tensor, batch: MiniBatch) -> Tensor:
-        """Gradient of the mean cross-entropy over one mini-batch with respect to `weights`, a new tensor of their shape."""
+        """Gradient of the mean cross-entropy over a mini-batch with respect to `weights`, as a new tensor of their shape."""
 
     def train(self, weights: Tensor, rows: Tensor, episodes: Episodes) -> Tensor:
         """Run SGD from `weights` [E, N, …] on the support as rows [E, S, R], and return the new weights."""
-        # Episodes with most support come first, so that those with a mini-batch left in an epoch are the first few: a slice.
+        # Episodes with most support come first, so that the episodes with a mini-batch left in an epoch are a slice.
         sizes, by_size = (episodes.support_labels >= 0).sum(dim=1).sort(descending=True, stable=True)
         weights = weights[by_size]
         velocity = torch.zeros_like(weights)
@@ -74,7 +74,7 @@ class SoftmaxHead(Method):
         return weights[by_size.argsort()]
 
     def _mini_batches(self, rows: Tensor, sizes: Tensor, by_size: Tensor, episodes: Episodes) -> Iterator[MiniBatch]:
-        """The mini-batches of all epochs; in each epoch an episode's support is in a new random order."""
+        """Yield the mini-batches of all epochs. In each epoch an episode's support is in a new random order."""
         count, places, width = rows.shape
         labels, seeds = episodes.support_labels[by_size], episodes.seeds[by_size]  # [E, S], [E]
         absent = torch.zeros_like(episodes.class_mask, dtype=rows.dtype).masked_fill(~episodes.class_mask, -torch.inf)
@@ -103,20 +103,20 @@ class SoftmaxHead(Method):
 
 
 def initial_weights(episodes: Episodes, stream: int, width: int, fan_in: int) -> Tensor:
-    """The random start of torch.nn.Linear: uniform in ±1/√fan_in, [E, N, width]; a class's numbers do not depend on N."""
+    """Draw weights [E, N, width] as torch.nn.Linear does, uniform in ±1/√fan_in; a class's weights do not depend on N."""
     drawn = uniform(episodes.seeds, stream, episodes.ways * width).view(len(episodes), episodes.ways, width)
     return ((2 * drawn - 1) * fan_in**-0.5).to(episodes.support.dtype)
 
 
 @dataclass(frozen=True)
 class SupportSpan:
-    """Support features and initial weights in the reduced coordinates, R = min(S, D) + 1 of them.
+    """Support features and initial weights in R = min(S, D) + 1 reduced coordinates.
 
-    Dot products of weights with support features and of a class's weights with themselves are those of the originals.
+    Dot products of weights with support features, and of a class's weights with themselves, are those of the originals.
 
     Attributes:
         support: [E, S, R]; the last coordinate is 0.
-        weights: [E, N, R]; the last coordinate is the length of what lies outside the span.
+        weights: [E, N, R]; the last coordinate is the length of the part outside the span.
         basis: [E, D, R − 1], orthonormal columns that span the support.
         outside: [E, N, D], for each class the unit direction of its last coordinate.
     """
@@ -141,5 +141,5 @@ class SupportSpan:
         )
 
     def expanded(self, weights: Tensor) -> Tensor:
-        """Trained weights [E, N, R] back in the D original coordinates: [E, N, D]."""
+        """Turn trained weights [E, N, R] back into the D original coordinates: [E, N, D]."""
         return torch.baddbmm(self.outside * weights[..., -1:], weights[..., :-1], self.basis.transpose(1, 2))

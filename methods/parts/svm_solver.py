@@ -1,6 +1,6 @@
 """Crammer and Singer's multi-class support vector machine for many small problems at once, differentiable in the data.
 
-Written by hand, since solvers of quadratic programs that one can install take one problem after another, and have no gradients.
+Written by hand, since available solvers of quadratic programs take one problem after another, and have no gradients.
 
 Crammer and Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector machines", JMLR 2. With one weight
 vector a class and no intercept, min ½ Σ‖wₙ‖² + C Σᵢ maxₙ(1 − yᵢₙ + (wₙ − w_{yᵢ})·xᵢ) has wₙ = C Σᵢ (yᵢₙ − βᵢₙ)xᵢ, where the
@@ -8,12 +8,12 @@ vector a class and no intercept, min ½ Σ‖wₙ‖² + C Σᵢ maxₙ(1 − y�
 
     min ½ Σₙ (βₙ − yₙ)ᵀG(βₙ − yₙ) + Σₙ yₙᵀβₙ      subject to β ≥ 0, Σₙ βₙ = 1      (βₙ, yₙ: column n)
 
-It is solved by Mehrotra's predictor-corrector interior-point method (Nocedal and Wright 2006, "Numerical optimization", chapter
-16.6). A Newton step couples images within a class and classes within an image only, so it needs N Cholesky factors of S × S
-matrices and one more for the constraints, and never a matrix of S·N rows.
+Mehrotra's predictor-corrector interior-point method solves it (Nocedal and Wright 2006, "Numerical optimization", chapter
+16.6). A Newton step only couples images within a class and classes within an image. It therefore needs N Cholesky factors of S
+× S matrices and one for the constraints, and never a matrix of S·N rows.
 
-Gradients come from the implicit function theorem: where the optimality conditions F(β, G) = 0 hold, one more Newton step on
-them, whose matrix counts as constant, moves nothing and has the derivative −(∂F/∂β)⁻¹·∂F/∂G.
+Gradients come from the implicit function theorem: where the optimality conditions F(β, G) = 0 hold, an additional Newton step
+with a constant matrix moves nothing and has the derivative −(∂F/∂β)⁻¹·∂F/∂G.
 
 Letters in shape comments: E problems, N classes, S support rows.
 """
@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 MOST_STEPS = 60
-TO_THE_BOUNDARY = 0.99  # share of the way to the nearest bound that a step goes at most
-TOLERANCE = 1e-14  # mean of β·z at which a problem is solved, for data on a scale of 1
-RIDGE = 1e-10  # of the mean diagonal of G; keeps Cholesky factors of a singular G finite
+TO_THE_BOUNDARY = 0.99  # largest step, as a share of the way to the nearest bound
+TOLERANCE = 1e-14  # a problem is solved when the mean of β·z is at most this, for data on a scale of 1
+RIDGE = 1e-10  # in units of the mean diagonal of G; keeps Cholesky factors of a singular G finite
 
 
 def solve(gram: Tensor, targets: Tensor, class_mask: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ def solve(gram: Tensor, targets: Tensor, class_mask: Tensor) -> Tensor:
     Args:
         gram: float64 [E, S, S], G; a padded place is a row and a column of zeros.
         targets: float64 [E, S, N], Y; a padded place is a row of zeros.
-        class_mask: bool [E, N], False where an episode has no such class.
+        class_mask: bool [E, N], False where an episode has fewer classes.
 
     Returns:
-        float64 [E, S, N]; 0 for padded places and for classes that an episode does not have.
+        float64 [E, S, N]; 0 for padded places, and where an episode has fewer classes.
     """
     targets = targets.transpose(1, 2)  # [E, N, S]
     problem = _Problem(gram, targets, class_mask[..., None] & targets.any(dim=1, keepdim=True))
@@ -66,12 +66,12 @@ class _Point:
     level: Tensor
 
     def moved(self, step: _Point, length: Tensor) -> _Point:
-        """This plus length [E] times a step."""
+        """Add length [E] times a step."""
         along = length[:, None, None]
         return _Point(self.beta + along * step.beta, self.slack + along * step.slack, self.level + along[:, 0] * step.level)
 
     def where(self, chosen: Tensor, other: _Point) -> _Point:
-        """This where `chosen`, bool [E], and the other elsewhere."""
+        """Take this point where `chosen`, bool [E], is True, and the other point elsewhere."""
         choice = chosen[:, None, None]
         return _Point(
             torch.where(choice, self.beta, other.beta),
@@ -80,7 +80,7 @@ class _Point:
         )
 
     def is_finite(self) -> Tensor:
-        """Bool [E]."""
+        """Whether all numbers of a problem are finite, bool [E]."""
         return (self.beta.isfinite() & self.slack.isfinite()).all(dim=2).all(dim=1) & self.level.isfinite().all(dim=1)
 
 
@@ -92,16 +92,16 @@ class _Problem:
         identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
         self.gram = gram + RIDGE * mean_diagonal[:, None, None] * identity  # [E, S, S]
         self.targets = targets  # [E, N, S]
-        self.free = free.to(gram.dtype)  # [E, N, S], 1 where β is a variable, 0 where it is not there
+        self.free = free.to(gram.dtype)  # [E, N, S], 1 where β is a variable, 0 for padding and absent classes
         self.tolerance = TOLERANCE / (1 + mean_diagonal)  # [E]
 
     def gradient(self, beta: Tensor) -> Tensor:
-        """Of the objective with respect to β, [E, N, S]."""
+        """Gradient of the objective with respect to β, [E, N, S]."""
         difference = (beta - self.targets) * self.free
         return (torch.bmm(difference, self.gram) + self.targets) * self.free
 
     def dual_residual(self, point: _Point) -> Tensor:
-        """What the stationarity condition is off by, [E, N, S]."""
+        """Residual of the stationarity condition, [E, N, S]."""
         return self.gradient(point.beta) - (point.level[:, None] + point.slack) * self.free
 
     def gap(self, point: _Point) -> Tensor:
@@ -109,12 +109,12 @@ class _Problem:
         return (point.beta * point.slack * self.free).sum(dim=(1, 2)) / self.free.sum(dim=(1, 2))
 
     def solution(self) -> _Point:
-        """Follow the central path until every problem is solved; one that is moves no more, whatever the others do."""
+        """Follow the central path until every problem is solved. A solved problem does not move while others continue."""
         point = self._start()
         moving = torch.ones_like(self.tolerance, dtype=torch.bool)
         for _ in range(MOST_STEPS):
             moved = self._step(point)
-            # At the limits of float64 a step can fail; what was reached before is as good as it gets.
+            # At the limits of float64 a step can fail; the point before it is then the best one.
             moving = moving & (self.gap(point) > self.tolerance) & moved.is_finite()
             if not moving.any():
                 break
@@ -122,7 +122,7 @@ class _Problem:
         return point
 
     def _start(self) -> _Point:
-        """Every image divided equally among the classes; slack and level feasible, with no slack near 0."""
+        """The initial point: each image divided equally among the classes, with feasible slack and level, slack far from 0."""
         beta = self.free / self.free.sum(dim=1, keepdim=True).clamp(min=1)
         gradient = self.gradient(beta)
         lowest = gradient.masked_fill(self.free == 0, torch.inf).amin(dim=1)  # [E, S]
@@ -133,7 +133,7 @@ class _Problem:
         return _Point(beta + absent, (slack + room[:, None, None]) * self.free + absent, lowest - room[:, None])
 
     def _step(self, point: _Point) -> _Point:
-        """Predictor, corrector, and as far as the bounds allow."""
+        """Make a predictor step and a corrector step, as long as the bounds allow."""
         newton, gap = _Newton(self, point), self.gap(point)
         residual, product = self.dual_residual(point), point.beta * point.slack
         ahead = newton.step(residual, product)
@@ -143,7 +143,7 @@ class _Problem:
 
     @staticmethod
     def _longest(point: _Point, step: _Point) -> Tensor:
-        """How far a step can go before β or z reach 0, at most 1 / TO_THE_BOUNDARY: [E]."""
+        """The largest factor on a step, [E], before β or z reach 0; at most 1 / TO_THE_BOUNDARY."""
         values, changes = torch.cat([point.beta, point.slack], dim=1), torch.cat([step.beta, step.slack], dim=1)
         reach = torch.where(changes < 0, -values / changes, torch.inf)
         return reach.amin(dim=(1, 2)).clamp(max=1 / TO_THE_BOUNDARY)
@@ -171,7 +171,7 @@ class _Newton:
         return self._times_inverses(level[:, None]) - inner, level
 
     def _times_inverses(self, columns: Tensor) -> Tensor:
-        """Product with columns [E, N, S] or [E, 1, S]; batched products of a matrix and one column are slower."""
+        """Product with columns [E, N, S] or [E, 1, S]. This form is faster than batched products of matrix and column."""
         return (self.inverses * columns[..., None, :]).sum(dim=-1)
 
     def step(self, residual: Tensor, product: Tensor) -> _Point:

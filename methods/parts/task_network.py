@@ -1,7 +1,7 @@
-"""An episode as a task without padding, and backbone with classifier as one function of their weights.
+"""Episodes as tasks without padding, and backbone with classifier as one function of their weights.
 
-Batch norm uses the statistics of the batch at hand: of the support while adapting, and for the queries either their own
-(`queries`, transductive) or those that the support has in the adapted network (`support`, inductive). Dropout is off.
+Batch norm uses the statistics of the support while adapting. For the queries it uses either their own statistics (`queries`,
+transductive) or those of the support in the adapted network (`support`, inductive). Dropout is off.
 
 Letters in shape comments: E episodes, N ways, W outputs of the head, S support rows, Q query rows.
 """
@@ -27,14 +27,14 @@ Statistics = Literal["queries", "support"]
 
 
 class Task(NamedTuple):
-    """One episode without padding, or (every tensor with a leading E) several of one shape.
+    """One episode without padding; or several episodes of one shape, with a leading E in every tensor.
 
     Attributes:
         support: float [S, C, H, W].
         support_labels: int64 [S].
         query: float [Q, C, H, W].
         query_labels: int64 [Q]; empty where they are not known.
-        classes: bool [W], the outputs of the head that stand for a class.
+        classes: bool [W], True for the outputs of the head that belong to a class of the episode.
     """
 
     support: Tensor
@@ -45,11 +45,11 @@ class Task(NamedTuple):
 
 
 def tasks_of(episodes: Episodes, outputs: int) -> list[Task]:
-    """Each episode without its padding.
+    """Turn each episode into a task without padding.
 
     Args:
-        episodes: with images, and with `query_labels` in training.
-        outputs: W of the head that was meta-trained; episodes with fewer classes use the first of them.
+        episodes: episodes with images, and with `query_labels` in training.
+        outputs: number W of outputs of the meta-trained head; episodes with fewer classes use the first outputs.
 
     Raises:
         UserError: an episode has more classes than the head.
@@ -68,13 +68,13 @@ def tasks_of(episodes: Episodes, outputs: int) -> list[Task]:
 
 
 def stacked(tasks: Sequence[Task]) -> Task | None:
-    """The tasks as one with a leading E in every tensor; None where they are not all of one shape."""
+    """Stack the tasks into one with a leading E in every tensor; None where their shapes differ."""
     shapes = {tuple(tensor.shape for tensor in task) for task in tasks}
     return Task(*(torch.stack(column) for column in zip(*tasks, strict=True))) if len(shapes) == 1 else None
 
 
 def fitted_classes(episodes: Episodes, outputs: int) -> Tensor:
-    """Which of a head's outputs stand for a class of the episode, bool [E, W].
+    """Mark the outputs of a head that belong to a class of the episode: bool [E, W].
 
     Raises:
         UserError: an episode has more classes than there are outputs.
@@ -82,19 +82,19 @@ def fitted_classes(episodes: Episodes, outputs: int) -> Tensor:
     if episodes.class_mask[:, outputs:].any():
         most = int(episodes.class_mask.sum(dim=1).max())
         raise UserError(f"the classifier was meta-trained for {outputs} ways and an episode has {most}: take --ways {outputs}")
-    return pad(episodes.class_mask, (0, outputs - episodes.ways), value=False)  # cuts, where that is negative
+    return pad(episodes.class_mask, (0, outputs - episodes.ways), value=False)  # a negative number cuts
 
 
 def fitted_scores(scores: Tensor, ways: int) -> Tensor:
-    """Scores [E, Q, W] of a head as scores [E, Q, N]; classes that the head does not have are none of the episode's."""
+    """Cut or pad scores [E, Q, W] of a head to scores [E, Q, N]; padding is for classes that no episode has."""
     return pad(scores, (0, ways - scores.shape[-1]))
 
 
 class Network:
-    """Backbone and head as one function of their parameters; the modules that were given are never called or changed."""
+    """Backbone and head as one function of their parameters. The given modules are never called or changed."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, statistics: Statistics) -> None:
-        """Wrap a backbone (images [B, C, H, W] to features [B, D]) and a head (features to scores [B, W])."""
+        """Wrap a backbone, from images [B, C, H, W] to features [B, D], and a head, from features to scores [B, W]."""
         self.statistics = statistics
         both = nn.Sequential(OrderedDict(backbone=backbone, head=head))
         self._function = AdaptableBackbone(both, "queries")
@@ -102,11 +102,11 @@ class Network:
 
     @property
     def module(self) -> nn.Module:
-        """The same function as a module, whose parameters are those of backbone and head themselves."""
+        """The same function as a module with the parameters of backbone and head themselves."""
         return self._function.network
 
     def scores(self, parameters: Parameters, images: Tensor) -> Tensor:
-        """Scores [B, W] of images normalised by their own statistics."""
+        """Scores [B, W] of images, normalised by their own statistics."""
         return self._function.encode(parameters, images)
 
     def support_loss(self, parameters: Parameters, task: Task) -> Tensor:
@@ -114,7 +114,7 @@ class Network:
         return classification_loss(self.scores(parameters, task.support), task.support_labels, task.classes)
 
     def query_scores(self, parameters: Parameters, task: Task) -> Tensor:
-        """Scores [Q, W] of the queries; gradients flow through the support's statistics, where those are used."""
+        """Scores [Q, W] of the queries. Gradients flow through the support's statistics where they are used."""
         if self.statistics == "queries":
             return self.scores(parameters, task.query)
         shots = len(task.support)
@@ -127,10 +127,10 @@ class Network:
 
     @contextmanager
     def _statistics_of_first(self, rows: int) -> Iterator[None]:
-        """Batch norm normalises every row of a batch by mean and variance of its first `rows`.
+        """Let batch norm normalise every row of a batch by mean and variance of its first `rows`.
 
-        The input is normalised before the layer gets it, and the layer's own statistics are set to change nothing: torch's
-        batch norm passes no gradient to statistics that it is given.
+        A hook normalises the input before the layer, and the layer's own statistics are set to change nothing, since torch's
+        batch norm passes no gradient to given statistics.
         """
         norms = [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
         like = next(self.module.parameters())
@@ -154,5 +154,5 @@ class Network:
 
 
 def classification_loss(scores: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-    """Mean cross-entropy of scores [B, W] over the outputs that stand for a class."""
+    """Mean cross-entropy of scores [B, W] over the outputs that belong to a class."""
     return cross_entropy(scores.masked_fill(~classes, -torch.inf), labels)

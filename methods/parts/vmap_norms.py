@@ -1,8 +1,8 @@
-"""Normalisations that torch.func.vmap differentiates twice as it should.
+"""Normalisations with right second derivatives under torch.func.vmap.
 
-Where weight and bias differ from task to task, vmap over torch's fused batch, instance and layer norm gives wrong second
-derivatives, without a word (torch 2.15, about 1% off; compare pytorch/functorch issue 534). Without weight and bias they are
-right, so those are applied by operations of their own.
+Where weight and bias differ from task to task, vmap over torch's fused batch, instance and layer norm silently gives wrong
+second derivatives (torch 2.15, about 1% off; compare pytorch/functorch issue 534). They are right without weight and bias,
+which are therefore applied by operations of their own.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ FUSED: dict[Callable[..., Any], inspect.Signature] = {
 
 
 class WeightsApart(TorchFunctionMode):
-    """While this context is entered, normalisations apply weight and bias by operations of their own."""
+    """A context in which normalisations apply weight and bias by operations of their own."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Call a function of torch's, one of the fused ones without weight and bias."""
+        """Call one of torch's functions; a fused normalisation is called without weight and bias, which then follow."""
         kwargs = kwargs or {}
         if func not in FUSED:
             return func(*args, **kwargs)
         given = FUSED[func].bind(*args, **kwargs).arguments
         weight, bias = given.pop("weight", None), given.pop("bias", None)
         values: Tensor = func(**given)
-        if func is not functional.layer_norm:  # which has them in the shape of the last dimensions; others one a channel
+        if func is not functional.layer_norm:  # others have one weight for each channel
             channels = [-1] + [1] * (values.dim() - 2)
             weight, bias = (None if tensor is None else tensor.view(channels) for tensor in (weight, bias))
         values = values if weight is None else values * weight
