@@ -1,4 +1,4 @@
-"""What a user asks for, before anything is looked up: `RunConfig`, its checks, TOML files and grids."""
+"""The request of a user, before anything is looked up: `RunConfig`, its checks, TOML files and grids."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunConfig(Options):
         None, f"Corrupt support and query images: {', '.join(STRENGTHS)}; with a severity.", several="repeated"
     )
     severity: int | None = parameter(
-        None, "Of the corruption.", minimum=SEVERITIES[0], maximum=SEVERITIES[-1], several="repeated"
+        None, "Severity of the corruption.", minimum=SEVERITIES[0], maximum=SEVERITIES[-1], several="repeated"
     )
     backbone: str | None = parameter(
         None, "Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.", several="listed"
@@ -46,25 +46,25 @@ class RunConfig(Options):
         None, "Shipped weights or a file; default: those pretrained on the dataset's train classes.", several="listed"
     )
     checkpoint: str | None = parameter(
-        None, "File of bench train: backbone and what the method learned; --method may be left out.", several="listed"
+        None, "File of bench train: backbone and learned modules; --method may be left out.", several="listed"
     )
     tune: str | None = parameter(
         None,
-        "What an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or full; default: head.",
+        "What an adapting method moves: none, norm, head, last-block, lora, prompt, prompt-pool or full; default: head.",
         several="listed",
     )
     prompts: str | None = parameter(
         None,
-        "What class names are put into, for methods that use text: single, ensemble or a file; default: single.",
+        "Prompts for the class names, for methods that use text: single, ensemble or a file; default: single.",
         several="listed",
     )
     class_names: Path | None = parameter(None, "CSV file with class_id,name instead of the dataset's names.")
     batch_size: int | None = parameter(None, "Images encoded at once; auto finds a number that fits.", minimum=1, none="auto")
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = parameter("fp32", "Of encoding: fp32, tf32, bf16 or fp16.")
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = parameter("fp32", "Precision of encoding: fp32, tf32, bf16 or fp16.")
     compile: bool = parameter(False, "Encode through torch.compile.")
     seed: int = parameter(0, "Seed of the episodes.", minimum=0, maximum=LARGEST_SEED, several="listed")
     settings: Mapping[str, Any] = parameter(
-        dict, "Parameter of the method, name=value; dataset., backbone. or sampler. before the name says whose."
+        dict, "Parameter of the method, name=value; dataset.name=, backbone.name= or sampler.name= for theirs."
     )
     device: str = parameter("auto", "auto, cpu or cuda (or cuda:1, …).")
     output: Path = parameter(Path("results"), "Results folder.")
@@ -74,7 +74,7 @@ class RunConfig(Options):
     bootstrap: bool = parameter(False, "Also give the percentile bootstrap interval.")
 
     def __post_init__(self) -> None:
-        """Check every field, and what two of them say together.
+        """Check every field, and pairs of fields that belong together.
 
         Raises:
             UsageError: one line that names the option.
@@ -89,7 +89,7 @@ class RunConfig(Options):
 
     @property
     def corrupted_by(self) -> Corruption | None:
-        """What is done to the images of the episodes; None: nothing."""
+        """The corruption of the images; None for clean ones."""
         return None if self.corruption is None or self.severity is None else Corruption(self.corruption, self.severity)
 
     def settings_of(self, scope: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def grid(options: Mapping[str, Any]) -> list[RunConfig]:
     """One config for each combination of the options that hold a list; the last such option varies fastest.
 
     Raises:
-        UsageError: such a list is empty, or there is no such combination.
+        UsageError: such a list is empty, or a combination is not possible.
     """
     several = {name: value for name, value in options.items() if isinstance(value, list | tuple)}
     fixed = {name: value for name, value in options.items() if name not in several}

@@ -1,4 +1,4 @@
-"""Which device a run uses, and what it is called."""
+"""The device of a run, and its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def choose_device(name: str) -> torch.device:
     """Resolve `--device`: "auto" is the first GPU where there is one, else the CPU.
 
     Raises:
-        UsageError: the device is unknown or not there.
+        UsageError: the device is unknown or absent.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -33,9 +33,9 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
-    """Let a GPU round the factors of float32 products to TF32's 10 bits, or not; torch's settings are put back afterwards.
+    """Let a GPU round the factors of float32 products to TF32's 10 bits, or not; restore torch's settings afterwards.
 
-    Torch leaves convolutions to TF32 unless told otherwise, so that what is to be float32 has to be told so.
+    Torch computes convolutions in TF32 unless it is told otherwise, so float32 has to be asked for.
     """
     matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)  # a module, as far as types go
     before = matmul.allow_tf32, cudnn.allow_tf32

@@ -10,11 +10,11 @@ from pathlib import Path
 from ..core.errors import UserError
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})  # a virtual environment may lie beside a plug-in
-FOLDERS: set[Path] = set()  # where the files of the plug-ins lie that were imported
+FOLDERS: set[Path] = set()  # of imported plug-ins
 
 
 def frames_of(error: BaseException | None) -> list[traceback.FrameSummary]:
-    """The frames of an error that are a plug-in's code, the innermost last; none where it was not in a plug-in."""
+    """The frames of an error that are in a plug-in's code, the innermost last."""
     found = []
     for frame, line in traceback.walk_tb(None if error is None else error.__traceback__):
         if _of_plugin(frame.f_code.co_filename, str(frame.f_globals.get("__name__"))):
@@ -23,7 +23,7 @@ def frames_of(error: BaseException | None) -> list[traceback.FrameSummary]:
 
 
 def told(error: BaseException) -> str:
-    """An error in one line: its class, its message and, of a plug-in's, the file and line."""
+    """An error in one line: class, message and, for a plug-in's, file and line."""
     frames = frames_of(error)
     place = f" ({_short(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
@@ -52,6 +52,6 @@ def _of_plugin(file: str, module: str) -> bool:
 
 
 def _short(file: str) -> str:
-    """A path, relative to the current folder where it lies in it."""
+    """A path, relative to the current folder if it lies there."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

@@ -125,7 +125,7 @@ def entries(kind: str) -> dict[str, Entry]:
 
 
 def find(kind: str, name: str) -> Entry:
-    """The entry of a name, of one of a family (`timm:NAME`), or of a `file.py:Class`.
+    """The entry of a registered name, of a member of a family (`timm:NAME`), or of a `file.py:Class`.
 
     Raises:
         UsageError: nothing is registered under that name, or the file does not exist.
@@ -153,7 +153,7 @@ def knows(kind: str, name: str) -> bool:
 
 
 def _family(name: str) -> str:
-    """What a family that takes `name` is registered as; "" for a name without a colon."""
+    """The registered name of the family of `name`, such as `timm:NAME`; "" for a name without a colon."""
     family, colon, _ = name.partition(":")
     return f"{family}:NAME" if colon else ""
 
@@ -162,8 +162,8 @@ def load(entry: Entry) -> type:
     """Import the class of an entry.
 
     Raises:
-        UserError: it does not import; the line names the distribution or file.
-        UsageError: it has no such class, or the class is not of the kind's base class or leaves a part of it undefined.
+        UserError: the module does not import; the line names the distribution or file.
+        UsageError: the module has no such class, or the class is not a complete subclass of the kind's base class.
     """
     module_name, _, class_name = entry.target.rpartition(":")
     told = entry.origin == "fewbench" or entry.name.startswith(f"{entry.origin}:")
@@ -185,7 +185,7 @@ def load(entry: Entry) -> type:
 
 
 def make(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
-    """The method, dataset or backbone of a name, with its parameters.
+    """Make the method, dataset or backbone of a name, with its parameters.
 
     Args:
         kind: methods, datasets or backbones.
@@ -211,7 +211,7 @@ def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        # A plug-in is somebody else's code: whatever it raises while importing is told in one line.
+        # A plug-in is somebody else's code: any error that it raises while importing becomes one line.
         raise UserError(f"{entry.singular} {label} does not import: {plugin_errors.told(error)}") from error
 
 
@@ -250,7 +250,7 @@ def summary(entry: Entry) -> str:
 
 
 def code_of(cls: type) -> str:
-    """What stands for the code of a class: the version that a class of this package declares, a hash of a plug-in's code.
+    """The version of a class of this package, or a hash of a plug-in's code.
 
     Returns:
         `version 1`, or `sha256` with the hexadecimal hash.
@@ -261,11 +261,10 @@ def code_of(cls: type) -> str:
 
 
 def _code_sha256(cls: type) -> str:
-    """Hexadecimal SHA-256 over the code of a class's module and of those that it uses and that belong to it.
+    """Hexadecimal SHA-256 over the code of a plug-in: of a class's module and of the plug-in's other modules that it uses.
 
-    Comments, docstrings and layout do not count. To a module of a package belong the others of that package; to one without,
-    such as that of a `file.py:Class`, those whose files lie in or below its folder. A module is used by another that holds it,
-    or something that was defined in it.
+    Comments, docstrings and layout do not count. The modules of a plug-in are those of its package or, without a package (a
+    `file.py:Class`), those in or below its folder. A module uses another if it holds it, or something defined in it.
     """
     modules, queue = {}, [cls.__module__]
     package = cls.__module__.rpartition(".")[0]
@@ -298,7 +297,7 @@ def _bare(source: bytes) -> bytes:
 
 
 def _below(module: ModuleType | None) -> Callable[[str], bool]:
-    """Whether the module of a name lies in or below a module's folder, and is neither installed there nor fewbench itself."""
+    """A test whether a module lies in or below the folder of this one, and is neither installed nor part of fewbench."""
     folder, standard_library = _place(module), Path(sysconfig.get_path("stdlib")).resolve()
 
     def below(name: str) -> bool:
@@ -311,7 +310,7 @@ def _below(module: ModuleType | None) -> Callable[[str], bool]:
 
 
 def _place(module: ModuleType | None) -> Path | None:
-    """The folder that a module's file lies in; None where it has no file."""
+    """The folder of a module's file; None where it has no file."""
     file = getattr(module, "__file__", None)
     found = Path(file).parent if file else next(iter(getattr(module, "__path__", ())), None)
     return None if found is None else Path(found).resolve()

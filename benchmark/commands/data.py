@@ -28,7 +28,7 @@ def data() -> None:
 
 @app.command("list")
 def list_() -> None:
-    """List every dataset with what is prepared of it: classes, images, size and fingerprint of each class split.
+    """List every dataset with its prepared class splits: classes, images, size and fingerprint.
 
     Example: bench data list
     """
@@ -48,9 +48,9 @@ def prepare(
     source: Annotated[Path | None, typer.Option("--from", help="A copy that you have; without it, download or render.")] = None,
     size: Annotated[int | None, typer.Option(help="Height and width in pixels, as --set size=N.")] = None,
     set_: Set = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Prepare again what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Prepare again what exists already.")] = False,
 ) -> None:
-    """Prepare all class splits of a dataset in the cache. The same command goes on with what was interrupted.
+    """Prepare all class splits of a dataset in the cache. After an interruption the same command goes on.
 
     Example: bench data prepare mini-imagenet --from mini-imagenet.zip
     """
@@ -102,7 +102,7 @@ def path(name: Name, set_: Set = None) -> None:
 def _dataset(
     name: str, set_: Iterable[str] | None, source: Path | None = None, options: dict[str, Any] | None = None
 ) -> tuple[Dataset, Path | None]:
-    """A dataset with its parameters, and the source; where the source is a parameter, None instead."""
+    """A dataset with its parameters, and the source, or None where the source became a parameter."""
     from ...core.options import build, parse_assignments
     from .. import registry
 
@@ -114,7 +114,7 @@ def _dataset(
 
 
 def _prepared_rows(root: Path, folders: Iterable[Path] | None = None) -> list[list[str]]:
-    """A table row for each class split that is prepared, or was begun, below `root`."""
+    """A table row for each class split below `root` that is prepared or was begun."""
     from ...tasks.datasets.base import SPLITS
 
     if folders is None:

@@ -20,8 +20,8 @@ TYPES = {int: "int", float: "float", Path: "path"}
 def takes(*configs: type, but: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command the options that dataclasses declare, before its own.
 
-    It is called with a dictionary for each of them, of the options that the user typed, read and of the declared types.
-    `settings` are read from `--set`.
+    The command is called with one dictionary for each dataclass: the options that the user typed, as values of the declared
+    types. `--set` gives `settings`.
 
     Args:
         configs: the dataclasses.
@@ -49,7 +49,7 @@ def takes(*configs: type, but: Collection[str] = ()) -> Callable[[Command], Comm
 
 
 def _as_typer(one: Parameter) -> inspect.Parameter:
-    """An option as Typer reads it from a function's signature; text, but for a bool, since `_read` knows the types better."""
+    """An option as Typer finds it in a function's signature: a bool, or else text, whose type `_read` knows better."""
     flag, default = f"--{one.name.replace('_', '-')}", one.default
     kind: Any = str
     if one.name == "settings":
@@ -73,10 +73,10 @@ def _as_typer(one: Parameter) -> inspect.Parameter:
 
 
 def _read(one: Parameter, value: Any) -> Any:
-    """A value of the declared type from what was typed.
+    """Turn what was typed into the declared type.
 
     Raises:
-        UsageError: it is of another type.
+        UsageError: that is not possible.
     """
     if one.name == "settings":
         return parse_assignments(value)

@@ -28,7 +28,7 @@ def env() -> None:
 
 
 def _of_torch() -> list[list[str]]:
-    """What torch finds, or why it does not import: that, too, belongs into a bug report."""
+    """The devices that torch finds, or the reason why it does not import, which belongs into a bug report too."""
     try:
         import torch
     except (ImportError, OSError) as error:

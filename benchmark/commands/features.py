@@ -19,7 +19,7 @@ app = typer.Typer(
 
 DatasetName = Annotated[str, typer.Option(help="Dataset (bench list datasets).")]
 SplitName = Annotated[str, typer.Option(help="Class split: train, val or test.")]
-Name = Annotated[str, typer.Option(help="What it is to be called: --backbone imported:NAME.")]
+Name = Annotated[str, typer.Option(help="Name of the features: --backbone imported:NAME.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Parameter of the dataset, dataset.name=value.")]
 HEADERS = ("name", "dataset", "split", "images", "width", "type", "made by", "prompts", "sha256")
 RIGHT = (3, 4)
@@ -65,7 +65,7 @@ def export(
         typer.Option(help="Export the text features of the classes too: single, ensemble or a file, also several."),
     ] = None,
     class_names: Annotated[Path | None, typer.Option(help="CSV with class_id,name instead of the dataset's names.")] = None,
-    precision: Annotated[str, typer.Option(help="Of encoding: fp32, tf32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Precision of encoding: fp32, tf32, bf16 or fp16.")] = "fp32",
     compile: Annotated[bool, typer.Option("--compile", help="Encode through torch.compile.")] = False,
     batch_size: Annotated[int | None, typer.Option(help="Images encoded at once.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -147,7 +147,7 @@ def _settings(set_: list[str] | None, scopes: tuple[str, ...]) -> dict[str, dict
     """The parameters of each scope.
 
     Raises:
-        UsageError: one is of another scope, or of none.
+        UsageError: a parameter has another scope or none.
     """
     from ...core.errors import UsageError
     from ...core.options import parse_assignments

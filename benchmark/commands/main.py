@@ -33,7 +33,7 @@ from . import (
     train,
 )
 
-INTERRUPTED = 130  # the exit code of what Ctrl-C ended
+INTERRUPTED = 130  # exit code after Ctrl-C
 
 app = typer.Typer(
     name="bench",
@@ -61,18 +61,18 @@ app.add_typer(features.app, name="features")
 app.add_typer(plot.app, name="plot")
 app.add_typer(testbed.app, name="testbed")
 
-# What the content of a user's file or a value makes Python raise, in words; other exceptions are mistakes of this program.
+# Exceptions that a user's file or value can cause, in words; all others are mistakes of this program.
 OF_INPUT: dict[type[Exception], str] = {
     OSError: "a file cannot be read or written",
     RecursionError: "nested too deeply",
     OverflowError: "a number is too large",
-    UnicodeError: "text is not of the encoding that it should be",
+    UnicodeError: "text has another encoding than expected",
 }
 
 
 def main() -> None:
     """Run `bench`. Exit codes: 0 done, 1 a failed run, 2 bad usage, 130 interrupted."""
-    if sys.stderr is None:  # as Python has it where a shell closed it
+    if sys.stderr is None:  # the shell closed it
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
     if sys.stdout is None:
         _fail("standard output is closed; send it to a file, or to /dev/null", 1)
@@ -80,7 +80,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" loses that sign, not the run's table
-    # torch tells of each operation that vmap makes slow; methods that may use vmap measure whether it is faster.
+    # torch warns of each operation that vmap makes slow; methods that may use vmap measure whether it is faster.
     warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching")
     try:
         with in_one_line():
@@ -93,18 +93,18 @@ def main() -> None:
     except tuple(OF_INPUT) as error:
         _fail(_told(error), 1)
     except Exception as error:
-        # Bad options. The class has moved between releases of Typer; what stays is how it tells its message.
+        # Bad options. The class has moved between releases of Typer; its `format_message` has not.
         message = getattr(error, "format_message", None)
         if message is None:
             raise
         _fail(message(), getattr(error, "exit_code", 2))
-    if code == INTERRUPTED:  # to which Typer, too, turns Ctrl-C
-        _fail("interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+    if code == INTERRUPTED:  # Typer, too, turns Ctrl-C into this code
+        _fail("interrupted; finished work is kept, and the same command goes on from there", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _told(error: Exception) -> str:
-    """What a user can make of an error of Python's: what failed, and the files that the command names."""
+    """A Python error in words: the failure, and the files that the command names."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and _cannot_print():
@@ -116,7 +116,7 @@ def _told(error: Exception) -> str:
 
 
 def _cannot_print() -> bool:
-    """Whether standard output takes no line more; if so, Python is kept from trying once more at its end."""
+    """Whether standard output is closed; if so, replace it, so that Python does not try to write again when it ends."""
     try:
         os.write(1, b"\n")
     except OSError:

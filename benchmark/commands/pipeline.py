@@ -20,12 +20,12 @@ def pipeline(
     effort: dict[str, Any],
     method: Annotated[str, typer.Argument(help="Method of the stages that name none, such as pmf.")],
     config: Annotated[Path, typer.Option(help="TOML file with the tables pretrain, train and run (docs/pipeline.md).")],
-    weights: Annotated[str | None, typer.Option(help="What to start from, instead of the weights that the file names.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights to start from, instead of those that the file names.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     output: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done.")] = False,
 ) -> None:
-    """Pretrain, meta-train and evaluate; what is there already is not made again.
+    """Pretrain, meta-train and evaluate; finished stages are not repeated.
 
     Example: bench pipeline pmf --config pmf.toml
     """

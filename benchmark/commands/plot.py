@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...core.errors import UserError, listed
 from .lines import say
 
+if TYPE_CHECKING:
+    from ..records.record import RunRecord
+
 app = typer.Typer(help="Draw figures of records and episodes.", no_args_is_help=True)
 OF_RECORD = "the record's, or else"
+OUTPUT = typer.Option(help="File to write: .svg or .png.")
+
+
+def records_argument(text: str) -> Any:
+    """The argument of a command that takes several records, with its help."""
+    return typer.Argument(metavar="RECORD...", help=text)
 
 
 @app.callback()
@@ -21,10 +31,10 @@ def plot() -> None:
 
 @app.command()
 def coarsity(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records of semantic tasks.")],
-    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/coarsity.svg"),
+    records: Annotated[list[Path], records_argument("Records of semantic tasks.")],
+    output: Annotated[Path, OUTPUT] = Path("results/figures/coarsity.svg"),
 ) -> None:
-    """Draw accuracy against coarsity: each run's mean, with its interval, in the four quartiles of its episodes' coarsity.
+    """Draw accuracy against coarsity: the mean of each run, with its interval, in the four quartiles of coarsity.
 
     Example: bench plot coarsity results/records/mini-imagenet/test-5way-1shot-15query-semantic/*.json
     """
@@ -44,8 +54,8 @@ def coarsity(
 
 @app.command()
 def scaling(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records of one task.")],
-    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/scaling.svg"),
+    records: Annotated[list[Path], records_argument("Records of one task.")],
+    output: Annotated[Path, OUTPUT] = Path("results/figures/scaling.svg"),
 ) -> None:
     """Draw accuracy against the parameters of the backbone, and against the time that it takes to encode an image.
 
@@ -80,80 +90,58 @@ def scaling(
 
 @app.command()
 def prompts(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records that differ in their prompts alone.")],
-    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/prompts.svg"),
+    records: Annotated[list[Path], records_argument("Records that differ in their prompts alone.")],
+    output: Annotated[Path, OUTPUT] = Path("results/figures/prompts.svg"),
 ) -> None:
     """Draw the accuracy with each prompt set, and its paired difference to the single prompt.
 
     Example: bench plot prompts results/records/trifeature/test-5way-1shot-15query-uniform/clip-zero-shot-*.json
     """
-    from ...core.files import write_atomically
-    from ..records.store import load_record
-    from ..reporting.figures.canvas import form_of
     from ..reporting.figures.prompts import draw_prompts
 
-    form = form_of(output)
-    write_atomically(output, draw_prompts([load_record(path) for path in records], form))
-    say(output)
+    _write(output, draw_prompts, records)
 
 
 @app.command()
 def shots(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records of one dataset at several shots.")],
-    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/shots.svg"),
+    records: Annotated[list[Path], records_argument("Records of one dataset at several shots.")],
+    output: Annotated[Path, OUTPUT] = Path("results/figures/shots.svg"),
 ) -> None:
-    """Draw accuracy against shots: a line for each method and backbone, a level one for a method that uses no support.
+    """Draw accuracy against shots: a line for each method and backbone, a level line for a method that uses no support.
 
     Example: bench plot shots results/records/trifeature/test-5way-*shot-15query-uniform/{protonet,clip-zero-shot}-*.json
     """
-    from ...core.files import write_atomically
-    from ..records.store import load_record
-    from ..reporting.figures.canvas import form_of
     from ..reporting.figures.shots import draw_shots
 
-    form = form_of(output)
-    write_atomically(output, draw_shots([load_record(path) for path in records], form))
-    say(output)
+    _write(output, draw_shots, records)
 
 
 @app.command()
 def corruptions(
-    records: Annotated[
-        list[Path], typer.Argument(metavar="RECORD...", help="Records of one task on clean and corrupted images.")
-    ],
-    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/corruptions.svg"),
+    records: Annotated[list[Path], records_argument("Records of one task on clean and corrupted images.")],
+    output: Annotated[Path, OUTPUT] = Path("results/figures/corruptions.svg"),
 ) -> None:
-    """Draw accuracy against severity, 0 being the clean images: a panel a corruption, a line for each method and backbone.
+    """Draw accuracy against severity, 0 being the clean images: a panel for each corruption, a line for each method.
 
     Example: bench plot corruptions results/records/trifeature/test-5way-1shot-15query-uniform*/protonet-*.json
     """
-    from ...core.files import write_atomically
-    from ..records.store import load_record
-    from ..reporting.figures.canvas import form_of
     from ..reporting.figures.corruptions import draw_corruptions
 
-    form = form_of(output)
-    write_atomically(output, draw_corruptions([load_record(path) for path in records], form))
-    say(output)
+    _write(output, draw_corruptions, records)
 
 
 @app.command()
 def stages(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD...", help="Records that differ in what was trained.")],
-    output: Annotated[Path, typer.Option(help="File to write: .svg or .png.")] = Path("results/figures/stages.svg"),
+    records: Annotated[list[Path], records_argument("Records that differ in what was trained.")],
+    output: Annotated[Path, OUTPUT] = Path("results/figures/stages.svg"),
 ) -> None:
     """Draw the accuracy after P, P>M, P>F and P>M>F: a panel for what was trained on and tested on, and the shots.
 
     Example: bench plot stages results/records/*/*/pmf-*.json
     """
-    from ...core.files import write_atomically
-    from ..records.store import load_record
-    from ..reporting.figures.canvas import form_of
     from ..reporting.figures.stages import draw_stages
 
-    form = form_of(output)
-    write_atomically(output, draw_stages([load_record(path) for path in records], form))
-    say(output)
+    _write(output, draw_stages, records)
 
 
 @app.command()
@@ -165,8 +153,8 @@ def episode(
     split: Annotated[str | None, typer.Option(help=f"Class split: {OF_RECORD} test.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"Sampler: {OF_RECORD} uniform.")] = None,
     testbed: Annotated[Path | None, typer.Option(help="File with a fixed list of tasks, instead of a sampler.")] = None,
-    corruption: Annotated[str | None, typer.Option(help=f"What is done to the images: {OF_RECORD} nothing.")] = None,
-    severity: Annotated[int | None, typer.Option(help="Of the corruption, 1 to 5.")] = None,
+    corruption: Annotated[str | None, typer.Option(help=f"Corruption of the images: {OF_RECORD} nothing.")] = None,
+    severity: Annotated[int | None, typer.Option(help="Severity of the corruption, 1 to 5.")] = None,
     ways: Annotated[int | None, typer.Option(help=f"Classes an episode: {OF_RECORD} 5.")] = None,
     shots: Annotated[int | None, typer.Option(help=f"Support images a class: {OF_RECORD} 1.")] = None,
     queries: Annotated[int | None, typer.Option(help=f"Query images a class: {OF_RECORD} 15.")] = None,
@@ -206,4 +194,15 @@ def episode(
     replayed = replay(config, index, loaded, TerminalProgress())
     png = draw_episode(replayed.task.split, replayed.episode, title_of(replayed, loaded), replayed.answers)
     write_atomically(output, png)
+    say(output)
+
+
+def _write(output: Path, draw: Callable[[list[RunRecord], str], bytes], records: list[Path]) -> None:
+    """Draw records into a file, and print its path."""
+    from ...core.files import write_atomically
+    from ..records.store import load_record
+    from ..reporting.figures.canvas import form_of
+
+    form = form_of(output)
+    write_atomically(output, draw([load_record(path) for path in records], form))
     say(output)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def reproduce(
     effort: dict[str, Any],
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Those to run (bench reproduce --list).")
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Reproductions to run (bench reproduce --list).")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every reproduction.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the reproductions and how far they are.")] = False,
-    page: Annotated[Path | None, typer.Option(help="Fill the table of this page from what was run; runs nothing.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the reproductions and their states.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Fill the table of this page from finished runs; nothing is run.")] = None,
     check: Annotated[bool, typer.Option("--check", help="With --page: write nothing; exit 1 when the table is stale.")] = False,
     weights: Annotated[
         Path | None, typer.Option(help="The file that a reproduction starts from, where the hub cannot be reached.")

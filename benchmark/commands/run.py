@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..evaluation.runner import Outcome
     from .terminal import TerminalProgress
 
-SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.norm"}  # options that stand for a parameter
+SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.norm"}  # options for parameters
 
 
 @takes(RunConfig)
@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """Evaluate methods on N-way K-shot episodes and print accuracy with its confidence interval.
 
-    An option of type list takes several values, as 1,5 or repeated; every combination of such values is a run of its own.
+    An option of type list takes several values, as 1,5 or repeated; each combination of values is a run.
 
     Example: bench run --method protonet,ridge --shots 1,5
     """
@@ -66,10 +66,10 @@ def run(
 
 
 def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[list[Outcome], UserError | None]:
-    """Do every run; one that fails, fails alone, and an interruption ends all.
+    """Do every run. After a failed run the next begins; an interruption ends all.
 
     Returns:
-        How the others ended, and the error that the command ends with.
+        The outcomes of the other runs, and the error that the command ends with.
     """
     from ..evaluation.runner import run as run_one
     from ..plugin_errors import in_one_line
@@ -109,7 +109,7 @@ def _trace(error: UserError, progress: TerminalProgress) -> None:
 
 
 def _configs(given: dict[str, Any], config: Path | None, say: Callable[[str], None]) -> list[RunConfig]:
-    """The grid that command line and TOML file ask for; what was typed comes before the file, the file before defaults."""
+    """The grid that command line and TOML file ask for; typed options override the file, the file overrides defaults."""
     options = {} if config is None else read_toml(config)
     settings = {**options.get("settings", {}), **given["settings"]}
     options = {**options, **given, "settings": settings}
@@ -120,7 +120,7 @@ def _configs(given: dict[str, Any], config: Path | None, say: Callable[[str], No
 
 
 def _with_brought(options: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
-    """The options with what a checkpoint brings where nothing else is asked for; what is asked for instead is said.
+    """Add the options that a checkpoint brings to those that were given; say where a given option differs from it.
 
     Raises:
         UsageError: several checkpoints bring different things.
@@ -160,7 +160,7 @@ def _listed(value: Any) -> str:
 
 
 def _describe(plans: list[Plan], progress: TerminalProgress) -> None:
-    """Say what would run."""
+    """Print a table of the runs of a dry run."""
     from ..evaluation.resume import finished_record
     from .terminal import print_table
 
@@ -183,7 +183,7 @@ def _print_json(outcomes: list[Outcome]) -> None:
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:
-    """A table of runs, then the paths of their records."""
+    """Print a table of runs, then the paths of their records."""
     from ..records.identity import task_of
     from ..reporting.tables import backbone_label
     from .terminal import percent, print_table

@@ -1,4 +1,4 @@
-"""`bench show`: what a method, dataset, backbone, sampler, record or weights file is."""
+"""`bench show`: describe a method, dataset, backbone, sampler, record or weights file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def show(
     names: Annotated[list[str], typer.Argument(metavar="[KIND] NAME", help="A name, or the path of a record or of weights.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter of the backbone, name=value.")] = None,
 ) -> None:
-    """Show a method, dataset, backbone or sampler with citation and parameters, or the summary of a record or weights file.
+    """Describe a method, dataset, backbone or sampler with its citation and parameters, or summarise a record or weights.
 
     Example: bench show backbone conv4 --set width=32
     """
@@ -66,9 +66,9 @@ def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
         if value != "":
             say(f"{label}: {value}")
     if network is not None:
-        lines, freed = network
+        lines, unfrozen = network
         typer.echo("\n".join(lines) + "\n")
-        print_table(("--tune", "parameters of the backbone that it frees"), freed)
+        print_table(("--tune", "parameters of the backbone that it unfreezes"), unfrozen)
     rows = [[p.name, p.type_name, str(p.range or ""), str(p.default), p.help] for p in parameters]
     say("")
     if rows:
@@ -78,12 +78,12 @@ def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
 
 
 def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[str], list[list[str]]]:
-    """Lines about the size and cost of a backbone and what it makes of an image; a table of what can be tuned in it.
+    """Lines on a backbone's size, cost and input, and a table of the parameters that each scope of `--tune` unfreezes.
 
     Args:
-        name: of the backbone.
-        own: its parameters by name.
-        settings: some of those, or `size`, `channels`, `mean` and `std` of the images.
+        name: name of the backbone.
+        own: names of its parameters.
+        settings: values of some of these, or `size`, `channels`, `mean` and `std` of the images.
     """
     from torch import Generator
 
@@ -111,8 +111,8 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
         f"FLOPs of such an image: {flops}",
         f"images without a description of the weights: {preprocess.channels} channels; {statistics}",
     ]
-    freed = [[scope, "-" if number is None else f"{number:,}"] for scope, number in counts(module, backbone).items()]
-    return lines, freed
+    unfrozen = [[scope, "-" if number is None else f"{number:,}"] for scope, number in counts(module, backbone).items()]
+    return lines, unfrozen
 
 
 def _show_record(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What commands print with: progress to standard error, tables to standard output."""
+"""Output of the commands: progress to standard error, tables to standard output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDEST = 10_000  # columns of a table that goes to a file or pipe, so that no ce
 
 
 def out() -> Console:
-    """Standard output; as wide as the terminal, or as wide as the table needs where there is none."""
+    """Standard output, as wide as the terminal or, where there is none, as the table needs."""
     return Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False, soft_wrap=False)
 
 
@@ -45,7 +45,7 @@ class TerminalProgress:
             yield lambda steps: bars.advance(task, steps)
 
     def say(self, message: str) -> None:
-        """Print one line; what was said before, of another run of a grid, is not said again."""
+        """Print one line, unless it was printed before (for another run of a grid)."""
         if message in self.said:
             return
         self.said.add(message)
@@ -53,7 +53,7 @@ class TerminalProgress:
 
 
 def _rate_column(unit: str) -> ProgressColumn:
-    """A column that says how many units a second."""
+    """A column with the units per second."""
     from rich.progress import ProgressColumn, Task
 
     class RateColumn(ProgressColumn):

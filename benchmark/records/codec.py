@@ -24,10 +24,10 @@ class Coded:
     """Float64 values as `encode` writes them.
 
     Attributes:
-        encoding: how.
-        values: the distinct ones.
-        codes: of each value, its number in `values`.
-        dtype: of the codes.
+        encoding: the name of this encoding.
+        values: the distinct values.
+        codes: for each value its place in `values`, as base64 text.
+        dtype: type of the codes.
         n: number of values.
     """
 
@@ -75,10 +75,10 @@ def decode(coded: Coded, n: int) -> np.ndarray:
 
     Args:
         coded: the values.
-        n: how many there are; no more than these are unpacked.
+        n: their number; no more than these are unpacked.
 
     Raises:
-        ValueError: the content is damaged, or there are not n.
+        ValueError: the content is damaged, or has another number of values.
     """
     if coded.n != n:
         raise ValueError(f"it has {coded.n} per-episode values for {n} episodes")
@@ -90,20 +90,12 @@ def decode(coded: Coded, n: int) -> np.ndarray:
 
 
 def decode_rough(coded: Rough, n: int) -> np.ndarray:
-    """Read what `encode_rough` wrote: float64 [n].
-
-    Args:
-        coded: the values.
-        n: how many there are; no more than these are unpacked.
-
-    Raises:
-        ValueError: the content is damaged, or there are not n.
-    """
+    """Read what `encode_rough` wrote: float64 [n]; arguments and errors as for `decode`."""
     return np.frombuffer(_unpacked(coded.data, 4 * n, n), dtype="<f4").astype(np.float64)
 
 
 def _unpacked(text: str, size: int, n: int) -> bytes:
-    """The bytes behind base64 text, which must be of a size; a file that would unpack to more is not unpacked further."""
+    """The bytes behind base64 text; unpacking stops where they exceed the size that they must have."""
     unpacker = zlib.decompressobj()
     try:
         content = unpacker.decompress(base64.b64decode(text, validate=True), size + 1)

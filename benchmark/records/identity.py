@@ -41,7 +41,7 @@ class TaskKey(NamedTuple):
     corruption: str | None = None  # name and severity, such as "noise 3"
 
     def differences(self, other: TaskKey) -> list[str]:
-        """What differs, in words: `shots 1 and 5`."""
+        """The differences in words, such as `shots 1 and 5`."""
         pairs = zip(self._fields, self, other, strict=True)
         return [f"{name.replace('_', ' ')} {mine} and {theirs}" for name, mine, theirs in pairs if mine != theirs]
 
@@ -55,13 +55,13 @@ def task_of(record: RunRecord) -> TaskKey:
 
 
 def same_episodes(records: Iterable[RunRecord]) -> bool:
-    """Whether records of one task and length drew the same rows: by their hash, as a sampler's code may have changed."""
+    """Whether records of one task and length drew the same rows; a sampler's code may have changed between them."""
     drawn = {(record.n_episodes, record.task.episodes_sha256) for record in records}
     return len(drawn) == len({n for n, _ in drawn})
 
 
 def answerer_of(record: RunRecord) -> str:
-    """What decides how an episode is answered, as canonical JSON; equal for one method and backbone on several tasks."""
+    """Method and backbone with all that decides their answers, as canonical JSON; equal on all tasks."""
     method, backbone = record.method, record.backbone
     return canonical_json([_of_method(method), _of_backbone(backbone)])
 
@@ -77,11 +77,11 @@ def _of_backbone(backbone: Backbone) -> dict[str, Any]:
 
 
 def other_code(noted: str | None, now: str) -> bool:
-    """Whether code is known to be another than that of a record.
+    """Whether the code has changed since a record.
 
     Args:
-        noted: `code` of a section of the record; None in those from before that was noted, when every version was 1.
-        now: the same of today, as `registry.code_of` gives it.
+        noted: `code` of a section of the record; None in older records, which stand for version 1.
+        now: today's code, as `registry.code_of` gives it.
     """
     if noted is None:
         return now.startswith("version ") and now.partition(",")[0] != FIRST_VERSION
@@ -97,7 +97,7 @@ def without_repeats(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def canonical_json(content: Any) -> str:
-    """JSON text that depends on nothing but the content: sorted keys, no spaces."""
+    """JSON text that depends on the content alone: sorted keys, no spaces."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -126,7 +126,7 @@ def task_slug(
 
 
 def record_path(results: Path, *, dataset: str, task_slug: str, method: str, backbone: str, config_sha256: str) -> Path:
-    """Where the record of a configuration lives: `records/<dataset>/<task>/<method>-<backbone>-<hash8>.json`.
+    """The path of a configuration's record: `records/<dataset>/<task>/<method>-<backbone>-<hash8>.json`.
 
     Args:
         results: the results folder.

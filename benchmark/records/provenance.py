@@ -1,4 +1,4 @@
-"""What it takes to repeat a run: versions, device, commit, command line."""
+"""The surroundings of a run, for repeating it: versions, device, commit, command line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def environment(device: Any) -> dict[str, Any]:
-    """The record's `environment` section. Names no host, user or path."""
+    """The record's `environment` section; it names no host, user or path."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()

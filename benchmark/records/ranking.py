@@ -47,8 +47,8 @@ def compare_records(a: RunRecord, b: RunRecord, level: float = 0.95) -> PairedDi
 def rank_ranges(accuracies: Sequence[np.ndarray], level: float = LEVEL) -> list[RankRange]:
     """Rank methods by paired t-tests of all pairs, adjusted by Holm's procedure over the pairs.
 
-    A method's best rank is one more than the number of methods significantly better, its worst the number of methods less
-    those significantly worse.
+    A method's best rank is one more than the number of methods that are significantly better; its worst rank is the number of
+    methods minus those that are significantly worse.
 
     Args:
         accuracies: K arrays, float [n_k]; entry i of each is the same episode. A pair is compared on the first min(n) of them.

@@ -28,23 +28,23 @@ PLAUSIBLE = 2.0  # half-widths of the t interval that an end of the bootstrap in
 
 @dataclass(frozen=True, eq=False)
 class RunRecord(Sections):
-    """One run: the sections of its file, and all else that the file holds. Records are equal where their content is.
+    """One run: the sections of its file, and everything else in the file. Records of equal content are equal.
 
     Attributes:
-        content: the JSON content, with keys that no section knows.
+        content: the JSON content, including keys that no section knows.
     """
 
     content: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> RunRecord:
-        """A record from its content, every derived number checked.
+        """Make a record from its content, and check every derived number.
 
         Args:
             content: the JSON content of this schema version, without its `schema_version`.
 
         Raises:
-            ValueError: something is absent, of another type or out of range, or a number is not that of the accuracies.
+            ValueError: something is absent, of another type or out of range, or a number contradicts the accuracies.
         """
         unknown = content.keys() - Sections.__dataclass_fields__.keys()
         if unknown:
@@ -122,10 +122,10 @@ def accuracy_section(
 
 
 def _check_ranges(record: RunRecord) -> None:
-    """Make sure that numbers which nothing else bounds are possible ones.
+    """Check that every number is possible.
 
     Raises:
-        ValueError: names one that is not.
+        ValueError: one is not; the message names it.
     """
     task, timing, encoding = record.task, record.timing, record.timing.encoding
     least_one = {f"task.{name}": getattr(task, name) for name in ("ways", "shots", "queries")}
@@ -151,11 +151,10 @@ def _check_ranges(record: RunRecord) -> None:
 
 
 def _check_accuracies(record: RunRecord) -> None:
-    """Compare everything that is derived from the episodes with them.
+    """Compare everything that is derived from the episodes with their accuracies.
 
     Raises:
-        ValueError: the values do not decode, are not fractions or not as many as there are episodes, or what is derived is not
-            theirs.
+        ValueError: the accuracies do not decode, are not fractions or too many or few, or a derived number contradicts them.
     """
     accuracy, level = record.accuracy, record.accuracy.level
     interval = _checked_interval("", record.accuracies, accuracy, level)
@@ -187,7 +186,7 @@ def _checked_interval(place: str, accuracies: np.ndarray, said: Accuracy | Witho
 
 
 def _check_bootstrap(bootstrap: Bootstrap, accuracies: np.ndarray, interval: Interval) -> None:
-    """Its draws are not repeated, which would take longer than reading; its ends must be where such an interval can end."""
+    """Check that the ends are plausible; repeating the draws would take longer than reading all else."""
     ends = (bootstrap.low, bootstrap.high)
     if not 1 <= bootstrap.resamples <= MOST:
         raise ValueError(f"accuracy.bootstrap.resamples is {shown(bootstrap.resamples)}")

@@ -1,4 +1,4 @@
-"""The version of records' files, and how records of older versions become new ones."""
+"""The schema version of records, and the migration of older ones."""
 
 from __future__ import annotations
 

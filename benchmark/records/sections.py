@@ -1,4 +1,4 @@
-"""The sections of a run record, typed. Fields with a default came after the first records, which lack them.
+"""The sections of a run record, typed. Fields with a default are younger than the first records, which lack them.
 
 A section may hold further keys, of later versions or of plug-ins: they stay in the record's content.
 """
@@ -15,14 +15,14 @@ ALL: tuple[str, ...] = ("all",)  # stands for every parameter, where a record do
 
 @dataclass(frozen=True)
 class Text:
-    """What a method was told in words.
+    """The class names and prompts of a method that uses text.
 
     Attributes:
-        names_sha256: of the names of the classes.
+        names_sha256: hash of the class names.
         prompts: name of the prompt set; None for a method that takes no prompts.
-        prompts_sha256: of the prompts.
-        class_names: name of the file of class names; None for the names of the dataset.
-        choices_names_sha256: of the names that decided parameters, where they are of a file.
+        prompts_sha256: hash of the prompts.
+        class_names: name of the file of class names; None for the dataset's own names.
+        choices_names_sha256: hash of the names with which parameters were chosen, where they come from a file.
     """
 
     names_sha256: str
@@ -34,13 +34,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Chosen:
-    """How parameters that are "auto" were decided.
+    """The choice of parameters that are "auto".
 
     Attributes:
-        values: of each such parameter.
-        split: whose episodes decided.
-        episodes: how many.
-        tried: each combination with its accuracy.
+        values: the chosen value of each such parameter.
+        split: class split whose episodes decided.
+        episodes: number of these episodes.
+        tried: each combination of values with its accuracy.
     """
 
     values: dict[str, Any]
@@ -62,9 +62,9 @@ class Method:
         distribution: where it comes from, with a version.
         code: `version 1`, or `sha256 …` of a plug-in's code; older records have the hash of a source file, which is not read.
         changed: names of the parameters that differ from their defaults.
-        learned_sha256: of the checkpoint with what the method learned; None for initial values and methods that learn nothing.
+        learned_sha256: hash of the checkpoint with the learned modules; None for initial values and methods that learn nothing.
         text: names and prompts, for a method that uses them.
-        chosen: how parameters that are "auto" were decided.
+        chosen: the choice of parameters that are "auto".
     """
 
     name: str
@@ -82,15 +82,15 @@ class Method:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What weights have seen.
+    """The training of weights.
 
     Attributes:
-        dataset: what they were trained on.
-        recipe: how.
-        external: whether that was outside this benchmark.
-        weights_sha256: of the weights, where others started from them.
-        steps: of a meta-training; None for a pretraining.
-        started_from: what a meta-training started from; None for initial weights.
+        dataset: the dataset that they were trained on.
+        recipe: name of the training recipe.
+        external: whether they were trained outside this benchmark.
+        weights_sha256: hash of the weights, where a meta-training started from them.
+        steps: steps of a meta-training; None for a pretraining.
+        started_from: training of the weights that a meta-training started from; None for initial weights.
     """
 
     dataset: str
@@ -102,13 +102,13 @@ class Pretraining:
 
     @property
     def meta_trained(self) -> bool:
-        """Whether that was on episodes."""
+        """Whether the weights were trained on episodes."""
         return self.steps is not None
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How images were made ready for the network: their channels and size, and what each channel was normalised with."""
+    """The network's input: channels and size of an image, and mean and deviation that normalise each channel."""
 
     channels: int
     size: int
@@ -122,18 +122,18 @@ class Backbone:
 
     Attributes:
         name: registered name, or `file.py:Class`.
-        parameters: of the architecture, and what was set of the preprocessing.
-        weights: their name.
-        weights_sha256: of the weights file.
-        pretraining: what they have seen.
-        tune: what of them a method may move.
+        parameters: of the architecture, and of the preprocessing where it was set.
+        weights: name of the weights.
+        weights_sha256: hash of the weights file.
+        pretraining: training of the weights; None for initial ones.
+        tune: which weights a method may move (`--tune`).
         feature_dim: width of a feature.
         changed: names of the parameters that differ from their defaults.
-        network_parameters: how many numbers the network has, without adapters.
+        network_parameters: number of the network's parameters, without adapters.
         code: as for the method, with the version of the package that the network comes from.
-        precision: of encoding.
+        precision: precision of encoding.
         compile: whether the network was compiled.
-        preprocess: how images were made ready.
+        preprocess: the network's input.
     """
 
     name: str
@@ -153,13 +153,13 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """What was done to the images.
+    """The corruption of the images.
 
     Attributes:
-        name: of the corruption.
+        name: name of the corruption.
         severity: 1 to 5.
-        version: of the code that does it.
-        clean_fingerprint: of the images before.
+        version: version of the corruption's code.
+        clean_fingerprint: fingerprint of the clean images.
     """
 
     name: str
@@ -177,9 +177,9 @@ class Coarsity:
     """How far apart the classes of the episodes are.
 
     Attributes:
-        mean: over the episodes.
-        quartiles: the three.
-        per_episode: of each episode.
+        mean: mean over the episodes.
+        quartiles: the three quartiles.
+        per_episode: coarsity of each episode.
     """
 
     mean: float
@@ -204,7 +204,7 @@ class Task:
         queries: query images of a class.
         seed: of the sampler.
         episodes_sha256: over the drawn rows.
-        corruption: what was done to the images.
+        corruption: the corruption of the images; None for clean ones.
         coarsity: how far apart the classes are, where the sampler knows it.
         code: of the sampler, as for the method.
     """
@@ -227,7 +227,7 @@ class Task:
 
     @property
     def clean_fingerprint(self) -> str:
-        """Of the images before anything was done to them."""
+        """Fingerprint of the clean images."""
         return self.fingerprint if self.corruption is None else self.corruption.clean_fingerprint
 
 
@@ -242,7 +242,7 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class WithoutReplacement:
-    """Accuracy on episodes that share no image, with the half-width of its interval, None of a single one."""
+    """Accuracy on episodes that share no image, with the half-width of its interval (None for a single episode)."""
 
     mean: float
     half_width: float | None
@@ -261,7 +261,7 @@ class Accuracy:
         interval: method of the interval.
         per_episode: accuracy of each episode.
         bootstrap: another interval of the mean, where it was asked for.
-        without_replacement: on episodes that share no image, where there are such.
+        without_replacement: accuracy on episodes that share no image, where there are such.
     """
 
     mean: float
@@ -275,7 +275,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the features were made, in this run or an earlier one."""
+    """The encoding of the features, in this run or an earlier one."""
 
     images: int
     seconds: float
@@ -294,7 +294,7 @@ class Timing:
         total_seconds: of everything.
         started_utc: when the run began.
         disjoint_seconds: of the method on episodes that share no image.
-        encoding: how the features were made; None for a method that works on images.
+        encoding: the encoding of the features; None for a method that works on images.
     """
 
     encode_seconds: float

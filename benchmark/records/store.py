@@ -29,8 +29,8 @@ def parse_record(text: str, path: Path) -> RunRecord:
         path: where it came from, for messages.
 
     Raises:
-        DamagedRecord: it is none.
-        UserError: it was written by a newer fewbench.
+        DamagedRecord: the text is no record.
+        UserError: a newer fewbench wrote the record.
     """
     try:
         content = json.loads(text)
@@ -52,8 +52,8 @@ def load_record(path: Path) -> RunRecord:
     """Read a record.
 
     Raises:
-        DamagedRecord: it is none.
-        UserError: the file cannot be read, or was written by a newer fewbench.
+        DamagedRecord: the file is no record.
+        UserError: the file cannot be read, or a newer fewbench wrote it.
     """
     with os_errors_named("cannot read record"):
         regular_file(path)
@@ -82,7 +82,7 @@ def load_records(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[tuple
         wrong.
 
     Raises:
-        UserError: the folder is not there, or it or one below it cannot be read.
+        UserError: the folder is absent, or it or a folder below it cannot be read.
     """
     records, problems = [], []
     for path in sorted(_files(folder), key=lambda path: path.relative_to(folder).as_posix()):

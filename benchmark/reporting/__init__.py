@@ -1,1 +1,1 @@
-"""From records to what people read: ranks, the leaderboard, figures. Never imports torch."""
+"""Ranks, the leaderboard, pages and figures from records. Never imports torch."""

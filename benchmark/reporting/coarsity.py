@@ -1,4 +1,4 @@
-"""Accuracy by coarsity: a record's episodes in four groups, from those with the nearest classes to those with the farthest.
+"""Accuracy by coarsity: a record's episodes in four groups, those with the nearest classes first.
 
 Coarsity is the mean squared distance between the classes of an episode (Bennequin et al. 2022, arXiv:2205.05155).
 """
@@ -19,7 +19,7 @@ class Quartile(NamedTuple):
     """The episodes of one quartile of coarsity.
 
     Attributes:
-        coarsity: their mean coarsity.
+        coarsity: mean coarsity.
         accuracy: mean accuracy, a fraction, with its t interval at the record's level.
     """
 
@@ -30,10 +30,10 @@ class Quartile(NamedTuple):
 def quartiles(record: RunRecord) -> tuple[Quartile | None, ...]:
     """The record's episodes by quartile of coarsity, the finest first.
 
-    An episode at a quartile belongs below it, so that episodes of equal coarsity stay together.
+    An episode exactly at a quartile belongs below it, so that episodes of equal coarsity stay together.
 
     Returns:
-        Four groups, None in the place of one that ties or few episodes leave empty; nothing where the record has no coarsity.
+        Four groups, None for one that ties or few episodes leave empty; () where the record has no coarsity.
     """
     coarsity = record.coarsities
     if coarsity is None:

@@ -23,17 +23,17 @@ def accuracy_cell(record: RunRecord) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text as one line that markdown shows as it is (a name may hold `|`, or look like a marker)."""
+    """Text as one line that markdown shows unchanged (a name may hold `|`, or look like a marker)."""
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
 
 
 def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
-    """A table, a line a row; an empty cell is a dash.
+    """The lines of a table; an empty cell becomes a dash.
 
     Args:
-        headers: of the columns, as they stand.
-        rows: texts, which are escaped.
-        numeric: of each column, whether it is aligned to the right.
+        headers: markdown of the headers.
+        rows: texts of the cells, which are escaped.
+        numeric: for each column whether it is aligned to the right.
     """
     rules = ["---:" if right else "---" for right in numeric]
     cells = [[escaped(cell) or EMPTY for cell in row] for row in rows]

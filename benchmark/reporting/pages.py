@@ -1,9 +1,9 @@
-"""Generated parts of markdown pages: what stands between two markers is made from records.
+"""Generated parts of markdown pages: the text between two markers is made from records.
 
-    <!-- leaderboard:begin -->                  or, of a part that there may be several of:      <!-- table: QUERY -->
+    <!-- leaderboard:begin -->                  or, for a part that may occur several times:     <!-- table: QUERY -->
     <!-- leaderboard:end -->                                                                     <!-- /table -->
 
-All else on the page is kept to the byte. Markers with a query stand on lines of their own.
+The rest of the page keeps its bytes. Markers with a query stand on lines of their own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Part:
     """A kind of generated part.
 
     Attributes:
-        lines: makes its lines of markdown from the query of its first marker.
-        query: the form of that query; "" where there is none, and one such part on a page.
+        lines: makes the lines of markdown from the query of the first marker.
+        query: form of the query; "" for a part without a query, which a page has once.
     """
 
     lines: Callable[[str], Sequence[str]]
@@ -31,19 +31,19 @@ class Part:
 
 
 def update_page(file: Path, parts: Mapping[str, Part], check: bool = False, new_page: str | None = None) -> bool:
-    """Make every part of a page anew.
+    """Regenerate every part of a page.
 
     Args:
         file: the page.
-        parts: by the name in their markers.
+        parts: kinds of parts by the name in their markers.
         check: write nothing, only compare.
-        new_page: the text of a page that is absent; None: that is an error.
+        new_page: text of a page that is absent; None makes an absent page an error.
 
     Returns:
-        Whether the page was not what the records say; without `check` it is now.
+        Whether the page was out of date; without `check` it was rewritten.
 
     Raises:
-        UserError: the page is absent, not UTF-8, or cannot be written; a marker lacks; or a part cannot be made.
+        UserError: the page is absent, not UTF-8 or cannot be written, a marker is missing, or a part cannot be made.
     """
     old = _read(file)
     text = new_page if old is None else old
@@ -54,7 +54,7 @@ def update_page(file: Path, parts: Mapping[str, Part], check: bool = False, new_
 
 
 def write_if_changed(path: Path, content: bytes) -> bool:
-    """Write a file that does not hold this already; whether it did not."""
+    """Write a file unless it has this content already; return whether it was written."""
     with os_errors_named("cannot read"):
         changed = not path.exists() or regular_file(path).read_bytes() != content
     if changed:
@@ -72,7 +72,6 @@ def _read(file: Path) -> str | None:
 
 
 def _filled(file: Path, text: str, parts: Mapping[str, Part]) -> Iterator[str]:
-    """The page, piece by piece."""
     end = 0
     for number, found in enumerate(_find(file, text, parts), 1):
         try:
@@ -86,10 +85,10 @@ def _filled(file: Path, text: str, parts: Mapping[str, Part]) -> Iterator[str]:
 
 
 def _find(file: Path, text: str, parts: Mapping[str, Part]) -> list[re.Match[str]]:
-    """Every part with its markers.
+    """Find every part with its markers.
 
     Raises:
-        UserError: there is none, one too many, or a marker without its partner.
+        UserError: there is no part, one too many, or a marker without its partner.
     """
     names, (name, first) = "|".join(map(re.escape, parts)), next(iter(parts.items()))
     start, rest_of_line = ("^", r"[ \t]*\r?$") if first.query else ("", "")

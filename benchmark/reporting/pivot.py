@@ -1,12 +1,12 @@
-"""Tables of records: fields down, others across, the accuracy in the cells.
+"""Tables of records: some fields make the rows, others the columns, and the cells hold accuracies.
 
 A query is text such as
 
     records=results/records/omniglot/**/*.json rows=method.name columns=task.ways,task.shots where=task.seed:0
 
-Fields are dotted paths into the JSON of a record, and `stages.…` is what can be read off it (stages.py); `task.dataset as data`
-gives one a name. The glob counts from the current folder. `where` keeps the records in which each field has its value, or one
-of its values where it is named several times. Only complete records are shown.
+Fields are dotted paths into the JSON of a record, or `stages.…`, which is derived from it (stages.py); `task.dataset as data`
+names a field. The glob counts from the current folder. `where` keeps the records in which each field has its value; a field
+that is named several times may have any of its values. Only complete records are shown.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Field:
     """A place in a record.
 
     Attributes:
-        path: such as `backbone.pretraining.recipe`.
-        name: what the page calls it; "" where it does not say.
+        path: dotted path such as `backbone.pretraining.recipe`.
+        name: name on the page; "" for the default.
     """
 
     path: str
@@ -51,7 +51,7 @@ class Field:
 
     @property
     def header(self) -> str:
-        """The header of the values: the page's name, or the end of the path (`method.name` is the method)."""
+        """The header of the values: the name, or else the end of the path (for `method.name` it is "method")."""
         *sections, last = self.path.split(".")
         return self.name or (sections[-1] if last == "name" and sections else last)
 
@@ -59,7 +59,7 @@ class Field:
         """The value in a record: text, a number, true or false; None where the record does not have it.
 
         Raises:
-            UserError: it is a section or a list.
+            UserError: the path leads to a section or a list.
         """
         place: Any = _content(record)
         for part in self.path.split("."):
@@ -70,10 +70,10 @@ class Field:
         return place
 
     def check(self, records: Iterable[RunRecord]) -> None:
-        """Check that a record has the path (not all have to: it may be a parameter, or newer than some records).
+        """Check that at least one record has the path (others may lack a parameter, or be older than the field).
 
         Raises:
-            UserError: with the nearest name.
+            UserError: no record has it; the message suggests the nearest name.
         """
         message = ""
         for record in records:
@@ -88,7 +88,7 @@ class Field:
         raise UserError(message)
 
     def label(self, value: Any) -> str:
-        """A value as the head of a column: `5-way`, text as it is, other numbers and values of named fields with the name."""
+        """The head of a column: `5-way`, plain text, or the header with the value for other numbers and named fields."""
         last = self.path.rpartition(".")[2]
         if not self.name and last in UNITS and value is not None:
             return f"{value}-{UNITS[last]}"
@@ -101,9 +101,9 @@ class Query:
 
     Attributes:
         records: glob of record files.
-        rows: fields whose values make the rows; none for what is no pivot.
-        columns: fields whose values make the columns.
-        where: the values that a field may have, by path.
+        rows: fields whose values make the rows; () for a query without a layout.
+        columns: fields whose values make the columns; () likewise.
+        where: allowed values by path.
     """
 
     records: str
@@ -116,8 +116,8 @@ class Query:
         """Read a query.
 
         Args:
-            text: of the form above.
-            laid_out: whether it says rows and columns.
+            text: the query.
+            laid_out: whether it has rows and columns.
 
         Raises:
             UserError: something is missing or unknown.
@@ -137,7 +137,7 @@ class Query:
         return cls(found["records"], rows, columns, where)
 
     def find(self) -> list[tuple[Path, RunRecord]]:
-        """The complete records that it is about, in the order of their paths.
+        """Load the complete records that match, in the order of their paths.
 
         Raises:
             UserError: there are none, a field is unknown, or a record is damaged.
@@ -163,17 +163,17 @@ class Query:
 
 
 def pivot_of(text: str) -> list[str]:
-    """The table of a query, a line a row."""
+    """The lines of a query's table."""
     query = Query.parse(text)
     return pivot(query, query.find())
 
 
 def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
-    """The table, a line a row; rows and columns are sorted by their values, numbers by size.
+    """The lines of a table; rows and columns are sorted by their values, numbers by size.
 
     Args:
-        query: what is in rows and columns.
-        records: at least one, with its path.
+        query: fields of rows and columns.
+        records: at least one record, each with its path.
 
     Raises:
         UserError: a field is no single value, or several runs fall into one cell.
@@ -206,10 +206,10 @@ def _content(record: RunRecord) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """A value as a cell and `where` have it."""
+    """A value as it stands in a cell and in `where`."""
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _order(values: tuple[Any, ...]) -> list[tuple[int, Any]]:
-    """Numbers by size, then text by the alphabet, nothing last."""
+    """A sort key: numbers by size, then text by the alphabet, then None."""
     return [(0, value) if isinstance(value, int | float) else (2, "") if value is None else (1, value) for value in values]

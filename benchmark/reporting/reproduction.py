@@ -1,4 +1,4 @@
-"""The page of all reproductions: a table and a list, a function of their files, the descriptions of weights and the records."""
+"""The page of all reproductions: a table and a list made from their files, the descriptions of weights and the records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUMERIC = (False, False, False, True, True, True, True, True, False)
 
 
 def update(file: Path, results: Path, check: bool = False) -> bool:
-    """Fill the page.
+    """Regenerate the page's table and list.
 
     Args:
         file: the page.
@@ -23,7 +23,7 @@ def update(file: Path, results: Path, check: bool = False) -> bool:
         check: write nothing, only compare.
 
     Returns:
-        Whether the page was not what the results say; without `check` it is now.
+        Whether the page was out of date; without `check` it was rewritten.
 
     Raises:
         UserError: the page is absent or lacks a marker.
@@ -33,11 +33,7 @@ def update(file: Path, results: Path, check: bool = False) -> bool:
 
 
 def render(reproductions: Sequence[Sequence[Comparison]]) -> list[str]:
-    """The lines of the generated part.
-
-    Args:
-        reproductions: the comparisons of each, at least one.
-    """
+    """The lines of the generated part, from the comparisons of each reproduction (at least one)."""
     lines = table_lines(HEADERS, [row(one) for comparisons in reproductions for one in comparisons], NUMERIC)
     lines.append("")
     for comparisons in reproductions:
@@ -86,7 +82,7 @@ def difference(one: Comparison) -> str:
 
 
 def cost(one: Comparison) -> str:
-    """Time and device of the training, and its updates."""
+    """Time, device and number of updates of the training."""
     if one.about is None:
         return ""
     trained = one.about.pretraining

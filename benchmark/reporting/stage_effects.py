@@ -1,11 +1,11 @@
 """The effect of a stage: mean paired differences between runs that differ in that stage alone.
 
-Two runs are a pair where all else is equal: the network's architecture, what it was trained on, which other stages there were,
-how episodes were fine-tuned, and the task; a meta-trained network is compared with the very weights that it started from. How
-P and M were trained (rates, steps) is not looked at. Both saw the same episodes, so the difference is taken episode by episode.
-Of one test set the pairs are averaged first, since they share its episodes, under whatever corruption; other test sets have
-episodes of their own, so the errors of their means are independent. The interval is about the choice of the episodes, with the
-networks as they are: another training would move the numbers too.
+Two runs are a pair where all else is equal: the network's architecture, its training dataset, the other stages, the fine-tuning
+of episodes, and the task; a meta-trained network is compared with the very weights that it started from. Rates and steps of P
+and M may differ. Both runs saw the same episodes, so the difference is taken episode by episode. Pairs of one test set are
+averaged first, since they share its episodes, corrupted or not; test sets do not share episodes, so the errors of their means
+are independent. The interval is about the choice of the episodes, not about the training of the networks, which would move the
+numbers too.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from .stages import NONE, Stages, stages_of
 
 LEVEL = 0.95
 PRETRAINING, META, FINE = "pretraining", "meta-training", "fine-tuning"
-UNIMPORTANT = "parallel"  # of a method's parameters: how episodes are computed together
+UNIMPORTANT = "parallel"  # a parameter of methods that decides only how episodes are computed together
 HEADS = ("stage", "in domain", "across domains")
 
 
 @dataclass(frozen=True)
 class Effect:
-    """Of a stage, on the tasks of one kind.
+    """The effect of a stage on the tasks of one kind; numbers are fractions.
 
     Attributes:
-        mean: of the differences with and without it, a fraction.
-        half_width: of its interval.
-        least: the smallest difference of a pair.
-        most: the largest.
-        pairs: how many.
+        mean: mean difference between runs with the stage and without it.
+        half_width: half-width of the interval of the mean.
+        least: smallest difference of a pair.
+        most: largest difference of a pair.
+        pairs: number of pairs.
     """
 
     mean: float
@@ -58,18 +58,18 @@ class Effect:
 
 
 def effects_of(query: str) -> list[str]:
-    """The table of the records that a query of pivot.py finds, which says `records` and `where` alone."""
+    """The lines of the table for the records of a query (pivot.py) of `records` and `where`."""
     return effects_table(without_repeats(record for _, record in Query.parse(query, laid_out=False).find()))
 
 
 def effects_table(records: Sequence[RunRecord]) -> list[str]:
-    """Of each stage in and across domains, by shots; a markdown table, a line a row.
+    """The lines of the table: the effect of each stage in and across domains, by shots.
 
     Args:
-        records: complete ones.
+        records: complete records.
 
     Raises:
-        UserError: two of them have all in common, or a pair has too few common episodes.
+        UserError: two records differ in no stage and no task, or a pair has too few common episodes.
     """
     runs = _by_place(records)
     pairs: dict[tuple[str, str], list[tuple[bool, RunRecord, RunRecord]]] = {}
@@ -89,7 +89,7 @@ def effects_table(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _without_one(stages: Stages) -> Iterator[tuple[str, Stages]]:
-    """The stages but one, and what the difference is called: alone, a stage does something else than beside another."""
+    """The stages without one of them, with a name for the difference; a stage alone differs from one next to another."""
     trained = stages.pretraining != NONE or stages.meta_trained
     if stages.pretraining != NONE:
         name = f"{stages.pretraining} {PRETRAINING}{' before meta-training' if stages.meta_trained else ' alone'}"
@@ -102,16 +102,16 @@ def _without_one(stages: Stages) -> Iterator[tuple[str, Stages]]:
 
 
 def _order(name: str) -> tuple[int, bool, str]:
-    """P, M, F; each first without another training beside it."""
+    """A sort key: P, M, F; each alone before it joins another training."""
     stage = 1 if name.startswith(META) else 2 if name.startswith(FINE) else 0
     return stage, not name.endswith(("alone", "initial weights")), name
 
 
 def effect_of(pairs: Iterable[tuple[RunRecord, RunRecord]]) -> Effect | None:
-    """The mean difference of first minus second; None of no pairs.
+    """The mean difference first − second over pairs; None without pairs.
 
     Raises:
-        UserError: a pair has no common episodes, or but one.
+        UserError: a pair saw different episodes, or has fewer than two common ones.
     """
     by_set: dict[str, list[np.ndarray]] = {}
     for one, other in pairs:
@@ -147,7 +147,7 @@ def _by_place(records: Sequence[RunRecord]) -> dict[str, tuple[Stages, RunRecord
 
 
 def _place(record: RunRecord, stages: Stages) -> str:
-    """All that two runs of a pair have in common."""
+    """Everything that both runs of a pair have in common, as text."""
     network: list[Any] = [record.backbone.name, record.backbone.parameters]
     parameters = {name: value for name, value in record.method.parameters.items() if name != UNIMPORTANT}
     tuning = None if stages.fine_tuned == NONE else parameters
@@ -155,7 +155,7 @@ def _place(record: RunRecord, stages: Stages) -> str:
 
 
 def _went_on_from(record: RunRecord, other: RunRecord) -> bool:
-    """Whether a run's network was meta-trained from that of the other."""
+    """Whether a run's meta-training started from the weights of the other run."""
     seen = record.backbone.pretraining
     started = None if seen is None else seen.started_from
     return started is not None and started.weights_sha256 == other.backbone.weights_sha256

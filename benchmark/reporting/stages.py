@@ -1,4 +1,4 @@
-"""The stages that a run's network went through, as its record tells them: P (pretrain), M (meta-train), F (fine-tune)."""
+"""The training stages of a run's network, from its record: P (pretrain), M (meta-train), F (fine-tune)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..records.record import RunRecord
 
 NONE = "none"
-UNMOVED = ("none", "head")  # scopes of --tune that leave the backbone as it is
+UNMOVED = ("none", "head")  # scopes of --tune that do not change the backbone
 CHAINS = ("P", "P>M", "P>F", "P>M>F")
 
 
@@ -16,11 +16,11 @@ class Stages:
     """The training of a backbone before it answered.
 
     Attributes:
-        pretraining: recipe of P; "none" where the weights were initial ones.
-        meta_trained: whether it was trained on episodes.
-        fine_tuned: what of it moved in each episode, a scope of --tune; "none" where nothing did.
-        trained_on: dataset of the last training; "none" where it is not known.
-        in_domain: whether that is the dataset of the task.
+        pretraining: recipe of P; "none" for initial weights.
+        meta_trained: whether the backbone was trained on episodes.
+        fine_tuned: scope of --tune that moved in each episode; "none" where nothing moved.
+        trained_on: dataset of the last training; "none" where it is unknown.
+        in_domain: whether the last training and the task share a dataset.
     """
 
     pretraining: str
@@ -31,12 +31,12 @@ class Stages:
 
     @property
     def chain(self) -> str:
-        """One of `CHAINS`; its P stands for initial weights too, of which `pretraining` says that they are."""
+        """One of `CHAINS`; P stands for initial weights too (`pretraining` is then "none")."""
         return "P" + (">M" if self.meta_trained else "") + (">F" if self.fine_tuned != NONE else "")
 
 
 def stages_of(record: RunRecord) -> Stages:
-    """Read them off a record."""
+    """Read the stages of a record."""
     seen = last = record.backbone.pretraining
     while last is not None and last.meta_trained:
         last = last.started_from

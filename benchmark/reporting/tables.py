@@ -16,7 +16,7 @@ from ..records.sections import ALL, Backbone, Method
 from .coarsity import Quartile, quartiles
 
 SINGLE = "single"  # the usual prompts
-FINGERPRINT_DIGITS = 12  # of any hash that people read
+FINGERPRINT_DIGITS = 12  # of a hash that people read
 SEMANTIC = ("semantic", TestbedSampler.name)
 
 
@@ -49,18 +49,18 @@ class Table:
 
     @property
     def section(self) -> str:
-        """Heading that the table stands under: the dataset's name, whether tasks are drawn by meaning, or images corrupted."""
+        """Heading above the table: the dataset, and whether tasks are semantic or images corrupted."""
         semantic = ", semantic tasks" if self.semantic else ""
         return f"{self.key.dataset}{semantic}{'' if self.key.corruption is None else ', corrupted images'}"
 
     @property
     def semantic(self) -> bool:
-        """Whether the tasks are those of a testbed, from a file or drawn for the run."""
+        """Whether tasks are drawn by meaning: a testbed, from a file or drawn for the run."""
         return self.key.sampler in SEMANTIC
 
     @cached_property
     def title(self) -> str:
-        """The task in words, without the dataset, and its mean coarsity: that of the longest run, where it has one."""
+        """The task in words, without the dataset, with the mean coarsity of the longest run if it has one."""
         coarsity = max((row.record for row in self.rows), key=lambda record: record.n_episodes).coarsities
         return task_title(self.key) + ("" if coarsity is None else f", mean coarsity {coarsity.mean():.2f}")
 
@@ -89,7 +89,7 @@ def _with_short_hashes(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def tables_of(records: Iterable[RunRecord]) -> list[Table]:
     """Group the complete records by task and rank each group; sorted by dataset, then by task.
 
-    Semantic tasks come after the others of their dataset, and those on corrupted images last.
+    Within a dataset semantic tasks come after the others, and tasks on corrupted images last.
     """
     groups: dict[TaskKey, list[RunRecord]] = {}
     for record in records:
@@ -107,7 +107,7 @@ def _order(key: TaskKey) -> list[tuple[bool, Any]]:
 
 
 def _tables_of_task(key: TaskKey, records: list[RunRecord]) -> list[Table]:
-    """One table; or one for each set of episodes where runs of equal length disagree on what was drawn."""
+    """One table, or one for each set of drawn episodes where runs of equal length disagree on them."""
     if same_episodes(records):
         return [Table(key, _ranked(records))]
     drawn = {(record.n_episodes, record.task.episodes_sha256) for record in records}
@@ -134,7 +134,7 @@ def _plain(value: Any) -> str:
 
 
 def method_label(record: RunRecord) -> str:
-    """The method with the parameters that were changed, and prompts and names of classes where they are not usual."""
+    """The method with its changed parameters, and with unusual prompts and class names."""
     text = record.method.text
     said = {} if text is None else {"prompts": text.prompts, "class_names": text.class_names}
     unusual = {name: value for name, value in said.items() if value not in (None, SINGLE)}
@@ -142,7 +142,7 @@ def method_label(record: RunRecord) -> str:
 
 
 def backbone_label(record: RunRecord) -> str:
-    """The backbone with the parameters that were changed, and tuning, precision and compilation where they are not usual."""
+    """The backbone with its changed parameters, and with unusual tuning, precision and compilation."""
     usual = {"tune": "none", "precision": "fp32", "compile": False}
     unusual = {name: getattr(record.backbone, name) for name in usual}
     unusual = {name: value for name, value in unusual.items() if value != usual[name]}

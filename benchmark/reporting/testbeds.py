@@ -1,4 +1,4 @@
-"""Testbeds and coarsity in figures."""
+"""The summary of a testbed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The common look of the figures, and their bytes: the same for the same content, whatever the user's settings."""
+"""The common look of the figures. The same content gives the same bytes, whatever the user's settings of matplotlib."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0b5394", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")  # told apart by the colour-blind too
-MARKERS = "osD^v"  # as many as have no common divisor with the colours: 35 runs look different
+MARKERS = "osD^v"  # their number has no common divisor with that of the colours: 35 runs look different
 LEGEND_LINE = 0.17  # inches
 LONGEST_LINE = 80  # characters that fit a width of 7 inches
 STYLE: dict[Any, Any] = {
@@ -59,7 +59,7 @@ def figure_bytes(size: tuple[float, float], paint: Callable[[Figure], None], for
 
 
 def looks() -> Iterator[tuple[str, str]]:
-    """Marker and colour of one run after the other."""
+    """Marker and colour of each run in turn, endlessly."""
     return zip(itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False)
 
 
@@ -69,11 +69,11 @@ def draw_accuracies(
     """Draw accuracies with their intervals as a line.
 
     Args:
-        panel: where; its vertical axis is in percent.
-        points: abscissa, mean and half-width (None where there is no interval) as fractions.
-        label: in the legend.
-        marker: of each point.
-        colour: of all.
+        panel: axes with percent on the vertical axis.
+        points: abscissa, and mean and half-width (None without an interval) as fractions.
+        label: text in the legend.
+        marker: marker of each point.
+        colour: colour of line and points.
     """
     found = list(points)
     panel.errorbar(
@@ -90,10 +90,10 @@ def draw_accuracies(
 
 
 def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED)) -> str:
-    """The form that a file's name asks for, such as "svg".
+    """The form of a file by its suffix, such as "svg".
 
     Raises:
-        UsageError: it is none of `forms`.
+        UsageError: the suffix is none of `forms`.
     """
     form = path.suffix.removeprefix(".").lower()
     if form not in forms:

@@ -17,7 +17,7 @@ def test_ctrl_c_is_said_in_every_command(monkeypatch: pytest.MonkeyPatch, capsys
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 130
-    said = "error: interrupted; what was finished is kept, and the same command goes on from there\n"
+    said = "error: interrupted; finished work is kept, and the same command goes on from there\n"
     assert capsys.readouterr().err == said
 
 
@@ -35,7 +35,7 @@ def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch, *words: str) ->
 ERRORS = {
     "nested too deeply: maximum depth": RecursionError("maximum depth"),
     "a number is too large: int too large": OverflowError("int too large"),
-    "text is not of the encoding that it should be: 'utf-8'": UnicodeDecodeError("utf-8", b"x", 0, 1, "wrong"),
+    "text has another encoding than expected: 'utf-8'": UnicodeDecodeError("utf-8", b"x", 0, 1, "wrong"),
     "a file cannot be read or written: [Errno 28] No space": OSError(28, "No space left on device"),
 }
 
