@@ -200,7 +200,7 @@ class Entry(Generic[About]):
         return Kept(self.folder, about, states)
 
     def _check_readable(self, about: About) -> None:
-        """Make sure that the next reader can decode the description."""
+        """Raise a `UserError` where the next reader could not decode the description."""
         try:
             decode(self.kind, json.loads(json.dumps(asdict(about))))  # type: ignore[call-overload]
         except Undecodable as error:

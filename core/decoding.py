@@ -162,7 +162,7 @@ def _of_union(kinds: tuple[Any, ...]) -> Decoder:
 def _of_literal(known: tuple[Any, ...]) -> Decoder:
     def read(content: Any, depth: int) -> Any:
         if not any(content == one and type(content) is type(one) for one in known):
-            raise Undecodable(f"is none of {', '.join(map(str, known))}")
+            raise Undecodable(f"is not one of {', '.join(map(str, known))}")
         return content
 
     return read

@@ -44,7 +44,7 @@ class LinearProbe(Method):
 
     C: float | Literal["auto"] = parameter(
         "auto",
-        "weight of the cross-entropies beside the penalty, as in scikit-learn; auto chooses on validation episodes",
+        "weight of the cross-entropies relative to the penalty, as in scikit-learn; auto chooses on validation episodes",
         above=0,
     )
     normalised: bool = parameter(False, "scale every feature to length 1 first")

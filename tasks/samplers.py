@@ -275,7 +275,7 @@ class MetaDatasetSampler(Sampler):
         stop: int,
     ) -> np.ndarray:
         """Support images of each class, [E, N], 0 where absent."""
-        left = sizes - queries[:, None]  # [E, N] images that are no queries
+        left = sizes - queries[:, None]  # [E, N] images that are not queries
         wanted = np.ceil(beta[:, None] * np.minimum(self.max_support_per_class, left)).astype(np.int64)
         support = np.minimum(self.max_support, np.where(present, wanted, 0).sum(axis=1))  # [E]
         share_words = words(self.seed, Purpose.SHARES, 0, start, stop, sizes.shape[1])

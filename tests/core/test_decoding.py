@@ -65,7 +65,7 @@ BAD = {
     "words[1] is not text": {"words": ["a", 2]},
     "pair has 1 elements, not 2": {"pair": [1]},
     "table.k.share is missing": {"table": {"k": {"name": "x"}}},
-    "kind is none of a, b": {"kind": "c"},
+    "kind is not one of a, b": {"kind": "c"},
     "free.x is not a finite number": {"free": {"x": float("inf")}},
     "free.x": {"free": {"x": deep(DEEPEST)}},
     "absent is not a number": {"absent": "none"},

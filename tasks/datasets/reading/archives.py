@@ -110,7 +110,7 @@ class TarFiles(Holder):
                     inner.append(member)
         for name, target in links:
             if target not in files:
-                raise UserError(f"{self.path}: its member {name!r} is a link to {target!r}, which is no file of the archive")
+                raise UserError(f"{self.path}: its member {name!r} is a link to {target!r}, which is not a file of the archive")
             yield Member(self, name, *files[target])
         for member in inner:
             yield from self._scan(file, member.place, member.place + member.size, f"{member.stem}/", keep)

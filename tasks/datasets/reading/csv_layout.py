@@ -49,7 +49,7 @@ def layout_of_csv(path: Path, choices: Choices) -> Layout:
         if len(row) != len(header) or not row[file].strip() or not row[label].strip():
             raise UserError(f"{owner}: the row '{','.join(row)}' does not have a file, a label and {len(header)} columns")
         if split is not None and choices.split_folders != "none" and split_meant(row[split]) is None:
-            raise UserError(f"{owner}: '{row[split]}' in column '{header[split]}' is no split; known: train, val, test")
+            raise UserError(f"{owner}: '{row[split]}' in column '{header[split]}' is not a split; known: train, val, test")
         name = _existing(path.parent, row[file].strip())
         if name is None:
             absent.append(row[file])

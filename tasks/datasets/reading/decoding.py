@@ -54,7 +54,7 @@ def decoded(members: Sequence[Member], size: int, done: int = 0) -> Generator[tu
     problems: list[str] = []
     # The pool ends before the files are closed, and warnings return when no thread works any more.
     with ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a photograph of 108 million pixels is no bomb
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a photograph may have 108 million pixels
         readers = {holder: stack.enter_context(holder.opened()) for holder in holders}
         for rows, chunk in _in_parallel(members, order[done:], readers, size):
             problems += chunk.problems

@@ -35,7 +35,7 @@ def layout_of_tree(root: Path, holder: Holder, choices: Choices) -> Layout:
         folders.setdefault(tuple(member.name.split("/")[:-1]), []).append(member)
     loose = len(folders.pop((), ()))
     if not folders:
-        seen = ", ".join([*counted(found.others), *([f"{loose} images beside folders"] if loose else [])]) or "nothing"
+        seen = ", ".join([*counted(found.others), *([f"{loose} images next to folders"] if loose else [])]) or "nothing"
         raise UserError(
             f"{owner}: no folder with images in it, but {seen}; expected class/image.jpg, or train/class/image.jpg …"
         )
@@ -44,7 +44,7 @@ def layout_of_tree(root: Path, holder: Holder, choices: Choices) -> Layout:
         loose += sum(len(folders.pop(folder)) for folder in list(folders) if len(folder) == 1)
         if not folders:
             raise UserError(
-                f"{owner}: images lie directly in folders called after splits, not in folders of classes; if these are the "
+                f"{owner}: images lie directly in folders named after splits, not in folders of classes; if these are the "
                 "classes, --set dataset.split_folders=none"
             )
         below = {(folder[0], folder[1:]): images for folder, images in folders.items()}
@@ -82,7 +82,7 @@ def _has_splits(owner: str, folders: Collection[Parts], choices: Choices) -> boo
     if len(called) < len(tops):
         strange = next(top for top in tops if top not in called)
         raise UserError(
-            f"{owner}: there are images in '{called[0]}', which is called after a split, and beside it in '{strange}'; the "
+            f"{owner}: there are images in '{called[0]}', which is named after a split, and next to it in '{strange}'; the "
             "folders at the top are either splits or classes: if classes, --set dataset.split_folders=none"
         )
     return True

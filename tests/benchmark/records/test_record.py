@@ -87,7 +87,7 @@ def test_a_single_episode_has_no_half_width_and_can_be_recorded(record, altered)
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"status": "done"}, "status is none of complete, partial"),
+        ({"status": "done"}, "status is not one of complete, partial"),
         ({"n_episodes": 9}, "it has 10 per-episode values for 9 episodes"),
         ({"argv": None}, "argv is not a list"),
         ({"extra": 1}, "extra is unknown"),

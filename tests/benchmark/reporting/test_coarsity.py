@@ -56,7 +56,7 @@ def test_a_quartile_that_ties_leave_empty_is_none(make_record, coarse):
     [
         ([], r"^task\.coarsity is not a section"),
         ({"mean": 1.0, "quartiles": [1.0, 1.0, 1.0]}, r"^task\.coarsity\.per_episode is missing"),
-        ({**ONES, "per_episode": {"encoding": "other", "data": ""}}, r"^task\.coarsity\.per_episode\.encoding is none of"),
+        ({**ONES, "per_episode": {"encoding": "other", "data": ""}}, r"^task\.coarsity\.per_episode\.encoding is not one of"),
         ({**ONES, "per_episode": encode_rough(np.ones(3))}, "its per-episode values are not 2"),
         ({**ONES, "per_episode": encode_rough(np.array([1.0, np.nan]))}, "a coarsity is not finite"),
     ],

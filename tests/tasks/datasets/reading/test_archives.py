@@ -106,7 +106,7 @@ def test_links_in_a_tar_file_stand_for_the_files_that_they_lead_to(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "target", "says"),
     [
-        (tarfile.SYMTYPE, "/etc/passwd", "a link to '/etc/passwd', which is no file of the archive"),
+        (tarfile.SYMTYPE, "/etc/passwd", "a link to '/etc/passwd', which is not a file of the archive"),
         (tarfile.SYMTYPE, "x.jpg", "a link to 'x.jpg'"),
         (tarfile.LNKTYPE, "a/9.jpg", "a link to 'a/9.jpg'"),
         (tarfile.FIFOTYPE, "", "a pipe, a device"),

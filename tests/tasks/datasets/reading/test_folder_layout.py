@@ -201,7 +201,7 @@ def test_a_csv_file_may_give_the_class_split_and_absolute_paths(tmp_path):
         ("file,label\na.jpg,dog\nx.jpg,dog\ny.jpg,cat\n", "it names 2 files that are not there, the first is x.jpg"),
         ("file,label\na.jpg,dog\n\0.jpg,dog\n" + "x" * 300 + ",cat\n", "it names 2 files that are not there"),
         ("file,label\na.jpg,dog\na.jpg,cat\n", "the file a.jpg is listed twice"),
-        ("file,label,split\na.jpg,dog,often\n", "'often' in column 'split' is no split; known: train, val, test"),
+        ("file,label,split\na.jpg,dog,often\n", "'often' in column 'split' is not a split; known: train, val, test"),
         ("file,label,split\na.jpg,dog,train\nc.jpg,dog,test\nmore/b.jpg,cat,test\n", "class 'dog' is in train and in test"),
     ],
 )
@@ -214,7 +214,7 @@ def test_a_bad_csv_file_is_one_line(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["a.jpg"], "no folder with images in it, but 1 images beside folders; expected class/image.jpg"),
+        (["a.jpg"], "no folder with images in it, but 1 images next to folders; expected class/image.jpg"),
         (["notes/readme.txt"], "no folder with images in it, but 1 .txt"),
         (
             ["train/dog/1.jpg", "test/dog/2.jpg", "test/cat/1.jpg"],
@@ -223,10 +223,10 @@ def test_a_bad_csv_file_is_one_line(tmp_path, text, message):
         (["train/Dog/1.jpg", "test/dog/2.jpg"], "class 'Dog' (and 1 more) is in train and in test, but class splits share"),
         (
             ["train/dog/1.jpg", "vall/cat/2.jpg"],
-            "in 'train', which is called after a split, and beside it in 'vall'",
+            "in 'train', which is named after a split, and next to it in 'vall'",
         ),
         (["val/dog/1.jpg", "dev/cat/2.jpg"], "dev and val both mean the class split val"),
-        (["train/1.jpg", "test/2.jpg"], "images lie directly in folders called after splits"),
+        (["train/1.jpg", "test/2.jpg"], "images lie directly in folders named after splits"),
     ],
 )
 def test_a_folder_of_no_known_form_is_one_line(tmp_path, files, message):
