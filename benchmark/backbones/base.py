@@ -1,4 +1,4 @@
-"""What a backbone is: a recipe for a network, and how an image is made ready for it.
+"""The base class of backbones: a network, and the preprocessing of its images.
 
 Letters in shape comments: B images, C channels, H and W pixels, D feature width.
 """
@@ -141,7 +141,7 @@ class Backbone(Declared, ABC):
 
     @classmethod
     def hub_weights(cls, name: str) -> str | None:
-        """What the pretrained weights of `name` are called that are fetched where none are given; None: there are none."""
+        """The name of the pretrained weights of `name` that are fetched by default; None where there are none."""
         return None
 
     def code_version(self) -> str:

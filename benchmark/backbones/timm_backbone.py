@@ -105,7 +105,7 @@ class TimmBackbone(Backbone):
         return f"timm {timm.__version__}"
 
     def preprocess(self) -> Preprocess:
-        """What timm's configuration of the model says; the argument img_size comes before it.
+        """The preprocessing of timm's configuration of the model; the argument img_size overrides it.
 
         Raises:
             UsageError: the model's images are not square.

@@ -1,4 +1,4 @@
-"""What `--tune` frees: the parameters of a backbone that an adapting method may move.
+"""The scopes of `--tune`: the parameters of a backbone that an adapting method may move.
 
 none: nothing. head: nothing of the backbone, only the method's own classifier. norm: scale and shift of normalisation layers
 (Frankle, Schwab and Morcos 2021, "Training BatchNorm and only BatchNorm", arXiv:2003.00152). last-block: the last block and
@@ -28,7 +28,7 @@ SEED = 0  # of the initial values of adapters and prompts
 
 
 def check_scope(scope: str) -> None:
-    """Refuse a scope that there is not.
+    """Check that a scope exists.
 
     Raises:
         UsageError: with the nearest one.
@@ -37,7 +37,7 @@ def check_scope(scope: str) -> None:
         raise UsageError(f"--tune {scope}: no such scope; {did_you_mean(scope, SCOPES)}")
 
 
-def free(module: nn.Module, scope: str, backbone: Backbone) -> nn.Module:
+def unfreeze(module: nn.Module, scope: str, backbone: Backbone) -> nn.Module:
     """Let gradients reach exactly the parameters of a scope.
 
     Args:

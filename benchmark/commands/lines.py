@@ -1,4 +1,4 @@
-"""What commands print a line at a time: paths, warnings and JSON."""
+"""Lines that commands print: paths, warnings and JSON."""
 
 from __future__ import annotations
 

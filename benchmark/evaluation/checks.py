@@ -34,7 +34,7 @@ def check_options(config: RunConfig) -> None:
 
 
 def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
-    """What a method may move, and how images are encoded for it.
+    """The scope of what a method may move, and the encoding of images for it.
 
     Raises:
         UsageError: options that do not go with the method, or with each other.
@@ -45,7 +45,7 @@ def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
 
 
 def _tune(config: RunConfig, method: Method) -> str:
-    """What the method may move.
+    """The scope of what the method may move.
 
     Raises:
         UsageError: something was named, and the method moves nothing.
@@ -57,7 +57,7 @@ def _tune(config: RunConfig, method: Method) -> str:
 
 
 def _check_choices(config: RunConfig, method: Method, undecided: Sequence[str]) -> None:
-    """What is chosen on the val split has to be said for a run on it: a choice must not see the labels that it is judged by.
+    """Check that a run on val sets the parameters that are chosen there: a choice must not see the labels that judge it.
 
     Raises:
         UsageError: something is left open.
@@ -68,7 +68,7 @@ def _check_choices(config: RunConfig, method: Method, undecided: Sequence[str]) 
 
 
 def setting_of(method: Method, name: str) -> str:
-    """What to type so that a parameter that is "auto" is not chosen: the middle of its candidates."""
+    """The option that sets a parameter which is "auto" to the middle of its candidates."""
     candidates = method.choices[name]
     value = candidates[len(candidates) // 2]
     return f"--set {name}={value:g}" if isinstance(value, float) else f"--set {name}={value}"

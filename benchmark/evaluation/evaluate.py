@@ -60,11 +60,11 @@ class Source:
 
     @property
     def inputs(self) -> Inputs:
-        """What its rows hold."""
+        """The kind of its rows."""
         return "images" if self.table is None else "features"
 
     def rows(self, index: np.ndarray) -> Tensor:
-        """What rows [E, R] hold: features [E, R, D] or images [E, R, C, H, W]."""
+        """The content of rows [E, R]: features [E, R, D] or images [E, R, C, H, W]."""
         if self.table is not None:
             return self.table.gather(index)
         assert self.images is not None and self.preprocess is not None
@@ -74,7 +74,7 @@ class Source:
 
 
 class Answers(NamedTuple):
-    """What a method says about the queries of a batch.
+    """The predictions of a method for the queries of a batch.
 
     Attributes:
         predicted: int64 [E, Q], the class with the highest score (the first of those tied), or −1 where there is no query.
@@ -196,7 +196,7 @@ class Evaluator:
 
 
 def credit(scores: Tensor, labels: Tensor) -> Tensor:
-    """What each query counts, float64 [E, Q]: 1 right, 0 wrong or padding.
+    """The credit of each query, float64 [E, Q]: 1 right, 0 wrong or padding.
 
     A query whose highest score is shared by t classes counts 1/t when its own class is among them: the expected accuracy of
     breaking the tie at random.

@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def inputs(self) -> Inputs:
-        """What the method is given."""
+        """The method's input: features or images."""
         return self.method.inputs_with(self.backbone.tune)
 
     def open_split(self, split: str, progress: Progress) -> Split:

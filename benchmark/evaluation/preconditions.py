@@ -1,4 +1,4 @@
-"""What a run needs of its data, made sure of before anything is encoded; for a grid, before its first run starts."""
+"""Checks of the data that a run needs, before anything is encoded; for a grid, before its first run starts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_grid(configs: Sequence[RunConfig], say: Callable[[str], None]) -> list
 
 
 def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
-    """Make sure that there are images, classes and memory for a run's episodes, and all else that its method asks for.
+    """Check that there are images, classes and memory for a run's episodes, and all else that its method needs.
 
     Args:
         plan: the run.
@@ -87,7 +87,7 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
 
 
 def _check_classifier(plan: Plan, ways: int) -> None:
-    """Make sure that a meta-trained part whose shape goes with the ways, such as a classifier, has enough of them.
+    """Check that a meta-trained part whose shape goes with the ways, such as a classifier, has enough of them.
 
     Raises:
         UsageError: it was trained for fewer.
@@ -107,7 +107,7 @@ def _check_classifier(plan: Plan, ways: int) -> None:
 
 
 def _check_texts(plan: Plan, split: Split) -> None:
-    """Make sure of class names, and of a text tower or features of texts, where the method uses them.
+    """Check that there are class names, and a text tower or text features, where the method uses them.
 
     Raises:
         UserError: there are none.
@@ -124,7 +124,7 @@ def _check_texts(plan: Plan, split: Split) -> None:
 def check_other_splits(
     method: Method, name: str, tune: str, sampling: Sampling, dataset: Dataset, open_split: Callable[[str], Split]
 ) -> None:
-    """Make sure of the splits that a method asks for beside that of the run: for a mean feature, and to choose parameters on.
+    """Check the further splits that a method needs: for a mean feature, and for choosing parameters.
 
     Args:
         method: of the run.
@@ -167,7 +167,7 @@ def preview(dataset: Dataset, name: str) -> Split:
 
 
 def _check_memory(plan: Plan, rows: int) -> None:
-    """Make sure that the episodes that a method sees at once fit in memory.
+    """Check that the episodes that a method sees at once fit in memory.
 
     Raises:
         UsageError: they do not.

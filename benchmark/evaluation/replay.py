@@ -198,7 +198,7 @@ def replay(config: RunConfig, index: int, record: RunRecord | None, progress: Pr
 
 
 def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
-    """Make sure that a task's episodes are those of a record.
+    """Check that a task's episodes are those of a record.
 
     Raises:
         UserError: they are not; the line says in what the tasks differ.

@@ -1,4 +1,4 @@
-"""What earlier runs of a plan left: a finished record that is not repeated, or a partial one that is gone on from."""
+"""The records of earlier runs of a plan: a finished one is not repeated, a partial one is resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def partial_path(plan: Plan) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Make sure, without making anything, that a folder can be made and written.
+    """Check that a folder can be made and written, without making it.
 
     Raises:
         UserError: it cannot.
@@ -57,7 +57,7 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
 
 
 def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
-    """What an interrupted run of the same configuration, code and preprocessing left, if it is sound.
+    """The partial record of an interrupted run of the same configuration, code and preprocessing, if it is sound.
 
     Raises:
         UserError: what is at its place cannot be read, or is another run's; it is left alone.

@@ -175,7 +175,7 @@ class Run:
         return Evaluator(self.plan.method, source, self.plan.method_section["name"])
 
     def _parts(self, name: str) -> Iterator[tuple[Series, str, int, Iterable[EpisodeBatch]]]:
-        """What there is to do: a series, what it is called, the length that it is to have, and its missing episodes.
+        """The work to do: each series with its name, its intended length and its missing episodes.
 
         After all episodes come those that share no image, for the interval about the data rather than this test set.
         """

@@ -81,7 +81,7 @@ def sampling_of(config: RunConfig) -> Sampling:
 
 
 def _check(testbed: Testbed, path: Path) -> None:
-    """Make sure that there is something to evaluate on.
+    """Check that there is something to evaluate on.
 
     Raises:
         UserError: the file lists classes alone, or a task that is none.

@@ -46,7 +46,7 @@ def _network(plan: Plan, device: torch.device) -> nn.Module:
 
 
 def _beside(plan: Plan, split: Split, device: torch.device, progress: Progress) -> dict[str, Any]:
-    """What a source holds beside the rows."""
+    """The content of a source apart from the rows."""
     method, train_mean, text, tower = plan.method, None, None, None
     if method.uses_train_mean:
         train = plan.open_split("train", progress)

@@ -46,7 +46,7 @@ class Encoding:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Check that the settings are possible.
 
         Raises:
             UsageError: the batch size is not positive, or the precision unknown.
@@ -58,11 +58,11 @@ class Encoding:
 
     @property
     def dtype(self) -> np.dtype:
-        """What features are stored as: float16 where they were computed in 16 bits, else float32."""
+        """The type of stored features: float16 where they were computed in 16 bits, else float32."""
         return np.dtype(np.float16 if self.precision in AUTOCAST else np.float32)
 
     def check(self, device: torch.device) -> None:
-        """Refuse what this device lacks, rather than record a precision that was not used or be slow beyond use.
+        """Check that the device has the precision; without it a record would be wrong, or a run far too slow.
 
         Raises:
             UsageError: tf32 or fp16 without a GPU.

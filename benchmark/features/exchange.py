@@ -40,7 +40,7 @@ ENTRIES = ("fingerprint", "dataset", "split", "metadata")
 
 @dataclass(frozen=True)
 class FeatureContents:
-    """What a file of features holds.
+    """The content of a file of features.
 
     Attributes:
         arrays: by name; those of text hold Python or numpy strings.

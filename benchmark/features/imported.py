@@ -43,7 +43,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Imported:
-    """What is kept of an import beside the arrays.
+    """The description of an import, kept with the arrays.
 
     Attributes:
         dataset: whose images were encoded.
@@ -90,7 +90,7 @@ def check_name(name: str) -> str:
 
 
 def names() -> list[str]:
-    """What was imported."""
+    """The names of all imports, sorted."""
     return sorted(path.name for path in (cache_root() / ROOT).glob("*") if NAME.fullmatch(path.name))
 
 

@@ -29,7 +29,7 @@ UNIT = 1e-5  # lengths that differ from 1 by less are left as they are
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What the weights of a backbone have seen."""
+    """The training of a backbone's weights."""
 
     dataset: str
     recipe: str
@@ -38,7 +38,7 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class MadeBy:
-    """What made the features; all of it may be absent, and there may be more."""
+    """The backbone that made the features; every field may be absent, and there may be more."""
 
     name: str | None = None
     weights_sha256: str | None = None
@@ -85,7 +85,7 @@ def import_features(
 
 
 def _metadata(contents: FeatureContents, where: str) -> tuple[Metadata, Mapping[str, Any]]:
-    """What a file says of its features, and all that it says of the backbone."""
+    """A file's description of its features and of the backbone."""
     try:
         content = json.loads(contents.entries.get("metadata", "{}"))
         metadata = decode(Metadata, content, "metadata")

@@ -52,7 +52,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class TableAbout:
-    """What the cache keeps beside a table: everything that changes a feature, and how they were made."""
+    """The description that the cache keeps with a table: everything that changes a feature, and how they were made."""
 
     key: dict[str, Any]
     encoded: Encoded

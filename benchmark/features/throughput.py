@@ -67,7 +67,7 @@ def _wait(device: torch.device) -> None:
 
 
 def closing_line(backbone: LoadedBackbone, device: torch.device, precision: Precision, images: int, seconds: float) -> str:
-    """What a verbose run says of an encoding."""
+    """The line of a verbose run on an encoding."""
     rate, possible = images / seconds, matrix_rate(device, precision)
     reached = rate * flops_per_image(backbone.module, backbone.preprocess)
     return (

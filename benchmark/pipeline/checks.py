@@ -8,7 +8,7 @@ from ...tasks.datasets.base import Dataset, split_name
 from ...tasks.samplers import check_ways
 from .. import registry
 from ..backbones.base import initial_network
-from ..backbones.tuning import check_scope, free
+from ..backbones.tuning import check_scope, unfreeze
 from ..backbones.weights.loading import make_backbone
 from ..config import RunConfig
 from ..device import choose_device
@@ -44,11 +44,11 @@ def check_scopes(pipeline: Pipeline, plan: TrainingPlan) -> None:
     The network is built anew, since that of the training may have more (a text tower) and be on a GPU.
 
     Raises:
-        UserError: as of `free`, such as prompts without a ViT.
+        UserError: the scope does not fit the network, such as prompts without a ViT.
     """
     for scope in sorted({one.config.tune for one in pipeline.runs if one.after is not None and one.config.tune is not None}):
         network, _ = initial_network(plan.backbone, plan.preprocess)
-        free(network, scope, plan.backbone)
+        unfreeze(network, scope, plan.backbone)
 
 
 def _check_pretraining(config: PretrainConfig) -> None:

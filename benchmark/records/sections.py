@@ -189,7 +189,7 @@ class Coarsity:
 
 @dataclass(frozen=True)
 class Task:
-    """What the episodes were drawn from, and how. Ways, shots and queries are None where they vary.
+    """The images and the sampler of the episodes. Ways, shots and queries are None where they vary.
 
     Attributes:
         dataset: registered name, or `file.py:Class`.

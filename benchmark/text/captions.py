@@ -1,4 +1,4 @@
-"""What is said of the images of a training: class names in prompts, or captions from a file.
+"""The captions of training images: class names in prompts, or captions from a file.
 
 Letters in shape comments: n images of a split, P phrases, B images of a step.
 """

@@ -29,7 +29,7 @@ FEATURES = "features.npy"
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """What is kept of text features.
+    """The description that is stored with text features.
 
     Attributes:
         key: everything that changes one.

@@ -24,7 +24,7 @@ from .prompts import PromptSet, find_prompts
 
 @dataclass(frozen=True)
 class Texts:
-    """What the classes of a run are called, and how that is put into words.
+    """The class names of a run and their prompts.
 
     Attributes:
         prompts: what names are put into; None for a method that uses the names as they are.
@@ -58,7 +58,7 @@ class Texts:
         return text_features(backbone, self.prompts, names, device, progress)
 
     def section(self, dataset: Dataset, split: str, choices: str | None) -> dict[str, Any]:
-        """What a record says of the texts: enough to know whether those of another run are the same.
+        """The record's section on the texts: enough to know whether another run has the same.
 
         Args:
             dataset: of the run.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.backbones.tuning import free
+from fewbench.benchmark.backbones.tuning import unfreeze
 from fewbench.benchmark.backbones.vit import ViT
 from fewbench.methods.base import Method
 from fewbench.methods.relation_net import RelationNet
@@ -125,7 +125,7 @@ def as_images(episodes: Episodes, tune: str) -> Episodes:
         small = features.view(-1, 3, 4, 4)
         return torch.nn.functional.interpolate(small, scale_factor=4.0).view(*features.shape[:2], 3, 16, 16)
 
-    backbone = free(backbone.eval(), tune, recipe)
+    backbone = unfreeze(backbone.eval(), tune, recipe)
     return replace(
         episodes, support=images(episodes.support), query=images(episodes.query), backbone=backbone, tune=tune, train_mean=None
     )

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.backbones.tuning import free
+from fewbench.benchmark.backbones.tuning import unfreeze
 from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods import pmf
@@ -117,7 +117,9 @@ def test_reduced_precision_as_on_a_gpu(
     tune: str, parallel: Literal["vmap", "loop"], make: Callable[..., Episodes], monkeypatch: pytest.MonkeyPatch
 ):
     recipe, method = Conv4(width=4, norm="group"), PMF(learning_rate=1e-3, steps=3, parallel=parallel)
-    episodes = replace(make(tune), backbone=free(recipe.build(3, 16, torch.Generator().manual_seed(0)).eval(), tune, recipe))
+    episodes = replace(
+        make(tune), backbone=unfreeze(recipe.build(3, 16, torch.Generator().manual_seed(0)).eval(), tune, recipe)
+    )
     expected = scores_of(method, episodes)
     monkeypatch.setattr(pmf_finetuning, "_precision", lambda *_: torch.autocast("cpu", torch.bfloat16))
     scores = scores_of(method, episodes)
@@ -201,7 +203,7 @@ class Drawn:
         recipe, random = Conv4(width=4), np.random.default_rng(0)
         tint = np.repeat(random.integers(0, 90, size=(6, 1, 1, 3)), 8, axis=0)
         images = (tint + random.integers(0, 160, size=(48, 16, 16, 3))).astype(np.uint8)
-        backbone = free(recipe.build(3, 16, torch.Generator().manual_seed(0)).eval(), tune, recipe)
+        backbone = unfreeze(recipe.build(3, 16, torch.Generator().manual_seed(0)).eval(), tune, recipe)
         preprocess = Preprocess(3, 16, (0.5,) * 3, (0.25,) * 3)
         device = torch.device("cpu")
         self.source = Source(device, None, images, preprocess, backbone, tune=tune, learned=learned)

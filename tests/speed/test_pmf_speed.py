@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, normalize
 from fewbench.benchmark.backbones.base import Backbone
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.timm_backbone import TimmBackbone
-from fewbench.benchmark.backbones.tuning import free
+from fewbench.benchmark.backbones.tuning import unfreeze
 from fewbench.methods.parts.augmentation import pseudo_queries
 from fewbench.methods.pmf import PMF
 from fewbench.tasks.episodes import Episodes
@@ -51,7 +51,7 @@ def one_thread() -> Iterator[None]:
 
 def drawn_episodes(recipe: Backbone, size: int, tune: str, method: PMF) -> Episodes:
     generator = torch.Generator().manual_seed(0)
-    network = free(recipe.build(3, size, generator).eval(), tune, recipe).to(DEVICE).to(memory_format=torch.channels_last)
+    network = unfreeze(recipe.build(3, size, generator).eval(), tune, recipe).to(DEVICE).to(memory_format=torch.channels_last)
     images = torch.randn(EPISODES * (WAYS + QUERIES), 3, size, size, generator=generator).to(DEVICE)
     images = images.contiguous(memory_format=torch.channels_last).unflatten(0, (EPISODES, WAYS + QUERIES))
     return Episodes(

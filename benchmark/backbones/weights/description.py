@@ -41,7 +41,7 @@ class MetaTrained:
 
 @dataclass(frozen=True)
 class Description:
-    """What is known about weights.
+    """The description of weights.
 
     Attributes:
         backbone: registered name, or `file.py:Class`.

@@ -28,7 +28,7 @@ FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")  # how torch names the class that it 
 
 
 def with_key(path: Path) -> tuple[Path, str | None]:
-    """What `--weights FILE#KEY` means: the file, and the entry of it that holds the network; None where none is named."""
+    """Split `--weights FILE#KEY` into the file and the entry that holds the network (None without a key)."""
     name, sign, key = str(path).rpartition("#")
     return (Path(name), key) if sign and not path.exists() else (path, None)
 

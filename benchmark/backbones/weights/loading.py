@@ -186,7 +186,7 @@ def load_backbone(
         recipe=recipe,
         feature_dim=feature_width(module.eval(), preprocess),
         network_parameters=sum(parameter.numel() for parameter in module.parameters()),
-        module=tuning.free(module, tune, recipe),
+        module=tuning.unfreeze(module, tune, recipe),
         preprocess=preprocess,
         weights=cls.hub_weights(name) or "" if checkpoint is None else checkpoint.name,
         weights_sha256=sha256,

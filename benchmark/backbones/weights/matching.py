@@ -21,7 +21,7 @@ COUNTER = "num_batches_tracked"  # batch norm's step counter changes no feature 
 
 @dataclass(frozen=True)
 class Match:
-    """What tensors have in common with a network.
+    """The match between tensors and a network.
 
     Attributes:
         own: tensors of the network by name, without batch norm's counters.
@@ -66,7 +66,7 @@ class Match:
         return len(self.fitting) >= needed * self.count and self.share >= needed
 
     def misses(self) -> list[str]:
-        """What does not match, in words."""
+        """The mismatches in words."""
         fitting = self.fitting
         missing = [_miss(name, value, self.given.get(name)) for name, value in self.own.items() if name not in fitting]
         return missing + [f"{name} is in the file alone" for name in self.foreign]
@@ -157,7 +157,7 @@ def choose(module: nn.Module, networks: Mapping[str, Mapping[str, Tensor]], path
 
 
 def _prefix(given: Mapping[str, Tensor], own: Mapping[str, Tensor], weights: str) -> str:
-    """What most of the network's names have before them in a file, such as "model.backbone."; "" where that is nothing."""
+    """The prefix of most of the network's names in a file, such as "model.backbone."; "" where there is none."""
     counts: Counter[str] = Counter()
     for name in given:
         starts = [0, *(place + 1 for place, letter in enumerate(name) if letter == ".")]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fewbench.benchmark.backbones.base import Backbone
-from fewbench.benchmark.backbones.tuning import SCOPES, counts, free
+from fewbench.benchmark.backbones.tuning import SCOPES, counts, unfreeze
 from fewbench.benchmark.backbones.weights.loading import make_backbone
 from fewbench.core.errors import UsageError, UserError
 
@@ -66,7 +66,7 @@ def is_norm(name: str, norms: tuple[str, ...]) -> bool:
 def test_a_step_moves_the_parameters_of_the_scope_and_nothing_else(name: str, scope: str):
     backbone, module, images = build(name)
     *_, norms, last = NETWORKS[name]
-    freed = free(module, scope, backbone)
+    freed = unfreeze(module, scope, backbone)
     assert freed is module and not module.training
     names = {parameter for parameter, _ in module.named_parameters()}
     kinds: dict[str, Callable[[str], bool]] = {
@@ -90,7 +90,7 @@ def test_adapters_begin_at_nothing_and_are_all_that_moves(name: str):
     backbone, module, images = build(name)
     before, features = copy.deepcopy(module.state_dict()), module(images)
     state = torch.get_rng_state()
-    adapted = free(module, "lora", backbone)
+    adapted = unfreeze(module, "lora", backbone)
     assert torch.equal(torch.get_rng_state(), state) and not any(part.training for part in adapted.modules())
     assert torch.equal(adapted(images), features)
     trained = {parameter for parameter, value in adapted.named_parameters() if value.requires_grad}
@@ -109,16 +109,16 @@ def test_adapters_are_the_same_each_time():
     pytest.importorskip("peft")
     backbone, module, _ = build("conv4")
     torch.manual_seed(1)
-    first = free(module, "lora", backbone).state_dict()
+    first = unfreeze(module, "lora", backbone).state_dict()
     torch.manual_seed(2)
-    again = free(module, "lora", backbone).state_dict()
+    again = unfreeze(module, "lora", backbone).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
 @pytest.mark.parametrize("scope", ["none", "head"])
 def test_without_a_scope_of_the_backbone_nothing_is_free(scope: str):
     backbone, module, _ = build("conv4")
-    free(free(module, "full", backbone), scope, backbone)
+    unfreeze(unfreeze(module, "full", backbone), scope, backbone)
     assert not any(parameter.requires_grad for parameter in module.parameters())
 
 
@@ -131,9 +131,9 @@ def test_counts_are_those_of_what_is_freed(name: str):
     for scope in SCOPES:
         if numbers[scope] is None:
             with pytest.raises(UserError, match=f"^--tune {scope}: the backbone "):
-                free(module, scope, backbone)
+                unfreeze(module, scope, backbone)
             continue
-        freed = free(module, scope, backbone)
+        freed = unfreeze(module, scope, backbone)
         assert numbers[scope] == sum(value.numel() for value in freed.parameters() if value.requires_grad), scope
 
 
@@ -151,12 +151,12 @@ def test_a_network_without_what_the_scope_names_is_told():
     module = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Flatten())
     backbone = Plugin(module)
     with pytest.raises(UserError, match=r"^--tune norm: the backbone has no parameters of that kind; take another scope$"):
-        free(module, "norm", backbone)
+        unfreeze(module, "norm", backbone)
     with pytest.raises(UserError, match=r"^--tune lora: the backbone has no linear or ungrouped convolution layers; take "):
-        free(module, "lora", backbone)
+        unfreeze(module, "lora", backbone)
     for scope in ("prompt", "prompt-pool"):
         with pytest.raises(UserError, match=rf"^--tune {scope}: the backbone is no ViT of timm or open_clip; take another "):
-            free(module, scope, backbone)
+            unfreeze(module, scope, backbone)
     none_of_it = dict.fromkeys(("norm", "lora", "prompt", "prompt-pool"))
     assert counts(module, backbone) == {"none": 0, "head": 0, "last-block": 40, "full": 40} | none_of_it
 
@@ -169,13 +169,13 @@ def test_a_layer_that_is_read_but_not_called_takes_no_adapter():
 def test_an_unknown_scope_is_told():
     backbone, module, _ = build("conv4")
     with pytest.raises(UsageError, match=r"^--tune norms: no such scope; did you mean 'norm'\?$"):
-        free(module, "norms", backbone)
+        unfreeze(module, "norms", backbone)
 
 
 def test_without_peft_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     backbone, module, _ = build("conv4")
     with pytest.raises(UserError, match=r"^--tune lora needs the package peft: pip install peft$"):
-        free(module, "lora", backbone)
+        unfreeze(module, "lora", backbone)
     lora = counts(module, backbone)["lora"]
     assert lora is not None and math.isfinite(lora)

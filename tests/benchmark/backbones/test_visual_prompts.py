@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cosine_similarity
 
 from fewbench.benchmark.backbones.base import Backbone, TokenBlocks
-from fewbench.benchmark.backbones.tuning import counts, free
+from fewbench.benchmark.backbones.tuning import counts, unfreeze
 from fewbench.benchmark.backbones.visual_prompts import DeepPrompts, PromptPool
 from fewbench.benchmark.backbones.weights.loading import make_backbone
 
@@ -62,7 +62,7 @@ def test_a_step_moves_the_prompts_and_nothing_else(name: str, scope: str):
     backbone, module, images = build(name)
     features, before = module(images), copy.deepcopy(module.state_dict())
     state = torch.get_rng_state()
-    prompted = free(module, scope, backbone)
+    prompted = unfreeze(module, scope, backbone)
     assert torch.equal(torch.get_rng_state(), state) and not any(part.training for part in prompted.modules())
     start = copy.deepcopy(prompted.state_dict())
     own = freed(prompted)
@@ -90,7 +90,7 @@ def tokens_of(module: Any, images: Tensor) -> Tensor:
 def test_deep_prompts_are_those_of_the_paper(name: str):
     backbone, network, images = build(name)
     module: Any = network
-    prompted = free(module, "prompt", backbone)
+    prompted = unfreeze(module, "prompt", backbone)
     assert isinstance(prompted, DeepPrompts) and prompted.prompts.shape[:2] == (2, 10)
     x, prefix = tokens_of(module, images), module.num_prefix_tokens
     for block, tokens in zip(module.blocks, prompted.prompts, strict=True):  # behind the class token, as the paper writes it
@@ -104,7 +104,7 @@ def test_deep_prompts_are_those_of_the_paper(name: str):
 def test_each_image_chooses_the_prompts_whose_keys_are_nearest(name: str):
     backbone, network, images = build(name)
     module: Any = network
-    prompted = free(module, "prompt-pool", backbone)
+    prompted = unfreeze(module, "prompt-pool", backbone)
     assert isinstance(prompted, PromptPool) and prompted.prompts.shape[:2] == (10, 5)
     features, prefix = prompted(images), module.num_prefix_tokens
     chosen_by = []
@@ -123,7 +123,7 @@ def test_each_image_chooses_the_prompts_whose_keys_are_nearest(name: str):
 
 def test_chosen_keys_are_drawn_to_the_images_and_prompts_follow_the_loss():
     backbone, module, images = build("timm-class-token")
-    prompted = free(module, "prompt-pool", backbone)
+    prompted = unfreeze(module, "prompt-pool", backbone)
     assert isinstance(prompted, PromptPool)
     weights = torch.randn(3, 192, generator=torch.Generator().manual_seed(2))
     (prompted(images) * weights).mean().backward()
@@ -142,9 +142,9 @@ def test_chosen_keys_are_drawn_to_the_images_and_prompts_follow_the_loss():
 def test_prompts_are_the_same_each_time_within_the_bounds_of_xavier(scope: str):
     backbone, module, _ = build("vit")
     torch.manual_seed(1)
-    first = freed(free(module, scope, backbone))
+    first = freed(unfreeze(module, scope, backbone))
     torch.manual_seed(2)
-    again = freed(free(module, scope, backbone))
+    again = freed(unfreeze(module, scope, backbone))
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     for value in first.values():
         bound = math.sqrt(6 / (value.shape[-2] + value.shape[-1]))
@@ -157,7 +157,7 @@ def test_prompts_are_the_same_each_time_within_the_bounds_of_xavier(scope: str):
 @pytest.mark.parametrize("name", ["vit", "clip"])
 def test_prompts_may_be_passed_by_name_for_many_episodes_at_once(name: str, scope: str):
     backbone, module, images = build(name)
-    prompted = free(module, scope, backbone)
+    prompted = unfreeze(module, scope, backbone)
     noise = torch.Generator().manual_seed(3)
     own = freed(prompted)
     many = {key: value + 0.1 * torch.randn((2, *value.shape), generator=noise) for key, value in own.items()}
@@ -180,7 +180,7 @@ def test_prompts_may_be_passed_by_name_for_many_episodes_at_once(name: str, scop
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_copy_has_prompts_of_its_own(scope: str):
     backbone, module, images = build("vit")
-    prompted = free(module, scope, backbone)
+    prompted = unfreeze(module, scope, backbone)
     features, other = prompted(images), copy.deepcopy(prompted)
     assert torch.equal(other(images), features)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from fewbench.benchmark.backbones.base import Backbone
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.resnet12 import ResNet12
 from fewbench.benchmark.backbones.timm_blocks import last_block
-from fewbench.benchmark.backbones.tuning import free
+from fewbench.benchmark.backbones.tuning import unfreeze
 from fewbench.methods.parts.adaptation import AdaptableBackbone
 from fewbench.methods.parts.frozen_part import frozen_part
 
@@ -24,7 +24,7 @@ def freed(network: nn.Module, names: set[str]) -> AdaptableBackbone:
 
 
 def of(recipe: Backbone, tune: str) -> AdaptableBackbone:
-    return AdaptableBackbone(free(recipe.build(3, 32, Generator().manual_seed(0)).eval(), tune, recipe))
+    return AdaptableBackbone(unfreeze(recipe.build(3, 32, Generator().manual_seed(0)).eval(), tune, recipe))
 
 
 def vit() -> AdaptableBackbone:
