@@ -69,7 +69,10 @@ def page() -> str:
 def _entry(module: str, name: str) -> str:
     """The part about one class or function."""
     thing = getattr(importlib.import_module(module), name)
-    file = Path(inspect.getfile(thing)).resolve().relative_to(ROOT)
+    home = importlib.import_module(thing.__module__)
+    file = thing.__module__.removeprefix("fewbench.").replace(".", "/") + (
+        "/__init__.py" if hasattr(home, "__path__") else ".py"
+    )
     lines = [f"### {name}", "", f"`from {module} import {name}` ([{file}](../{file}))", ""]
     if not inspect.isclass(thing):
         return "\n".join([*lines, f"`{_call(thing)}`", "", *_markdown(thing)])

@@ -19,14 +19,14 @@ def compare(
     """
     from ..records.ranking import compare_records
     from ..records.store import load_record
+    from ..reporting.labels import labels_of
     from .terminal import percent, print_table
 
     first, second = load_record(a), load_record(b)
     difference = compare_records(first, second, level)
     headers = ("A", "B", "A %", "B %", f"A - B, points ± {100 * level:g} % interval", "p-value", "episodes")
     row = [
-        f"{first.method.name} {first.backbone.name}",
-        f"{second.method.name} {second.backbone.name}",
+        *map(str, labels_of([first, second])),
         percent(first.accuracies[: difference.n].mean()),
         percent(second.accuracies[: difference.n].mean()),
         f"{100 * difference.mean:+.2f} ± {percent(difference.half_width)}",

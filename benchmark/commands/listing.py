@@ -58,13 +58,17 @@ def _list_weights() -> None:
 def _list_results(results: Path) -> None:
 
     from ..records.store import load_records
+    from ..reporting.labels import labels_of
     from .terminal import percent, print_table
 
     records, problems = load_records(results / "records")
     rows = []
-    for path, record in records:
+    labels = labels_of([one for _, one in records], told=("dataset",), beside=[one.task.dataset for _, one in records])
+    for (path, record), label in zip(records, labels, strict=True):
         accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
-        rows.append([record.method.name, record.backbone.name, accuracy, str(record.n_episodes), record.status, str(path)])
-    print_table(("method", "backbone", "accuracy %", "episodes", "status", "record"), rows, right=(2, 3))
+        names = [label.method, label.backbone, record.task.dataset, label.task]
+        rows.append([*names, accuracy, str(record.n_episodes), record.status, str(path)])
+    headers = ("method", "backbone", "dataset", "task", "accuracy %", "episodes", "status", "record")
+    print_table(headers, rows, right=(4, 5))
     for _, problem in problems:
         say(f"warning: {problem}", err=True)

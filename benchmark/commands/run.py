@@ -129,7 +129,7 @@ def _with_brought(options: dict[str, Any], say: Callable[[str], None]) -> dict[s
     from ..backbones.weights.find import brought_by, dataset_settings
 
     several = options["checkpoint"] if isinstance(options["checkpoint"], list) else [options["checkpoint"]]
-    if several == [None]:
+    if several in ([None], []):
         return options
     path = Path(several[0])
     brought = brought_by(path)
@@ -185,18 +185,23 @@ def _print_json(outcomes: list[Outcome]) -> None:
 def print_outcomes(outcomes: list[Outcome]) -> None:
     """Print a table of runs, then the paths of their records."""
     from ..records.identity import task_of
-    from ..reporting.tables import backbone_label
+    from ..reporting.labels import labels_of
     from .terminal import percent, print_table
 
     rows = []
-    for outcome in outcomes:
-        record, task = outcome.record, task_of(outcome.record)
+    told = ("dataset", "corruption", "ways", "shots")
+    tasks = [task_of(outcome.record) for outcome in outcomes]
+    cells = [tuple(getattr(task, name) for name in told) for task in tasks]
+    labels = labels_of([outcome.record for outcome in outcomes], told, beside=cells)
+    for outcome, label, task in zip(outcomes, labels, tasks, strict=True):
+        record = outcome.record
         shape = ["varying" if number is None else str(number) for number in (task.ways, task.shots)]
         episodes = f"{record.n_episodes}{'' if record.complete else ' (partial)'}"
         accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
         seconds = f"{record.timing.total_seconds:.1f}"
         images = ", ".join(filter(None, [task.dataset, task.corruption]))
-        rows.append([record.method.name, backbone_label(record), images, *shape, episodes, accuracy, seconds])
+        images = ", ".join(filter(None, [images, label.task]))
+        rows.append([label.method, label.backbone, images, *shape, episodes, accuracy, seconds])
     level = outcomes[0].record.accuracy.level
     headers = (
         "method",

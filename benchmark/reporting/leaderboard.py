@@ -14,9 +14,10 @@ from urllib.parse import quote
 from ..records.identity import file_safe
 from ..records.record import RunRecord
 from ..records.store import load_records
+from .labels import pretraining_label
 from .markdown import accuracy_cell, escaped, percent, table_lines
 from .pages import Part, update_page, write_if_changed
-from .tables import Row, Table, backbone_label, method_label, tables_of
+from .tables import Row, Table, tables_of
 
 INTRODUCTION = """# Leaderboard
 
@@ -149,13 +150,6 @@ def _setting(row: Row) -> str:
     return ("transductive" if method.transductive else "inductive") + (", class names" if method.uses_class_names else "")
 
 
-def _pretraining(row: Row) -> str:
-    pretraining = row.record.backbone.pretraining
-    if pretraining is None:
-        return "none"
-    return f"{pretraining.dataset} ({pretraining.recipe})" + (", external" if pretraining.external else "")
-
-
 def _without_replacement(row: Row) -> str:
     found = row.record.accuracy.without_replacement
     return "" if found is None else f"{percent(found.mean, found.half_width)} ({found.episodes} episodes)"
@@ -170,10 +164,10 @@ QUARTILE_HEADERS = ("Q1, finest (%)", "Q2 (%)", "Q3 (%)", "Q4, coarsest (%)")
 # A table leaves out a column whose cells are all empty, so that only tables of semantic tasks have quartiles.
 COLUMNS = (
     Column("rank", lambda row: str(row.rank), numeric=True),
-    Column("method", lambda row: method_label(row.record)),
-    Column("backbone", lambda row: backbone_label(row.record)),
+    Column("method", lambda row: row.label.method),
+    Column("backbone", lambda row: row.label.backbone),
     Column("setting", _setting),
-    Column("pretraining data", _pretraining),
+    Column("pretraining data", lambda row: pretraining_label(row.record)),
     Column("accuracy (%)", lambda row: accuracy_cell(row.record), numeric=True),
     *(Column(header, partial(_in_quartile, number), numeric=True) for number, header in enumerate(QUARTILE_HEADERS)),
     Column("without replacement (%)", _without_replacement, numeric=True),

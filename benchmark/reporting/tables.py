@@ -1,9 +1,9 @@
-"""Records grouped into tables, one a task, sorted and ranked, with the words that name tasks, methods and backbones."""
+"""Records grouped into tables, one a task, sorted and ranked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,20 +12,19 @@ from ...tasks.testbed_sampler import TestbedSampler
 from ..records.identity import TaskKey, same_episodes, task_of, without_repeats
 from ..records.ranking import RankRange, rank_ranges
 from ..records.record import RunRecord
-from ..records.sections import ALL, Backbone, Method
 from .coarsity import Quartile, quartiles
+from .labels import FINGERPRINT_DIGITS, Label, labels_of, pretraining_label, task_title, with_parameters
 
-SINGLE = "single"  # the usual prompts
-FINGERPRINT_DIGITS = 12  # of a hash that people read
 SEMANTIC = ("semantic", TestbedSampler.name)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A record with the ranks that its table leaves open."""
+    """A record with the ranks that its table leaves open, and its label beside pretraining and number of episodes."""
 
     record: RunRecord
     rank: RankRange
+    label: Label
 
     @cached_property
     def quartiles(self) -> tuple[Quartile | None, ...]:
@@ -72,20 +71,6 @@ class Table:
         return f"{version}, fingerprint {self.key.fingerprint[:FINGERPRINT_DIGITS]}{episodes}"
 
 
-def task_title(task: TaskKey) -> str:
-    """A task in words, without the dataset: `5-way 1-shot, 15 queries, uniform sampler, test split, seed 0`."""
-    shape = " ".join(f"{n}-{word}" for n, word in ((task.ways, "way"), (task.shots, "shot")) if n is not None)
-    queries = "" if task.queries is None else "1 query" if task.queries == 1 else f"{task.queries} queries"
-    sampler = with_parameters(f"{task.sampler} sampler", _with_short_hashes(json.loads(task.sampler_parameters)))
-    corruption = "" if task.corruption is None else f"corruption {task.corruption}"
-    parts = (shape, queries, sampler, f"{task.split} split", f"seed {task.seed}", corruption)
-    return ", ".join(part for part in parts if part)
-
-
-def _with_short_hashes(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value[:FINGERPRINT_DIGITS] if name.endswith("_sha256") else value for name, value in parameters.items()}
-
-
 def tables_of(records: Iterable[RunRecord]) -> list[Table]:
     """Group the complete records by task and rank each group; sorted by dataset, then by task.
 
@@ -120,36 +105,5 @@ def _tables_of_task(key: TaskKey, records: list[RunRecord]) -> list[Table]:
 def _ranked(records: list[RunRecord]) -> tuple[Row, ...]:
     ordered = sorted(records, key=lambda r: (-r.mean, r.method.name, r.backbone.name, r.config_sha256, r.n_episodes))
     ranks = rank_ranges([record.accuracies for record in ordered])
-    return tuple(Row(record, rank) for record, rank in zip(ordered, ranks, strict=True))
-
-
-def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
-    """`name (a=1, b=cosine)`, or the name alone."""
-    listing = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(parameters.items()))
-    return f"{name} ({listing})" if listing else name
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def method_label(record: RunRecord) -> str:
-    """The method with its changed parameters, and with unusual prompts and class names."""
-    text = record.method.text
-    said = {} if text is None else {"prompts": text.prompts, "class_names": text.class_names}
-    unusual = {name: value for name, value in said.items() if value not in (None, SINGLE)}
-    return with_parameters(record.method.name, {**_changed(record.method), **unusual})
-
-
-def backbone_label(record: RunRecord) -> str:
-    """The backbone with its changed parameters, and with unusual tuning, precision and compilation."""
-    usual = {"tune": "none", "precision": "fp32", "compile": False}
-    unusual = {name: getattr(record.backbone, name) for name in usual}
-    unusual = {name: value for name, value in unusual.items() if value != usual[name]}
-    return with_parameters(record.backbone.name, {**_changed(record.backbone), **unusual})
-
-
-def _changed(section: Method | Backbone) -> dict[str, Any]:
-    """The parameters that differ from their defaults; all, where the record does not know the defaults."""
-    names = section.parameters if section.changed is ALL else section.changed
-    return {name: section.parameters[name] for name in names}
+    labels = labels_of(ordered, beside=[(pretraining_label(record), record.n_episodes) for record in ordered])
+    return tuple(Row(*row) for row in zip(ordered, ranks, labels, strict=True))

@@ -55,7 +55,7 @@ def find_weights(backbone: str, weights: str | None, dataset: str) -> Checkpoint
 
 def _unfinished(path: Path) -> str:
     """Where the best state so far of a training lies that would end in these weights; "" where there is none."""
-    best = path.with_name(f"{path.stem}.training") / "best.safetensors"
+    best = path.parent / f"{path.stem}.training" / "best.safetensors"  # the path may be "" or "/", which have no name
     return f"its training is not finished, {best} is the best state so far" if best.is_file() else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,6 @@ def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED)) -> str:
     return form
 
 
-def shortened(text: str, longest: int) -> str:
-    """Text of at most `longest` characters, cut with an ellipsis."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+def wrapped(text: str, longest: int = LONGEST_LINE) -> str:
+    """Text in lines of at most `longest` characters; nothing of it is left out."""
+    return textwrap.fill(text, longest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from ...records.record import RunRecord
 from ..coarsity import quartiles
-from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
-from .figures import run_label, task_label
+from ..labels import labels_of, task_label
+from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +37,7 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         UserError: the coarsities of a record are damaged.
     """
     tasks = {task_label(record) for record in records}
-    labels = [_label(record, several_tasks=len(tasks) > 1) for record in records]
+    labels = [wrapped(str(label)) for label in labels_of(records)]
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
     with_bins = len(records) <= MOST_WITH_BINS and min(record.n_episodes for record in records) >= BINS * FEWEST_IN_BIN
     key = "Means and t intervals in the quartiles of coarsity" + (", faint: means of twentieths" if with_bins else "")
@@ -55,7 +54,7 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         panel.set_xlabel("coarsity (mean squared distance between the classes; fine-grained on the left)")
         panel.set_ylabel("accuracy (%)")
         if len(tasks) == 1:
-            panel.set_title(textwrap.fill(tasks.pop(), LONGEST_LINE), fontsize=9, fontweight="bold")
+            panel.set_title(wrapped(tasks.pop()), fontsize=9, fontweight="bold")
         figure.legend(loc="outside lower center", frameon=False, title=key)
 
     return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
@@ -74,8 +73,3 @@ def _draw_bins(panel: Axes, record: RunRecord, colour: str) -> None:
     groups = np.array_split(np.argsort(coarsity, kind="stable"), BINS)
     means = [100 * record.accuracies[group].mean() for group in groups]
     panel.plot([coarsity[group].mean() for group in groups], means, ".", color=colour, alpha=0.3, markeredgewidth=0)
-
-
-def _label(record: RunRecord, several_tasks: bool) -> str:
-    label = run_label(record)
-    return textwrap.fill(f"{label}; {task_label(record)}", LONGEST_LINE) if several_tasks else label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,9 @@ from ....core.errors import UsageError, UserError
 from ....tasks.corruptions import SEVERITIES, STRENGTHS
 from ...records.identity import answerer_of, task_of
 from ...records.record import RunRecord
-from ..tables import task_title
-from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
-from .figures import run_label
-from .scaling import LONGEST_BACKBONE, check_one_task
+from ..labels import labels_of, task_title
+from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
+from .scaling import check_one_task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +42,8 @@ def draw_corruptions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """
     names = _checked(records)
     lines = lines_of(records)
-    labels = [textwrap.fill(_label(list(line.values())), LONGEST_LINE) for line in lines]
+    named = [min(line.values(), key=lambda record: record.complete) for line in lines]  # a partial run, where there is one
+    labels = [wrapped(str(label)) for label in labels_of(named, told=("corruption", "fingerprint"))]
     rows, columns = math.ceil(len(names) / COLUMNS), min(COLUMNS, len(names))
 
     def paint(figure: Figure) -> None:
@@ -66,7 +65,7 @@ def draw_corruptions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         for panel in panels[:, 0]:
             panel.set_ylabel("accuracy (%)")
         task = task_of(records[0])._replace(corruption=None)
-        figure.suptitle(textwrap.fill(f"{task.dataset}, {task_title(task)}", LONGEST_LINE), fontsize=9, fontweight="bold")
+        figure.suptitle(wrapped(f"{task.dataset}, {task_title(task)}"), fontsize=9, fontweight="bold")
         # The first panel has every run, if only with an empty line.
         figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
 
@@ -104,11 +103,6 @@ def lines_of(records: Sequence[RunRecord]) -> list[dict[tuple[str | None, int], 
         if record.n_episodes > known.n_episodes:
             of_run[place] = record
     return list(gathered.values())
-
-
-def _label(records: Sequence[RunRecord]) -> str:
-    """Method and backbone, and whether a run is partial."""
-    return run_label(next((record for record in records if not record.complete), records[0]), LONGEST_BACKBONE)
 
 
 def _draw_line(

@@ -16,8 +16,7 @@ import numpy as np
 from ....tasks.datasets.base import Split
 from ....tasks.episodes import EpisodeBatch
 from ...records.record import RunRecord
-from ..tables import task_title
-from .figures import run_label
+from ..labels import label_of, task_title
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -79,7 +78,7 @@ def title_of(replayed: Replay, record: RunRecord | None = None) -> list[str]:
     lines = [f"{task.key.dataset}, {number}", task_title(task.key)]
     if record is not None and replayed.answers is not None:
         now, then = (f"{100 * accuracy:.2f} %" for accuracy in (replayed.answers.credit.mean(), record.accuracies[index]))
-        lines.append(f"{run_label(record)}: accuracy {now}" + ("" if now == then else f" (the record says {then})"))
+        lines.append(f"{label_of(record)}: accuracy {now}" + ("" if now == then else f" (the record says {then})"))
     return lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from ...records.ranking import compare_records
 from ...records.record import RunRecord
 from ...records.statistics import PairedDifference
 from ...text.prompts import SINGLE
-from .canvas import COLOURS, LONGEST_LINE, figure_bytes, shortened
-from .figures import run_label, task_label
+from ..labels import label_of, labels_of, task_label
+from .canvas import COLOURS, figure_bytes, wrapped
 from .scaling import check_one_task
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ def draw_prompts(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         accuracy.set_xlabel("accuracy (%)")
         difference.axvline(0, color="0.5", linewidth=1, linestyle="dashed")
         difference.set_xlabel(f"difference to {SINGLE} (points)")
-        title = f"{run_label(single, LONGEST_LINE)}; {task_label(single)}"
-        figure.suptitle(textwrap.fill(title, LONGEST_LINE), fontsize=9, fontweight="bold")
+        figure.suptitle(wrapped(f"{label_of(single)}; {task_label(single)}"), fontsize=9, fontweight="bold")
 
     return figure_bytes((WIDTH, REST_HEIGHT + ROW_HEIGHT * len(records)), paint, form)
 
@@ -73,13 +71,13 @@ def check_prompts(records: Sequence[RunRecord]) -> RunRecord:
     """
     for record in records:
         if prompts_of(record) is None:
-            raise UsageError(f"{run_label(record)} uses no prompts; give records of methods that do, such as clip-zero-shot")
+            raise UsageError(f"{label_of(record)} uses no prompts; give records of methods that do, such as clip-zero-shot")
     check_one_task(records)
     first = _beside_prompts(records[0])
     for record in records:
         differing = [name for name, value in _beside_prompts(record).items() if value != first[name]]
         if differing:
-            both = f"{run_label(records[0], LONGEST_LINE)}, and {run_label(record, LONGEST_LINE)}"
+            both = ", and ".join(map(str, labels_of([records[0], record])))
             raise UsageError(f"the records differ in more than their prompts ({', '.join(differing)}): {both}")
     templates = Counter(_prompts_sha256(record) for record in records)
     for record in records:
@@ -114,7 +112,7 @@ def _beside_prompts(record: RunRecord) -> dict[str, Any]:
 
 
 def _label(record: RunRecord) -> str:
-    name = shortened(str(prompts_of(record)), LONGEST_PROMPTS)
+    name = wrapped(str(prompts_of(record)), LONGEST_PROMPTS)
     return name if record.complete else f"{name} (partial)"
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
 from ...records.identity import task_of
 from ...records.record import RunRecord
-from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks
-from .figures import run_label, task_label
+from ..labels import labels_of, task_label
+from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 7.0, 3.4  # inches
-LONGEST_BACKBONE = 60  # characters: the backbones are what this figure compares
 ROOM = 2  # factor between the outermost points and the ends of an axis
 Cost = Callable[[RunRecord], float | None]
 
@@ -39,7 +37,8 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """
     check_one_task(records)
     devices = {device for record in records if (device := _device(record)) is not None}
-    labels = [textwrap.fill(_label(record, several_devices=len(devices) > 1), LONGEST_LINE) for record in records]
+    machines = [f", on {device}" if len(devices) > 1 and (device := _device(record)) else "" for record in records]
+    labels = [wrapped(f"{label}{machine}") for label, machine in zip(labels_of(records), machines, strict=True)]
     where = f" ({devices.pop()})" if len(devices) == 1 else ""
     costs: dict[str, Cost] = {
         "network parameters": parameters_of_network,
@@ -56,9 +55,9 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
             panel.grid(color="0.9")
             panel.set_axisbelow(True)
             panel.tick_params(axis="y", length=0)
-            panel.set_xlabel(textwrap.fill(axis, LONGEST_LINE // 2))
+            panel.set_xlabel(wrapped(axis, LONGEST_LINE // 2))
         panels[0].set_ylabel("accuracy (%)")
-        figure.suptitle(textwrap.fill(task_label(records[0]), LONGEST_LINE), fontsize=9, fontweight="bold")
+        figure.suptitle(wrapped(task_label(records[0])), fontsize=9, fontweight="bold")
         # The first panel has every run.
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
 
@@ -106,11 +105,6 @@ def _device(record: RunRecord) -> str | None:
     if encoding is None or milliseconds_an_image(record) is None:
         return None
     return encoding.device_name or encoding.device
-
-
-def _label(record: RunRecord, several_devices: bool) -> str:
-    device = _device(record) if several_devices else None
-    return run_label(record, LONGEST_BACKBONE) + (f", on {device}" if device else "")
 
 
 def _scale(panel: Axes, costs: Sequence[float]) -> None:

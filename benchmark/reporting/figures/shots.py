@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,9 @@ from ....core.errors import UsageError
 from ... import registry
 from ...records.identity import answerer_of
 from ...records.record import RunRecord
-from ..tables import FINGERPRINT_DIGITS
-from .canvas import LEGEND_LINE, LONGEST_LINE, draw_accuracies, figure_bytes, looks
-from .figures import run_label, task_label
-from .scaling import LONGEST_BACKBONE, check_one_task
+from ..labels import labels_of, task_label
+from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
+from .scaling import check_one_task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +20,6 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 7.0, 4.2  # inches
 ROOM = 1.2  # factor between the outermost shots and the ends of the axis
-# What lines may differ in that a label does not say unless it has to.
-FURTHER: dict[str, Callable[[RunRecord], str | None]] = {
-    "weights": lambda record: record.backbone.weights,
-    "class names": lambda record: None if record.method.text is None else record.method.text.names_sha256[:FINGERPRINT_DIGITS],
-}
 
 
 @dataclass(frozen=True)
@@ -40,12 +33,6 @@ class Line:
 
     records: tuple[RunRecord, ...]
     level: bool
-
-    @property
-    def label(self) -> str:
-        """Method and backbone, and whether a run is partial."""
-        shown = next((record for record in self.records if not record.complete), self.records[0])
-        return run_label(shown, LONGEST_BACKBONE) + (": no support" if self.level else "")
 
 
 def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
@@ -64,7 +51,7 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         UsageError: the tasks differ in more than their shots, or have no fixed number of them.
     """
     lines = lines_of(records)
-    labels = [textwrap.fill(label, LONGEST_LINE) for label in labels_of(lines)]
+    labels = list(map(wrapped, line_labels(lines)))
     shots = sorted({_shots(record) for record in records})
 
     def paint(figure: Figure) -> None:
@@ -80,7 +67,7 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         panel.tick_params(axis="y", length=0)
         panel.set_xlabel("support images a class (shots)")
         panel.set_ylabel("accuracy (%)")
-        panel.set_title(textwrap.fill(_title(records[0]), LONGEST_LINE), fontsize=9, fontweight="bold")
+        panel.set_title(wrapped(_title(records[0])), fontsize=9, fontweight="bold")
         figure.legend(loc="outside lower center", frameon=False)
 
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
@@ -109,16 +96,11 @@ def lines_of(records: Sequence[RunRecord]) -> list[Line]:
     ]
 
 
-def labels_of(lines: Sequence[Line]) -> list[str]:
-    """Method and backbone of each line; where these are not enough to tell lines apart, also what else is different."""
-    labels = [line.label for line in lines]
-    for what, value_of in FURTHER.items():
-        values = [value_of(line.records[0]) for line in lines]
-        kinds = {label: {value for other, value in zip(labels, values, strict=True) if other == label} for label in labels}
-        labels = [
-            f"{label}, {what} {value}" if len(kinds[label]) > 1 else label for label, value in zip(labels, values, strict=True)
-        ]
-    return labels
+def line_labels(lines: Sequence[Line]) -> list[str]:
+    """The label of each line: that of its partial run, where it has one."""
+    named = [min(line.records, key=lambda record: record.complete) for line in lines]
+    labels = labels_of(named, told=("shots",))
+    return [f"{label}{': no support' if line.level else ''}" for label, line in zip(labels, lines, strict=True)]
 
 
 def _uses_no_support(record: RunRecord) -> bool:

@@ -209,7 +209,7 @@ def test_a_record_names_no_folder_of_the_machine(config: RunConfig, plugins: Pat
         ({"dataset": "omniglott"}, "unknown dataset 'omniglott'; did you mean 'omniglot'"),
         ({"backbone": "conv5"}, "unknown backbone 'conv5'; did you mean 'conv4'"),
         ({"sampler": "uniformly"}, "unknown sampler 'uniformly'; did you mean 'uniform'"),
-        ({"settings": {"power": 1}}, "method protonet has no parameter 'power'; known: distance, scale"),
+        ({"settings": {"power": 1}}, "method protonet has no parameter 'power'; it has distance"),
         ({"settings": {"dataset.nois": 1}}, "dataset .*Tiny has no parameter 'nois'"),
         ({"settings": {"backbone.widt": 1}}, "backbone conv4 has no parameter 'widt'"),
         ({"weights": None}, "no conv4 weights pretrained on .*Tiny are shipped; take others with --weights"),

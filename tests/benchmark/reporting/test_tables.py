@@ -3,7 +3,8 @@ import random
 import pytest
 
 from fewbench.benchmark.records.record import RunRecord
-from fewbench.benchmark.reporting.tables import backbone_label, method_label, tables_of
+from fewbench.benchmark.reporting.labels import label_of
+from fewbench.benchmark.reporting.tables import tables_of
 
 
 def shown(records):
@@ -108,22 +109,22 @@ def test_labels_show_the_parameters_that_were_changed(make_record, altered):
     method = {"parameters": {"distance": "cosine", "bias": True, "steps": 5}, "changed": ["distance", "bias"]}
     backbone = {"parameters": {"width": 32}, "changed": ["width"], "tune": "norm"}
     record = make_record([0.5], method=method, backbone=backbone)
-    assert method_label(record) == "protonet (bias=true, distance=cosine)"
-    assert backbone_label(record) == "conv4 (tune=norm, width=32)"
+    assert label_of(record).method == "protonet (bias=true, distance=cosine)"
+    assert label_of(record).backbone == "conv4 (tune=norm, width=32)"
     record = altered(record, backbone={"precision": "bf16", "compile": True})
-    assert backbone_label(record) == "conv4 (compile=true, precision=bf16, tune=norm, width=32)"
+    assert label_of(record).backbone == "conv4 (compile=true, precision=bf16, tune=norm, width=32)"
     record = altered(record, backbone={"precision": "fp32", "compile": False, "tune": "none"})
-    assert backbone_label(record) == "conv4 (width=32)"
-    assert (method_label(make_record([0.5])), backbone_label(make_record([0.5]))) == ("protonet", "conv4")
+    assert label_of(record).backbone == "conv4 (width=32)"
+    assert (label_of(make_record([0.5])).method, label_of(make_record([0.5])).backbone) == ("protonet", "conv4")
 
 
 def test_labels_show_prompts_and_names_that_are_not_usual(make_record, altered):
     record = make_record([0.5], method={"text": {"prompts": "single", "prompts_sha256": "0", "names_sha256": "1"}})
-    assert method_label(record) == "protonet"
+    assert label_of(record).method == "protonet"
     record = altered(
         record, method={"text": {**record.content["method"]["text"], "prompts": "ensemble", "class_names": "n.csv"}}
     )
-    assert method_label(record) == "protonet (class_names=n.csv, prompts=ensemble)"
+    assert label_of(record).method == "protonet (class_names=n.csv, prompts=ensemble)"
 
 
 def test_runs_with_other_prompts_are_no_repeats(make_record):
@@ -134,7 +135,7 @@ def test_runs_with_other_prompts_are_no_repeats(make_record):
 def test_labels_show_all_parameters_where_the_defaults_are_unknown(make_record):
     content = {**make_record([0.5], method={"parameters": {"C": 0.5}}).content}
     content["method"] = {name: value for name, value in content["method"].items() if name != "changed"}
-    assert method_label(RunRecord.of(content)) == "protonet (C=0.5)"
+    assert label_of(RunRecord.of(content)).method == "protonet (C=0.5)"
 
 
 def test_semantic_tasks_come_after_the_others_of_their_dataset(make_record, coarse):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.reporting.figures.canvas import figure_bytes, form_of, shortened
+from fewbench.benchmark.reporting.figures.canvas import figure_bytes, form_of
 from fewbench.core.errors import UsageError
 
 
@@ -29,7 +29,3 @@ def test_the_same_drawing_is_the_same_bytes_without_date_or_version(form, start,
     assert content == figure_bytes((2, 1), paint, form)
     assert content.startswith(start)
     assert mark not in content
-
-
-def test_text_is_cut_to_its_limit():
-    assert (shortened("abcd", 4), shortened("abcde", 4)) == ("abcd", "abc…")

@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from fewbench.benchmark.reporting.figures.shots import draw_shots, labels_of, lines_of
+from fewbench.benchmark.reporting.figures.shots import draw_shots, line_labels, lines_of
 from fewbench.core.errors import UsageError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -107,13 +107,17 @@ def test_labels_say_more_where_lines_would_be_called_the_same(record):
         return record("tip-adapter", method={"text": {"prompts": prompts, "prompts_sha256": prompts, "names_sha256": names}})
 
     records = [record(), record(backbone={"weights": "other", "weights_sha256": "other"}), read("single"), record("ridge")]
-    assert labels_of(lines_of(records))[2:] == ["tip-adapter, conv4", "ridge, conv4"]
     weights = records[0].backbone.weights
-    assert labels_of(lines_of(records))[:2] == [f"protonet, conv4, weights {weights}", "protonet, conv4, weights other"]
-    assert labels_of(lines_of([read("single"), read("ensemble"), read("ensemble", "b" * 64)])) == [
-        "tip-adapter, conv4",
-        "tip-adapter (prompts=ensemble), conv4, class names aaaaaaaaaaaa",
-        "tip-adapter (prompts=ensemble), conv4, class names bbbbbbbbbbbb",
+    assert line_labels(lines_of(records)) == [
+        f"protonet, conv4 (weights={weights})",
+        "protonet, conv4 (weights=other)",
+        f"tip-adapter, conv4 (weights={weights})",
+        f"ridge, conv4 (weights={weights})",
+    ]
+    assert line_labels(lines_of([read("single"), read("ensemble"), read("ensemble", "b" * 64)])) == [
+        "tip-adapter (prompts=single), conv4",
+        "tip-adapter (class_names_sha256=aaaaaaaaaaaa, prompts=ensemble), conv4",
+        "tip-adapter (class_names_sha256=bbbbbbbbbbbb, prompts=ensemble), conv4",
     ]
 
 
@@ -124,7 +128,7 @@ def test_of_two_runs_at_the_same_shots_the_longer_counts(record):
 
 
 def test_a_partial_run_is_named(record):
-    assert lines_of([record(shots=1), record(shots=5, status="partial")])[0].label == "protonet, conv4 (partial)"
+    assert line_labels(lines_of([record(shots=1), record(shots=5, status="partial")])) == ["protonet, conv4 (partial)"]
 
 
 @pytest.mark.parametrize(

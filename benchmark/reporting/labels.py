@@ -1,0 +1,255 @@
+"""What runs and tasks are called: the one place that names them, so that runs which differ never read the same."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..records.identity import TaskKey, canonical_json, task_of
+from ..records.record import RunRecord
+from ..records.sections import ALL, Backbone, Method
+
+SINGLE = "single"  # the usual prompts
+USUAL = {"tune": "none", "precision": "fp32", "compile": False}  # of a backbone
+FINGERPRINT_DIGITS = 12  # of any hash that people read
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a run is called beside others.
+
+    Attributes:
+        method: with its parameters that are not their defaults in some of the runs, or that differ among them.
+        backbone: likewise, with its weights where they differ.
+        task: what of the tasks differs; "" where they are one.
+        transductive: whether the method uses the queries together.
+        complete: whether the run finished.
+    """
+
+    method: str
+    backbone: str
+    task: str
+    transductive: bool
+    complete: bool
+
+    def __str__(self) -> str:
+        """All in one line: `finetune (steps=5), conv4 (tune=norm); 1-shot (partial)`."""
+        setting, task = ", transductive" if self.transductive else "", f"; {self.task}" if self.task else ""
+        return f"{self.method}, {self.backbone}{setting}{task}{'' if self.complete else ' (partial)'}"
+
+
+class Section(NamedTuple):
+    """What a part of a label may say.
+
+    Attributes:
+        name: of the method or backbone.
+        values: by name.
+        departing: names of the values that are not usual.
+        unsure: names of those that may be, as an old record does not know its defaults.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    departing: Collection[str]
+    unsure: Collection[str]
+
+
+# What tells runs apart that read the same otherwise: in which part of the label, under which name. The last never fails.
+FURTHER: tuple[tuple[str, str, Callable[[RunRecord], Any]], ...] = (
+    ("backbone", "weights", lambda record: record.backbone.weights),
+    ("backbone", "preprocess", lambda record: _preprocess(record.backbone)),
+    ("method", "checkpoint", lambda record: _digits(record.method.learned_sha256)),
+    ("backbone", "weights_sha256", lambda record: _digits(record.backbone.weights_sha256)),
+    ("method", "class_names_sha256", lambda record: _text(record, "names_sha256")),
+    ("method", "prompts_sha256", lambda record: _text(record, "prompts_sha256")),
+    ("method", "choices_names_sha256", lambda record: _text(record, "choices_names_sha256")),
+    ("method", "code", lambda record: record.method.code),
+    ("backbone", "code", lambda record: record.backbone.code),
+    ("task", "episodes", lambda record: record.n_episodes),
+    ("task", "episodes_sha256", lambda record: _digits(record.task.episodes_sha256)),
+    ("task", "level", lambda record: record.accuracy.level),
+    ("task", "record", lambda record: record.config_sha256[:8]),
+)
+
+
+def labels_of(records: Sequence[RunRecord], told: Collection[str] = (), beside: Sequence[Hashable] = ()) -> list[Label]:
+    """Name runs by what differs among them.
+
+    A parameter is named in every run of a method or backbone where one of them departs from the default, or where they differ.
+
+    Args:
+        records: the runs at hand.
+        told: fields of `TaskKey` that are told elsewhere.
+        beside: what stands beside each label, such as the cells of its row with pretraining and length; weights are then named
+            only in labels that would read the same.
+
+    Returns:
+        A label for each run; two are equal only where the same record is given twice, or `told` and `beside` tell them apart.
+    """
+    methods = _shown([_method(record.method) for record in records])
+    backbones = _shown([_backbone(record.backbone, with_weights=not beside) for record in records])
+    tasks = [{"": words} for words in _task_words(list(map(task_of, records)), told)]
+    said = {"method": methods, "backbone": backbones, "task": tasks}
+
+    def labels() -> list[Label]:
+        return [
+            Label(
+                with_parameters(record.method.name, methods[place]),
+                with_parameters(record.backbone.name, backbones[place]),
+                ", ".join(value if not name else f"{name} {_plain(value)}" for name, value in tasks[place].items() if value),
+                record.method.transductive,
+                record.complete,
+            )
+            for place, record in enumerate(records)
+        ]
+
+    for part, name, value_of in FURTHER:
+        alike: dict[Hashable, list[int]] = defaultdict(list)
+        for place, label in enumerate(labels()):
+            alike[label, tuple(beside[place : place + 1])].append(place)
+        for places in alike.values():
+            values = [value_of(records[place]) for place in places]
+            if len(set(map(canonical_json, values))) > 1:
+                for place, value in zip(places, values, strict=True):
+                    said[part][place][name] = "none" if value is None else value
+    return labels()
+
+
+def label_of(record: RunRecord) -> Label:
+    """What a run alone is called."""
+    return labels_of([record])[0]
+
+
+def task_title(task: TaskKey) -> str:
+    """A task in words, without the dataset: `5-way 1-shot, 15 queries, uniform sampler, test split, seed 0`."""
+    shape = " ".join(f"{n}-{word}" for n, word in ((task.ways, "way"), (task.shots, "shot")) if n is not None)
+    queries = "" if task.queries is None else _queries(task)
+    corruption = "" if task.corruption is None else f"corruption {task.corruption}"
+    parts = (shape, queries, _sampler(task), f"{task.split} split", f"seed {task.seed}", corruption)
+    return ", ".join(part for part in parts if part)
+
+
+def task_label(record: RunRecord) -> str:
+    """The dataset and the task in words."""
+    return f"{record.task.dataset}, {task_title(task_of(record))}"
+
+
+def pretraining_label(record: RunRecord) -> str:
+    """What the weights have seen: `mini-imagenet (simclr), external`."""
+    pretraining = record.backbone.pretraining
+    if pretraining is None:
+        return "none"
+    return f"{pretraining.dataset} ({pretraining.recipe})" + (", external" if pretraining.external else "")
+
+
+def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
+    """`name (a=1, b=cosine)`, or the name alone."""
+    listing = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(parameters.items()))
+    return f"{name} ({listing})" if listing else name
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _method(method: Method) -> Section:
+    said = {} if method.text is None else {"prompts": method.text.prompts, "class_names": method.text.class_names}
+    text = {name: value for name, value in said.items() if value is not None}
+    unusual = [name for name, value in text.items() if value != SINGLE]
+    changed, unsure = _changed(method)
+    return Section(method.name, {**method.parameters, **text}, [*changed, *unusual], unsure)
+
+
+def _backbone(backbone: Backbone, with_weights: bool) -> Section:
+    values = {name: getattr(backbone, name) for name in USUAL}
+    unusual = [name for name, value in values.items() if value != USUAL[name]]
+    weights = {"weights": backbone.weights or "none"} if with_weights else {}
+    changed, unsure = _changed(backbone)
+    return Section(backbone.name, {**backbone.parameters, **values, **weights}, [*changed, *unusual], unsure)
+
+
+def _changed(section: Method | Backbone) -> tuple[Collection[str], Collection[str]]:
+    """Names of the parameters that differ from their defaults, and of those of which nobody knows."""
+    return ((), tuple(section.parameters)) if section.changed is ALL else (section.changed, ())
+
+
+def _shown(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """The values to be shown of each section, by name; what sections of one name show is decided together."""
+    shown: dict[str, set[str]] = defaultdict(set)
+    kinds: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, values, departing, _ in sections:
+        shown[name].update(departing)
+        for key, value in values.items():
+            kinds[name, key].add(canonical_json(value))
+    for (name, key), different in kinds.items():
+        if len(different) > 1:
+            shown[name].add(key)
+    return [
+        {key: value for key, value in values.items() if key in shown[name] or key in unsure}
+        for name, values, _, unsure in sections
+    ]
+
+
+def _task_words(tasks: Sequence[TaskKey], told: Collection[str]) -> list[str]:
+    """What differs among tasks, in words; the data and the sampler's parameters among those of one dataset and sampler."""
+    scopes: dict[str, Callable[[TaskKey], Hashable]] = {
+        **dict.fromkeys(("dataset_version", "dataset_parameters", "fingerprint"), lambda task: (task.dataset, task.split)),
+        "sampler_parameters": lambda task: task.sampler,
+    }
+    words: list[list[str]] = [[] for _ in tasks]
+    for field, word_of in TASK_WORDS.items():
+        scope_of = scopes.get(field, lambda _: None)
+        found: dict[Hashable, set[Any]] = defaultdict(set)
+        for task in tasks:
+            found[scope_of(task)].add(getattr(task, field))
+        for mine, task in zip(words, tasks, strict=True):
+            if field not in told and len(found[scope_of(task)]) > 1:
+                mine.append(word_of(task))
+    return [", ".join(mine) for mine in words]
+
+
+def _queries(task: TaskKey) -> str:
+    return "1 query" if task.queries == 1 else f"{'varying' if task.queries is None else task.queries} queries"
+
+
+def _sampler(task: TaskKey) -> str:
+    parameters = json.loads(task.sampler_parameters)
+    return with_parameters(
+        f"{task.sampler} sampler",
+        {name: value[:FINGERPRINT_DIGITS] if name.endswith("_sha256") else value for name, value in parameters.items()},
+    )
+
+
+TASK_WORDS: dict[str, Callable[[TaskKey], str]] = {
+    "dataset": lambda task: task.dataset,
+    "dataset_version": lambda task: f"version {task.dataset_version}",
+    "dataset_parameters": lambda task: with_parameters("dataset", json.loads(task.dataset_parameters)),
+    "corruption": lambda task: f"corruption {task.corruption}" if task.corruption else "clean",
+    "fingerprint": lambda task: f"fingerprint {task.fingerprint[:FINGERPRINT_DIGITS]}",
+    "split": lambda task: f"{task.split} split",
+    "ways": lambda task: f"{task.ways}-way" if task.ways else "varying ways",
+    "shots": lambda task: f"{task.shots}-shot" if task.shots else "varying shots",
+    "queries": _queries,
+    "sampler": lambda task: f"{task.sampler} sampler",
+    "sampler_parameters": _sampler,
+    "seed": lambda task: f"seed {task.seed}",
+}
+
+
+def _digits(sha256: str | None) -> str | None:
+    return None if sha256 is None else sha256[:FINGERPRINT_DIGITS]
+
+
+def _text(record: RunRecord, name: str) -> str | None:
+    return None if record.method.text is None else _digits(getattr(record.method.text, name))
+
+
+def _preprocess(backbone: Backbone) -> str | None:
+    found = backbone.preprocess
+    if found is None:
+        return None
+    statistics = "; ".join(", ".join(f"{number:g}" for number in numbers) for numbers in (found.mean, found.std))
+    return f"{found.channels} channels, {found.size} pixels, {statistics}"
