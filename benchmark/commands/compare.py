@@ -18,6 +18,7 @@ def compare(
     Example: bench compare results/records/…/protonet-….json results/records/…/ridge-….json
     """
     from ..records.ranking import compare_records
+    from ..records.statistics import FEWEST, in_percent
     from ..records.store import load_record
     from ..reporting.labels import labels_of
     from .terminal import percent, print_table
@@ -29,8 +30,8 @@ def compare(
         *map(str, labels_of([first, second])),
         percent(first.accuracies[: difference.n].mean()),
         percent(second.accuracies[: difference.n].mean()),
-        f"{100 * difference.mean:+.2f} ± {percent(difference.half_width)}",
-        f"{difference.p_value:.2g}",
+        ("+" if difference.mean >= 0 else "") + in_percent(difference.mean, difference.half_width, difference.n),
+        f"{difference.p_value:.2g}" if difference.n >= FEWEST else "-",
         str(difference.n),
     ]
     print_table(headers, [row], right=(2, 3, 4, 5, 6))

@@ -57,15 +57,16 @@ def _list_weights() -> None:
 
 def _list_results(results: Path) -> None:
 
+    from ..records.statistics import in_percent
     from ..records.store import load_records
     from ..reporting.labels import labels_of
-    from .terminal import percent, print_table
+    from .terminal import print_table
 
     records, problems = load_records(results / "records")
     rows = []
     labels = labels_of([one for _, one in records], told=("dataset",), beside=[one.task.dataset for _, one in records])
     for (path, record), label in zip(records, labels, strict=True):
-        accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
+        accuracy = in_percent(record.mean, record.half_width, record.n_episodes)
         names = [label.method, label.backbone, record.task.dataset, label.task]
         rows.append([*names, accuracy, str(record.n_episodes), record.status, str(path)])
     headers = ("method", "backbone", "dataset", "task", "accuracy %", "episodes", "status", "record")

@@ -185,8 +185,9 @@ def _print_json(outcomes: list[Outcome]) -> None:
 def print_outcomes(outcomes: list[Outcome]) -> None:
     """Print a table of runs, then the paths of their records."""
     from ..records.identity import task_of
+    from ..records.statistics import in_percent
     from ..reporting.labels import labels_of
-    from .terminal import percent, print_table
+    from .terminal import print_table
 
     rows = []
     told = ("dataset", "corruption", "ways", "shots")
@@ -197,7 +198,7 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
         record = outcome.record
         shape = ["varying" if number is None else str(number) for number in (task.ways, task.shots)]
         episodes = f"{record.n_episodes}{'' if record.complete else ' (partial)'}"
-        accuracy = f"{percent(record.mean)} ± {percent(record.half_width)}"
+        accuracy = in_percent(record.mean, record.half_width, record.n_episodes)
         seconds = f"{record.timing.total_seconds:.1f}"
         images = ", ".join(filter(None, [task.dataset, task.corruption]))
         images = ", ".join(filter(None, [images, label.task]))
@@ -216,3 +217,5 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
     print_table(headers, rows, right=(3, 4, 5, 6, 7))
     for outcome in outcomes:
         say(outcome.path)
+    for note in dict.fromkeys(outcome.note for outcome in outcomes if outcome.note):
+        say(note, err=True)

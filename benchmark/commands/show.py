@@ -116,6 +116,7 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
 
 def _show_record(path: Path) -> None:
+    from ..records.statistics import FEWEST, in_percent
     from ..records.store import load_record
     from .terminal import percent, print_table
 
@@ -137,12 +138,18 @@ def _show_record(path: Path) -> None:
         *_coarsity_row(task.coarsity),
         *([["corruption", str(task.corruption)]] if task.corruption else []),
         ["episodes", str(record.n_episodes)],
-        ["accuracy %", f"{percent(record.mean)} ± {percent(record.half_width)} ({100 * accuracy.level:g} % t interval)"],
+        [
+            "accuracy %",
+            f"{in_percent(record.mean, record.half_width, record.n_episodes)} ({100 * accuracy.level:g} % t interval)",
+        ],
     ]
     if bootstrap:
         rows.append(["bootstrap %", f"{percent(bootstrap.low)} to {percent(bootstrap.high)}"])
     if apart:
-        figure = f"{percent(apart.mean)} ± {percent(apart.half_width)} over {apart.episodes} episodes that share no image"
+        figure = f"too few images: {apart.episodes} episodes"
+        if apart.episodes >= FEWEST:
+            interval = in_percent(apart.mean, apart.half_width, apart.episodes)
+            figure = f"{interval} over {apart.episodes} episodes that share no image"
         rows.append(["without replacement %", figure])
     rows += [
         [

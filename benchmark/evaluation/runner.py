@@ -25,6 +25,7 @@ from ..records.codec import decode, encode_rough
 from ..records.provenance import code_version, command_line, environment, utc_now
 from ..records.record import RunRecord, accuracy_section
 from ..records.sections import Timing
+from ..records.statistics import FEWEST, images_for_interval
 from ..records.store import write_record
 from .choose import as_chosen_before, with_choices
 from .evaluate import Evaluator, chunk_size
@@ -46,11 +47,13 @@ class Outcome(NamedTuple):
         record: the record.
         path: its file.
         reused: True when the run was finished already and nothing was done.
+        note: what the user should know about the result; "" where there is nothing.
     """
 
     record: RunRecord
     path: Path
     reused: bool
+    note: str = ""
 
 
 def run(config: RunConfig, progress: Progress) -> Outcome:
@@ -114,6 +117,7 @@ class Run:
         self.path, self.partial = plan.path(), partial_path(plan)
         self.device = choose_device(plan.config.device)
         self.environment, self.code = environment(self.device), code_version()
+        self.note = ""
         self.encoded: dict[str, Any] | None = None  # when and how the features were made that this run used
         # The episodes, those that share no image, and other seconds of earlier attempts.
         self.main, self.disjoint, self.encode_seconds, self.total_seconds = Series([]), Series([]), 0.0, 0.0
@@ -183,6 +187,8 @@ class Run:
         wanted = min(config.episodes, config.limit or config.episodes)
         yield self.main, title, wanted, self.sampler.batches(len(self.main), wanted)
         apart = self.sampler.disjoint_episodes() if len(self.main) >= config.episodes else None
+        if apart is not None and len(apart) < FEWEST:
+            self.note = self._too_few(len(apart))
         if apart is None or len(apart) < 2:
             return
         check_tasks(apart, int(self.sampler.offsets[-1]))
@@ -190,6 +196,19 @@ class Run:
             apart = apart[: min(DISJOINT_ON_IMAGES, config.episodes)]
         self.disjoint.cut(len(apart), chunk_size(self.plan.inputs))
         yield self.disjoint, f"{title}, no image twice", len(apart), [apart[len(self.disjoint) :]]
+
+    def _too_few(self, episodes: int) -> str:
+        """How many images would do for an interval without replacement, in words; "" where the number varies."""
+        shape = self.plan.sampling.shape
+        ways, shots, queries = (shape[name] for name in ("ways", "shots", "queries"))
+        if ways is None or shots is None or queries is None:
+            return ""
+        classes = len(self.sampler.sizes)
+        need = images_for_interval(ways, shots, queries, classes)
+        return (
+            f"too few images for an interval without replacement: they give {episodes} episodes, and it takes {FEWEST}; "
+            f"{need} images in each of the {classes} classes would do"
+        )
 
     def _add(self, series: Series, batch: EpisodeBatch, accuracies: np.ndarray, seconds: float) -> None:
         series.done.append(accuracies)
@@ -205,7 +224,7 @@ class Run:
             record, path = self._record("complete"), self.path
             write_record(record, path)
             self.partial.unlink(missing_ok=True)
-        return Outcome(record, path, reused=False)
+        return Outcome(record, path, reused=False, note=self.note)
 
     def _record(self, status: str) -> RunRecord:
         config = self.plan.config

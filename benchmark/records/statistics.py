@@ -7,6 +7,7 @@ paired differences.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,10 @@ from numpy.typing import ArrayLike
 from ...core.errors import UsageError
 
 BOOTSTRAP_CELLS = 2**20  # resampled counts held at once: 8 MiB
+# Fewer values get no printed interval. Measured on the 147 committed records of 2,000 episodes or more, 2,000 samples each: of
+# records below 90 % accuracy the 95 % t interval covers the mean in at least 90.4 % of samples of 5 episodes, 91.1 % of 10,
+# 92.6 % of 15 and 93.1 % of 20; more episodes gain little.
+FEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,31 @@ class Interval:
     n: int
     low: float | None
     high: float | None
+
+
+def in_percent(mean: float, half_width: float | None, n: int) -> str:
+    """A mean of fractions in percent, with its interval where there are enough values: `63.17 ± 0.23`.
+
+    Args:
+        mean: a fraction, or a difference of two.
+        half_width: of its interval; None where the spread is unknown.
+        n: number of values, here episodes.
+    """
+    if n < FEWEST:
+        return f"{100 * mean:.2f} (too few episodes: {n})"
+    return f"{100 * mean:.2f}" + ("" if half_width is None else f" ± {100 * half_width:.2f}")
+
+
+def images_for_interval(ways: int, shots: int, queries: int, classes: int) -> int:
+    """The number of images a class that give `FEWEST` episodes that share no image.
+
+    Args:
+        ways: classes of an episode.
+        shots: support images a class.
+        queries: query images a class.
+        classes: of the split.
+    """
+    return math.ceil(FEWEST / (classes // ways)) * (shots + queries)  # a round takes as many episodes as classes allow
 
 
 @dataclass(frozen=True)

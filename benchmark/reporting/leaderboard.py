@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 from ..records.identity import file_safe
 from ..records.record import RunRecord
+from ..records.statistics import FEWEST, in_percent
 from ..records.store import load_records
 from .labels import pretraining_label
-from .markdown import accuracy_cell, escaped, percent, table_lines
+from .markdown import accuracy_cell, escaped, table_lines
 from .pages import Part, update_page, write_if_changed
 from .tables import Row, Table, tables_of
 
@@ -152,12 +153,16 @@ def _setting(row: Row) -> str:
 
 def _without_replacement(row: Row) -> str:
     found = row.record.accuracy.without_replacement
-    return "" if found is None else f"{percent(found.mean, found.half_width)} ({found.episodes} episodes)"
+    if found is None:
+        return ""
+    if found.episodes < FEWEST:
+        return f"too few images: {found.episodes} episodes"
+    return f"{in_percent(found.mean, found.half_width, found.episodes)} ({found.episodes} episodes)"
 
 
 def _in_quartile(number: int, row: Row) -> str:
     found = row.quartiles[number] if row.quartiles else None
-    return "" if found is None else percent(found.accuracy.mean, found.accuracy.half_width)
+    return "" if found is None else in_percent(found.accuracy.mean, found.accuracy.half_width, found.accuracy.n)
 
 
 QUARTILE_HEADERS = ("Q1, finest (%)", "Q2 (%)", "Q3 (%)", "Q4, coarsest (%)")

@@ -6,20 +6,18 @@ import re
 from collections.abc import Sequence
 
 from ..records.record import RunRecord
+from ..records.statistics import in_percent
 
 EMPTY = "–"
 USUAL_LEVEL = 0.95
 
 
-def percent(mean: float, half_width: float | None) -> str:
-    """Fractions as `63.17 ± 0.23`; the mean alone where the spread is unknown."""
-    return f"{100 * mean:.2f}" + ("" if half_width is None else f" ± {100 * half_width:.2f}")
-
-
 def accuracy_cell(record: RunRecord) -> str:
     """Mean and half-width in percent, with the level of the interval where that is not 95 %."""
     level = record.accuracy.level
-    return percent(record.mean, record.half_width) + ("" if level == USUAL_LEVEL else f" ({100 * level:g} %)")
+    return in_percent(record.mean, record.half_width, record.n_episodes) + (
+        "" if level == USUAL_LEVEL else f" ({100 * level:g} %)"
+    )
 
 
 def escaped(text: str) -> str:

@@ -23,7 +23,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_pages_are_filled_and_named(pages: list[str]):
     done = CliRunner().invoke(app, ["table", *pages])
     assert (done.exit_code, done.stdout) == (0, "a.md\nb.md\n")
-    assert all("| protonet | 62.13 ± 18.95 |" in Path(name).read_text(encoding="utf-8") for name in pages)
+    assert all("| protonet | 62.13 (too few episodes: 10) |" in Path(name).read_text(encoding="utf-8") for name in pages)
 
 
 def test_check_exits_1_and_names_what_is_stale(pages: list[str]):

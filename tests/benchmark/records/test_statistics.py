@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fewbench.benchmark.records.statistics import bootstrap_interval, holm, paired_difference, paired_p_values, t_interval
+from fewbench.benchmark.records.statistics import (
+    bootstrap_interval,
+    holm,
+    images_for_interval,
+    in_percent,
+    paired_difference,
+    paired_p_values,
+    t_interval,
+)
 from fewbench.core.errors import UsageError
+from fewbench.tasks.samplers import UniformSampler
 
 
 def ends(interval):
@@ -143,3 +152,21 @@ def test_holm_bounds_the_chance_of_any_false_rejection():
     p = np.random.default_rng(13).random((4000, 6))  # six true null hypotheses
     families_with_a_rejection = np.mean([(holm(family) < 0.05).any() for family in p])
     assert families_with_a_rejection == pytest.approx(0.05, abs=0.01)
+
+
+def test_an_interval_in_percent_takes_enough_values():
+    assert in_percent(0.63171, 0.00229, 600) == "63.17 ± 0.23"
+    assert in_percent(-0.5, 0.01, 20) == "-50.00 ± 1.00"
+    assert in_percent(0.62, 0.593, 19) == "62.00 (too few episodes: 19)"
+
+
+@pytest.mark.parametrize(("classes", "images"), [(5, 320), (12, 160), (100, 16), (150, 16)])
+def test_so_many_images_give_an_interval_without_replacement(classes: int, images: int):
+    assert images_for_interval(5, 1, 15, classes) == images
+
+    def episodes(size: int) -> int:
+        offsets = np.arange(classes + 1) * size
+        drawn = UniformSampler(offsets=offsets, seed=0, ways=5, shots=1, queries=15).disjoint_episodes()
+        return 0 if drawn is None else len(drawn)
+
+    assert episodes(images) >= 20 and (images == 16 or episodes(images - 1) < 20)

@@ -35,9 +35,9 @@ def board(tmp_path, make_record):
 
 
 def test_a_row_worked_by_hand(make_record):
-    # mean 0.75, s = 0.25, t(0.975, 2) = 4.302653: half-width 0.621037
+    # mean 0.75, s = 0.25 · √(2/3) · √(30/29), t(0.975, 29) = 2.045230: half-width 0.077524
     # without replacement: s = 0.1 · √(40/39), t(0.975, 39) = 2.022691: half-width 0.032389
-    record = make_record([0.5, 0.75, 1.0], apart=[0.8, 0.6] * 20, timing={"classify_seconds": 12.34})
+    record = make_record([0.5, 0.75, 1.0] * 10, apart=[0.8, 0.6] * 20, timing={"classify_seconds": 12.34})
     assert rows(render([record])) == [
         {
             "rank": "1",
@@ -45,9 +45,9 @@ def test_a_row_worked_by_hand(make_record):
             "backbone": "conv4",
             "setting": "inductive",
             "pretraining data": "trifeature (supervised)",
-            "accuracy (%)": "75.00 ± 62.10",
+            "accuracy (%)": "75.00 ± 7.75",
             "without replacement (%)": "70.00 ± 3.24 (40 episodes)",
-            "episodes": "3",
+            "episodes": "30",
             "seconds": "12.3",
         }
     ]
@@ -88,16 +88,26 @@ def test_ties_share_a_range_of_ranks(make_record):
         ),
         ({"backbone": {"tune": "norm"}}, "backbone", "conv4 (tune=norm)"),
         ({"method": {"parameters": {"shift": 0.5, "steps": 3}, "changed": ["shift"]}}, "method", "protonet (shift=0.5)"),
-        ({"accuracy": {"level": 0.9}}, "accuracy (%)", "62.50 ± 78.92 (90 %)"),
+        ({"accuracy": {"level": 0.9}}, "accuracy (%)", "62.50 ± 4.96 (90 %)"),
     ],
 )
 def test_what_sets_a_run_apart_is_marked(make_record, sections, column, cell):
-    assert rows(render([make_record([0.5, 0.75], **sections)]))[0][column] == cell
+    assert rows(render([make_record([0.5, 0.75] * 10, **sections)]))[0][column] == cell
 
 
 def test_an_empty_cell_beside_a_filled_one_is_a_dash(make_record):
     records = [make_record([0.5, 0.75], name="a", apart=[0.5] * 9), make_record([0.25, 0.5], name="b")]
-    assert [row["without replacement (%)"] for row in rows(render(records))] == ["50.00 ± 0.00 (9 episodes)", "–"]
+    assert [row["without replacement (%)"] for row in rows(render(records))] == ["too few images: 9 episodes", "–"]
+
+
+def test_too_few_episodes_have_no_interval(make_record):
+    (row,) = rows(render([make_record([0.5, 0.75, 1.0], apart=[0.5] * 19)]))
+    assert (row["accuracy (%)"], row["without replacement (%)"]) == (
+        "75.00 (too few episodes: 3)",
+        "too few images: 19 episodes",
+    )
+    (row,) = rows(render([make_record([0.5] * 20, apart=[0.5] * 20)]))
+    assert (row["accuracy (%)"], row["without replacement (%)"]) == ("50.00 ± 0.00", "50.00 ± 0.00 (20 episodes)")
 
 
 @pytest.mark.parametrize("task", [{"fingerprint": "0" * 64}, {"seed": 1}, {"sampler": "other"}, {"dataset_version": "2"}])
@@ -231,15 +241,15 @@ def test_an_empty_folder_of_records_is_an_empty_board_and_an_absent_one_leaves_t
 
 def test_a_semantic_task_worked_by_hand(make_record, coarse):
     # Pairs of episodes by coarsity (10, 20), (30, 40), (50, 60), (70, 80) with accuracies 0.5 ± 0.1, 0.6 ± 0, 0.7 ± 0.02 and
-    # 0.9 ± 0: half-widths t(0.975, 1) · d = 12.70620 · d.
-    accuracies = [0.4, 0.9, 0.6, 0.6, 0.9, 0.6, 0.72, 0.68]
-    record = make_record(accuracies, task=coarse([20, 70, 10, 30, 80, 40, 60, 50]))
+    # 0.9 ± 0, ten times each: half-widths t(0.975, 19) · d · √(20/19) / √20 = 0.480173 · d.
+    accuracies = [0.4, 0.9, 0.6, 0.6, 0.9, 0.6, 0.72, 0.68] * 10
+    record = make_record(accuracies, task=coarse([20, 70, 10, 30, 80, 40, 60, 50] * 10))
     markdown = render([record])
-    assert "semantic sampler (alpha=0.5, beta=10.0, tasks=8, testbed_sha256=0123456789ab)" in markdown
+    assert "semantic sampler (alpha=0.5, beta=10.0, tasks=80, testbed_sha256=0123456789ab)" in markdown
     assert ", mean coarsity 45.00\n" in markdown
     (row,) = rows(markdown)
     assert list(row)[5:11] == ["accuracy (%)", "Q1, finest (%)", "Q2 (%)", "Q3 (%)", "Q4, coarsest (%)", "episodes"]
-    assert list(row.values())[6:10] == ["50.00 ± 127.06", "60.00 ± 0.00", "70.00 ± 25.41", "90.00 ± 0.00"]
+    assert list(row.values())[6:10] == ["50.00 ± 4.80", "60.00 ± 0.00", "70.00 ± 0.96", "90.00 ± 0.00"]
 
 
 def test_semantic_tasks_have_a_section_of_their_own_below_the_others(make_record, coarse):
@@ -256,11 +266,14 @@ def test_semantic_tasks_have_a_section_of_their_own_below_the_others(make_record
 
 
 def test_an_empty_quartile_is_a_dash_beside_a_run_that_has_one(make_record, coarse):
-    tied = make_record([0.5, 0.25], name="tied", task=coarse([3.0, 3.0]))
-    apart = make_record([0.5, 0.75], name="apart", task=coarse([3.0, 4.0]))
+    tied = make_record([0.5, 0.25] * 10, name="tied", task=coarse([3.0, 3.0] * 10))
+    apart = make_record([0.5, 0.75] * 10, name="apart", task=coarse([3.0, 4.0] * 10))
     found = {row["method"]: row for row in rows(render([tied, apart]))}
-    assert (found["tied"]["Q1, finest (%)"], found["tied"]["Q4, coarsest (%)"]) == ("37.50 ± 158.83", "–")
-    assert (found["apart"]["Q1, finest (%)"], found["apart"]["Q4, coarsest (%)"]) == ("50.00", "75.00")
+    assert (found["tied"]["Q1, finest (%)"], found["tied"]["Q3 (%)"]) == ("37.50 ± 6.00", "–")
+    assert (found["apart"]["Q1, finest (%)"], found["apart"]["Q3 (%)"]) == (
+        "50.00 (too few episodes: 10)",
+        "75.00 (too few episodes: 10)",
+    )
     assert "Q2 (%)" not in found["apart"]
 
 

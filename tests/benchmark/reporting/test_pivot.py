@@ -26,7 +26,7 @@ def save(make_record, tmp_path, monkeypatch):
 def grid(save):
     """Two methods at 1, 5 and 10 shots, of which one cell is not there."""
     for method, shots, mean in [("b", 1, 0.25), ("b", 10, 0.75), ("a", 5, 0.5), ("a", 1, 0.4), ("b", 5, 0.6)]:
-        accuracies = (mean - 0.125, mean, mean + 0.125)  # s = 0.125, so half-width 0.310519
+        accuracies = (mean - 0.125, mean, mean + 0.125) * 10  # s = 0.125 · √(20/29), so half-width 0.038762
         save(f"{method}{shots}", accuracies, name=method, task={"shots": shots})
 
 
@@ -41,8 +41,8 @@ def test_a_table_worked_by_hand(grid):
     assert filled(SIMPLE) == [
         "| method | 1-shot | 5-shot | 10-shot |",  # in the order of the numbers
         "| --- | ---: | ---: | ---: |",
-        "| a | 40.00 ± 31.05 | 50.00 ± 31.05 | – |",
-        "| b | 25.00 ± 31.05 | 60.00 ± 31.05 | 75.00 ± 31.05 |",
+        "| a | 40.00 ± 3.88 | 50.00 ± 3.88 | – |",
+        "| b | 25.00 ± 3.88 | 60.00 ± 3.88 | 75.00 ± 3.88 |",
     ]
 
 
