@@ -18,8 +18,9 @@ from fewbench.core.options import parameters_of, shown
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options and parameters
 
-Every command with its options, then every method, backbone, sampler, dataset and recipe with its parameters. A parameter is set
-with `--set NAME=VALUE`. `bench COMMAND --help` and `bench show NAME` print the same on the command line.
+Every command with its options, then every method, backbone, sampler, dataset and recipe with its parameters. `--set NAME=VALUE`
+sets a parameter of the method; the others have their kind in front, as in `--set backbone.width=32` or `--set dataset.size=84`.
+`bench COMMAND --help` prints the options of a command, and `bench show NAME` all parameters but those of recipes.
 
 The page is made from the declarations in the code: `python docs/make_options.py` writes it, and a test compares."""
 

@@ -56,7 +56,6 @@ def _list_weights() -> None:
 
 
 def _list_results(results: Path) -> None:
-
     from ..records.statistics import in_percent
     from ..records.store import load_records
     from ..reporting.labels import labels_of

@@ -116,7 +116,7 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
 
 def _show_record(path: Path) -> None:
-    from ..records.statistics import FEWEST, in_percent
+    from ..records.statistics import apart_in_percent, in_percent
     from ..records.store import load_record
     from .terminal import percent, print_table
 
@@ -146,10 +146,7 @@ def _show_record(path: Path) -> None:
     if bootstrap:
         rows.append(["bootstrap %", f"{percent(bootstrap.low)} to {percent(bootstrap.high)}"])
     if apart:
-        figure = f"too few images: {apart.episodes} episodes"
-        if apart.episodes >= FEWEST:
-            interval = in_percent(apart.mean, apart.half_width, apart.episodes)
-            figure = f"{interval} over {apart.episodes} episodes that share no image"
+        figure = apart_in_percent(apart.mean, apart.half_width, apart.episodes, record.n_episodes)
         rows.append(["without replacement %", figure])
     rows += [
         [

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..records.identity import file_safe
 from ..records.record import RunRecord
-from ..records.statistics import FEWEST, in_percent
+from ..records.statistics import apart_in_percent, in_percent
 from ..records.store import load_records
 from .labels import pretraining_label
 from .markdown import accuracy_cell, escaped, table_lines
@@ -153,11 +153,7 @@ def _setting(row: Row) -> str:
 
 def _without_replacement(row: Row) -> str:
     found = row.record.accuracy.without_replacement
-    if found is None:
-        return ""
-    if found.episodes < FEWEST:
-        return f"too few images: {found.episodes} episodes"
-    return f"{in_percent(found.mean, found.half_width, found.episodes)} ({found.episodes} episodes)"
+    return "" if found is None else apart_in_percent(found.mean, found.half_width, found.episodes, row.record.n_episodes)
 
 
 def _in_quartile(number: int, row: Row) -> str:

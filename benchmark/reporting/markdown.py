@@ -15,9 +15,8 @@ USUAL_LEVEL = 0.95
 def accuracy_cell(record: RunRecord) -> str:
     """Mean and half-width in percent, with the level of the interval where that is not 95 %."""
     level = record.accuracy.level
-    return in_percent(record.mean, record.half_width, record.n_episodes) + (
-        "" if level == USUAL_LEVEL else f" ({100 * level:g} %)"
-    )
+    cell = in_percent(record.mean, record.half_width, record.n_episodes)
+    return cell if level == USUAL_LEVEL else f"{cell} ({100 * level:g} %)"
 
 
 def escaped(text: str) -> str:

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from fewbench.benchmark.records.statistics import (
+    apart_in_percent,
     bootstrap_interval,
     holm,
     images_for_interval,
@@ -170,3 +171,9 @@ def test_so_many_images_give_an_interval_without_replacement(classes: int, image
         return 0 if drawn is None else len(drawn)
 
     assert episodes(images) >= 20 and (images == 16 or episodes(images - 1) < 20)
+
+
+def test_too_few_episodes_that_share_no_image_say_whether_images_or_episodes_are_few():
+    assert apart_in_percent(0.7, 0.0324, 40, 600) == "70.00 ± 3.24 (40 episodes)"
+    assert apart_in_percent(0.7, 0.5, 2, 600) == "too few images: 2 episodes"
+    assert apart_in_percent(0.7, 0.5, 8, 8) == "too few episodes: 8 episodes"  # as many as the run has

@@ -96,7 +96,7 @@ def test_what_sets_a_run_apart_is_marked(make_record, sections, column, cell):
 
 
 def test_an_empty_cell_beside_a_filled_one_is_a_dash(make_record):
-    records = [make_record([0.5, 0.75], name="a", apart=[0.5] * 9), make_record([0.25, 0.5], name="b")]
+    records = [make_record([0.5, 0.75] * 10, name="a", apart=[0.5] * 9), make_record([0.25, 0.5] * 10, name="b")]
     assert [row["without replacement (%)"] for row in rows(render(records))] == ["too few images: 9 episodes", "–"]
 
 
@@ -104,7 +104,7 @@ def test_too_few_episodes_have_no_interval(make_record):
     (row,) = rows(render([make_record([0.5, 0.75, 1.0], apart=[0.5] * 19)]))
     assert (row["accuracy (%)"], row["without replacement (%)"]) == (
         "75.00 (too few episodes: 3)",
-        "too few images: 19 episodes",
+        "too few episodes: 19 episodes",
     )
     (row,) = rows(render([make_record([0.5] * 20, apart=[0.5] * 20)]))
     assert (row["accuracy (%)"], row["without replacement (%)"]) == ("50.00 ± 0.00", "50.00 ± 0.00 (20 episodes)")
