@@ -12,10 +12,13 @@ from .lines import say
 
 def convert_weights(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="safetensors or PyTorch files.")],
-    layout: Annotated[
-        str, typer.Option(help="relation-net (encoder, then relation module) or maml (one file of a PyTorch port).")
-    ],
     output: Annotated[Path, typer.Option(help="The checkpoint, a safetensors file.")],
+    layout: Annotated[
+        str | None, typer.Option(help="relation-net (encoder, then relation module) or maml (one file of a PyTorch port).")
+    ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store a checkpoint of fewbench as float16, in half the bytes; no --layout.")
+    ] = False,
     dataset: Annotated[str | None, typer.Option(help="Dataset whose train classes the weights have seen.")] = None,
     ways: Annotated[
         int | None, typer.Option(help="Classes of a training episode; default: the classifier's, or 5.", min=2)
@@ -28,11 +31,22 @@ def convert_weights(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Rename published weights into a checkpoint for `bench run --checkpoint`.
+    """Rename published weights into a checkpoint for `bench run --checkpoint`, or store a checkpoint in half the bytes.
 
     Example: bench convert-weights --layout relation-net encoder.pkl relation.pkl --output relation.safetensors
     """
+    from ...core.errors import UsageError
     from ...core.options import parse_assignments
-    from ..backbones.weights.conversion import convert
+    from ..backbones.weights.conversion import check_output, convert
 
+    if half:
+        from ..backbones.weights.halving import halve
+
+        if layout or dataset or ways or not external or set_ or len(files) != 1:
+            raise UsageError("--half takes one checkpoint and --output; its description stays as it is")
+        check_output(output, overwrite)
+        say(halve(files[0], output))
+        return
+    if layout is None:
+        raise UsageError("name the --layout of the published weights, or --half for a checkpoint of fewbench")
     say(convert(layout, files, output, dataset, ways, external, parse_assignments(set_ or []), overwrite))

@@ -49,7 +49,8 @@ def convert(
         UserError: a file is damaged, or its tensors are not those of the layout.
     """
     known = layout_of(layout, len(files))
-    _check(output, dataset, external, overwrite)
+    check_output(output, overwrite)
+    _check_history(dataset, external)
     tensors = [_tensors(path) for path in files]
     try:
         released = known.read(tensors)
@@ -84,11 +85,19 @@ def convert(
     return output
 
 
-def _check(output: Path, dataset: str | None, external: bool, overwrite: bool) -> None:
+def check_output(output: Path, overwrite: bool) -> None:
+    """Check the name of a checkpoint that is to be written.
+
+    Raises:
+        UsageError: it is no safetensors file, or there already.
+    """
     if output.suffix != ".safetensors":
         raise UsageError(f"--output {output}: a checkpoint is a safetensors file, such as {output.stem}.safetensors")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} is there already; take another --output, or replace it with --overwrite")
+
+
+def _check_history(dataset: str | None, external: bool) -> None:
     if dataset is not None and not registry.knows("datasets", dataset):
         raise UsageError(f"unknown dataset '{dataset}'; {did_you_mean(dataset, registry.entries('datasets'))}")
     if dataset is None and not external:
