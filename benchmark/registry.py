@@ -10,18 +10,20 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 import sysconfig
+import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from ..core.errors import UsageError, UserError, did_you_mean
 from ..core.files import regular_file
-from ..core.options import build
+from ..core.options import build, parameters_of, shown
 from . import plugin_errors
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -181,7 +183,44 @@ def load(entry: Entry) -> type:
         raise UsageError(f"{entry.singular} {label}: {class_name} is not a subclass of {base_module}.{base_name}")
     if inspect.isabstract(cls):
         raise UsageError(f"{entry.singular} {label}: {class_name} does not define {', '.join(sorted(cls.__abstractmethods__))}")
+    if entry.origin != "fewbench":
+        _check_declared(cls, base, f"{entry.singular} {label}")
     return cls
+
+
+def _check_declared(cls: type, base: type, owner: str) -> None:
+    """Check what the class of a plug-in declares: the texts that its base class asks for, and its parameters.
+
+    Raises:
+        UsageError: a text is missing, or a parameter has a type that nobody can read or a default that no record can hold.
+    """
+    for name, kind in typing.get_type_hints(base).items():
+        if kind == ClassVar[str] and not isinstance(getattr(cls, name, None), str):
+            raise UsageError(f"{owner}: {cls.__name__}.{name} is {shown(getattr(cls, name, 'missing'))}; expected a text")
+    try:
+        parameters = parameters_of(cls)
+    except Exception as error:  # whatever the annotations of somebody else's class hold
+        raise UsageError(f"{owner}: the types of its parameters cannot be read: {plugin_errors.told(error)}") from error
+    check_recorded({one.name: one.default for one in parameters if one.default is not MISSING}, owner)
+
+
+def check_recorded(parameters: object, owner: str) -> None:
+    """Check that a record can hold parameters.
+
+    Raises:
+        UsageError: they are not values by name, or a value is not of JSON; the message names the first one.
+    """
+    if not isinstance(parameters, Mapping):
+        raise UsageError(f"{owner}: its parameters are of type {type(parameters).__name__}; expected values by name")
+    for name, value in parameters.items():
+        try:
+            json.dumps({name: value}, ensure_ascii=False, allow_nan=False).encode()
+        except (RecursionError, TypeError, ValueError) as error:
+            kind = type(value).__name__
+            raise UsageError(
+                f"{owner}: parameter {name}={shown(value)} is of type {kind}, which a record cannot hold; expected finite "
+                "numbers, text, true or false, none, or lists of these"
+            ) from error
 
 
 def make(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
@@ -197,8 +236,11 @@ def make(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
         UserError: as `load` does.
     """
     entry = find(kind, name)
-    cls = load(entry)
-    return cls.from_name(name, settings) if hasattr(cls, "from_name") else build(cls, settings, f"{entry.singular} {name}")
+    cls, owner = load(entry), f"{entry.singular} {name}"
+    made = cls.from_name(name, settings) if hasattr(cls, "from_name") else build(cls, settings, owner)
+    if entry.origin != "fewbench":
+        check_recorded(made.recorded_parameters() if kind == "datasets" else made.parameters, owner)
+    return made
 
 
 def _import(entry: Entry, module_name: str, label: str) -> ModuleType:

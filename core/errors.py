@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 
 LONGEST = 300  # characters of a word in a message; a longer word is cut in its middle
+MOST_NAMES = 30  # in a list of all names: every registered method, but not every class of scikit-learn
+FEW_NAMES = 5  # of names that another package has by the hundred
 
 
 class UserError(Exception):
@@ -44,8 +46,8 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
-def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> str:
-    """The end of an unknown-name message: the nearest known name, or else a list of all names or of the first `most`."""
+def did_you_mean(name: str, known: Iterable[str], most: int = MOST_NAMES) -> str:
+    """The end of an unknown-name message: the nearest known name, or else a list of the first `most` names."""
     known = sorted(known)
     lowered = {candidate.lower(): candidate for candidate in reversed(known)}
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)

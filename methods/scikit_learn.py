@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import UsageError, UserError, did_you_mean
+from ..core.errors import FEW_NAMES, UsageError, UserError, did_you_mean
 from .base import Episodes, Method
 
 SCHEME = "sklearn:"
@@ -138,9 +138,9 @@ def _classifier_class(path: str) -> Any:
     except ImportError:
         found = None
     if found is None:
-        raise UsageError(f"there is no scikit-learn class '{path}'; {did_you_mean(path, _known_paths())}")
+        raise UsageError(f"there is no scikit-learn class '{path}'; {did_you_mean(path, _known_paths(), FEW_NAMES)}")
     if not (inspect.isclass(found) and issubclass(found, ClassifierMixin)):
-        raise UsageError(f"'{path}' is no scikit-learn classifier; {did_you_mean(path, _known_paths())}")
+        raise UsageError(f"'{path}' is no scikit-learn classifier; {did_you_mean(path, _known_paths(), FEW_NAMES)}")
     if required := _required(found):
         raise UsageError(f"'{path}' is made of other classifiers ({', '.join(required)}), which cannot be named as text")
     return found

@@ -7,11 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...core.errors import UsageError, UserError, did_you_mean
+from ...core.errors import FEW_NAMES, UsageError, UserError, did_you_mean
 from .weights.hub import CURE, fetch
 
 SCHEME = "open_clip:"
-LISTED = 5  # tags in a message
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # usual names of weights on the hub
 
 
@@ -84,6 +83,6 @@ def find_model(name: str, owner: str) -> OpenClipModel:
         raise UsageError(f"{owner}: open_clip {open_clip.__version__} has no architecture '{architecture}'; {hint}")
     pretrained = open_clip.get_pretrained_cfg(architecture, tag)
     if slash and not pretrained:
-        near = did_you_mean(tag, open_clip.list_pretrained_tags_by_model(architecture), LISTED)
+        near = did_you_mean(tag, open_clip.list_pretrained_tags_by_model(architecture), FEW_NAMES)
         raise UsageError(f"{owner}: open_clip has no weights '{tag}' of {architecture}; {near}")
     return OpenClipModel(architecture, tag, open_clip.get_model_config(architecture), dict(pretrained))

@@ -21,7 +21,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.models import PretrainedCfg
 from torch import Generator, nn
 
-from ...core.errors import UsageError, did_you_mean
+from ...core.errors import FEW_NAMES, UsageError, did_you_mean
 from ...core.files import sha256_of
 from ...methods.parts.random_numbers import seeded
 from .base import Backbone, Preprocess, TokenBlocks
@@ -30,7 +30,6 @@ from .weights.file import read_tensors
 from .weights.hub import fetch
 
 RESERVED = ("checkpoint_path", "in_chans", "num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
-LISTED = 5  # tags of weights in a message
 FILES = ("model.safetensors", "pytorch_model.bin")  # how the hub's timm repositories name their weights
 
 NORM_LAYERS = tuple(  # every layer of timm's files of norms
@@ -71,7 +70,7 @@ class TimmBackbone(Backbone):
             raise UsageError(f"backbone timm:{model}: timm {timm.__version__} has no such model; {hint}")
         if dot and model not in (tagged := timm.list_pretrained(f"{architecture}.*")):
             raise UsageError(
-                f"backbone timm:{model}: timm has no such weights of {architecture}; {did_you_mean(model, tagged, LISTED)}"
+                f"backbone timm:{model}: timm has no such weights of {architecture}; {did_you_mean(model, tagged, FEW_NAMES)}"
             )
         for name in arguments or {}:
             if name in RESERVED:

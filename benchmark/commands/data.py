@@ -103,14 +103,14 @@ def _dataset(
     name: str, set_: Iterable[str] | None, source: Path | None = None, options: dict[str, Any] | None = None
 ) -> tuple[Dataset, Path | None]:
     """A dataset with its parameters, and the source, or None where the source became a parameter."""
-    from ...core.options import build, parse_assignments
+    from ...core.options import parse_assignments
     from .. import registry
 
     cls = registry.load(registry.find("datasets", name))
     settings = {**parse_assignments(set_ or []), **(options or {})}
     if source is not None and cls.source_parameter is not None:
         settings, source = {cls.source_parameter: str(source), **settings}, None
-    return build(cls, settings, f"dataset {name}"), source
+    return registry.make("datasets", name, settings), source
 
 
 def _prepared_rows(root: Path, folders: Iterable[Path] | None = None) -> list[list[str]]:

@@ -134,7 +134,8 @@ class Evaluator:
             Scores [E, Q, N], −∞ for the classes that an episode does not have; true labels, int64 [E, Q].
 
         Raises:
-            UserError: the method failed, or its scores have the wrong shape or hold NaN; the line names method and episode.
+            UserError: the method failed, or its scores have the wrong shape or kind or are not finite; the line names
+                method and episode.
         """
         episodes = self.fill(batch)
         try:
@@ -149,8 +150,7 @@ class Evaluator:
         labels = torch.tensor(batch.query_labels, device=self.source.device)  # [E, Q]
         self._check(scores, batch, labels != ABSENT, episodes.class_mask)
         scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too
-        lowest = torch.finfo(scores.dtype).min  # so that a score of −∞ still beats a class that is not there
-        return scores.clamp(min=lowest).masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
+        return scores.masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
 
     def fill(self, batch: EpisodeBatch) -> Episodes:
         """Look up the rows of a batch, and all else that the method asks for. The labels of the queries stay behind."""
@@ -182,17 +182,33 @@ class Evaluator:
         )
 
     def _check(self, scores: object, batch: EpisodeBatch, present: Tensor, class_mask: Tensor) -> None:
-        shape = (*present.shape, class_mask.shape[1])
+        """Check what a method returned; padding may hold anything, and −∞ says "never this class" beside a finite score."""
+        shape, first = (*present.shape, class_mask.shape[1]), int(batch.index[0])
         if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
-            got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            got = f"shape {list(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
             raise UserError(
-                f"method {self.name} returned scores of shape {got} for episode {int(batch.index[0])} and following; "
-                f"expected [episodes, queries, ways] = {list(shape)}"
+                f"method {self.name} returned scores of {got} for episode {first} and following; expected a tensor "
+                f"[episodes, queries, ways] = {list(shape)}"
             )
-        bad = scores.isnan() & present[..., None] & class_mask[:, None]
-        if bad.any():
-            episode = int(bad.flatten(1).any(dim=1).nonzero()[0])
-            raise UserError(f"method {self.name} returned NaN scores in episode {int(batch.index[episode])}")
+        if scores.is_complex() or scores.device != present.device or scores.layout != torch.strided:
+            got = f"{scores.dtype}, {scores.layout}, on {scores.device}".replace("torch.", "")
+            raise UserError(
+                f"method {self.name} returned scores of {got} for episode {first} and following; expected real numbers, "
+                f"strided, on {present.device}"
+            )
+        finite = scores.isfinite()
+        if finite.all():
+            return
+        there = present[..., None] & class_mask[:, None]  # [E, Q, N]
+        hopeless = present & ~(finite & there).any(dim=2)  # [E, Q]
+        for what, bad in (
+            ("NaN scores", scores.isnan() & there),
+            ("scores of +∞", (scores == torch.inf) & there),
+            ("no finite score for a query", hopeless),
+        ):
+            if bad.any():
+                episode = int(bad.flatten(1).any(dim=1).nonzero()[0])
+                raise UserError(f"method {self.name} returned {what} in episode {int(batch.index[episode])}")
 
 
 def credit(scores: Tensor, labels: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.episodes import ABSENT
 from ...tasks.samplers import BATCH, Sampler
+from .. import registry
 from ..backbones.base import Backbone
 from ..config import RunConfig
 from ..plugin_errors import in_one_line
@@ -76,6 +77,7 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     """
     split, method = open_split(plan.config.split), plan.method
     sampler = plan.sampler(split)
+    registry.check_recorded(sampler.parameters, f"sampler {plan.config.sampler}")
     plan.corrupted(split)
     one = sampler.draw(0, 1)
     _check_memory(plan, one.support.shape[1] + one.query.shape[1])
@@ -160,7 +162,7 @@ def preview(dataset: Dataset, name: str) -> Split:
     """
     if dataset.problem(name) is None:
         return dataset.split(name)
-    contents = dataset.contents(name, None, SILENT)
+    contents = dataset.described(name, None, SILENT)
     offsets = np.concatenate([[0], np.cumsum(contents.counts)]).astype(np.int64)
     images = np.broadcast_to(np.uint8(0), (int(offsets[-1]), *contents.shape))
     return Split(dataset.name, name, images, offsets, tuple(contents.class_ids), tuple(contents.class_names), fingerprint="")

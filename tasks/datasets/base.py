@@ -17,7 +17,7 @@ from ...core.options import Declared
 from ...core.progress import SILENT, Progress
 from ..taxonomy import Taxonomy
 from . import store
-from .store import Contents
+from .contents import Contents, checked
 
 SPLITS = ("train", "val", "test")
 
@@ -119,6 +119,14 @@ class Dataset(Declared, ABC):
             UserError: the source is missing, incomplete or has an unknown layout, or there is no network.
         """
 
+    def described(self, split: str, source: Path | None, progress: Progress) -> Contents:
+        """The contents of a split, checked; the arguments are those of `contents`.
+
+        Raises:
+            UserError: as `contents` does, or what it gives is of another form.
+        """
+        return checked(self.contents(split, source, progress), f"dataset {type(self).__name__}, {split}")
+
     def own_splits(self) -> tuple[str, ...]:
         """The names of this dataset's class splits."""
         return SPLITS
@@ -126,8 +134,8 @@ class Dataset(Declared, ABC):
     def folder(self) -> Path:
         """The folder in which this dataset is prepared with these parameters."""
         variant = "".join(f"-{key}={value}" for key, value in self.changed_parameters().items())
-        variant = re.sub(r"[^\w.=+-]|\.\.", "_", variant)  # a text parameter cannot lead out of the cache
-        return cache_root() / "datasets" / f"{self.name}-{self.version}{variant}"
+        own = re.sub(r"[^\w.=+-]|\.\.", "_", f"{self.name}-{self.version}{variant}")  # which leads out of no cache
+        return cache_root() / "datasets" / own
 
     def recorded_parameters(self) -> dict[str, Any]:
         """The parameters for records, by name."""
@@ -160,7 +168,7 @@ class Dataset(Declared, ABC):
         """
         splits = splits or self.own_splits()
         needed = [split for split in splits if again or self.problem(split) is not None]
-        contents = {split: self.contents(split, source, progress) for split in needed}
+        contents = {split: self.described(split, source, progress) for split in needed}
         if contents:
             store.check_room({self.folder() / split: content for split, content in contents.items()})
         for split, content in contents.items():

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,42 +20,12 @@ from ...core.cache import Damaged, Entry, Kept
 from ...core.errors import UserError
 from ...core.files import make_folder
 from ...core.progress import Progress
-from ...core.unfinished import Block, Reached, Unfinished, npy_header
+from ...core.unfinished import Unfinished, npy_header
+from .contents import Contents, streamed
 
 ABSENT = "not prepared"
 IMAGES, SOURCES = "images.npy", "sources.txt"
 ZEROS = bytes(2**20)
-
-
-@dataclass(frozen=True)
-class Contents:
-    """The contents of a split, described before its images are read. `fill` or `stream` gives the images.
-
-    Attributes:
-        class_ids: one identifier for each class.
-        class_names: one readable name for each class.
-        counts: number of images of each class.
-        shape: (H, W, C).
-        fill: writes every image into a uint8 array [sum(counts), H, W, C], rows class by class, and reports progress.
-        sources: one name for each row (a file, or a description of a rendered image), or empty.
-        stream: yields row numbers [k] and their images, uint8 [k, H, W, C], in an order that is always the same. Its argument
-            is the number of rows, in that order, that an interrupted attempt has written. For long work, which can be resumed.
-        origin: origin of the images, for the manifest; empty means the given source, or else the dataset's homepage.
-    """
-
-    class_ids: Sequence[str]
-    class_names: Sequence[str]
-    counts: Sequence[int]
-    shape: tuple[int, int, int]
-    fill: Callable[[np.ndarray, Progress], None] | None = None
-    sources: Sequence[str] = ()
-    stream: Callable[[int], Generator[tuple[np.ndarray, np.ndarray], None, None]] | None = None
-    origin: str = ""
-
-    @property
-    def array_shape(self) -> tuple[int, ...]:
-        """[n, H, W, C] of all images."""
-        return (int(sum(self.counts)), *self.shape)
 
 
 @dataclass(frozen=True)
@@ -103,15 +72,17 @@ def build(folder: Path, contents: Contents, origin: Origin, progress: Progress) 
     """Prepare a split, in place of a damaged or older one. One process at a time may call this (`Entry.alone`).
 
     Raises:
-        UserError: the folder cannot be written, the disk is full, or images of the source cannot be read.
+        UserError: the folder cannot be written, the disk is full, images of the source cannot be read, or a plug-in gives other
+            images than its `contents` says.
     """
+    owner = f"dataset {origin.dataset}, {origin.split}"
 
     def fill(unfinished: Unfinished) -> Prepared:
         if contents.stream is None:
             _fill(unfinished.folder / IMAGES, contents, progress)
         else:
             what = f"reading {origin.dataset}, {origin.split}: images"
-            blocks = lambda reached: _blocks(contents, reached)  # noqa: E731
+            blocks = lambda reached: streamed(contents, reached, owner)  # noqa: E731
             unfinished.write_rows(IMAGES, contents.array_shape, np.dtype(np.uint8), blocks, progress, what)
         lines = (source.replace("\n", "\\n") for source in contents.sources)
         text = "".join(f"{line}\n" for line in lines)
@@ -157,8 +128,7 @@ def _plan(contents: Contents, origin: Origin) -> str:
 
 def _fill(path: Path, contents: Contents, progress: Progress) -> None:
     """Let `contents.fill` write all images into an array that is mapped into memory."""
-    if contents.fill is None:
-        raise TypeError("contents need fill or stream")
+    assert contents.fill is not None
     shape = contents.array_shape
     with path.open("wb") as file:
         file.write(npy_header(shape, np.dtype(np.uint8)))
@@ -168,13 +138,6 @@ def _fill(path: Path, contents: Contents, progress: Progress) -> None:
     images = np.lib.format.open_memmap(path, mode="r+")
     contents.fill(images, progress)
     images.flush()
-
-
-def _blocks(contents: Contents, reached: Reached) -> Generator[Block, None, None]:
-    assert contents.stream is not None
-    with closing(contents.stream(reached.done)) as pieces:
-        for rows, images in pieces:
-            yield Block(rows, images)
 
 
 def fingerprint(shape: Sequence[int], class_ids: Sequence[str], counts: Sequence[int], images_sha256: str) -> str:

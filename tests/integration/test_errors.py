@@ -93,7 +93,7 @@ MISTAKES = {
         "--method",
         "PLUGINS/methods.py:WrongShape",
         code=1,
-        says=r"method methods\.py:WrongShape returned scores of shape \[.*\] for episode 0 .*; expected \[episodes, queries",
+        says=r"method methods\.py:WrongShape returned scores of shape \[.*\] for episode 0 .*; expected a tensor ",
         late=True,
     ),
     "NaN in the scores": run(

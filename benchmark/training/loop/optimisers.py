@@ -11,7 +11,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.scheduler.step_lr import StepLRScheduler
 from torch import Tensor, nn
 
-from ....core.errors import UsageError, did_you_mean
+from ....core.errors import FEW_NAMES, UsageError, did_you_mean
 from ..options import LoopOptions
 
 WARMUP_START = 0.01  # of the learning rate
@@ -27,7 +27,7 @@ def make_optimizer(module: nn.Module, options: LoopOptions) -> torch.optim.Optim
     name = options.optimizer
     known = [str(known) for known in optim.list_optimizers()]  # pyright: ignore[reportPrivateImportUsage]
     if name not in known:
-        raise UsageError(f"unknown optimizer '{name}'; {did_you_mean(name, known)}")
+        raise UsageError(f"unknown optimizer '{name}'; {did_you_mean(name, known, FEW_NAMES)}")
     try:
         optimizer = optim.create_optimizer_v2(  # pyright: ignore[reportPrivateImportUsage]
             module, name, lr=options.learning_rate, weight_decay=options.weight_decay, momentum=options.momentum

@@ -84,9 +84,10 @@ def test_classes_that_are_padding_neither_win_nor_tie():
     assert accuracy(tied, [[0, 0], [2, 1]], [[4, 7, -1], [4, 7, 2]]) == [0.75, 0.5]
 
 
-def test_scores_of_minus_infinity_tie_among_the_classes_that_are_there():
-    scores = [[[-torch.inf] * 3], [[0.0, 1.0, 2.0]]]
-    assert accuracy(scores, [[0], [2]], [[4, 7, -1], [4, 7, 2]]) == [0.5, 1.0]
+def test_a_score_of_minus_infinity_rules_a_class_out():
+    never = -torch.inf
+    scores = [[[never, -5.0, 9.0], [0.0, never, torch.inf]], [[never, never, -1e30], [0.0, 1.0, never]]]
+    assert accuracy(scores, [[0, 0], [2, 2]], [[4, 7, -1], [4, 7, 2]]) == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -197,20 +198,39 @@ def failing(function: Callable[[Episodes], object], first: int = 128) -> str:
 
 
 def test_scores_of_the_wrong_shape_name_the_method_and_the_episodes():
-    expected = "for episode 128 and following; expected [episodes, queries, ways] = [4, 15, 3]"
+    expected = "for episode 128 and following; expected a tensor [episodes, queries, ways] = [4, 15, 3]"
     assert failing(lambda e: e.query.sum(dim=2)) == f"method bad returned scores of shape [4, 15] {expected}"
     assert failing(lambda e: torch.zeros(4, 15, 5)) == f"method bad returned scores of shape [4, 15, 5] {expected}"
-    assert failing(lambda e: None) == f"method bad returned scores of shape NoneType {expected}"
-    assert failing(lambda e: np.zeros((4, 15, 3))) == f"method bad returned scores of shape ndarray {expected}"
+    assert failing(lambda e: None) == f"method bad returned scores of type NoneType {expected}"
+    assert failing(lambda e: np.zeros((4, 15, 3))) == f"method bad returned scores of type ndarray {expected}"
 
 
-def test_a_nan_names_the_method_and_the_episode():
+def test_scores_of_another_kind_are_told():
+    expected = "for episode 128 and following; expected real numbers, strided, on cpu"
+    zeros = torch.zeros(4, 15, 3)
+    for scores, kind in (
+        (zeros + 1j, "complex64, strided, on cpu"),
+        (zeros.to_sparse(), "float32, sparse_coo, on cpu"),
+        (zeros.to("meta"), "float32, strided, on meta"),
+    ):
+        assert failing(lambda e, scores=scores: scores) == f"method bad returned scores of {kind} {expected}"
+
+
+@pytest.mark.parametrize(
+    ("scores", "says"),
+    [
+        ([0, torch.nan, 0], "NaN scores"),
+        ([0, torch.inf, 0], "scores of +∞"),
+        ([-torch.inf] * 3, "no finite score for a query"),
+    ],
+)
+def test_scores_that_are_not_finite_name_the_method_and_the_episode(scores: list[float], says: str):
     def spoilt(episodes: Episodes) -> Tensor:
-        scores = torch.zeros(4, 15, 3)
-        scores[2, 7, 1] = torch.nan
-        return scores
+        given = torch.zeros(4, 15, 3)
+        given[2, 7] = torch.tensor(scores)
+        return given
 
-    assert failing(spoilt) == "method bad returned NaN scores in episode 130"
+    assert failing(spoilt) == f"method bad returned {says} in episode 130"
 
 
 def test_whatever_a_method_raises_is_one_line_that_names_it():
