@@ -37,8 +37,8 @@ def reproduce(
 
     Example: bench reproduce protonet-omniglot
     """
-    from ..pipeline.published import load
-    from ..pipeline.published import names as known
+    from ..pipeline.reproduction import load
+    from ..pipeline.reproduction import names as known
 
     chosen = Effort(**effort)
     asked = [bool(names), all_, list_, page is not None]
@@ -72,7 +72,7 @@ def _fill(page: Path, results: Path, check: bool) -> None:
 
 
 def _list(results: Path) -> None:
-    from ..pipeline.published import all_reproductions, compare
+    from ..pipeline.reproduction import all_reproductions, compare
     from ..reporting.reproduction import NOT_RUN
     from .terminal import print_table
 
@@ -87,7 +87,7 @@ def _list(results: Path) -> None:
 
 
 def _run(pipelines: list[Pipeline], call: Call) -> None:
-    from ..pipeline.published import compare
+    from ..pipeline.reproduction import compare
     from ..pipeline.running import carry_out_pipeline
     from ..reporting.reproduction import HEADERS, NUMERIC, row
     from .terminal import print_table

@@ -30,7 +30,7 @@ from ..training.plan import TrainingPlan, carry_out
 from ..training.pretrain_config import PretrainConfig
 from .addresses import file_of, is_there
 from .checks import check, check_scopes
-from .published import description, load, weights_file
+from .reproduction import description, load, weights_file
 from .stages import Pipeline, PipelineRun
 
 Config = PretrainConfig | TrainConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..pipeline.published import Comparison, all_reproductions, compare
+from ..pipeline.reproduction import Comparison, all_reproductions, compare
 from .markdown import accuracy_cell, escaped, table_lines
 from .pages import Part, update_page
 

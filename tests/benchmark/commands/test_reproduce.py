@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.pipeline import published
+from fewbench.benchmark.pipeline import reproduction
 from fewbench.core.errors import UsageError
 
 REPRODUCTION = """
@@ -36,7 +36,7 @@ def folder(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "reproductions").mkdir()
     (tmp_path / "reproductions" / "quick.toml").write_text(REPRODUCTION.format(dataset=tiny), encoding="utf-8")
     (tmp_path / "page.md").write_text("<!-- reproduction:begin -->\n<!-- reproduction:end -->\n", encoding="utf-8")
-    monkeypatch.setattr(published, "FOLDER", tmp_path / "reproductions")
+    monkeypatch.setattr(reproduction, "FOLDER", tmp_path / "reproductions")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.pipeline import published
+from fewbench.benchmark.pipeline import reproduction
 from fewbench.benchmark.pipeline.reading import read_pipeline
 from fewbench.benchmark.pipeline.running import Call
 from fewbench.benchmark.pipeline.stages import Pipeline
@@ -88,5 +88,5 @@ def reproductions(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / "reproductions"
     folder.mkdir()
     (folder / "quick.toml").write_text(REPRODUCTION.format(dataset=tiny, steps=4), encoding="utf-8")
-    monkeypatch.setattr(published, "FOLDER", folder)
+    monkeypatch.setattr(reproduction, "FOLDER", folder)
     return folder

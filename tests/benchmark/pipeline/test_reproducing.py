@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fewbench.benchmark.backbones.weights.checkpoint import read_description, weights_sha256
-from fewbench.benchmark.pipeline.published import Comparison, compare, load, weights_file
+from fewbench.benchmark.pipeline.reproduction import Comparison, compare, load, weights_file
 from fewbench.benchmark.pipeline.running import Call, carry_out_pipeline
 from fewbench.benchmark.records.store import load_record
 from fewbench.benchmark.reporting.reproduction import update

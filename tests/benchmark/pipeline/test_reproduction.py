@@ -10,7 +10,15 @@ from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.weights.description import Description, MetaTrained
 from fewbench.benchmark.config import RunConfig
 from fewbench.benchmark.evaluation.plan import make_method
-from fewbench.benchmark.pipeline.published import Comparison, all_reproductions, compare, description, load, names, weights_file
+from fewbench.benchmark.pipeline.reproduction import (
+    Comparison,
+    all_reproductions,
+    compare,
+    description,
+    load,
+    names,
+    weights_file,
+)
 from fewbench.benchmark.pipeline.stages import Number, Pipeline, PipelineRun
 from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.core.errors import UsageError
