@@ -10,7 +10,8 @@ queries' cross-entropy after these steps. It differentiates through the steps, s
 The defaults are the paper's for Omniglot 5-way. Its other settings: Omniglot 20-way inner_learning_rate=0.1 inner_steps=5
 test_steps=5; mini-ImageNet inner_learning_rate=0.01 inner_steps=5 test_steps=10, with 32 filters and gradients clipped to ±10.
 
-The published numbers are transductive, since in evaluation batch norm used the statistics of all queries
+The published numbers are transductive, since in evaluation batch norm used the statistics of all queries; their code takes
+as many queries a class as shots, 5 at 5-way 1-shot and 25 at 5-way 5-shot, with every class equally often
 (`statistics=queries`). With `statistics=support` the support's statistics normalise the queries, which is inductive.
 
 Differs from the paper's released code: here scale and shift of batch norm are adapted like all other weights; there all tasks
