@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core.heap import keep_heap
 from ..core.progress import SILENT, Progress
 from .config import RunConfig
 
@@ -31,6 +32,7 @@ def run(config: RunConfig, progress: Progress = SILENT) -> RunRecord:
     Raises:
         UserError: anything the caller can mend, in one line.
     """
+    keep_heap()
     from .evaluation.runner import run as run_now  # torch is imported only when something runs
 
     return run_now(config, progress).record

@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from ...core.errors import LONGEST, UserError, listed, one_line
+from ...core.heap import keep_heap
 from ..plugin_errors import in_one_line
 from . import (
     compare,
@@ -80,6 +81,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" loses that sign, not the run's table
+    keep_heap()
     # torch warns of each operation that vmap makes slow; methods that may use vmap measure whether it is faster.
     warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching")
     try:
