@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from ..core.option_tables import options_of, read_table
 from ..core.options import LARGEST_SEED, LARGEST_SIZE, Options, parameter
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 
+RESULTS = Path("results")  # unless the user names another folder
+RESULTS_HELP = "Folder of records/, checkpoints/ and figures/."
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 
 
@@ -67,19 +70,20 @@ class RunConfig(Options):
         dict, "Parameter of the method, name=value; dataset.name=, backbone.name= or sampler.name= for theirs."
     )
     device: str = parameter("auto", "auto, cpu or cuda (or cuda:1, …).")
-    output: Path = parameter(Path("results"), "Results folder.")
+    results: Path = parameter(RESULTS, RESULTS_HELP, was="output")
     overwrite: bool = parameter(False, "Repeat a finished run.")
     limit: int | None = parameter(None, "Stop after so many episodes; the record is partial and off the board.", minimum=1)
     level: float = parameter(0.95, "Confidence level of the intervals.", above=0, below=1)
     bootstrap: bool = parameter(False, "Also give the percentile bootstrap interval.")
+    output: InitVar[Path | None] = None  # the older name of `results`, for scripts
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, output: Path | None) -> None:
         """Check every field, and pairs of fields that belong together.
 
         Raises:
             UsageError: one line that names the option.
         """
-        object.__setattr__(self, "output", Path(self.output))  # a script may give text
+        object.__setattr__(self, "results", Path(self.results if output is None else output))  # a script may give text
         super().__post_init__()
         if self.severity is not None and self.corruption is None:
             raise UsageError(f"--severity {self.severity}: of what? add --corruption {', '.join(STRENGTHS)}")
@@ -103,6 +107,11 @@ class RunConfig(Options):
             elif scope == "method":
                 chosen[key] = value
         return chosen
+
+
+def results_option(results: Path) -> str:
+    """The option that names a results folder, with a space before it; "" for the default folder."""
+    return "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
 
 
 def grid(options: Mapping[str, Any]) -> list[RunConfig]:

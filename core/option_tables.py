@@ -56,9 +56,10 @@ def options_of(
     elsewhere, declared = elsewhere or {}, {one.name: one for one in parameters_of(config)}
     known = declared.keys() - {"settings", *elsewhere}
     has_settings, found = "settings" in declared, {}
+    older = {one.was: name for name, one in declared.items() if one.was}
     keys = [*sorted(known), *(["set"] if has_settings else [])]
     for key, value in table.items():
-        name = key.replace("-", "_")
+        name = older.get(key, key.replace("-", "_"))
         if name == "set" and has_settings:
             if not isinstance(value, Mapping):
                 raise UsageError(f"{where}: set is a table of parameters, [set]")

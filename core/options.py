@@ -90,6 +90,7 @@ def declared(
     below: float | None = None,
     several: Several = "",
     none: str | None = None,
+    was: str = "",
 ) -> dict[str, Any]:
     """The metadata of a field. A field without a default is written as `field(metadata=declared("…", minimum=1))`.
 
@@ -103,9 +104,10 @@ def declared(
             with commas between the values. "repeated": the option may also occur several times on the command line; of any
             other option the last occurrence counts.
         none: the word for None on a command line, such as "auto".
+        was: an older name of the option, which still works and is not shown.
     """
     allowed = Range(minimum, above, maximum, below)
-    return {"help": help, "range": None if allowed == Range() else allowed, "several": several, "none": none}
+    return {"help": help, "range": None if allowed == Range() else allowed, "several": several, "none": none, "was": was}
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Parameter:
     range: Range | None = None
     several: Several = ""
     none: str | None = None
+    was: str = ""
 
     @property
     def type_name(self) -> str:
@@ -258,7 +261,7 @@ def _parameters_of(cls: type) -> tuple[Parameter, ...]:
 
 
 def _said(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    return {name: field.metadata[name] for name in ("help", "range", "several", "none") if name in field.metadata}
+    return {name: field.metadata[name] for name in ("help", "range", "several", "none", "was") if name in field.metadata}
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:

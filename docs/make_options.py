@@ -45,7 +45,7 @@ def _commands(path: str, group: Any) -> Iterator[str]:
         rows = [
             (_spelled(one), "" if one.default in (None, MISSING, [], ()) else _default(one.default), one.help or "")
             for one in command.params
-            if one.name != "help"
+            if one.name != "help" and not getattr(one, "hidden", False)
         ]
         first = inspect.cleandoc(command.help or "").split("\n\n")[0].replace("\n", " ")
         yield "\n".join([f"### {path} {name}", "", first, "", *_table(("option", "default", "meaning"), rows)]).rstrip()

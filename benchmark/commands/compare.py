@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ..config import RESULTS
+from .folders import Results, in_results
+
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="Record file.")],
+    a: Annotated[Path, typer.Argument(help="Record file, or its path in the records/ of --results.")],
     b: Annotated[Path, typer.Argument(help="Record file of the same task.")],
     level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    results: Results = RESULTS,
 ) -> None:
     """Compare two records episode by episode: mean difference, its interval and a p-value.
 
@@ -23,7 +27,7 @@ def compare(
     from ..reporting.labels import labels_of
     from .terminal import percent, print_table
 
-    first, second = load_record(a), load_record(b)
+    first, second = (load_record(in_results(path, results, "records")) for path in (a, b))
     difference = compare_records(first, second, level)
     headers = ("A", "B", "A %", "B %", f"A - B, points ± {100 * level:g} % interval", "p-value", "episodes")
     row = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Collection
 from dataclasses import MISSING
 from pathlib import Path
@@ -34,11 +35,15 @@ def takes(*configs: type, but: Collection[str] = ()) -> Callable[[Command], Comm
 
         def called(context: typer.Context, **values: Any) -> None:
             typed = {name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+            for one in itertools.chain(*declared):
+                if one.was in typed and one.name not in typed:
+                    typed.add(one.name)
+                    values[one.name] = values[one.was]
             given = [{one.name: _read(one, values[one.name]) for one in group if one.name in typed} for group in declared]
             command(*given, **{one.name: values[one.name] for one in own})
 
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        made = [_as_typer(one) for group in declared for one in group]
+        made = [option for group in declared for one in group for option in _as_typer(one)]
         signature = inspect.Signature([context, *made, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own)])
         called.__signature__ = signature  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
@@ -48,8 +53,11 @@ def takes(*configs: type, but: Collection[str] = ()) -> Callable[[Command], Comm
     return decorate
 
 
-def _as_typer(one: Parameter) -> inspect.Parameter:
-    """An option as Typer finds it in a function's signature: a bool, or else text, whose type `_read` knows better."""
+def _as_typer(one: Parameter) -> list[inspect.Parameter]:
+    """An option as Typer finds it in a function's signature, and its older name, which `--help` does not show.
+
+    The option is a bool, or else text, whose type `_read` knows better.
+    """
     flag, default = f"--{one.name.replace('_', '-')}", one.default
     kind: Any = str
     if one.name == "settings":
@@ -63,13 +71,14 @@ def _as_typer(one: Parameter) -> inspect.Parameter:
     names = [TYPES.get(each, "str") for each in one.kinds if each is not type(None)]
     metavar = f"<list[{names[0]}]>" if one.several or kind == list[str] else f"<{names[0]}>"
     option = typer.Option(flag, help=one.help, metavar=None if kind == bool | None else metavar)
-    annotation = Annotated[kind, option]
-    return inspect.Parameter(
-        one.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if default is MISSING else default,
-        annotation=annotation,
-    )
+    made = [_keyword(one.name, inspect.Parameter.empty if default is MISSING else default, Annotated[kind, option])]
+    if one.was:
+        made.append(_keyword(one.was, None, Annotated[str | None, typer.Option(f"--{one.was}", hidden=True)]))
+    return made
+
+
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _read(one: Parameter, value: Any) -> Any:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ...core.errors import UsageError, did_you_mean
+from ..config import RESULTS
+from .folders import Results
 from .lines import say
 
 KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results")
@@ -15,7 +17,7 @@ KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results")
 
 def list_(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}; without it, these kinds.")] = "",
-    results: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
+    results: Results = RESULTS,
 ) -> None:
     """List methods, datasets, backbones, samplers, shipped weights or results.
 

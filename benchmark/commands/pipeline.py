@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..config import RESULTS
 from ..training.options import Effort
 from .declared import takes
+from .folders import OlderResults, Results
 from .lines import say
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ def pipeline(
     config: Annotated[Path, typer.Option(help="TOML file with the tables pretrain, train and run (docs/pipeline.md).")],
     weights: Annotated[str | None, typer.Option(help="Weights to start from, instead of those that the file names.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    output: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
+    results: Results = RESULTS,
+    output: OlderResults = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done.")] = False,
 ) -> None:
     """Pretrain, meta-train and evaluate; finished stages are not repeated.
@@ -37,7 +40,7 @@ def pipeline(
     from .run import print_outcomes
     from .terminal import TerminalProgress
 
-    call = Call(output, TerminalProgress(), device, **vars(chosen))
+    call = Call(output if output and results == RESULTS else results, TerminalProgress(), device, **vars(chosen))
     if dry_run:
         _print_stages(describe(stages, call))
         return

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.errors import UserError, listed
+from ..config import RESULTS
+from .folders import Results, in_results
 from .lines import say
 
 if TYPE_CHECKING:
     from ..records.record import RunRecord
 
+    Loaded = tuple[Path, RunRecord]
+
 app = typer.Typer(help="Draw figures of records and episodes.", no_args_is_help=True)
 OF_RECORD = "the record's, or else"
-OUTPUT = typer.Option(help="File to write: .svg or .png.")
+Output = Annotated[Path | None, typer.Option(help="File to write: .svg or .png; default: figures/NAME.svg of --results.")]
 
 
 def records_argument(text: str) -> Any:
@@ -32,66 +36,66 @@ def plot() -> None:
 @app.command()
 def coarsity(
     records: Annotated[list[Path], records_argument("Records of semantic tasks.")],
-    output: Annotated[Path, OUTPUT] = Path("results/figures/coarsity.svg"),
+    output: Output = None,
+    results: Results = RESULTS,
 ) -> None:
     """Draw accuracy against coarsity: the mean of each run, with its interval, in the four quartiles of coarsity.
 
     Example: bench plot coarsity results/records/mini-imagenet/test-5way-1shot-15query-semantic/*.json
     """
-    from ...core.files import write_atomically
-    from ..records.store import load_record
-    from ..reporting.figures.canvas import form_of
     from ..reporting.figures.coarsity import draw_coarsity
 
-    form = form_of(output)
-    loaded = [(path, load_record(path)) for path in records]
+    _write(output, "coarsity", draw_coarsity, records, results, _with_coarsity)
+
+
+def _with_coarsity(loaded: list[Loaded]) -> list[RunRecord]:
     for path, record in loaded:
         if record.coarsities is None:
             raise UserError(f"{path} has no coarsity; take records of --sampler semantic or --testbed, or repeat the run")
-    write_atomically(output, draw_coarsity([record for _, record in loaded], form))
-    say(output)
+    return [record for _, record in loaded]
 
 
 @app.command()
 def scaling(
     records: Annotated[list[Path], records_argument("Records of one task.")],
-    output: Annotated[Path, OUTPUT] = Path("results/figures/scaling.svg"),
+    output: Output = None,
+    results: Results = RESULTS,
 ) -> None:
     """Draw accuracy against the parameters of the backbone, and against the time that it takes to encode an image.
 
     Example: bench plot scaling results/records/mini-imagenet/test-5way-1shot-15query-uniform/protonet-*.json
     """
-    from ...core.files import write_atomically
-    from ..records.store import load_record
-    from ..reporting.figures.canvas import form_of
-    from ..reporting.figures.scaling import check_one_task, draw_scaling, milliseconds_an_image, parameters_of_network
+    from ..reporting.figures.scaling import draw_scaling
 
-    form = form_of(output)
-    loaded = [(path, load_record(path)) for path in records]
+    _write(output, "scaling", draw_scaling, records, results, _with_parameters)
+
+
+def _with_parameters(loaded: list[Loaded]) -> list[RunRecord]:
+    """Those records that say how large their network is; warnings name the others, and those without a time.
+
+    Raises:
+        UserError: none says how large its network is, or the records are not of one task.
+    """
+    from ..reporting.figures.scaling import check_one_task, milliseconds_an_image, parameters_of_network
+
     check_one_task([record for _, record in loaded])
-    known = [record for _, record in loaded if parameters_of_network(record) is not None]
+    known = [(path, record) for path, record in loaded if parameters_of_network(record) is not None]
     older = listed(path for path, record in loaded if parameters_of_network(record) is None)
     cure = "which records of earlier releases lack; repeat the run with --overwrite"
     if not known:
         raise UserError(f"no record has the number of the network's parameters, {cure}: {older}")
-    drawn = draw_scaling(known, form)
     if older:
         say(f"warning: left out for want of the number of the network's parameters, {cure}: {older}", err=True)
-    untimed = [
-        str(path)
-        for path, record in loaded
-        if parameters_of_network(record) is not None and milliseconds_an_image(record) is None
-    ]
-    if untimed:
+    if untimed := [path for path, record in known if milliseconds_an_image(record) is None]:
         say(f"warning: no time of encoding, so in the panel of parameters alone: {listed(untimed)}", err=True)
-    write_atomically(output, drawn)
-    say(output)
+    return [record for _, record in known]
 
 
 @app.command()
 def prompts(
     records: Annotated[list[Path], records_argument("Records that differ in their prompts alone.")],
-    output: Annotated[Path, OUTPUT] = Path("results/figures/prompts.svg"),
+    output: Output = None,
+    results: Results = RESULTS,
 ) -> None:
     """Draw the accuracy with each prompt set, and its paired difference to the single prompt.
 
@@ -99,13 +103,14 @@ def prompts(
     """
     from ..reporting.figures.prompts import draw_prompts
 
-    _write(output, draw_prompts, records)
+    _write(output, "prompts", draw_prompts, records, results)
 
 
 @app.command()
 def shots(
     records: Annotated[list[Path], records_argument("Records of one dataset at several shots.")],
-    output: Annotated[Path, OUTPUT] = Path("results/figures/shots.svg"),
+    output: Output = None,
+    results: Results = RESULTS,
 ) -> None:
     """Draw accuracy against shots: a line for each method and backbone, a level line for a method that uses no support.
 
@@ -113,13 +118,14 @@ def shots(
     """
     from ..reporting.figures.shots import draw_shots
 
-    _write(output, draw_shots, records)
+    _write(output, "shots", draw_shots, records, results)
 
 
 @app.command()
 def corruptions(
     records: Annotated[list[Path], records_argument("Records of one task on clean and corrupted images.")],
-    output: Annotated[Path, OUTPUT] = Path("results/figures/corruptions.svg"),
+    output: Output = None,
+    results: Results = RESULTS,
 ) -> None:
     """Draw accuracy against severity, 0 being the clean images: a panel for each corruption, a line for each method.
 
@@ -127,13 +133,14 @@ def corruptions(
     """
     from ..reporting.figures.corruptions import draw_corruptions
 
-    _write(output, draw_corruptions, records)
+    _write(output, "corruptions", draw_corruptions, records, results)
 
 
 @app.command()
 def stages(
     records: Annotated[list[Path], records_argument("Records that differ in what was trained.")],
-    output: Annotated[Path, OUTPUT] = Path("results/figures/stages.svg"),
+    output: Output = None,
+    results: Results = RESULTS,
 ) -> None:
     """Draw the accuracy after P, P>M, P>F and P>M>F: a panel for what was trained on and tested on, and the shots.
 
@@ -141,13 +148,15 @@ def stages(
     """
     from ..reporting.figures.stages import draw_stages
 
-    _write(output, draw_stages, records)
+    _write(output, "stages", draw_stages, records, results)
 
 
 @app.command()
 def episode(
     index: Annotated[int, typer.Option(help="Number of the episode in its task, from 0.")],
-    output: Annotated[Path, typer.Option(help="File to write: .png.")],
+    output: Annotated[
+        Path | None, typer.Option(help="File to write: .png; default: figures/episode-INDEX.png of --results.")
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="Record of the task; adds what its method answers.")] = None,
     dataset: Annotated[str | None, typer.Option(help=f"Dataset: {OF_RECORD} trifeature.")] = None,
     split: Annotated[str | None, typer.Option(help=f"Class split: {OF_RECORD} test.")] = None,
@@ -167,6 +176,7 @@ def episode(
     prompts: Annotated[str | None, typer.Option(help="Where the record's prompts are, if they are of a file.")] = None,
     class_names: Annotated[Path | None, typer.Option(help="Where the record's class names are, if they are of a file.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="dataset.NAME=VALUE or sampler.NAME=VALUE.")] = None,
+    results: Results = RESULTS,
 ) -> None:
     """Draw the support and query images of an episode with their classes, and what a record's method answered.
 
@@ -182,6 +192,7 @@ def episode(
     from ..reporting.figures.episode import draw_episode, title_of
     from .terminal import TerminalProgress
 
+    output = output or results / "figures" / f"episode-{index}.png"
     form_of(output, ("png",))
     named: dict[str, Any] = {
         "dataset": dataset, "split": split, "sampler": sampler, "testbed": testbed, "corruption": corruption,
@@ -189,7 +200,7 @@ def episode(
         "method": method, "weights": weights, "prompts": prompts, "class_names": class_names,
     }  # fmt: skip
     options = {name: value for name, value in named.items() if value is not None}
-    loaded = None if record is None else load_record(record)
+    loaded = None if record is None else load_record(in_results(record, results, "records"))
     config = config_of(options, parse_assignments(set_ or []), loaded)
     replayed = replay(config, index, loaded, TerminalProgress())
     png = draw_episode(replayed.task.split, replayed.episode, title_of(replayed, loaded), replayed.answers)
@@ -197,12 +208,30 @@ def episode(
     say(output)
 
 
-def _write(output: Path, draw: Callable[[list[RunRecord], str], bytes], records: list[Path]) -> None:
-    """Draw records into a file, and print its path."""
+def _write(
+    output: Path | None,
+    name: str,
+    draw: Callable[[list[RunRecord], str], bytes],
+    paths: list[Path],
+    results: Path,
+    chosen: Callable[[list[Loaded]], list[RunRecord]] = lambda loaded: [record for _, record in loaded],
+) -> None:
+    """Draw records into a file, and print its path.
+
+    Args:
+        output: the file; None: one with this name in the results folder.
+        name: the name of the figure.
+        draw: makes the file's bytes from records and the form of the file.
+        paths: the records as the user names them.
+        results: the results folder.
+        chosen: checks the records, and picks those to draw.
+    """
     from ...core.files import write_atomically
     from ..records.store import load_record
     from ..reporting.figures.canvas import form_of
 
+    output = output or results / "figures" / f"{name}.svg"
     form = form_of(output)
-    write_atomically(output, draw([load_record(path) for path in records], form))
+    loaded = [(path, load_record(in_results(path, results, "records"))) for path in paths]
+    write_atomically(output, draw(chosen(loaded), form))
     say(output)

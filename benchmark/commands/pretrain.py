@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..config import RESULTS
 from ..training.options import Effort
 from ..training.pretrain_config import PretrainConfig
 from .declared import takes
+from .folders import Results
 from .lines import say
 
 
@@ -18,8 +20,10 @@ def pretrain(
     given: dict[str, Any],
     effort: dict[str, Any],
     output: Annotated[
-        Path | None, typer.Option(help="Weights file; default results/checkpoints/BACKBONE-DATASET[-RECIPE].safetensors.")
+        Path | None,
+        typer.Option(help="Weights file; default checkpoints/BACKBONE-DATASET[-RECIPE].safetensors of --results."),
     ] = None,
+    results: Results = RESULTS,
 ) -> None:
     """Pretrain a backbone; the epoch with the best few-shot accuracy on the val classes is kept.
 
@@ -32,7 +36,7 @@ def pretrain(
     from .terminal import TerminalProgress
 
     parts = (config.backbone, config.dataset, *([] if config.recipe == "supervised" else [config.recipe]))
-    path = output or Path("results") / "checkpoints" / f"{'-'.join(map(file_safe, parts))}.safetensors"
+    path = output or results / "checkpoints" / f"{'-'.join(map(file_safe, parts))}.safetensors"
     path = train(config, path, TerminalProgress(), **vars(chosen))
     if part_here().rank == 0:
         say(path)

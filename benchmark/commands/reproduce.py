@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.errors import UsageError
+from ..config import RESULTS
 from ..training.options import Effort
 from .declared import takes
+from .folders import Results
 from .lines import say
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def reproduce(
     weights: Annotated[
         Path | None, typer.Option(help="The file that a reproduction starts from, where the hub cannot be reached.")
     ] = None,
-    results: Annotated[Path, typer.Option(help="Results folder, for checkpoints/ and records/.")] = Path("results"),
+    results: Results = RESULTS,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Train listed reproductions, evaluate them on test episodes, and compare with the published numbers.

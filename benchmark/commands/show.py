@@ -11,6 +11,8 @@ import typer
 
 from ...core.errors import UsageError, did_you_mean
 from ...core.options import parameters_of, parse_assignments
+from ..config import RESULTS
+from .folders import Results, in_results
 from .lines import say
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ FILES = (".json", ".safetensors")
 def show(
     names: Annotated[list[str], typer.Argument(metavar="[KIND] NAME", help="A name, or the path of a record or of weights.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter of the backbone, name=value.")] = None,
+    results: Results = RESULTS,
 ) -> None:
     """Describe a method, dataset, backbone or sampler with its citation and parameters, or summarise a record or weights.
 
@@ -35,9 +38,9 @@ def show(
     if settings and name.endswith(FILES):
         raise UsageError("--set is for bench show backbone NAME; a file has its settings")
     if name.endswith(".safetensors"):
-        _show_weights(Path(name))
+        _show_weights(in_results(Path(name), results, "checkpoints"))
     elif name.endswith(".json"):
-        _show_record(Path(name))
+        _show_record(in_results(Path(name), results, "records"))
     else:
         _show_entry(name, [KINDS[kind] for kind in kinds] or list(KINDS.values()), settings)
 

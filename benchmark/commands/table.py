@@ -7,28 +7,33 @@ from typing import Annotated
 
 import typer
 
+from ..config import RESULTS, results_option
+from .folders import Results
 from .lines import say
 
 
 def table(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.md", help="Pages with blocks to fill.")],
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when a table is stale.")] = False,
+    results: Results = RESULTS,
 ) -> None:
     """Fill every block of a page from `<!-- table: ... -->` to `<!-- /table -->` with accuracies of records.
 
     A block says `records=GLOB rows=FIELD columns=FIELD,FIELD` and, to leave records out, `where=FIELD:VALUE,FIELD:VALUE`. The
-    glob counts from the current folder; a field is a dotted path into a record, such as task.shots or `backbone.tune as tune`.
-    A block `<!-- effects: records=GLOB -->` has what each stage of P>M>F changes.
+    glob counts from the current folder; at its beginning, results/ is the folder of --results. A field is a dotted path into a
+    record, such as task.shots or `backbone.tune as tune`. A block `<!-- effects: records=GLOB -->` has what each stage of
+    P>M>F changes.
 
     Example: bench table docs/pretraining.md
     """
     from ..reporting.pages import update_page
-    from ..reporting.stage_effects import PARTS
+    from ..reporting.stage_effects import parts
 
-    stale = [file for file in files if update_page(file, PARTS, check)]
+    stale = [file for file in files if update_page(file, parts(results), check)]
     if check and stale:
         names = " ".join(map(str, stale))
-        say(f"{names} {'is' if len(stale) == 1 else 'are'} stale; run 'bench table {names}'", err=True)
+        again = f"bench table {names}{results_option(results)}"
+        say(f"{names} {'is' if len(stale) == 1 else 'are'} stale; run '{again}'", err=True)
         raise typer.Exit(1)
     for file in files:
         say(file)

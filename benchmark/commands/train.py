@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..config import RESULTS
 from ..training.meta.train_config import TrainConfig
 from ..training.options import Effort
 from .declared import takes
+from .folders import Results
 from .lines import say
 
 
@@ -20,8 +22,9 @@ def train(
     norm: Annotated[str | None, typer.Option(help="Norm layers of the backbone, the same as --set backbone.norm=.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint; default results/checkpoints/METHOD-BACKBONE-DATASET-NwayKshot.safetensors."),
+        typer.Option(help="Checkpoint; default checkpoints/METHOD-BACKBONE-DATASET-NwayKshot.safetensors of --results."),
     ] = None,
+    results: Results = RESULTS,
 ) -> None:
     """Meta-train a method; the state with the best accuracy on episodes of the val classes is kept.
 
@@ -33,6 +36,6 @@ def train(
     from ..training.meta.meta_training import default_output, meta_train
     from .terminal import TerminalProgress
 
-    path = meta_train(config, output or default_output(config), TerminalProgress(), **vars(chosen))
+    path = meta_train(config, output or default_output(config, results), TerminalProgress(), **vars(chosen))
     if part_here().rank == 0:
         say(path)

@@ -132,7 +132,7 @@ class Plan:
         """Where the record belongs."""
         config, shape = self.config, self.sampling.shape
         return record_path(
-            config.output,
+            config.results,
             dataset=self.dataset_name,
             task_slug=task_slug(
                 config.split, config.sampler, shape["ways"], shape["shots"], shape["queries"], config.corrupted_by

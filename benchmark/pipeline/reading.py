@@ -22,7 +22,7 @@ ELSEWHERE = {  # by table: the options that it has no place for
     "train": {**TO_THE_COMMAND, "weights": WEIGHTS_ABOVE},
     "run": {
         **TO_THE_COMMAND,
-        "output": "it is an option of the command, --output",
+        "results": "it is an option of the command, --results",
         "weights": WEIGHTS_ABOVE,
         "checkpoint": "a run takes that of [train]",
     },

@@ -126,7 +126,7 @@ def run_config(run: PipelineRun, pipeline: Pipeline, weights: Mapping[str, Path]
 
     A run of the method that was meta-trained takes what that method learned, too; a run of another takes the backbone alone.
     """
-    config = replace(run.config, device=call.device, output=call.results, overwrite=call.overwrite)
+    config = replace(run.config, device=call.device, results=call.results, overwrite=call.overwrite)
     if run.after is None:
         return config
     made = str(weights[run.after])

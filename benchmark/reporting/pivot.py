@@ -5,8 +5,9 @@ A query is text such as
     records=results/records/omniglot/**/*.json rows=method.name columns=task.ways,task.shots where=task.seed:0
 
 Fields are dotted paths into the JSON of a record, or `stages.…`, which is derived from it (stages.py); `task.dataset as data`
-names a field. The glob counts from the current folder. `where` keeps the records in which each field has its value; a field
-that is named several times may have any of its values. Only complete records are shown.
+names a field. The glob counts from the current folder; `results/` at its beginning is the results folder. `where` keeps the
+records in which each field has its value; a field that is named several times may have any of its values. Only complete records
+are shown.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError, did_you_mean, listed
+from ..config import RESULTS
 from ..records.identity import without_repeats
 from ..records.record import RunRecord
 from ..records.store import load_record
@@ -136,18 +138,25 @@ class Query:
         rows, columns = (tuple(map(Field.parse, found[key].split(",") if laid_out else ())) for key in ("rows", "columns"))
         return cls(found["records"], rows, columns, where)
 
-    def find(self) -> list[tuple[Path, RunRecord]]:
+    def find(self, results: Path) -> list[tuple[Path, RunRecord]]:
         """Load the complete records that match, in the order of their paths.
+
+        Args:
+            results: the folder that `results/` at the beginning of the glob stands for.
 
         Raises:
             UserError: there are none, a field is unknown, or a record is damaged.
         """
+        folder, glob = Path(), self.records
+        if glob.startswith(f"{RESULTS}/"):
+            folder, glob = results, glob.removeprefix(f"{RESULTS}/")
         try:
-            paths = sorted(path for path in Path().glob(self.records) if path.is_file())
+            paths = sorted(path for path in folder.glob(glob) if path.is_file())
         except (ValueError, NotImplementedError) as error:
             raise UserError(f"records={self.records}: a glob that counts from the current folder ({error})") from error
         if not paths:
-            raise UserError(f"records={self.records}: no file matches; the glob counts from the current folder")
+            counts = "the current folder" if folder == Path() else f"the results folder {folder}"
+            raise UserError(f"records={self.records}: no file matches; the glob counts from {counts}")
         loaded = [(path, load_record(path)) for path in paths]
         wanted = [(Field(path, ""), values) for path, values in self.where.items()]
         for field in (*self.rows, *self.columns, *(field for field, _ in wanted)):
@@ -162,10 +171,10 @@ class Query:
         return found
 
 
-def pivot_of(text: str) -> list[str]:
+def pivot_of(text: str, results: Path) -> list[str]:
     """The lines of a query's table."""
     query = Query.parse(text)
-    return pivot(query, query.find())
+    return pivot(query, query.find(results))
 
 
 def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:

@@ -13,12 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from ...core.errors import UserError
+from ..config import RESULTS
 from ..records.identity import canonical_json, same_episodes, task_of, without_repeats
 from ..records.record import RunRecord
 from .markdown import EMPTY, table_lines
@@ -57,9 +60,9 @@ class Effect:
         return f"{interval} ({100 * self.least:+.1f} to {100 * self.most:+.1f}, {pairs})"
 
 
-def effects_of(query: str) -> list[str]:
+def effects_of(query: str, results: Path) -> list[str]:
     """The lines of the table for the records of a query (pivot.py) of `records` and `where`."""
-    return effects_table(without_repeats(record for _, record in Query.parse(query, laid_out=False).find()))
+    return effects_table(without_repeats(record for _, record in Query.parse(query, laid_out=False).find(results)))
 
 
 def effects_table(records: Sequence[RunRecord]) -> list[str]:
@@ -161,4 +164,9 @@ def _went_on_from(record: RunRecord, other: RunRecord) -> bool:
     return started is not None and started.weights_sha256 == other.backbone.weights_sha256
 
 
-PARTS = {"table": Part(pivot_of, FORM), "effects": Part(effects_of, FORM_OF_RECORDS)}  # what `bench table` fills
+def parts(results: Path = RESULTS) -> dict[str, Part]:
+    """The parts of a page that `bench table` fills, from the records of a results folder."""
+    return {
+        "table": Part(partial(pivot_of, results=results), FORM),
+        "effects": Part(partial(effects_of, results=results), FORM_OF_RECORDS),
+    }

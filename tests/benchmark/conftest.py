@@ -30,7 +30,7 @@ def one_thread() -> Iterator[None]:
 def config(tiny: str, tiny_weights: Path, tmp_path: Path) -> RunConfig:
     """A quick run of ProtoNet: five whole batches of episodes and a part of one."""
     return RunConfig(
-        dataset=tiny, weights=str(tiny_weights), queries=5, episodes=340, output=tmp_path / "results", device="cpu"
+        dataset=tiny, weights=str(tiny_weights), queries=5, episodes=340, results=tmp_path / "results", device="cpu"
     )
 
 

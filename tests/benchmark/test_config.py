@@ -18,7 +18,7 @@ def test_defaults_are_the_main_job():
     config = RunConfig()
     assert (config.method, config.ways, config.shots, config.queries, config.episodes) == ("protonet", 5, 1, 15, 10_000)
     assert (config.dataset, config.backbone, config.split, config.sampler) == ("trifeature", None, "test", "uniform")
-    assert (config.seed, config.level, config.output) == (0, 0.95, Path("results"))
+    assert (config.seed, config.level, config.results) == (0, 0.95, Path("results"))
 
 
 def test_a_config_is_frozen():
@@ -26,8 +26,8 @@ def test_a_config_is_frozen():
         RunConfig().shots = 5  # type: ignore[misc]
 
 
-def test_the_output_folder_may_be_text():
-    assert RunConfig(output="elsewhere").output == Path("elsewhere")  # type: ignore[arg-type]
+def test_the_results_folder_may_be_text_and_has_an_older_name():
+    assert RunConfig(results="elsewhere").results == RunConfig(output="elsewhere").results == Path("elsewhere")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_toml_file_has_the_options_of_the_command(tmp_path: Path):
         "method": ["protonet", "ridge"],
         "shots": 5,
         "limit": 100,
-        "output": Path("elsewhere"),
+        "results": Path("elsewhere"),
         "settings": {"shrinkage": 0.5, "dataset.rotations": False, "sampler.max-ways": 9},
     }
     assert read_toml(toml(tmp_path, "")) == {}

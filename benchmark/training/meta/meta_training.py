@@ -135,8 +135,12 @@ def plan_of(config: TrainConfig, progress: Progress) -> TrainingPlan:
     )
 
 
-def default_output(config: TrainConfig) -> Path:
+def default_output(config: TrainConfig, results: Path) -> Path:
     """The default path of a meta-training's weights.
+
+    Args:
+        config: the training.
+        results: folder of `checkpoints`.
 
     Raises:
         UsageError: an unknown name.
@@ -144,7 +148,7 @@ def default_output(config: TrainConfig) -> Path:
     method, dataset = registry.find("methods", config.method), registry.find("datasets", config.dataset).name
     options = config.decided(registry.load(method), dataset)
     parts = (method.name, config.backbone, dataset, f"{options['ways']}way{options['shots']}shot")
-    return Path("results") / "checkpoints" / f"{'-'.join(file_safe(part) for part in parts)}.safetensors"
+    return results / "checkpoints" / f"{'-'.join(file_safe(part) for part in parts)}.safetensors"
 
 
 class Decided(NamedTuple):

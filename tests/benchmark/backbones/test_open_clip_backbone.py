@@ -258,7 +258,7 @@ def test_a_tag_that_is_not_on_the_hub_says_what_to_do():
 
 
 def test_a_plan_takes_the_models(weights: Path, tiny: str, tmp_path: Path):
-    config = RunConfig(dataset=tiny, backbone="open_clip:fewbench-vit", weights=str(weights), output=tmp_path)
+    config = RunConfig(dataset=tiny, backbone="open_clip:fewbench-vit", weights=str(weights), results=tmp_path)
     plan = make_plan(config)
     assert plan.path().name.startswith("protonet-open_clip-fewbench-vit-")
     section = plan.backbone_section()

@@ -217,7 +217,7 @@ def test_norms_that_timm_wrote_itself_are_norms():
 def test_a_plan_takes_timm_models(weights: Path, tiny: str, tmp_path: Path):
     told = Told()
     config = RunConfig(
-        dataset=tiny, backbone=f"timm:{SMALL}", weights=str(weights), settings={"backbone.size": "32"}, output=tmp_path
+        dataset=tiny, backbone=f"timm:{SMALL}", weights=str(weights), settings={"backbone.size": "32"}, results=tmp_path
     )
     plan = make_plan(config, told)
     assert plan.path().name.startswith(f"protonet-timm-{SMALL}-")

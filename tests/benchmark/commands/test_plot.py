@@ -36,7 +36,7 @@ def recorded(tiny: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFac
 
     def make(**options) -> Path:
         common = {"weights": str(tiny_weights), "queries": 5, "episodes": 40, "device": "cpu"}
-        return run(RunConfig(dataset=tiny, output=output, **{**common, **options}), SILENT).path
+        return run(RunConfig(dataset=tiny, results=output, **{**common, **options}), SILENT).path
 
     return make
 

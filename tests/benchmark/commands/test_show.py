@@ -101,7 +101,7 @@ def test_backbones_are_listed_with_the_family_of_timm():
 def test_a_record_of_foreign_weights_says_so(tiny: str, tmp_path: Path):
     torch.save(Conv4(width=4).build(3, 16, torch.Generator()).state_dict(), tmp_path / "w.pt")
     settings = {"backbone.width": 4, "backbone.size": 16}
-    config = RunConfig(dataset=tiny, weights=str(tmp_path / "w.pt"), settings=settings, episodes=5, output=tmp_path, queries=5)
+    config = RunConfig(dataset=tiny, weights=str(tmp_path / "w.pt"), settings=settings, episodes=5, results=tmp_path, queries=5)
     shown = printed("show", str(run(config, SILENT).path))
     assert "unknown on unknown, external" in shown
 

@@ -125,7 +125,7 @@ def test_an_interrupted_run_goes_on_with_what_it_chose(signed: RunConfig, monkey
     assert begun.status == "partial" and begun.method.chosen and begun.method.chosen.values["factor"] == 1.0
     # As if chosen on a device that rounds otherwise.
     chosen = replace(begun.method.chosen, values={"factor": -1.0, "norm": 2.0})
-    path = next(signed.output.rglob("*.partial.json"))
+    path = next(signed.results.rglob("*.partial.json"))
     write_record(altered(begun, method={"chosen": chosen}), path)
     record = runner.run(signed, SILENT).record
     assert record.method.chosen == chosen and record.accuracies[70:].mean() < 0.2 < record.accuracies[:70].mean()

@@ -54,7 +54,7 @@ def recorded(tiny: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFac
 
     def make(method: str = "protonet", **options) -> RunRecord:
         common = {"dataset": tiny, "weights": str(tiny_weights), "queries": 5, "episodes": EPISODES, "device": "cpu"}
-        return run(RunConfig(method=method, output=output, **{**common, **options}))
+        return run(RunConfig(method=method, results=output, **{**common, **options}))
 
     return make
 
@@ -137,7 +137,7 @@ def test_class_names_of_a_file_are_found_again(tiny, tmp_path):
     rows = [f"test-{number},thing {number}" for number in range(12)]
     names.write_text("\n".join(["class_id,name", *rows]) + "\n", encoding="utf-8")
     options = {"dataset": tiny, "weights": "clip-tiny-trifeature"}
-    record = run(RunConfig("clip-zero-shot", **options, class_names=names, queries=5, episodes=20, output=tmp_path))
+    record = run(RunConfig("clip-zero-shot", **options, class_names=names, queries=5, episodes=20, results=tmp_path))
     assert replay(config_of({**options, "class_names": names}, {}, record), 2, record, SILENT).answers is not None
     with pytest.raises(UserError, match="class names are not those of the record; name their files with --prompts and"):
         replay(config_of(options, {}, record), 2, record, SILENT)

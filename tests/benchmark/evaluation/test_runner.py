@@ -29,7 +29,7 @@ EPISODES = 340  # of `config`
 
 
 def files(config: RunConfig) -> list[Path]:
-    return sorted(path for path in config.output.rglob("*") if path.is_file())
+    return sorted(path for path in config.results.rglob("*") if path.is_file())
 
 
 def test_a_record_says_what_was_done(config: RunConfig, tiny: str, tiny_weights: Path):
@@ -196,7 +196,7 @@ def test_a_record_names_no_folder_of_the_machine(config: RunConfig, plugins: Pat
     outcome = runner.run(replace(config, method=f"{plugins / 'methods.py'}:NearestMean", episodes=10), SILENT)
     assert str(plugins) not in outcome.path.read_text()
     assert outcome.record.task.dataset == "tiny.py:Tiny"
-    assert "tiny.py-Tiny" in outcome.path.relative_to(config.output).as_posix()
+    assert "tiny.py-Tiny" in outcome.path.relative_to(config.results).as_posix()
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def never_classifies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_output_that_cannot_be_written_is_told_before_the_work(config: RunConfig, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"^cannot write to .*file is a file$"):
-        run(replace(config, output=tmp_path / "file"))
+        run(replace(config, results=tmp_path / "file"))
 
 
 @pytest.mark.usefixtures("never_classifies")
@@ -245,4 +245,4 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(config: RunCon
 def test_an_output_without_permission_is_told_before_the_work(config: RunConfig, tmp_path: Path):
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(UserError, match=r"cannot create folder .*locked.*Permission denied"):
-        run(replace(config, output=tmp_path / "locked"))
+        run(replace(config, results=tmp_path / "locked"))

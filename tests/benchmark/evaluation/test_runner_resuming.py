@@ -72,7 +72,7 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def files(config: RunConfig) -> list[Path]:
-    return sorted(path for path in config.output.rglob("*") if path.is_file())
+    return sorted(path for path in config.results.rglob("*") if path.is_file())
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
     config: RunConfig, stopped_at, episode: int, seconds: float, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
-    undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
+    undisturbed = content(runner.run(replace(config, results=config.results / "undisturbed"), SILENT).path)
     stopped_at(episode, KeyboardInterrupt())
     done = episode // CHUNK * CHUNK
     with pytest.raises(Interrupted, match=f"^interrupted after {done} of {EPISODES} episodes; the same command") as caught:
@@ -126,13 +126,13 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
 
 
 def test_several_interruptions_end_in_the_same_record(config: RunConfig, stopped_at):
-    undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
+    undisturbed = content(runner.run(replace(config, results=config.results / "undisturbed"), SILENT).path)
     left = []
     for _ in range(3):
         stopped_at(CHUNK, KeyboardInterrupt())
         with pytest.raises(Interrupted):
             runner.run(config, SILENT)
-        left += [load_record(path) for path in config.output.glob("records/**/*.partial.json")]
+        left += [load_record(path) for path in config.results.glob("records/**/*.partial.json")]
     assert [record.n_episodes for record in left] == [CHUNK, 2 * CHUNK, 3 * CHUNK]
     seconds = [record.timing.total_seconds for record in left]
     assert seconds == sorted(seconds)  # the time of all attempts
@@ -197,7 +197,7 @@ def test_an_error_after_an_interruption_keeps_a_resumable_state(config: RunConfi
 
 
 def test_a_limited_run_is_partial_and_goes_on_to_the_full_one(config: RunConfig):
-    full = content(runner.run(replace(config, output=config.output / "full"), SILENT).path)
+    full = content(runner.run(replace(config, results=config.results / "full"), SILENT).path)
     limited = runner.run(replace(config, limit=100), SILENT)
     assert (limited.record.status, limited.record.n_episodes) == ("partial", 100)
     assert limited.path.name.endswith(".partial.json") and limited.path.exists()
@@ -263,7 +263,7 @@ def test_images_that_are_prepared_otherwise_are_another_run(
     left = f"{first.path} was left by other code or preprocessing; starting from the first episode"
     made = f"{first.path} was made from images that were prepared otherwise; it is made again"
     assert messages.said == [left if limit else made]
-    assert content(again.path) == content(runner.run(replace(config, output=config.output / "anew"), SILENT).path)
+    assert content(again.path) == content(runner.run(replace(config, results=config.results / "anew"), SILENT).path)
 
 
 def test_a_finished_record_that_does_not_say_its_backbones_code_is_reused(config: RunConfig):
@@ -288,7 +288,7 @@ def test_a_partial_record_that_does_not_say_its_backbones_code_is_of_version_1(c
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_a_damaged_record_is_told_and_made_again(config: RunConfig, partial: bool):
-    expected = content(runner.run(replace(config, output=config.output / "undamaged"), SILENT).path)
+    expected = content(runner.run(replace(config, results=config.results / "undamaged"), SILENT).path)
     path = runner.run(replace(config, limit=CHUNK if partial else None), SILENT).path
     path.write_bytes(path.read_bytes()[:-100])
     messages = Messages()
@@ -299,7 +299,7 @@ def test_a_damaged_record_is_told_and_made_again(config: RunConfig, partial: boo
 
 def test_varying_episodes_resume_too(config: RunConfig, stopped_at):
     varying = replace(config, sampler="meta-dataset")
-    undisturbed = content(runner.run(replace(varying, output=config.output / "undisturbed"), SILENT).path)
+    undisturbed = content(runner.run(replace(varying, results=config.results / "undisturbed"), SILENT).path)
     stopped_at(2 * CHUNK, KeyboardInterrupt())
     with pytest.raises(Interrupted):
         runner.run(varying, SILENT)
@@ -342,7 +342,7 @@ def test_ctrl_c_among_the_episodes_that_share_no_image_keeps_what_was_done(
     config: RunConfig, classified: list[int], monkeypatch: pytest.MonkeyPatch, chunks: int, seconds: float
 ):
     monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
-    undisturbed = content(runner.run(replace(config, output=config.output / "undisturbed"), SILENT).path)
+    undisturbed = content(runner.run(replace(config, results=config.results / "undisturbed"), SILENT).path)
     classified.clear()
     with monkeypatch.context() as patch:
         classify, until = ProtoNet.classify, EPISODES // SMALL + chunks
@@ -355,7 +355,7 @@ def test_ctrl_c_among_the_episodes_that_share_no_image_keeps_what_was_done(
         patch.setattr(ProtoNet, "classify", interrupted)
         with pytest.raises(Interrupted, match=f"^interrupted after {EPISODES} of {EPISODES} episodes; the same command"):
             runner.run(config, SILENT)
-    (partial,) = config.output.glob("records/**/*.partial.json")
+    (partial,) = config.results.glob("records/**/*.partial.json")
     left = load_record(partial)
     apart = left.accuracy.without_replacement
     assert (left.status, left.n_episodes) == ("partial", EPISODES)

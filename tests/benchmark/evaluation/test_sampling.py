@@ -26,7 +26,7 @@ def distances(tiny: str, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def base(tiny: str, tiny_weights: Path, tmp_path: Path) -> RunConfig:
-    return RunConfig(dataset=tiny, weights=str(tiny_weights), queries=5, episodes=64, output=tmp_path / "results")
+    return RunConfig(dataset=tiny, weights=str(tiny_weights), queries=5, episodes=64, results=tmp_path / "results")
 
 
 def test_each_sampler_has_its_parameters_and_their_defaults():

@@ -34,7 +34,7 @@ def dataset(tiny: str) -> Dataset:
 def imported(tiny: str, dataset, tmp_path: Path) -> RunConfig:
     """A run on imported features of the test split."""
     put(dataset, "test")
-    return RunConfig(dataset=tiny, backbone="imported:mine", queries=5, device="cpu", output=tmp_path / "results")
+    return RunConfig(dataset=tiny, backbone="imported:mine", queries=5, device="cpu", results=tmp_path / "results")
 
 
 def put(dataset: Dataset, name: str, made_by=MADE_BY, texts=(TEXT,), fingerprint: str | None = None) -> None:

@@ -5,7 +5,7 @@ import pytest
 from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.pages import update_page
 from fewbench.benchmark.reporting.pivot import Field, Query, pivot
-from fewbench.benchmark.reporting.stage_effects import PARTS
+from fewbench.benchmark.reporting.stage_effects import parts
 from fewbench.core.errors import UserError
 
 SIMPLE = "records=records/*.json rows=method.name columns=task.shots"
@@ -33,7 +33,7 @@ def grid(save):
 def filled(query):
     page = Path("page.md")
     page.write_text(f"<!-- table: {query} -->\n<!-- /table -->\n", encoding="utf-8")
-    update_page(page, PARTS)
+    update_page(page, parts())
     return [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
 
 
@@ -143,21 +143,21 @@ def test_every_block_is_filled_and_the_rest_kept_to_the_byte(grid):
     one, two = (f"<!-- table: {SIMPLE} where=method.name:{name} -->" for name in "ab")
     pieces = [f"# Mine\r\n{one}\r\n", "old", f"<!-- /table -->\r\n\r\nbetween →\n{two}\n", "old", "<!-- /table -->\ntail"]
     page.write_bytes("".join("" if piece == "old" else piece for piece in pieces).encode())
-    assert update_page(page, PARTS, check=True) and b"| a |" not in page.read_bytes()
-    assert update_page(page, PARTS) is True
+    assert update_page(page, parts(), check=True) and b"| a |" not in page.read_bytes()
+    assert update_page(page, parts()) is True
     content = page.read_bytes().decode()
     assert content.startswith(pieces[0].removesuffix("\r\n")) and content.endswith(f"\n{pieces[4]}")
     assert pieces[2].removesuffix("\n") in content
     assert content.index("| a |") < content.index("between") < content.index("| b |")
     before = page.stat().st_mtime_ns
-    assert update_page(page, PARTS) is False and update_page(page, PARTS, check=True) is False
+    assert update_page(page, parts()) is False and update_page(page, parts(), check=True) is False
     assert page.stat().st_mtime_ns == before
 
 
 def test_a_new_record_makes_the_page_stale(grid, save):
     filled(SIMPLE)
     save("a10", name="a", task={"shots": 10})
-    assert update_page(Path("page.md"), PARTS, check=True) is True
+    assert update_page(Path("page.md"), parts(), check=True) is True
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def test_a_new_record_makes_the_page_stale(grid, save):
 def test_markers_without_their_partners_are_refused(grid, text):
     Path("page.md").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"page\.md needs lines '<!-- table: .*' below it"):
-        update_page(Path("page.md"), PARTS)
+        update_page(Path("page.md"), parts())
     assert Path("page.md").read_text(encoding="utf-8") == text
 
 
 def test_an_absent_page_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        update_page(tmp_path / "absent.md", PARTS)
+        update_page(tmp_path / "absent.md", parts())
 
 
 def test_true_and_false_and_text_are_told_apart(make_record):

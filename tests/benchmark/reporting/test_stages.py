@@ -10,7 +10,7 @@ from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.figures.stages import draw_stages
 from fewbench.benchmark.reporting.pages import update_page
 from fewbench.benchmark.reporting.pivot import Field
-from fewbench.benchmark.reporting.stage_effects import PARTS, effect_of, effects_table
+from fewbench.benchmark.reporting.stage_effects import effect_of, effects_table, parts
 from fewbench.benchmark.reporting.stages import Stages, stages_of
 from fewbench.core.errors import UsageError, UserError
 
@@ -141,7 +141,7 @@ def test_a_page_has_a_block_of_effects(record, tmp_path, monkeypatch):
         write_record(made, tmp_path / f"{number}.json")
     page = tmp_path / "page.md"
     page.write_text("<!-- effects: records=*.json -->\nold\n<!-- /effects -->\nend\n", encoding="utf-8")
-    assert update_page(page, PARTS)
+    assert update_page(page, parts())
     text = page.read_text(encoding="utf-8")
     assert (
         "| meta-training after pretraining, 1-shot | +10.00 ± 0.00 (+10.0 to +10.0, 1 pair) | – |" in text and "old" not in text
@@ -149,7 +149,7 @@ def test_a_page_has_a_block_of_effects(record, tmp_path, monkeypatch):
     assert text.endswith("<!-- /effects -->\nend\n")
     page.write_text("<!-- effects: records=*.json rows=method.name -->\n<!-- /effects -->\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"effects 1: .* is not of the form records=GLOB \[where"):
-        update_page(page, PARTS)
+        update_page(page, parts())
 
 
 def test_the_figure_has_a_panel_for_each_pair_of_datasets_and_a_line_for_each_pretraining(record):

@@ -182,7 +182,7 @@ def test_the_description_says_what_is_known(relation, tmp_path: Path):
 def test_a_converted_checkpoint_is_evaluated(tiny: str, tmp_path: Path):
     torch.save(port("torchmeta", 3, 32)[0], tmp_path / "maml.pt")
     path = convert("maml", [tmp_path / "maml.pt"], tmp_path / "out.safetensors")
-    config = RunConfig("maml", dataset=tiny, checkpoint=str(path), ways=WAYS, episodes=4, queries=2, output=tmp_path)
+    config = RunConfig("maml", dataset=tiny, checkpoint=str(path), ways=WAYS, episodes=4, queries=2, results=tmp_path)
     record = run(config)
     assert np.isfinite(record.accuracies).all()
     assert record.backbone.pretraining.recipe == "released weights of torchmeta"

@@ -36,8 +36,8 @@ def test_a_trained_checkpoint_is_evaluated_with_its_method_and_twice_the_same(qu
     path = meta_train(quick, tmp_path / "trained.safetensors", SILENT)
     assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".csv", ".png"}
     assert about(path)["pretraining"]["recipe"] == "protonet 4-way 1-shot"
-    config = RunConfig(dataset=quick.dataset, checkpoint=str(path), episodes=50, queries=5, output=tmp_path / "a")
-    first, second = run(config), run(replace(config, output=tmp_path / "b"))
+    config = RunConfig(dataset=quick.dataset, checkpoint=str(path), episodes=50, queries=5, results=tmp_path / "a")
+    first, second = run(config), run(replace(config, results=tmp_path / "b"))
     assert first.accuracies.tolist() == second.accuracies.tolist()
     assert first.backbone.weights == "trained" and first.backbone.pretraining.steps == 4
     ridge = run(replace(config, checkpoint=None, weights=str(path), method="ridge"))
@@ -47,7 +47,7 @@ def test_a_trained_checkpoint_is_evaluated_with_its_method_and_twice_the_same(qu
 def test_what_a_method_learned_beside_the_backbone_goes_with_the_checkpoint(quick: TrainConfig, tmp_path: Path):
     config = replace(quick, method="meta-baseline", learning_rate=0.1)
     path = meta_train(config, tmp_path / "trained.safetensors", SILENT)
-    evaluation = RunConfig("meta-baseline", dataset=quick.dataset, episodes=10, queries=5, output=tmp_path)
+    evaluation = RunConfig("meta-baseline", dataset=quick.dataset, episodes=10, queries=5, results=tmp_path)
     trained = run(replace(evaluation, checkpoint=str(path)))
     assert trained.method.learned_sha256 == trained.backbone.weights_sha256
     assert run(replace(evaluation, weights=str(path))).method.learned_sha256 is None
@@ -151,7 +151,7 @@ def test_a_plugins_checkpoint_is_evaluated_from_anywhere(quick: TrainConfig, tmp
     (tmp_path / "mine.py").write_text("from fewbench.methods.protonet import ProtoNet\n\n\nclass Mine(ProtoNet):\n    pass\n")
     name = f"{tmp_path / 'mine.py'}:Mine"
     path = meta_train(replace(quick, method=name), tmp_path / "trained.safetensors", SILENT)
-    config = RunConfig(name, dataset=quick.dataset, checkpoint=str(path), episodes=10, queries=5, output=tmp_path)
+    config = RunConfig(name, dataset=quick.dataset, checkpoint=str(path), episodes=10, queries=5, results=tmp_path)
     assert run(config).method.name == "mine.py:Mine"
     with pytest.raises(UsageError, match=r"trained\.safetensors is of backbone conv4, not resnet12$"):
         run(replace(config, backbone="resnet12"))
@@ -176,7 +176,9 @@ def test_the_papers_settings_are_the_defaults_and_are_recorded(tiny: str):
     assert (config.schedule, config.halve_every, config.optimizer) == ("step", 2000, "adam")
     reptile = decide(TrainConfig("reptile", "omniglot"), cpu).config
     assert (reptile.shots, reptile.queries, reptile.meta_batch) == (1, 9, 5)
-    assert default_output(TrainConfig("protonet", "omniglot")).name == "protonet-conv4-omniglot-60way1shot.safetensors"
+    assert default_output(TrainConfig("protonet", "omniglot"), Path("mine")) == Path(
+        "mine/checkpoints/protonet-conv4-omniglot-60way1shot.safetensors"
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_one_line(what: str, quick: Trai
         meta_train(quick, path, SILENT)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     checkpoint = {"absent": tmp_path / "nowhere.safetensors", "cut in half": path, "of a pretraining": tiny_weights}[what]
-    config = RunConfig(dataset=quick.dataset, checkpoint=str(checkpoint), episodes=5, queries=5, output=tmp_path)
+    config = RunConfig(dataset=quick.dataset, checkpoint=str(checkpoint), episodes=5, queries=5, results=tmp_path)
     with pytest.raises(UserError) as caught:
         run(config)
     assert "\n" not in str(caught.value) and str(checkpoint.name) in str(caught.value)
