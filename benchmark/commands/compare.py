@@ -21,10 +21,10 @@ def compare(
 
     Example: bench compare results/records/…/protonet-….json results/records/…/ridge-….json
     """
+    from ..records.labels import labels_of
     from ..records.ranking import compare_records
     from ..records.statistics import FEWEST, in_percent
     from ..records.store import load_record
-    from ..reporting.labels import labels_of
     from .terminal import percent, print_table
 
     first, second = (load_record(in_results(path, results, "records")) for path in (a, b))

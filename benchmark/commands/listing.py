@@ -58,9 +58,9 @@ def _list_weights() -> None:
 
 
 def _list_results(results: Path) -> None:
+    from ..records.labels import labels_of
     from ..records.statistics import in_percent
     from ..records.store import load_records
-    from ..reporting.labels import labels_of
     from .terminal import print_table
 
     records, problems = load_records(results / "records")

@@ -17,6 +17,7 @@ from .lines import say
 if TYPE_CHECKING:
     from ..evaluation.plan import Plan
     from ..evaluation.runner import Outcome
+    from ..records.labels import Label
     from .terminal import TerminalProgress
 
 SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.norm"}  # options for parameters
@@ -55,7 +56,7 @@ def run(
         if dry_run:
             _describe(plans, progress)
             return
-        outcomes, failed = _carry_out(configs, progress)
+        outcomes, failed = _carry_out(configs, _names(plans), progress)
     except UserError as error:
         failed = error
     if outcomes:
@@ -65,8 +66,31 @@ def run(
         raise failed
 
 
-def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[list[Outcome], UserError | None]:
+def _names(plans: list[Plan]) -> list[str]:
+    """What each run of a grid is called beside the others."""
+    return [f"{', '.join((label.method, label.backbone))} on {task}" for label, task in _labelled(plans)]
+
+
+def _labelled(plans: list[Plan]) -> list[tuple[Label, str]]:
+    """The label and the task of each run of a grid, in words; no two runs have the same."""
+    from ..evaluation.planned import planned
+    from ..records.labels import TASK_TITLE, labels_of, task_label
+
+    runs = [planned(plan) for plan in plans]
+    labels = labels_of(runs, told=TASK_TITLE, beside=list(map(task_label, runs)))
+    tasks = [", ".join(filter(None, (task_label(run), label.task))) for run, label in zip(runs, labels, strict=True)]
+    return list(zip(labels, tasks, strict=True))
+
+
+def _carry_out(
+    configs: list[RunConfig], names: list[str], progress: TerminalProgress
+) -> tuple[list[Outcome], UserError | None]:
     """Do every run. After a failed run the next begins; an interruption ends all.
+
+    Args:
+        configs: the runs.
+        names: what they are called; empty for a single run, whose error says enough.
+        progress: told of each run.
 
     Returns:
         The outcomes of the other runs, and the error that the command ends with.
@@ -75,7 +99,7 @@ def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[li
     from ..plugin_errors import in_one_line
 
     outcomes, failures = [], []
-    for one in configs:
+    for place, one in enumerate(configs):
         try:
             with in_one_line():
                 outcome = run_one(one, progress)
@@ -85,9 +109,9 @@ def _carry_out(configs: list[RunConfig], progress: TerminalProgress) -> tuple[li
             return outcomes, Interrupted("interrupted")
         except UserError as error:
             failures.append(error)
-            if len(configs) > 1:
+            if names:
                 _trace(error, progress)
-                progress.say(f"failed: {one.method} on {one.dataset}, {one.ways}-way {one.shots}-shot: {error}")
+                progress.say(f"failed: {names[place]}: {error}")
             continue
         outcomes.append(outcome)
         if outcome.reused:
@@ -165,14 +189,11 @@ def _describe(plans: list[Plan], progress: TerminalProgress) -> None:
     from .terminal import print_table
 
     rows = []
-    for plan in plans:
-        config = plan.config
-        shape = " ".join(f"{name}={value}" for name, value in plan.sampling.shape.items() if value is not None)
-        corruption = "" if config.corrupted_by is None else f", corruption {config.corrupted_by}"
-        task = f"{plan.dataset_name} {config.split}, {config.sampler} {shape}, seed {config.seed}{corruption}"
+    for plan, (label, task) in zip(plans, _labelled(plans), strict=True):
         state = "to run" if finished_record(plan, progress) is None else "finished"
-        rows.append([plan.method_section["name"], plan.backbone.weights, task, str(config.episodes), state, str(plan.path())])
-    print_table(("method", "weights", "task", "episodes", "state", "record"), rows, right=(3,))
+        episodes = str(plan.config.episodes)
+        rows.append([label.method, label.backbone, plan.backbone.weights, task, episodes, state, str(plan.path())])
+    print_table(("method", "backbone", "weights", "task", "episodes", "state", "record"), rows, right=(4,))
 
 
 def _print_json(outcomes: list[Outcome]) -> None:
@@ -185,8 +206,8 @@ def _print_json(outcomes: list[Outcome]) -> None:
 def print_outcomes(outcomes: list[Outcome]) -> None:
     """Print a table of runs, then the paths of their records."""
     from ..records.identity import task_of
+    from ..records.labels import labels_of
     from ..records.statistics import in_percent
-    from ..reporting.labels import labels_of
     from .terminal import print_table
 
     rows = []

@@ -10,9 +10,11 @@ from ...core.files import os_errors_named
 from ...core.progress import SILENT, Progress
 from .. import registry
 from ..records.identity import other_code
+from ..records.labels import labels_of
 from ..records.record import RunRecord
 from ..records.store import DamagedRecord, load_record
 from .plan import Plan
+from .planned import UNSEEN, planned
 
 PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
 
@@ -87,7 +89,7 @@ def _record_at(path: Path, plan: Plan, progress: Progress, consequence: str) -> 
         progress.say(f"{error}; {consequence}")
         return None
     if record.config_sha256 != plan.config_sha256():
-        what = f"{record.method.name} on {record.task.dataset}"
+        what, _ = labels_of([record, planned(plan)], told=UNSEEN)
         raise UserError(f"{path} is the record of another run ({what}); move it away, and run again")
     return record
 

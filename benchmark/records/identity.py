@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ...tasks.corruptions import Corruption
 from .record import RunRecord
-from .sections import Backbone, Method
+from .sections import Backbone, Method, Named
 
 FIRST_VERSION = "version 1"
 LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a file name
@@ -46,8 +46,8 @@ class TaskKey(NamedTuple):
         return [f"{name.replace('_', ' ')} {mine} and {theirs}" for name, mine, theirs in pairs if mine != theirs]
 
 
-def task_of(record: RunRecord) -> TaskKey:
-    """The task of a record."""
+def task_of(record: Named) -> TaskKey:
+    """The task of a run."""
     task = record.task
     values = {name: getattr(task, name) for name in TaskKey._fields if name != "corruption"}
     texts = {name: canonical_json(values[name]) for name in ("dataset_parameters", "sampler_parameters")}

@@ -88,6 +88,11 @@ class RunRecord(Sections):
         """Half-width of the interval, a fraction; None for a single episode."""
         return self.accuracy.half_width
 
+    @property
+    def level(self) -> float:
+        """Confidence level of the intervals."""
+        return self.accuracy.level
+
     def to_json(self, indent: int | None = 1) -> str:
         """The file's text: sorted keys, newline at the end."""
         content = {**self.content, "schema_version": SCHEMA_VERSION}

@@ -6,7 +6,7 @@ A section may hold further keys, of later versions or of plug-ins: they stay in 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from .codec import Coded, Rough
 
@@ -343,3 +343,42 @@ class Sections:
     fewbench: Code
     argv: tuple[str, ...]
     config_sha256: str
+
+
+class Named(Protocol):
+    """The part of a run that names it: of a record, or of a run that is not done yet."""
+
+    @property
+    def method(self) -> Method:
+        """The classifier."""
+        ...
+
+    @property
+    def backbone(self) -> Backbone:
+        """The encoder."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """The episodes."""
+        ...
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of episodes."""
+        ...
+
+    @property
+    def level(self) -> float:
+        """Confidence level of the intervals."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run finished."""
+        ...
+
+    @property
+    def config_sha256(self) -> str:
+        """Hash of the configuration."""
+        ...

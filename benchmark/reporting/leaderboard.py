@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from ..config import results_option
 from ..records.identity import file_safe
+from ..records.labels import pretraining_label
 from ..records.record import RunRecord
 from ..records.statistics import apart_in_percent, in_percent
 from ..records.store import load_records
-from .labels import pretraining_label
 from .markdown import accuracy_cell, escaped, table_lines
 from .pages import Part, update_page, write_if_changed
 from .tables import Row, Table, tables_of

@@ -10,10 +10,10 @@ from typing import Any
 
 from ...tasks.testbed_sampler import TestbedSampler
 from ..records.identity import TaskKey, same_episodes, task_of, without_repeats
+from ..records.labels import FINGERPRINT_DIGITS, Label, labels_of, pretraining_label, task_title, with_parameters
 from ..records.ranking import RankRange, rank_ranges
 from ..records.record import RunRecord
 from .coarsity import Quartile, quartiles
-from .labels import FINGERPRINT_DIGITS, Label, labels_of, pretraining_label, task_title, with_parameters
 
 SEMANTIC = ("semantic", TestbedSampler.name)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 PLUGIN = '''
 from dataclasses import dataclass
@@ -184,7 +185,9 @@ def test_a_run_that_fails_later_fails_alone(bench, here: dict[str, str], tmp_pat
     grid = ["--method", "plugin.py:FailsOnFiveShots,protonet", "--shots", "1,5", "--episodes", "20", "--device", "cpu"]
     done = bench("run", *grid, *here["TINY"].split(), "-v")
     assert done.code == 1 and done.message == "error: 1 of 4 runs failed"
-    assert re.search(rf"^failed: plugin\.py:FailsOnFiveShots on .*, 5-way 5-shot: .*{OF_PLUGIN}$", done.error, re.MULTILINE)
+    assert re.search(
+        rf"^failed: plugin\.py:FailsOnFiveShots, conv4 .*, 5-way 5-shot, .*: .*{OF_PLUGIN}$", done.error, re.MULTILINE
+    )
     assert re.search(r'^  File ".*plugin.py", line \d+, in classify\n    broken\("five"\)$', done.error, re.MULTILINE)
     paths = [line for line in done.output.splitlines() if line.endswith(".json")]
     assert len(paths) == 3 and all((tmp_path / path).is_file() for path in paths)
@@ -194,3 +197,25 @@ def test_one_run_that_fails_has_its_own_line(bench, here: dict[str, str]):
     done = bench("run", "--method", "plugin.py:FailsOnFiveShots", "--shots", "5", "--episodes", "20", *here["TINY"].split())
     assert done.code == 1 and done.output == "" and "classify" not in done.error
     assert re.search(f"^error: method plugin.py:FailsOnFiveShots failed in episodes 0 to 19: {OF_PLUGIN}$", done.message)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        "finetune --tune head,norm,last-block",
+        "finetune,plugin.py:FailsOnFiveShots --weights TINY,other.safetensors --set backbone.width=8",
+        "protonet --shots 1,5 --seed 0,1 --split val,test",
+        "protonet --corruption noise,blur --severity 1,2",
+    ],
+)
+def test_the_runs_of_a_grid_are_told_apart(grid: str, bench, here, tiny: str, tiny_weights: Path, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / tiny_weights.name  # another file of the same name
+    save_file({name: tensor * 2 for name, tensor in load_file(tiny_weights).items()}, other)
+    grid = grid.replace("TINY", str(tiny_weights)).replace("other.safetensors", str(other))
+    weights = [] if "--weights" in grid else ["--weights", str(tiny_weights)]
+    arguments = ["--dataset", tiny, "--queries", "5", "--episodes", "20", "--device", "cpu", *weights]
+    done = bench("run", "--method", *grid.split(), *arguments, "--dry-run")
+    assert done.code == 0, done
+    rows = [line.rpartition("to run")[0] for line in done.output.splitlines()[1:]]
+    assert len(rows) > 2 and len(set(rows)) == len(rows), done.output

@@ -172,7 +172,10 @@ def test_what_is_at_a_runs_place_and_is_not_its_record_is_left_alone(run, good: 
     own, other = path.read_bytes(), json.dumps(good).encode()
     newer = own.replace(b'"schema_version": 1', b'"schema_version": 2')
     for place in (path, path.with_suffix(".partial.json")):
-        for content, said in ((other, "is the record of another run (protonet on omniglot)"), (newer, "newer than this")):
+        for content, said in (
+            (other, "of another run (protonet, conv4 (weights=trifeature-supervised); omniglot, 15 queries)"),
+            (newer, "newer than this"),
+        ):
             path.unlink(missing_ok=True)
             place.write_bytes(content)
             assert said in run().message

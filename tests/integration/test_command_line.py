@@ -152,7 +152,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(bench_many, grid, tiny
     assert (here.code, there.code) == (0, 0)
     finished, open_ = here.out.splitlines()[1:]
     assert " finished " in finished and finished.rstrip().endswith(done.out.splitlines()[5])
-    assert " to run " in open_ and "shots=10" in open_
+    assert " to run " in open_ and "10-shot" in open_
     assert len(there.out.splitlines()) == 3 and list(tmp_path.iterdir()) == []
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...records.labels import labels_of, task_label
 from ...records.record import RunRecord
 from ..coarsity import quartiles
-from ..labels import labels_of, task_label
 from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
 
 if TYPE_CHECKING:

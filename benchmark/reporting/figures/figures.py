@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from ..labels import pretraining_label
+from ...records.labels import pretraining_label
 from ..tables import Table
 from .canvas import COLOURS, figure_bytes, wrapped
 

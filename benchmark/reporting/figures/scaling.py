@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
 from ...records.identity import task_of
+from ...records.labels import labels_of, task_label
 from ...records.record import RunRecord
-from ..labels import labels_of, task_label
 from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks, wrapped
 
 if TYPE_CHECKING:

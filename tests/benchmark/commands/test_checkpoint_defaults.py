@@ -39,13 +39,13 @@ def dry_run(checkpoint: Path, *more: str):
 
 def test_a_checkpoint_brings_method_dataset_ways_and_shots(trained: Path):
     done = dry_run(trained)
-    assert "maml " in done.stdout and "tiny.py:Tiny test, uniform ways=4 shots=2 queries=3" in done.stdout
+    assert "maml " in done.stdout and "tiny.py:Tiny, 4-way 2-shot, 3 queries, uniform sampler, test split" in done.stdout
     assert "checkpoint" not in done.stderr
 
 
 def test_what_is_asked_for_instead_is_said_in_one_line(trained: Path, tiny: str):
     done = dry_run(trained, "--shots", "1", "--dataset", tiny)
-    assert "ways=4 shots=1" in done.stdout
+    assert "4-way 1-shot" in done.stdout
     assert done.stderr.splitlines() == ["checkpoint trained.safetensors is of shots 2; this run is of shots 1"]
     several = dry_run(trained, "--shots", "1,2")
     assert several.stderr.splitlines() == ["checkpoint trained.safetensors is of shots 2; this run is of shots 1,2"]
@@ -59,7 +59,7 @@ def test_a_sampler_of_varying_tasks_has_its_own_shape(trained: Path, tmp_path: P
     result = CliRunner().invoke(
         app, ["run", "--checkpoint", str(tmp_path / "w.safetensors"), "--sampler", "meta-dataset", "--dry-run"]
     )
-    assert "tiny.py:Tiny test, meta-dataset " in result.stdout and "ways=4" not in result.stdout
+    assert "tiny.py:Tiny, meta-dataset sampler (" in result.stdout and "4-way" not in result.stdout
 
 
 def test_a_checkpoint_that_does_not_say_its_dataset_is_told(trained: Path, tmp_path: Path):
@@ -86,7 +86,7 @@ def test_the_best_state_of_an_unfinished_training_is_named_and_evaluated(
     best = tmp_path / "w.training" / "best.safetensors"
     with pytest.raises(UsageError, match=rf"w\.safetensors: no such file; its training is not finished, {best} is the best"):
         dry_run(output)
-    assert "ways=4 shots=2" in dry_run(best).stdout
+    assert "4-way 2-shot" in dry_run(best).stdout
     finished, so_far = (CliRunner().invoke(app, arguments(path, tmp_path)) for path in (trained, best))
     accuracy = [done.stdout.splitlines()[1].split("  ")[-2] for done in (finished, so_far)]
     assert accuracy[0] == accuracy[1]

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
+from fewbench.benchmark.records.labels import label_of
 from fewbench.benchmark.records.record import RunRecord
-from fewbench.benchmark.reporting.labels import label_of
 from fewbench.benchmark.reporting.tables import tables_of
 
 

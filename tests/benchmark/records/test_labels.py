@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fewbench.benchmark.reporting.labels import label_of, labels_of
+from fewbench.benchmark.records.labels import label_of, labels_of
 
 
 def read(*records, **options):

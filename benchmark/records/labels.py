@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..records.identity import TaskKey, canonical_json, task_of
-from ..records.record import RunRecord
-from ..records.sections import ALL, Backbone, Method
+from .identity import TaskKey, canonical_json, task_of
+from .sections import ALL, Backbone, Method, Named
 
 SINGLE = "single"  # the usual prompts
 USUAL = {"tune": "none", "precision": "fp32", "compile": False}  # of a backbone
+# The fields of a task that `task_label` tells.
+TASK_TITLE = ("dataset", "corruption", "split", "ways", "shots", "queries", "sampler", "sampler_parameters", "seed")
 FINGERPRINT_DIGITS = 12  # of any hash that people read
 
 
@@ -58,7 +59,7 @@ class Section(NamedTuple):
 
 
 # What tells runs apart that read the same otherwise: in which part of the label, under which name. The last never fails.
-FURTHER: tuple[tuple[str, str, Callable[[RunRecord], Any]], ...] = (
+FURTHER: tuple[tuple[str, str, Callable[[Named], Any]], ...] = (
     ("backbone", "weights", lambda record: record.backbone.weights),
     ("backbone", "preprocess", lambda record: _preprocess(record.backbone)),
     ("method", "checkpoint", lambda record: _digits(record.method.learned_sha256)),
@@ -70,18 +71,18 @@ FURTHER: tuple[tuple[str, str, Callable[[RunRecord], Any]], ...] = (
     ("backbone", "code", lambda record: record.backbone.code),
     ("task", "episodes", lambda record: record.n_episodes),
     ("task", "episodes_sha256", lambda record: _digits(record.task.episodes_sha256)),
-    ("task", "level", lambda record: record.accuracy.level),
+    ("task", "level", lambda record: record.level),
     ("task", "record", lambda record: record.config_sha256[:8]),
 )
 
 
-def labels_of(records: Sequence[RunRecord], told: Collection[str] = (), beside: Sequence[Hashable] = ()) -> list[Label]:
+def labels_of(records: Sequence[Named], told: Collection[str] = (), beside: Sequence[Hashable] = ()) -> list[Label]:
     """Name runs by what differs among them.
 
     A parameter is named in every run of a method or backbone where one of them departs from the default, or where they differ.
 
     Args:
-        records: the runs at hand.
+        records: the runs at hand, done or planned.
         told: fields of `TaskKey` that are told elsewhere.
         beside: what stands beside each label, such as the cells of its row with pretraining and length; weights are then named
             only in labels that would read the same.
@@ -118,7 +119,7 @@ def labels_of(records: Sequence[RunRecord], told: Collection[str] = (), beside: 
     return labels()
 
 
-def label_of(record: RunRecord) -> Label:
+def label_of(record: Named) -> Label:
     """What a run alone is called."""
     return labels_of([record])[0]
 
@@ -132,12 +133,12 @@ def task_title(task: TaskKey) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def task_label(record: RunRecord) -> str:
+def task_label(record: Named) -> str:
     """The dataset and the task in words."""
     return f"{record.task.dataset}, {task_title(task_of(record))}"
 
 
-def pretraining_label(record: RunRecord) -> str:
+def pretraining_label(record: Named) -> str:
     """What the weights have seen: `mini-imagenet (simclr), external`."""
     pretraining = record.backbone.pretraining
     if pretraining is None:
@@ -243,7 +244,7 @@ def _digits(sha256: str | None) -> str | None:
     return None if sha256 is None else sha256[:FINGERPRINT_DIGITS]
 
 
-def _text(record: RunRecord, name: str) -> str | None:
+def _text(record: Named, name: str) -> str | None:
     return None if record.method.text is None else _digits(getattr(record.method.text, name))
 
 
