@@ -1,39 +1,51 @@
-"""`bench list`: registered names, shipped weights and records."""
+"""`bench list`: registered names, shipped weights, records and published numbers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ...core.errors import UsageError, did_you_mean
 from ..config import RESULTS
+from ..published.choice import Choice
+from .declared import takes
 from .folders import Results
 from .lines import say
 
-KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results")
+KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results", "published")
 
 
+@takes(Choice)
 def list_(
-    kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}; without it, these kinds.")] = "",
+    published: dict[str, Any],
+    what: Annotated[str, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}; without it, these kinds.")] = "",
     results: Results = RESULTS,
 ) -> None:
-    """List methods, datasets, backbones, samplers, shipped weights or results.
+    """List methods, datasets, backbones, samplers, shipped weights, results or published numbers.
 
-    Example: bench list methods
+    The options from --dataset to --kind choose among published numbers.
+
+    Example: bench list published --dataset mini-imagenet --shots 1 --method protonet
     """
-    if not kind:
+    if published and what != "published":
+        raise UsageError(f"--{next(iter(published))} goes with bench list published")
+    if not what:
         for one in KINDS:
             say(f"bench list {one}")
-    elif kind not in KINDS:
-        raise UsageError(f"cannot list '{kind}'; {did_you_mean(kind, KINDS)}")
-    elif kind == "results":
+    elif what not in KINDS:
+        raise UsageError(f"cannot list '{what}'; {did_you_mean(what, KINDS)}")
+    elif what == "results":
         _list_results(results)
-    elif kind == "weights":
+    elif what == "published":
+        from .published import list_published
+
+        list_published(results, published)
+    elif what == "weights":
         _list_weights()
     else:
-        _list_entries(kind)
+        _list_entries(what)
 
 
 def _list_entries(kind: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .number import KINDS, NOT_STATED, PublishedNumber
 
 UNIFORM = "uniform"
-FIRST = tuple(KINDS)  # the order of kinds: the paper's own, then quotes, then reruns
+ORDER = tuple(KINDS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ def published_beside(
         and method in (None, one.number.method)
         and backbone in (None, one.number.backbone)
     ]
-    return sorted(found, key=lambda one: (FIRST.index(one.number.kind), -one.number.accuracy))
+    return sorted(found, key=lambda one: place(one.number))
+
+
+def place(number: PublishedNumber) -> tuple[int, float]:
+    """A sort key: the paper's own numbers, then quotes, then reruns; in each kind the best first."""
+    return ORDER.index(number.kind), -number.accuracy
 
 
 def beside_own(numbers: Iterable[PublishedNumber]) -> list[Beside]:

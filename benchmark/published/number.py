@@ -43,6 +43,13 @@ class Task(NamedTuple):
     ways: int | Words
     shots: int | Words
 
+    def __str__(self) -> str:
+        """In words, without the dataset: `5-way 1-shot`."""
+        if self.ways == "varying":
+            return "varying ways and shots"
+        shape = f"{self.ways}-way {self.shots}-shot"
+        return f"{shape}, {self.sampler}" if self.sampler == "imbalanced" else shape
+
 
 @dataclass(frozen=True)
 class PublishedNumber:

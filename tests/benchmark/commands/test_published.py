@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from fewbench.benchmark.commands.published import list_published
+from fewbench.core.errors import UserError
+
+RESULTS = Path(__file__).parents[3] / "results"
+
+
+def test_numbers_are_listed_with_their_sources_and_those_left_out_are_counted(capsys: pytest.CaptureFixture):
+    list_published(RESULTS, {"dataset": "mini-imagenet", "ways": "5", "shots": "1", "method": "protonet", "backbone": "conv4"})
+    heading, first, *_, count, mark = capsys.readouterr().out.splitlines()
+    assert "dataset" not in heading  # told by the option
+    assert "49.42 ± 0.78" in first and "https://arxiv.org/abs/1703.05175" in first
+    assert count.startswith("13 published numbers of dataset mini-imagenet, ways 5, shots 1, ") and "left out" in count
+    assert mark.startswith("≠ ")
+
+
+def test_without_options_every_dataset_is_listed(capsys: pytest.CaptureFixture):
+    list_published(RESULTS, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("cifar-fs ") for line in lines)
+    assert "--dataset NAME" in lines[-1]
+
+
+def test_nothing_found_is_one_line_with_what_there_is(capsys: pytest.CaptureFixture):
+    list_published(RESULTS, {"method": "protonet", "dataset": "fc100", "shots": "16"})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "no published number has all of dataset fc100, shots 16, method protonet; with another shots: 1, 5"
+
+
+def test_a_folder_without_published_numbers_is_an_error(tmp_path: Path):
+    with pytest.raises(UserError, match=r"published\.csv: no such file, or no number in it$"):
+        list_published(tmp_path, {})
