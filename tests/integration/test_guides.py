@@ -45,7 +45,7 @@ def test_the_tree_is_that_of_the_packages():
         for top in ("core", "tasks", "methods", "benchmark")
         for file in (ROOT / top).rglob("__init__.py")
     }
-    assert packages and shown == packages | {"results", "tests"}
+    assert packages and shown == packages | {"results", "results/studies", "tests"}
 
 
 @pytest.mark.parametrize("name", ["api", "options"])
