@@ -16,7 +16,8 @@ import sysconfig
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, replace
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -119,11 +120,17 @@ class Entry:
 def entries(kind: str) -> dict[str, Entry]:
     """Every registered name of a kind, sorted. A built-in name cannot be taken over by a plug-in."""
     found = {}
-    for point in entry_points(group=f"fewbench.{kind}"):
+    for point in _points(f"fewbench.{kind}", tuple(sys.path)):
         origin = point.dist.name if point.dist else "an unknown distribution"
         found[point.name] = Entry(kind, point.name, point.value, origin)
     found.update({name: Entry(kind, name, target, "fewbench") for name, target in BUILT_IN[kind].items()})
     return dict(sorted(found.items()))
+
+
+@cache
+def _points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group. A search reads every installed package's metadata, and a run looks up a dozen names."""
+    return tuple(entry_points(group=group))
 
 
 def find(kind: str, name: str) -> Entry:

@@ -161,7 +161,7 @@ def here(tmp_path: Path, tiny: str, tiny_weights: Path, photos: Path, monkeypatc
         (tmp_path / name).write_text((TESTBED if rows else "task,variance,labels\n0,1,0\n0,1,1\n") + rows)
     return {
         "TINY": f"--dataset {tiny} --weights {tiny_weights} --queries 5",
-        "PHOTOS": f"--dataset folder --set dataset.root={photos} --weights conv4-trifeature --queries 3",
+        "PHOTOS": f"--dataset folder --set dataset.root={photos} --weights {tiny_weights} --queries 3",
         "PLUGIN": "plugin.py",
         "MAML": str(CHECKPOINTS / "maml-omniglot.safetensors"),
     }
