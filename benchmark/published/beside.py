@@ -63,12 +63,9 @@ def published_beside(
         sampler: a name of ours; rows of other query proportions are other tasks.
     """
     shape = (ways or "varying", shots if shots is not None else "varying")
+    of_task = [number for number in numbers if number.task == (dataset, sampler, *shape)]
     found = [
-        one
-        for one in beside_own(numbers)
-        if one.number.task == (dataset, sampler, *shape)
-        and method in (None, one.number.method)
-        and backbone in (None, one.number.backbone)
+        one for one in beside_own(of_task) if method in (None, one.number.method) and backbone in (None, one.number.backbone)
     ]
     return sorted(found, key=lambda one: place(one.number))
 
