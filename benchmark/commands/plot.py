@@ -152,6 +152,23 @@ def stages(
 
 
 @app.command()
+def published(output: Output = None, results: Results = RESULTS) -> None:
+    """Draw how far quotes and reruns of published numbers lie from the papers' own: a row for each method.
+
+    Example: bench plot published
+    """
+    from ...core.files import write_atomically
+    from ..published.table import published_numbers
+    from ..reporting.figures.canvas import form_of
+    from ..reporting.figures.published import draw_spread
+
+    output = output or results / "figures" / "published-spread.svg"
+    form = form_of(output)
+    write_atomically(output, draw_spread(published_numbers(results), form))
+    say(output)
+
+
+@app.command()
 def episode(
     index: Annotated[int, typer.Option(help="Number of the episode in its task, from 0.")],
     output: Annotated[

@@ -1,4 +1,4 @@
-"""`bench table`: fill the tables of markdown pages from records."""
+"""`bench table`: fill the tables of markdown pages from records and published numbers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def table(
     A block says `records=GLOB rows=FIELD columns=FIELD,FIELD` and, to leave records out, `where=FIELD:VALUE,FIELD:VALUE`. The
     glob counts from the current folder; at its beginning, results/ is the folder of --results. A field is a dotted path into a
     record, such as task.shots or `backbone.tune as tune`. A block `<!-- effects: records=GLOB -->` has what each stage of
-    P>M>F changes.
+    P>M>F changes. Blocks `<!-- published: best -->` and `<!-- published: spread -->` are about published.csv.
 
     Example: bench table docs/pretraining.md
     """
     from ..reporting.pages import update_page
-    from ..reporting.stage_effects import parts
+    from ..reporting.parts import parts
 
     stale = [file for file in files if update_page(file, parts(results), check)]
     if check and stale:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ import numpy as np
 from scipy import stats
 
 from ...core.errors import UserError
-from ..config import RESULTS
 from ..records.identity import canonical_json, same_episodes, task_of, without_repeats
 from ..records.record import RunRecord
 from .markdown import EMPTY, table_lines
-from .pages import Part
-from .pivot import FORM, FORM_OF_RECORDS, Query, pivot_of
+from .pivot import Query
 from .stages import NONE, Stages, stages_of
 
 LEVEL = 0.95
@@ -162,11 +159,3 @@ def _went_on_from(record: RunRecord, other: RunRecord) -> bool:
     seen = record.backbone.pretraining
     started = None if seen is None else seen.started_from
     return started is not None and started.weights_sha256 == other.backbone.weights_sha256
-
-
-def parts(results: Path = RESULTS) -> dict[str, Part]:
-    """The parts of a page that `bench table` fills, from the records of a results folder."""
-    return {
-        "table": Part(partial(pivot_of, results=results), FORM),
-        "effects": Part(partial(effects_of, results=results), FORM_OF_RECORDS),
-    }

@@ -1,3 +1,4 @@
+import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from fewbench.benchmark import RunConfig
+from fewbench.benchmark.published.table import COLUMNS, FILE
 from fewbench.benchmark.records.codec import encode_rough
 from fewbench.benchmark.records.identity import config_digest
 from fewbench.benchmark.records.record import RunRecord, accuracy_section
@@ -15,6 +17,13 @@ from fewbench.core.decoding import encode
 from fewbench.tasks.testbed import coarsity_summary
 
 FROZEN = Path(__file__).parent / "data" / "record-schema-1.json"
+PUBLISHED = {
+    "method": "protonet", "backbone": "conv4", "pretraining": "train-classes", "dataset": "mini-imagenet",
+    "sampler": "uniform", "ways": "5", "shots": "1", "queries": "15", "accuracy": "49.40", "half_width": "0.78",
+    "setting": "inductive", "kind": "paper", "protocol": "", "paper": "1703.05175", "table": "table 2",
+    "source": "https://arxiv.org/abs/1703.05175", "printed_method": "ProtoNet", "printed_backbone": "Conv-4",
+    "printed_pretraining": "base classes", "printed_dataset": "miniImageNet",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -78,3 +87,17 @@ def coarse():
         return {"sampler": "semantic", "sampler_parameters": parameters, "coarsity": section, **task}
 
     return change
+
+
+@pytest.fixture
+def published_table(tmp_path: Path) -> Callable[..., Path]:
+    """Write rows, each given by what differs from `PUBLISHED`, and return the results folder."""
+
+    def written(*rows: dict[str, str]) -> Path:
+        with (tmp_path / FILE).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            writer.writerows([{**PUBLISHED, **row}[name] for name in COLUMNS] for row in rows)
+        return tmp_path
+
+    return written

@@ -35,6 +35,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["table", "docs/ablation.md", "--check"],
         ["table", "docs/clip.md", "--check"],
         ["table", "docs/pretraining.md", "--check"],
+        ["table", "docs/published.md", "--check"],
         ["table", "docs/semantic.md", "--check"],
         ["reproduce", "--page", "docs/reproduction.md", "--check"],
     ],

@@ -28,8 +28,8 @@ ROWS = [
         ({"kind": "rerun", "shots": "1"}, []),
     ],
 )
-def test_every_value_leaves_out_what_has_another(table: Table, choice: dict[str, str], rows: list[int]):
-    numbers = published_numbers(table(*ROWS))
+def test_every_value_leaves_out_what_has_another(published_table: Table, choice: dict[str, str], rows: list[int]):
+    numbers = published_numbers(published_table(*ROWS))
     assert [one.number for one in Choice(**choice).of(numbers)] == [numbers[row] for row in rows]
 
 
@@ -42,13 +42,13 @@ def test_every_value_leaves_out_what_has_another(table: Table, choice: dict[str,
         ({"shots": "16"}, r"--shots 16: no published number has it; known: 1, 5$"),
     ],
 )
-def test_a_value_that_no_number_has_is_an_error(table: Table, choice: dict[str, str], message: str):
+def test_a_value_that_no_number_has_is_an_error(published_table: Table, choice: dict[str, str], message: str):
     with pytest.raises(UsageError, match=message):
-        Choice(**choice).of(published_numbers(table(*ROWS)))
+        Choice(**choice).of(published_numbers(published_table(*ROWS)))
 
 
-def test_where_nothing_is_found_the_other_values_are_told(table: Table):
-    numbers = published_numbers(table(*ROWS))
+def test_where_nothing_is_found_the_other_values_are_told(published_table: Table):
+    numbers = published_numbers(published_table(*ROWS))
     choice = Choice(method="maml", shots="5")
     assert choice.of(numbers) == []
     assert choice.instead(numbers) == "with another shots: 1; with another method: protonet"

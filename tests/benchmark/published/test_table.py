@@ -20,23 +20,23 @@ def test_the_committed_table_is_read_whole():
     assert (RESULTS / FILE).stat().st_size < 2_000_000
 
 
-def test_a_row_becomes_a_number(table: Table):
-    (number,) = published_numbers(table({}))
+def test_a_row_becomes_a_number(published_table: Table):
+    (number,) = published_numbers(published_table({}))
     assert number.task == Task("mini-imagenet", "uniform", 5, 1)
     assert (number.accuracy, number.half_width, number.queries) == (49.4, 0.78, 15)
     assert number.printed == "49.40 ± 0.78"  # with the decimals of its source
     assert not number.external
 
 
-def test_what_a_source_does_not_say_is_none(table: Table):
-    (number,) = published_numbers(table({"queries": "", "half_width": "", "pretraining": "clip"}))
+def test_what_a_source_does_not_say_is_none(published_table: Table):
+    (number,) = published_numbers(published_table({"queries": "", "half_width": "", "pretraining": "clip"}))
     assert (number.queries, number.half_width, number.printed) == (None, None, "49.40")
     assert number.external
 
 
-def test_words_stand_in_the_place_of_ways_and_shots(table: Table):
+def test_words_stand_in_the_place_of_ways_and_shots(published_table: Table):
     varying = {"sampler": "meta-dataset", "ways": "varying", "shots": "varying"}
-    one, other = published_numbers(table(varying, {"sampler": "whole-test-set", "ways": "all", "shots": "16"}))
+    one, other = published_numbers(published_table(varying, {"sampler": "whole-test-set", "ways": "all", "shots": "16"}))
     assert (one.task.ways, one.task.shots, other.task.ways, other.task.shots) == ("varying", "varying", "all", 16)
 
 
@@ -69,14 +69,14 @@ def test_a_folder_without_a_table_has_no_numbers(tmp_path: Path):
         ({"source": "a blog"}, "source 'a blog' is neither an address nor owner/repository@commit:path"),
     ],
 )
-def test_a_row_that_is_not_right_is_an_error_with_its_line(table: Table, row: dict[str, str], problem: str):
-    path = table({}, row) / FILE
+def test_a_row_that_is_not_right_is_an_error_with_its_line(published_table: Table, row: dict[str, str], problem: str):
+    path = published_table({}, row) / FILE
     with pytest.raises(UserError, match=f"^{re.escape(f'{path}, line 3: {problem}')}$"):
         read_published(path)
 
 
-def test_two_rows_of_the_same_number_are_an_error(table: Table):
-    path = table({}, {"kind": "rerun"}, {"accuracy": "50.0"}) / FILE
+def test_two_rows_of_the_same_number_are_an_error(published_table: Table):
+    path = published_table({}, {"kind": "rerun"}, {"accuracy": "50.0"}) / FILE
     with pytest.raises(UserError, match=r"published\.csv, line 4: the same row as line 2; take one of them out$"):
         read_published(path)
 

@@ -4,8 +4,8 @@ import pytest
 
 from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.pages import update_page
+from fewbench.benchmark.reporting.parts import parts
 from fewbench.benchmark.reporting.pivot import Field, Query, pivot
-from fewbench.benchmark.reporting.stage_effects import parts
 from fewbench.core.errors import UserError
 
 SIMPLE = "records=records/*.json rows=method.name columns=task.shots"
