@@ -152,10 +152,10 @@ def stages(
 
 
 @app.command()
-def published(output: Output = None, results: Results = RESULTS) -> None:
+def published_spread(output: Output = None, results: Results = RESULTS) -> None:
     """Draw how far quotes and reruns of published numbers lie from the papers' own: a row for each method.
 
-    Example: bench plot published
+    Example: bench plot published-spread
     """
     from ...core.files import write_atomically
     from ..published.table import published_numbers

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .number import KINDS, NOT_STATED, PublishedNumber
+from .number import KINDS, PublishedNumber
 
 UNIFORM = "uniform"
 ORDER = tuple(KINDS)
@@ -94,6 +94,6 @@ def experiment_of(number: PublishedNumber) -> tuple[object, ...]:
 
 
 def _nearest(number: PublishedNumber, own: Sequence[PublishedNumber]) -> PublishedNumber | None:
-    if number.kind == "paper" or number.backbone == NOT_STATED:
+    if number.kind == "paper" or not number.backbone_stated:
         return None
     return min(own, key=lambda one: abs(one.accuracy - number.accuracy), default=None)

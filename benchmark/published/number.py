@@ -22,6 +22,7 @@ KINDS: dict[Kind, str] = {
 }
 WHOLE_TEST_SET = "whole-test-set"  # in the place of a sampler: all test images of all classes, and no episodes
 NOT_STATED = "not-stated"  # a name that the source does not give
+AT_MOST = "up-to-"  # begins the name of a backbone of which the source gives the size alone
 FROM_THE_DATASET = ("train-classes", "train-and-val-classes", "train-classes-self-supervised")  # pretraining
 OF_META_DATASET = ("meta-dataset", "meta-dataset-imagenet")  # the benchmark's own training data
 SLUG = re.compile(r"[a-z0-9]+(?:[-+][a-z0-9]+)*\+*")
@@ -99,6 +100,11 @@ class PublishedNumber:
     def external(self) -> bool:
         """Whether the backbone has seen data from outside of the dataset's train and val classes."""
         return self.pretraining not in (*FROM_THE_DATASET, *OF_META_DATASET)
+
+    @property
+    def backbone_stated(self) -> bool:
+        """Whether the source names the backbone."""
+        return self.backbone != NOT_STATED and not self.backbone.startswith(AT_MOST)
 
     @property
     def key(self) -> tuple[object, ...]:

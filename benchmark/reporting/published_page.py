@@ -69,10 +69,10 @@ def _comparable(number: PublishedNumber, task: Task, setting: str, external: boo
 
 
 def _best(found: Sequence[PublishedNumber]) -> tuple[str, str]:
-    """The number and what reached it; of equals the paper's own."""
+    """The number and what reached it; of equals the paper's own, and one with a backbone that is stated."""
     if not found:
         return EMPTY, EMPTY
-    best = min(found, key=lambda number: (-number.accuracy, place(number)))
+    best = min(found, key=lambda number: (-number.accuracy, place(number), not number.backbone_stated))
     return best.printed, f"{best.method}, {best.backbone}, {best.kind}"
 
 

@@ -76,7 +76,8 @@ def test_another_experiment_has_another_number_of_its_own(published_table: Table
     assert rerun.own is None and rerun.difference is None and not rerun.apart
 
 
-def test_a_backbone_that_is_not_stated_is_compared_with_none(published_table: Table):
-    unknown = {"backbone": "not-stated"}
+@pytest.mark.parametrize("backbone", ["not-stated", "up-to-12-million-parameters"])
+def test_a_backbone_that_is_not_stated_is_compared_with_none(published_table: Table, backbone: str):
+    unknown = {"backbone": backbone}
     _, rerun = beside_own(published_numbers(published_table(unknown, {**RERUN, **unknown})))
     assert rerun.own is None

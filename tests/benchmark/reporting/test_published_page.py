@@ -39,6 +39,12 @@ def test_of_equal_numbers_the_papers_own_is_shown(published_table: Table):
     assert row[3:5] == ["49.40 ± 0.78", "protonet, conv4, paper"]
 
 
+def test_of_equal_quotes_one_with_a_stated_backbone_is_shown(published_table: Table):
+    rows = [{**QUOTED, "backbone": backbone} for backbone in ("up-to-36-million-parameters", "not-stated", "wrn-28-10")]
+    (row,) = cells(best_lines(published_numbers(published_table(*rows))))
+    assert row[4] == "protonet, wrn-28-10, quoted"
+
+
 @pytest.mark.parametrize(
     "row",
     [
