@@ -36,7 +36,7 @@ def read_published(path: Path) -> list[PublishedNumber]:
     numbers: list[PublishedNumber] = []
     lines: dict[tuple[object, ...], int] = {}
     try:
-        with os_errors_named("cannot read"), regular_file(path).open(encoding="utf-8", newline="") as file:
+        with os_errors_named("cannot read"), regular_file(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             if tuple(next(reader, ())) != COLUMNS:
                 raise UserError(f"{path}, line 1: the columns are not {', '.join(COLUMNS)}")
