@@ -65,6 +65,9 @@ class RunConfig(Options):
     batch_size: int | None = parameter(None, "Images encoded at once; auto finds a number that fits.", minimum=1, none="auto")
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = parameter("fp32", "Precision of encoding: fp32, tf32, bf16 or fp16.")
     compile: bool = parameter(False, "Encode through torch.compile.")
+    runtime: Literal["auto", "torch", "openvino"] = parameter(
+        "auto", "Library that encodes: torch or openvino (extra cpu); auto takes openvino for convolutional networks on a CPU."
+    )
     seed: int = parameter(0, "Seed of the episodes.", minimum=0, maximum=LARGEST_SEED, several="listed")
     settings: Mapping[str, Any] = parameter(
         dict, "Parameter of the method, name=value; dataset.name=, backbone.name= or sampler.name= for theirs."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def interruptible() -> None:
     """Ctrl-C counts, here and in the processes that are started, even where the tests run in the background under nohup."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_openvino() -> Iterator[None]:
+    """OpenVINO counts as not installed, but where a test asks for it: converting takes longer than encoding a few images."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "openvino", None)
+        yield
 
 
 @pytest.fixture(scope="session")

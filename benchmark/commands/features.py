@@ -67,6 +67,7 @@ def export(
     class_names: Annotated[Path | None, typer.Option(help="CSV with class_id,name instead of the dataset's names.")] = None,
     precision: Annotated[str, typer.Option(help="Precision of encoding: fp32, tf32, bf16 or fp16.")] = "fp32",
     compile: Annotated[bool, typer.Option("--compile", help="Encode through torch.compile.")] = False,
+    runtime: Annotated[str, typer.Option(help="Library that encodes: auto, torch or openvino (extra cpu).")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Images encoded at once.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     set_: Annotated[
@@ -84,13 +85,15 @@ def export(
     from ..features.encode import Encoding, Precision
     from ..features.exchange import check_suffix
     from ..features.export import export_features, texts_for
+    from ..features.runtime import Runtime
     from .terminal import TerminalProgress
 
     check_suffix(output)
     progress, chosen, settings = TerminalProgress(), choose_device(device), _settings(set_, ("dataset", "backbone"))
     made, name = _dataset(dataset, settings), split_name(split)
     given: Precision = precision  # type: ignore[assignment]  # checked by Encoding
-    encoding = Encoding(batch_size, given, compile)
+    library: Runtime = runtime  # type: ignore[assignment]  # as well
+    encoding = Encoding(batch_size, given, compile, library)
     encoding.check(chosen)
     several = None if prompts is None else [one for text in prompts for one in text.split(",")]
     texts = texts_for(made, name, backbone, several, class_names, output, progress)

@@ -30,7 +30,7 @@ def check_options(config: RunConfig) -> None:
     device = choose_device(config.device)
     if config.backbone is not None:
         backbone_class(config.backbone).check_options(config)
-    Encoding(config.batch_size, config.precision, config.compile).check(device)
+    Encoding(config.batch_size, config.precision, config.compile, config.runtime).check(device)
 
 
 def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
@@ -80,10 +80,10 @@ def _encoding(config: RunConfig, inputs: Inputs) -> Encoding:
     Raises:
         UsageError: such a method, and an option that it would not heed; or a value that no encoding has.
     """
-    encoding = Encoding(config.batch_size, config.precision, config.compile)
+    encoding = Encoding(config.batch_size, config.precision, config.compile, config.runtime)
     for name, default in asdict(Encoding()).items():
         value = getattr(encoding, name)
-        if inputs == "images" and value != default:
+        if inputs == "images" and value not in (default, "torch"):
             option = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
             tuned = f" with --tune {config.tune}" if config.tune else ""
             raise UsageError(f"{option}: {config.method}{tuned} works on images, and none are encoded beforehand; leave it out")

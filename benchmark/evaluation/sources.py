@@ -37,7 +37,7 @@ def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.dev
         images = np.array(split.images[rows])
         source = Source(device, images=images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
     else:
-        source = Source(device, table=table_of_rows(plan.backbone, split, rows, device, plan.encoding))
+        source = Source(device, table=table_of_rows(plan.backbone, split, rows, device, progress, plan.encoding))
     return replace(source, **beside)
 
 

@@ -22,12 +22,13 @@ from ..backbones.base import Preprocess
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import tf32
 from .read_ahead import read_ahead
+from .runtime import EXTRA, Runtime, gains, installed
 
 Precision = Literal["fp32", "bf16", "fp16", "tf32"]
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# On a CPU small batches stay in the heap: the large blocks of bigger ones are mapped and unmapped for every layer, which
-# made Conv-4 two to five times slower in a trial. A GPU begins with many and halves them until they fit.
+# Small batches stay in a CPU's cache. A GPU begins with many and halves them until they fit.
 BATCH = {"cpu": 32, "cuda": 1024}
+BATCH_IN_OPENVINO = 16
 VERSION = 1  # changes when the same weights and images give other features
 
 
@@ -39,22 +40,26 @@ class Encoding:
         batch_size: images at a time, at least 1; None takes 32 on a CPU and as many as fit, up to 1024, on a GPU.
         precision: fp32; tf32, which multiplies with 10 bits of mantissa on a GPU; bf16 or fp16 through autocast.
         compile: through `torch.compile` first.
+        runtime: the library that computes the network; auto takes OpenVINO for a network that gains by it (`runtime_for`).
     """
 
     batch_size: int | None = None
     precision: Precision = "fp32"
     compile: bool = False
+    runtime: Runtime = "auto"
 
     def __post_init__(self) -> None:
         """Check that the settings are possible.
 
         Raises:
-            UsageError: the batch size is not positive, or the precision unknown.
+            UsageError: the batch size is not positive, or the precision or the runtime unknown.
         """
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: at least 1, or auto")
         if self.precision not in get_args(Precision):
             raise UsageError(f"--precision {self.precision}: unknown; {did_you_mean(self.precision, get_args(Precision))}")
+        if self.runtime not in get_args(Runtime):
+            raise UsageError(f"--runtime {self.runtime}: unknown; {did_you_mean(self.runtime, get_args(Runtime))}")
 
     @property
     def dtype(self) -> np.dtype:
@@ -62,15 +67,32 @@ class Encoding:
         return np.dtype(np.float16 if self.precision in AUTOCAST else np.float32)
 
     def check(self, device: torch.device) -> None:
-        """Check that the device has the precision; without it a record would be wrong, or a run far too slow.
+        """Check that the device has precision and runtime; without them a record would be wrong, or a run far too slow.
 
         Raises:
-            UsageError: tf32 or fp16 without a GPU.
+            UsageError: tf32 or fp16 without a GPU, or OpenVINO with one, in another precision than fp32, or compiled by torch.
+            UserError: OpenVINO is not installed.
         """
+        if self.runtime == "openvino":
+            if not installed():
+                raise UserError(f"--runtime openvino: it is not installed; {EXTRA}")
+            if not self._plain_on(device):
+                raise UsageError(
+                    "--runtime openvino: it runs on a CPU in fp32, without --compile; take --device cpu or leave it out"
+                )
         if self.precision == "tf32" and device.type != "cuda":
             raise UsageError("--precision tf32: only CUDA devices have it; take --precision fp32 or bf16")
         if self.precision == "fp16" and device.type == "cpu":
             raise UsageError("--precision fp16: CPUs are many times slower with it; take bf16 or fp32")
+
+    def runtime_for(self, module: nn.Module, device: torch.device) -> Runtime:
+        """The runtime that encodes; "auto" is OpenVINO on a CPU where it is installed and the network gains by it."""
+        if self.runtime != "auto":
+            return self.runtime
+        return "openvino" if self._plain_on(device) and installed() and gains(module) else "torch"
+
+    def _plain_on(self, device: torch.device) -> bool:
+        return device.type == "cpu" and self.precision == "fp32" and not self.compile
 
 
 DEFAULT = Encoding()
@@ -110,7 +132,7 @@ def encode(
         backbone: moved to `device` and left there.
         images: uint8 [n, H, W, C], often memory-mapped; read batch by batch.
         device: where the network runs.
-        encoding: precision, batch size, whether to compile.
+        encoding: precision, batch size, whether to compile; its runtime is the one that the network is in.
         start: first image.
         batch_size: where an encoding goes on: the size that it had come to.
 
@@ -121,7 +143,7 @@ def encode(
     encoding.check(device)
     module = backbone.module.to(device).to(memory_format=torch.channels_last)  # twice as fast as the default on a CPU
     network = _compiled(module, backbone.name) if encoding.compile else module
-    size = batch_size or encoding.batch_size or BATCH[device.type]
+    size = batch_size or encoding.batch_size or (BATCH_IN_OPENVINO if encoding.runtime == "openvino" else BATCH[device.type])
     size = min(size, len(images))
     while start < len(images):
         try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..device import device_name
 from ..records.identity import file_safe
 from .encode import DEFAULT, VERSION, Encoding, encode
 from .rows import RowFile, chunks
+from .runtime import NotConverted, converted, version_of
 
 FEATURES = "features.npy"
 IN_MEMORY = 2**30  # bytes; a larger table is read from the disk, episode by episode
@@ -41,6 +43,7 @@ class Encoded:
         device: type of the device.
         device_name: as its maker calls it.
         precision: of the encoding.
+        runtime: name and version of the library that computed the network; None where nobody noted it.
     """
 
     images: int
@@ -48,6 +51,7 @@ class Encoded:
     device: str
     device_name: str | None
     precision: str
+    runtime: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, de
     Args:
         backbone: the network, its weights and how images are made ready.
         split: the images.
-        encoding: of which precision and compiling count; the size of batches changes last bits alone.
+        encoding: of which precision, compiling and the runtime count; the size of batches changes last bits alone.
         device: type of the device; others than the CPU round otherwise, and their tables are their own.
     """
     content = {
@@ -124,6 +128,8 @@ def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, de
     }
     if encoding.compile:
         content["compile"] = True
+    if encoding.runtime == "openvino":
+        content["runtime"] = version_of(encoding.runtime)
     # Only what is not plain is added: the plain tables of before keep their keys.
     return content if device == "cpu" else {**content, "device": device}
 
@@ -138,7 +144,7 @@ def feature_table(
         split: whose images are encoded.
         device: where the network runs and episodes are wanted.
         progress: shows the encoding in images per second, and compares it with what the device can do where it is verbose.
-        encoding: precision, batch size, whether to compile.
+        encoding: precision, batch size, whether to compile, runtime. A network that the runtime cannot hold runs in torch.
 
     Raises:
         UserError: it cannot be encoded (`encode`), or written, or imported features are of other images.
@@ -147,27 +153,59 @@ def feature_table(
     if precomputed is not None:
         features, encoded = precomputed
         return FeatureTable.of(features, device, encoded)
+    return _in_runtime(
+        lambda chosen: _kept_table(backbone, split, device, progress, chosen), backbone, device, progress, encoding
+    )
+
+
+def _in_runtime(
+    make: Callable[[Encoding], FeatureTable],
+    backbone: LoadedBackbone,
+    device: torch.device,
+    progress: Progress,
+    encoding: Encoding,
+) -> FeatureTable:
+    """The table that `make` makes with the encoding whose runtime is chosen; torch's where the network does not convert."""
     encoding.check(device)
+    encoding = replace(encoding, runtime=encoding.runtime_for(backbone.module, device))
+    try:
+        return make(encoding)
+    except NotConverted as error:
+        progress.say(f"backbone {backbone.name} runs in torch: {error}")
+        return make(replace(encoding, runtime="torch"))
+
+
+def _kept_table(
+    backbone: LoadedBackbone, split: Split, device: torch.device, progress: Progress, encoding: Encoding
+) -> FeatureTable:
+    """The table from the cache, else encoded now.
+
+    Raises:
+        NotConverted: the runtime cannot hold the network.
+        UserError: it cannot be encoded or written.
+    """
     content = key(backbone, split, encoding, device.type)
     name = f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
     what, images = f"encoding {split.dataset} {split.name}", split.images
 
-    def blocks(reached: Reached) -> Generator[Block, None, None]:
+    def blocks(network: LoadedBackbone, reached: Reached) -> Generator[Block, None, None]:
         start = reached.done
-        with closing(encode(backbone, images, device, encoding, start, reached.size or None)) as batches:
+        with closing(encode(network, images, device, encoding, start, reached.size or None)) as batches:
             for batch in batches:
                 yield Block(np.arange(start, start + len(batch.features)), batch.features, batch.batch_size)
                 start += len(batch.features)
 
     def fill(unfinished: Unfinished) -> TableAbout:
-        shape = (len(images), backbone.feature_dim)
-        reached = unfinished.write_rows(FEATURES, shape, encoding.dtype, blocks, progress, what, "images")
+        network, shape = _network(backbone, encoding, progress), (len(images), backbone.feature_dim)
+        rows = partial(blocks, network)
+        reached = unfinished.write_rows(FEATURES, shape, encoding.dtype, rows, progress, what, "images")
         if progress.verbose:
             from .throughput import closing_line
 
             progress.say(closing_line(backbone, device, encoding.precision, len(images), reached.seconds))
-        seconds = round(reached.seconds, 3)
-        return TableAbout(content, Encoded(len(images), seconds, device.type, device_name(device), encoding.precision))
+        seconds, runtime = round(reached.seconds, 3), version_of(encoding.runtime)
+        encoded = Encoded(len(images), seconds, device.type, device_name(device), encoding.precision, runtime)
+        return TableAbout(content, encoded)
 
     # Batches of another size round otherwise: an interrupted encoding is gone on with in batches of one size.
     plan = _hash({**content, "device": device.type, "batch_size": encoding.batch_size})
@@ -176,14 +214,29 @@ def feature_table(
 
 
 def table_of_rows(
-    backbone: LoadedBackbone, split: Split, rows: np.ndarray, device: torch.device, encoding: Encoding = DEFAULT
+    backbone: LoadedBackbone,
+    split: Split,
+    rows: np.ndarray,
+    device: torch.device,
+    progress: Progress,
+    encoding: Encoding = DEFAULT,
 ) -> FeatureTable:
     """The features of a few rows [n] of a split, of which only those are encoded; they are rows 0 … n − 1 of the table."""
     precomputed = backbone.precomputed(split)
     if precomputed is not None:
         return FeatureTable.of(precomputed[0][rows], device)
-    batches = encode(backbone, np.array(split.images[rows]), device, encoding)
-    return FeatureTable.of(np.concatenate([batch.features for batch in batches]), device)
+    images = np.array(split.images[rows])
+
+    def make(chosen: Encoding) -> FeatureTable:
+        batches = encode(_network(backbone, chosen, progress), images, device, chosen)
+        return FeatureTable.of(np.concatenate([batch.features for batch in batches]), device)
+
+    return _in_runtime(make, backbone, device, progress, encoding)
+
+
+def _network(backbone: LoadedBackbone, encoding: Encoding, progress: Progress) -> LoadedBackbone:
+    """The backbone with its network in the encoding's runtime."""
+    return converted(backbone, progress) if encoding.runtime == "openvino" else backbone
 
 
 def _hash(content: dict[str, Any]) -> str:

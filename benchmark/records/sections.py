@@ -282,6 +282,7 @@ class Encoding:
     device: str
     device_name: str | None
     precision: str
+    runtime: str | None = None
 
 
 @dataclass(frozen=True)

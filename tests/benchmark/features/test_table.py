@@ -13,6 +13,7 @@ from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.weights.loading import LoadedBackbone, load_backbone
 from fewbench.benchmark.features import table as module
 from fewbench.benchmark.features.encode import Encoding, encode
+from fewbench.benchmark.features.runtime import version_of
 from fewbench.benchmark.features.table import FEATURES, Encoded, FeatureTable, feature_table, key, table_of_rows
 from fewbench.core.cache import MANIFEST
 from fewbench.core.progress import SILENT, SilentProgress
@@ -224,13 +225,15 @@ def test_precision_and_compiling_miss_the_cache(backbone: LoadedBackbone, split:
 def test_the_table_knows_how_it_was_encoded(backbone: LoadedBackbone, split: Split):
     table = feature_table(backbone, split, CPU, SILENT)
     assert table.encoded is not None and table.encoded.seconds > 0 and table.encoded.device_name
-    assert replace(table.encoded, seconds=1.0, device_name="a CPU") == Encoded(360, 1.0, "cpu", "a CPU", "fp32")
+    assert replace(table.encoded, seconds=1.0, device_name="a CPU") == Encoded(
+        360, 1.0, "cpu", "a CPU", "fp32", version_of("torch")
+    )
     assert feature_table(backbone, split, CPU, SILENT).encoded == table.encoded
 
 
 def test_a_few_rows_are_encoded_alone(backbone: LoadedBackbone, split: Split, own_cache: Path):
     rows = np.array([3, 300, 7])
-    found = table_of_rows(backbone, split, rows, CPU)
+    found = table_of_rows(backbone, split, rows, CPU, SILENT)
     torch.testing.assert_close(torch.from_numpy(found.features), directly(backbone, split)[rows], rtol=1e-4, atol=1e-5)
     assert not own_cache.exists()
 
