@@ -217,6 +217,7 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
         "source_sha256": None,  # a key that every record of this schema version has
         "transductive": method.transductive,
         "uses_class_names": method.uses_class_names,
+        "uses_support": method.uses_support,
         "distribution": f"{distribution} {version}" if version else distribution,
     }
     return method, section

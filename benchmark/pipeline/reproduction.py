@@ -5,16 +5,15 @@ Nothing is stored for the comparison: it is read off the description of the weig
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 from ...core.errors import UsageError, UserError, did_you_mean
 from .. import registry
 from ..backbones.weights.checkpoint import read_description
 from ..backbones.weights.description import Description
+from ..published.beside import Verdict, margin_of, verdict_of
 from ..records.identity import file_safe
 from ..records.record import RunRecord
 from ..records.store import load_records
@@ -23,7 +22,6 @@ from ..training.pretrain_config import PretrainConfig
 from .reading import read_pipeline
 from .stages import Pipeline, PipelineRun
 
-Verdict = Literal["within", "above", "outside"]
 FOLDER = Path(__file__).parent / "reproductions"
 LEVEL = 0.95  # of the published intervals, and of ours
 NOT_STATED = ("device", "weights", "settings")  # a description may have them otherwise; settings are compared one by one
@@ -130,7 +128,7 @@ class Comparison:
         """
         if self.record is None or self.record.half_width is None:
             return None
-        return math.hypot(100 * self.record.half_width, self.run.number.interval or 0.0)
+        return margin_of(100 * self.record.half_width, self.run.number.interval)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -138,7 +136,7 @@ class Comparison:
         difference, combined = self.difference, self.combined
         if difference is None or combined is None:
             return None
-        return "within" if abs(difference) <= combined else "above" if difference > 0 else "outside"
+        return verdict_of(difference, combined)
 
     @property
     def task(self) -> str:

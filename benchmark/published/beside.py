@@ -6,9 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .number import KINDS, PublishedNumber
 
+Verdict = Literal["within", "above", "outside"]
 UNIFORM = "uniform"
 ORDER = tuple(KINDS)
 
@@ -38,8 +40,18 @@ class Beside:
         """
         if self.own is None or (self.number.half_width is None and self.own.half_width is None):
             return False
-        margin = math.hypot(self.number.half_width or 0.0, self.own.half_width or 0.0)
-        return abs(self.number.accuracy - self.own.accuracy) > margin
+        margin = margin_of(self.number.half_width, self.own.half_width)
+        return verdict_of(self.number.accuracy - self.own.accuracy, margin) != "within"
+
+
+def margin_of(*half_widths: float | None) -> float:
+    """The root of the sum of the squares of half-widths; None adds nothing."""
+    return math.hypot(*(half_width or 0.0 for half_width in half_widths))
+
+
+def verdict_of(difference: float, margin: float) -> Verdict:
+    """Whether a difference is `within` a margin, `above` it, or `outside`, which is below."""
+    return "within" if abs(difference) <= margin else "above" if difference > 0 else "outside"
 
 
 def published_beside(

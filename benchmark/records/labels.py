@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..config import RunConfig
 from .identity import TaskKey, canonical_json, task_of
 from .sections import ALL, Backbone, Method, Named
+from .stages import NONE, stages_of
 
 SINGLE = "single"  # the usual prompts
 USUAL = {"tune": "none", "precision": "fp32", "compile": False}  # of a backbone
 # The fields of a task that `task_label` tells.
 TASK_TITLE = ("dataset", "corruption", "split", "ways", "shots", "queries", "sampler", "sampler_parameters", "seed")
+USUAL_TASK = {"queries": RunConfig.queries, "sampler": RunConfig.sampler, "seed": RunConfig.seed, "corruption": None}
 FINGERPRINT_DIGITS = 12  # of any hash that people read
 
 
@@ -90,16 +93,46 @@ def labels_of(records: Sequence[Named], told: Collection[str] = (), beside: Sequ
     Returns:
         A label for each run; two are equal only where the same record is given twice, or `told` and `beside` tell them apart.
     """
+    backbones = [_backbone(record.backbone, with_weights=not beside) for record in records]
+    tasks = task_words(list(map(task_of, records)), told)
+    return _labels(records, backbones, {}, tasks, beside, FURTHER)
+
+
+def board_labels(records: Sequence[Named], trainings: Sequence[str], told_apart: bool = True) -> list[Label]:
+    """Name the rows of a board, which says the tasks elsewhere.
+
+    Backbones have short names. Settings that come with weights from elsewhere are named only where they differ. What tells
+    apart rows that read the same otherwise stands with the method.
+
+    Args:
+        records: one for each row.
+        trainings: what stands beside each backbone.
+        told_apart: whether rows that read the same otherwise are told apart.
+    """
+    backbones = [_backbone(record.backbone, with_weights=False, on_board=True) for record in records]
+    names = _short({record.backbone.name for record in records})
+    further = [("method", name, value_of) for _, name, value_of in FURTHER] if told_apart else []
+    return _labels(records, backbones, names, [""] * len(records), trainings, further)
+
+
+def _labels(
+    records: Sequence[Named],
+    backbone_sections: Sequence[Section],
+    names: Mapping[str, str],
+    task_texts: Sequence[str],
+    beside: Sequence[Hashable],
+    further: Iterable[tuple[str, str, Callable[[Named], Any]]],
+) -> list[Label]:
     methods = _shown([_method(record.method) for record in records])
-    backbones = _shown([_backbone(record.backbone, with_weights=not beside) for record in records])
-    tasks = [{"": words} for words in _task_words(list(map(task_of, records)), told)]
+    backbones = _shown(backbone_sections)
+    tasks = [{"": words} for words in task_texts]
     said = {"method": methods, "backbone": backbones, "task": tasks}
 
     def labels() -> list[Label]:
         return [
             Label(
                 with_parameters(record.method.name, methods[place]),
-                with_parameters(record.backbone.name, backbones[place]),
+                with_parameters(names.get(record.backbone.name, record.backbone.name), backbones[place]),
                 ", ".join(value if not name else f"{name} {_plain(value)}" for name, value in tasks[place].items() if value),
                 record.method.transductive,
                 record.complete,
@@ -107,7 +140,7 @@ def labels_of(records: Sequence[Named], told: Collection[str] = (), beside: Sequ
             for place, record in enumerate(records)
         ]
 
-    for part, name, value_of in FURTHER:
+    for part, name, value_of in further:
         alike: dict[Hashable, list[int]] = defaultdict(list)
         for place, label in enumerate(labels()):
             alike[label, tuple(beside[place : place + 1])].append(place)
@@ -138,12 +171,33 @@ def task_label(record: Named) -> str:
     return f"{record.task.dataset}, {task_title(task_of(record))}"
 
 
-def pretraining_label(record: Named) -> str:
-    """What the weights have seen: `mini-imagenet (simclr), external`."""
-    pretraining = record.backbone.pretraining
-    if pretraining is None:
-        return "none"
-    return f"{pretraining.dataset} ({pretraining.recipe})" + (", external" if pretraining.external else "")
+def training_label(record: Named) -> str:
+    """The training of the weights: `trained on mini-imagenet (simclr), meta-trained on cifar-fs`."""
+    seen = record.backbone.pretraining
+    if seen is not None and seen.external:
+        return "external weights"
+    stages = stages_of(record)
+    before = seen
+    while before is not None and before.meta_trained:
+        before = before.started_from
+    said = [] if before is None or stages.pretraining == NONE else [f"trained on {before.dataset} ({before.recipe})"]
+    said += [f"meta-trained on {stages.trained_on}"] if stages.meta_trained else []
+    return ", ".join(said) or "initial weights"
+
+
+def task_headers(tasks: Sequence[TaskKey]) -> list[str]:
+    """Name the tasks of one board: ways and shots, and what departs from the usual task: `5-way 1-shot, 1 query`."""
+    parameters: dict[str, set[str]] = defaultdict(set)
+    for task in tasks:
+        parameters[task.sampler].add(task.sampler_parameters)
+    headers = []
+    for task in tasks:
+        shape = [TASK_WORDS[name](task) for name in ("ways", "shots")]
+        said = [" ".join(shape) if task.ways and task.shots else ", ".join(shape)]
+        words = {**TASK_WORDS, "sampler": _sampler} if len(parameters[task.sampler]) > 1 else TASK_WORDS
+        said += [words[name](task) for name, usual in USUAL_TASK.items() if getattr(task, name) != usual]
+        headers.append(", ".join(said))
+    return headers
 
 
 def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
@@ -164,11 +218,12 @@ def _method(method: Method) -> Section:
     return Section(method.name, {**method.parameters, **text}, [*changed, *unusual], unsure)
 
 
-def _backbone(backbone: Backbone, with_weights: bool) -> Section:
+def _backbone(backbone: Backbone, with_weights: bool, on_board: bool = False) -> Section:
     values = {name: getattr(backbone, name) for name in USUAL}
     unusual = [name for name, value in values.items() if value != USUAL[name]]
     weights = {"weights": backbone.weights or "none"} if with_weights else {}
-    changed, unsure = _changed(backbone)
+    of_elsewhere = on_board and backbone.pretraining is not None and backbone.pretraining.external
+    changed, unsure = ((), ()) if of_elsewhere else _changed(backbone)
     return Section(backbone.name, {**backbone.parameters, **values, **weights}, [*changed, *unusual], unsure)
 
 
@@ -194,8 +249,18 @@ def _shown(sections: Sequence[Section]) -> list[dict[str, Any]]:
     ]
 
 
-def _task_words(tasks: Sequence[TaskKey], told: Collection[str]) -> list[str]:
-    """What differs among tasks, in words; the data and the sampler's parameters among those of one dataset and sampler."""
+def _short(names: Collection[str]) -> dict[str, str]:
+    """Names without the library or file that they come from, where no two become the same."""
+    short = {name: name.rpartition(":")[2] for name in names}
+    times = Counter(short.values())
+    return {name: one if times[one] == 1 else name for name, one in short.items()}
+
+
+def task_words(tasks: Sequence[TaskKey], told: Collection[str]) -> list[str]:
+    """Say what differs among tasks, without the fields that are told elsewhere.
+
+    Data are compared among tasks of one dataset, and parameters of samplers among those of one sampler.
+    """
     scopes: dict[str, Callable[[TaskKey], Hashable]] = {
         **dict.fromkeys(("dataset_version", "dataset_parameters", "fingerprint"), lambda task: (task.dataset, task.split)),
         "sampler_parameters": lambda task: task.sampler,

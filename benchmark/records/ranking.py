@@ -44,28 +44,42 @@ def compare_records(a: RunRecord, b: RunRecord, level: float = 0.95) -> PairedDi
     return paired_difference(a.accuracies[:common], b.accuracies[:common], level)
 
 
-def rank_ranges(accuracies: Sequence[np.ndarray], level: float = LEVEL) -> list[RankRange]:
-    """Rank methods by paired t-tests of all pairs, adjusted by Holm's procedure over the pairs.
-
-    A method's best rank is one more than the number of methods that are significantly better; its worst rank is the number of
-    methods minus those that are significantly worse.
+def better_than(accuracies: Sequence[np.ndarray], level: float = LEVEL) -> np.ndarray:
+    """Compare all pairs of methods by paired t-tests, adjusted by Holm's procedure over the pairs.
 
     Args:
         accuracies: K arrays, float [n_k]; entry i of each is the same episode. A pair is compared on the first min(n) of them.
         level: one minus the family-wise error rate.
 
     Returns:
-        K ranges, in the order given.
+        bool [K, K]; entry [i, j] says whether method i is significantly better than method j.
     """
-    pairs = np.array(list(combinations(range(len(accuracies)), 2)), dtype=np.int64).reshape(-1, 2)
+    count = len(accuracies)
+    pairs = np.array(list(combinations(range(count), 2)), dtype=np.int64).reshape(-1, 2)
     moments = np.array([_moments(accuracies[i], accuracies[j]) for i, j in pairs]).reshape(-1, 3)
     means, deviations, n = moments.T
     significant = holm(paired_p_values(means, deviations, n)) < 1 - level
-    better = np.where(means > 0, pairs[:, 0], pairs[:, 1])[significant]
-    worse = np.where(means > 0, pairs[:, 1], pairs[:, 0])[significant]
-    beaten_by = np.bincount(worse, minlength=len(accuracies))
-    beats = np.bincount(better, minlength=len(accuracies))
-    return [RankRange(1 + int(above), len(accuracies) - int(below)) for above, below in zip(beaten_by, beats, strict=True)]
+    better = np.zeros((count, count), dtype=bool)
+    first = np.where(means > 0, pairs[:, 0], pairs[:, 1])[significant]
+    second = np.where(means > 0, pairs[:, 1], pairs[:, 0])[significant]
+    better[first, second] = True
+    return better
+
+
+def rank_ranges(better: np.ndarray) -> list[RankRange]:
+    """Rank methods by who is better than whom.
+
+    A method's best rank is one more than the number of methods that are significantly better; its worst rank is the number of
+    methods minus those that are significantly worse.
+
+    Args:
+        better: bool [K, K], as `better_than` gives it.
+
+    Returns:
+        K ranges, in the order given.
+    """
+    above, below = better.sum(axis=0), better.sum(axis=1)
+    return [RankRange(1 + int(a), len(better) - int(b)) for a, b in zip(above, below, strict=True)]
 
 
 def _moments(a: np.ndarray, b: np.ndarray) -> tuple[float, float, int]:

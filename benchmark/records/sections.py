@@ -59,6 +59,7 @@ class Method:
         parameters: all of them.
         transductive: whether it uses the queries together.
         uses_class_names: whether it uses the names of the classes.
+        uses_support: whether its answers depend on the support; older records of methods that are zero-shot do not say so.
         distribution: where it comes from, with a version.
         code: `version 1`, or `sha256 …` of a plug-in's code; older records have the hash of a source file, which is not read.
         changed: names of the parameters that differ from their defaults.
@@ -78,6 +79,7 @@ class Method:
     learned_sha256: str | None = None
     text: Text | None = None
     chosen: Chosen | None = None
+    uses_support: bool = True
 
 
 @dataclass(frozen=True)

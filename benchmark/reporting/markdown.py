@@ -12,6 +12,10 @@ EMPTY = "–"
 USUAL_LEVEL = 0.95
 
 
+class Markdown(str):
+    """Text that is markdown already."""
+
+
 def accuracy_cell(record: RunRecord) -> str:
     """Mean and half-width in percent, with the level of the interval where that is not 95 %."""
     level = record.accuracy.level
@@ -29,9 +33,9 @@ def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: 
 
     Args:
         headers: markdown of the headers.
-        rows: texts of the cells, which are escaped.
+        rows: texts of the cells, which are escaped unless they are `Markdown`.
         numeric: for each column whether it is aligned to the right.
     """
     rules = ["---:" if right else "---" for right in numeric]
-    cells = [[escaped(cell) or EMPTY for cell in row] for row in rows]
+    cells = [[(cell if isinstance(cell, Markdown) else escaped(cell)) or EMPTY for cell in row] for row in rows]
     return ["| " + " | ".join(line) + " |" for line in (headers, rules, *cells)]

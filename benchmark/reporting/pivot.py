@@ -23,9 +23,9 @@ from ...core.errors import UserError, did_you_mean, listed
 from ..config import RESULTS
 from ..records.identity import without_repeats
 from ..records.record import RunRecord
+from ..records.stages import stages_of
 from ..records.store import load_record
 from .markdown import accuracy_cell, escaped, table_lines
-from .stages import stages_of
 
 KEYS = ("records", "rows", "columns", "where")
 UNITS = {"ways": "way", "shots": "shot"}  # numbers that have a word of their own: 5-way

@@ -22,9 +22,9 @@ from scipy import stats
 from ...core.errors import UserError
 from ..records.identity import canonical_json, same_episodes, task_of, without_repeats
 from ..records.record import RunRecord
+from ..records.stages import NONE, Stages, stages_of
 from .markdown import EMPTY, table_lines
 from .pivot import Query
-from .stages import NONE, Stages, stages_of
 
 LEVEL = 0.95
 PRETRAINING, META, FINE = "pretraining", "meta-training", "fine-tuning"

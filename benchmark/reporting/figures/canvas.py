@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import io
-import itertools
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....core.errors import UsageError
+from ...registry import BUILT_IN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0b5394", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")  # told apart by the colour-blind too
-MARKERS = "osD^v"  # their number has no common divisor with that of the colours: 35 runs look different
+# As far apart as the eye needs on white; the first seven are told apart by the colour-blind too.
+COLOURS = (
+    "#0b5394", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#0000ff", "#00cc00", "#ff00dd",
+    "#ff0066", "#441199", "#660011", "#667700", "#aa88ff", "#dd9977", "#660055", "#ff0022", "#004411", "#aa44ff",
+    "#664411", "#cc0088", "#99aa88", "#88bb00", "#008811", "#ee6666", "#0066ff", "#3399ff", "#bbaabb", "#ff77ee",
+)  # fmt: skip
+MARKERS = "osD^vP<>X"
 LEGEND_LINE = 0.17  # inches
 LONGEST_LINE = 80  # characters that fit a width of 7 inches
 STYLE: dict[Any, Any] = {
@@ -59,9 +66,33 @@ def figure_bytes(size: tuple[float, float], paint: Callable[[Figure], None], for
     return buffer.getvalue()
 
 
-def looks() -> Iterator[tuple[str, str]]:
-    """Marker and colour of each run in turn, endlessly."""
-    return zip(itertools.cycle(MARKERS), itertools.cycle(COLOURS), strict=False)
+def looks(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Marker and colour of each run by the name of its method.
+
+    A method has one colour, the same in all figures unless two of one figure would share it; its runs differ in markers.
+    Where all runs are of one method, they differ in colours too.
+    """
+    if len(set(methods)) == 1:
+        return [(MARKERS[place % len(MARKERS)], COLOURS[place % len(COLOURS)]) for place in range(len(methods))]
+    colours = colours_of(methods)
+    before: Counter[str] = Counter()
+    found = []
+    for method in methods:
+        place = COLOURS.index(colours[method]) + before[method]
+        found.append((MARKERS[place % len(MARKERS)], colours[method]))
+        before[method] += 1
+    return found
+
+
+def colours_of(methods: Iterable[str]) -> dict[str, str]:
+    """The colour of each method: its own, or else the next one that is free among the methods given."""
+    built_in = [*BUILT_IN["methods"]]
+    colours: dict[str, str] = {}
+    for name in sorted(set(methods)):
+        own = built_in.index(name) if name in built_in else zlib.crc32(name.encode("utf-8"))
+        turned = [COLOURS[(own + step) % len(COLOURS)] for step in range(len(COLOURS))]
+        colours[name] = next((colour for colour in turned if colour not in colours.values()), turned[0])
+    return colours
 
 
 def draw_accuracies(

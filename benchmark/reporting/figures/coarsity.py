@@ -38,13 +38,14 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """
     tasks = {task_label(record) for record in records}
     labels = [wrapped(str(label)) for label in labels_of(records)]
+    styles = looks([record.method.name for record in records])
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
     with_bins = len(records) <= MOST_WITH_BINS and min(record.n_episodes for record in records) >= BINS * FEWEST_IN_BIN
     key = "Means and t intervals in the quartiles of coarsity" + (", faint: means of twentieths" if with_bins else "")
 
     def paint(figure: Figure) -> None:
         panel = figure.subplots()
-        for record, label, (marker, colour) in zip(records, labels, looks(), strict=False):
+        for record, label, (marker, colour) in zip(records, labels, styles, strict=True):
             if with_bins:
                 _draw_bins(panel, record, colour)
             _draw_quartiles(panel, record, label, marker, colour)

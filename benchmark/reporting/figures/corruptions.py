@@ -44,6 +44,7 @@ def draw_corruptions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     lines = lines_of(records)
     named = [min(line.values(), key=lambda record: record.complete) for line in lines]  # a partial run, where there is one
     labels = [wrapped(str(label)) for label in labels_of(named, told=("corruption", "fingerprint"))]
+    styles = looks([record.method.name for record in named])
     rows, columns = math.ceil(len(names) / COLUMNS), min(COLUMNS, len(names))
 
     def paint(figure: Figure) -> None:
@@ -51,7 +52,7 @@ def draw_corruptions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         for panel in panels.flat[len(names) :]:
             panel.remove()
         for panel, name in zip(panels.flat, names, strict=False):
-            for line, label, (marker, colour) in zip(lines, labels, looks(), strict=False):
+            for line, label, (marker, colour) in zip(lines, labels, styles, strict=True):
                 _draw_line(panel, line, name, label, marker, colour)
             panel.set_xlim(CLEAN - 0.4, SEVERITIES[-1] + 0.4)
             panel.set_xticks((CLEAN, *SEVERITIES))

@@ -39,6 +39,7 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     devices = {device for record in records if (device := _device(record)) is not None}
     machines = [f", on {device}" if len(devices) > 1 and (device := _device(record)) else "" for record in records]
     labels = [wrapped(f"{label}{machine}") for label, machine in zip(labels_of(records), machines, strict=True)]
+    styles = looks([record.method.name for record in records])
     where = f" ({devices.pop()})" if len(devices) == 1 else ""
     costs: dict[str, Cost] = {
         "network parameters": parameters_of_network,
@@ -49,7 +50,7 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
         for panel, (axis, cost) in zip(panels, costs.items(), strict=True):
-            for record, label, (marker, colour) in zip(records, labels, looks(), strict=False):
+            for record, label, (marker, colour) in zip(records, labels, styles, strict=True):
                 _draw_run(panel, record, cost(record), label, marker, colour)
             _scale(panel, [value for record in records if (value := cost(record)) is not None])
             panel.grid(color="0.9")

@@ -52,11 +52,12 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """
     lines = lines_of(records)
     labels = list(map(wrapped, line_labels(lines)))
+    styles = looks([line.records[0].method.name for line in lines])
     shots = sorted({_shots(record) for record in records})
 
     def paint(figure: Figure) -> None:
         panel = figure.subplots()
-        for line, label, (marker, colour) in zip(lines, labels, looks(), strict=False):
+        for line, label, (marker, colour) in zip(lines, labels, styles, strict=True):
             (_draw_level if line.level else _draw_line)(panel, line, label, marker, colour)
         panel.set_xscale("log", base=2)
         panel.set_xlim(shots[0] / ROOM, shots[-1] * ROOM)

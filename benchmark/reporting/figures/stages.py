@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
 from ...records.record import RunRecord
-from ..stages import CHAINS, Stages, stages_of
+from ...records.stages import CHAINS, Stages, stages_of
 from .canvas import COLOURS, LEGEND_LINE, MARKERS, draw_accuracies, figure_bytes
 
 if TYPE_CHECKING:

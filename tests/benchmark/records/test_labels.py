@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fewbench.benchmark.records.labels import label_of, labels_of
+from fewbench.benchmark.records.identity import task_of
+from fewbench.benchmark.records.labels import label_of, labels_of, task_title
+from fewbench.benchmark.records.record import RunRecord
 
 
 def read(*records, **options):
@@ -55,3 +57,43 @@ def test_what_is_told_elsewhere_is_left_out(make_record):
 def test_runs_that_nothing_else_tells_apart_have_their_records_hash(make_record):
     labels = read(make_record([0.5, 0.6]), make_record([0.6, 0.5], accuracy={"level": 0.9}))
     assert len(set(labels)) == 2
+
+
+def test_a_title_says_the_task_in_words(make_record):
+    def title(**task):
+        return task_title(task_of(make_record([0.5], task=task)))
+
+    assert title() == "5-way 1-shot, 15 queries, uniform sampler, test split, seed 0"
+    corruption = {"name": "noise", "severity": 3, "version": 1, "clean_fingerprint": "0" * 64}
+    assert title(corruption=corruption).endswith("test split, seed 0, corruption noise 3")
+    assert title(queries=1, split="val", seed=7) == "5-way 1-shot, 1 query, uniform sampler, val split, seed 7"
+    varying = {"ways": None, "shots": None, "queries": None, "sampler": "meta-dataset", "sampler_parameters": {"max_ways": 50}}
+    assert title(**varying) == "meta-dataset sampler (max_ways=50), test split, seed 0"
+
+
+def test_labels_show_the_parameters_that_were_changed(make_record, altered):
+    method = {"parameters": {"distance": "cosine", "bias": True, "steps": 5}, "changed": ["distance", "bias"]}
+    backbone = {"parameters": {"width": 32}, "changed": ["width"], "tune": "norm"}
+    record = make_record([0.5], method=method, backbone=backbone)
+    assert label_of(record).method == "protonet (bias=true, distance=cosine)"
+    assert label_of(record).backbone == "conv4 (tune=norm, width=32)"
+    record = altered(record, backbone={"precision": "bf16", "compile": True})
+    assert label_of(record).backbone == "conv4 (compile=true, precision=bf16, tune=norm, width=32)"
+    record = altered(record, backbone={"precision": "fp32", "compile": False, "tune": "none"})
+    assert label_of(record).backbone == "conv4 (width=32)"
+    assert (label_of(make_record([0.5])).method, label_of(make_record([0.5])).backbone) == ("protonet", "conv4")
+
+
+def test_labels_show_prompts_and_names_that_are_not_usual(make_record, altered):
+    record = make_record([0.5], method={"text": {"prompts": "single", "prompts_sha256": "0", "names_sha256": "1"}})
+    assert label_of(record).method == "protonet"
+    record = altered(
+        record, method={"text": {**record.content["method"]["text"], "prompts": "ensemble", "class_names": "n.csv"}}
+    )
+    assert label_of(record).method == "protonet (class_names=n.csv, prompts=ensemble)"
+
+
+def test_labels_show_all_parameters_where_the_defaults_are_unknown(make_record):
+    content = {**make_record([0.5], method={"parameters": {"C": 0.5}}).content}
+    content["method"] = {name: value for name, value in content["method"].items() if name != "changed"}
+    assert label_of(RunRecord.of(content)).method == "protonet (C=0.5)"

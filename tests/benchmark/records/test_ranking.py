@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fewbench.benchmark.records.ranking import compare_records, rank_ranges
+from fewbench.benchmark.records.ranking import better_than, compare_records, rank_ranges
 from fewbench.core.errors import UserError
 
 # A difference of m ± 0.1 by turns over n episodes has s = 0.1·√(n/(n − 1)), so that t = m·√(n − 1)/0.1.
@@ -12,7 +12,7 @@ BARELY = stats.t.isf(0.015, N - 1) * 0.1 / (N - 1) ** 0.5  # the m of a two-side
 
 
 def ranks(*accuracies, level=0.95):
-    return [str(rank) for rank in rank_ranges([np.asarray(a, dtype=float) for a in accuracies], level)]
+    return [str(rank) for rank in rank_ranges(better_than([np.asarray(a, dtype=float) for a in accuracies], level))]
 
 
 def test_equal_methods_share_all_ranks():
@@ -31,6 +31,11 @@ def test_one_method_is_first_and_no_method_is_no_table():
 
 def test_one_common_episode_ranks_nothing():
     assert ranks([0.9], [0.1, 0.2]) == ["1–2", "1–2"]
+
+
+def test_who_is_better_than_whom():
+    base = np.array([0.5, 0.625, 0.75])
+    assert better_than([base, base + 0.125, base]).tolist() == [[False] * 3, [True, False, True], [False] * 3]
 
 
 def test_neighbours_share_ranks_where_only_the_ends_are_told_apart():

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from fewbench.benchmark.records.stages import Stages, stages_of
 from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.figures.stages import draw_stages
 from fewbench.benchmark.reporting.pages import update_page
 from fewbench.benchmark.reporting.parts import parts
 from fewbench.benchmark.reporting.pivot import Field
 from fewbench.benchmark.reporting.stage_effects import effect_of, effects_table
-from fewbench.benchmark.reporting.stages import Stages, stages_of
 from fewbench.core.errors import UsageError, UserError
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.reporting.figures.canvas import figure_bytes, form_of
+from fewbench.benchmark.registry import BUILT_IN
+from fewbench.benchmark.reporting.figures.canvas import COLOURS, colours_of, figure_bytes, form_of, looks
 from fewbench.core.errors import UsageError
 
 
@@ -29,3 +30,22 @@ def test_the_same_drawing_is_the_same_bytes_without_date_or_version(form, start,
     assert content == figure_bytes((2, 1), paint, form)
     assert content.startswith(start)
     assert mark not in content
+
+
+def test_a_method_has_one_colour_and_its_runs_have_other_markers():
+    methods = ["protonet", "ridge", "protonet", "mine.py:Own"]
+    found = looks(methods)
+    assert found[0][1] == found[2][1] == colours_of(["protonet", "maml"])["protonet"] and found[0][0] != found[2][0]
+    assert len({colour for _, colour in found}) == 3
+    assert looks(methods[::-1])[::-1][1] == found[1]
+
+
+def test_no_two_methods_of_a_figure_share_a_colour_as_long_as_there_are_enough():
+    assert len(set(colours_of(BUILT_IN["methods"]).values())) == len(BUILT_IN["methods"]) <= len(COLOURS)
+    plugins = [f"plugin-{i}.py:Method" for i in range(len(COLOURS))]
+    assert len(set(colours_of(plugins).values())) == len(COLOURS)
+    assert len(colours_of([*plugins, "one-more"])) == len(COLOURS) + 1
+
+
+def test_runs_of_one_method_differ_in_colours_too():
+    assert len(set(looks(["protonet"] * 5))) == len({colour for _, colour in looks(["protonet"] * 5)}) == 5

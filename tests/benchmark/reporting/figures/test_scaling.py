@@ -3,6 +3,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from fewbench.benchmark.reporting.figures.canvas import colours_of
 from fewbench.benchmark.reporting.figures.scaling import draw_scaling, milliseconds_an_image
 from fewbench.core.errors import UsageError
 
@@ -13,7 +14,10 @@ def texts(svg):
     return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
-def places(svg, colour="#0b5394"):
+COLOURS = colours_of("abc")
+
+
+def places(svg, colour):
     """Where points of a colour stand in the panels, from left to right: a marker is between the caps of its interval."""
     heights = {}
     for use in ElementTree.fromstring(svg).iter(f"{SVG}use"):
@@ -54,7 +58,7 @@ def test_the_time_is_that_of_an_image(record):
 def test_costs_stand_on_log_axes(record):
     # Three runs that look alike but for colour: in each panel a factor of ten is one and the same distance.
     svg = draw_scaling([record("a", 10**4, 1.0), record("b", 10**5, 10.0), record("c", 10**6, 100.0)])
-    x = np.array([[x for x, _ in places(svg, colour)] for colour in ("#0b5394", "#d55e00", "#009e73")])
+    x = np.array([[x for x, _ in places(svg, colour)] for colour in COLOURS.values()])
     assert x.shape == (3, 2)
     assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=1e-3) and (x[1] > x[0]).all()
 
@@ -67,7 +71,7 @@ def test_ticks_are_plain_numbers(record):
 
 def test_a_better_run_stands_higher_at_the_same_height_in_both_panels(record):
     svg = draw_scaling([record("a", accuracies=(0.2, 0.4)), record("b", accuracies=(0.6, 0.8))])
-    worse, better = places(svg, "#0b5394"), places(svg, "#d55e00")
+    worse, better = places(svg, COLOURS["a"]), places(svg, COLOURS["b"])
     assert worse[0][1] == worse[1][1] > better[0][1] == better[1][1]  # SVG counts downwards
 
 
@@ -87,7 +91,7 @@ def test_runs_on_several_devices_say_on_which(record, altered):
 
 def test_a_run_without_a_time_stands_in_one_panel(record):
     svg = draw_scaling([record("a", milliseconds=None), record("b")])
-    assert (len(places(svg, "#0b5394")), len(places(svg, "#d55e00"))) == (1, 2)
+    assert (len(places(svg, COLOURS["a"])), len(places(svg, COLOURS["b"]))) == (1, 2)
     assert not any("milliseconds" in text for text in texts(draw_scaling([record("a", milliseconds=None)])))
 
 

@@ -3,11 +3,13 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from fewbench.benchmark.reporting.figures.canvas import colours_of
 from fewbench.benchmark.reporting.figures.shots import draw_shots, line_labels, lines_of
 from fewbench.core.errors import UsageError
 
 SVG = "{http://www.w3.org/2000/svg}"
-BLUE, ORANGE = "#0b5394", "#d55e00"
+BLUE = "#0b5394"
+COLOURS = colours_of(["protonet", "clip-zero-shot"])
 
 
 def texts(svg):
@@ -64,12 +66,12 @@ def test_a_method_without_support_is_a_dashed_line_with_a_band(record):
     records = [record(shots=shots) for shots in (1, 16)]
     plain = draw_shots(records)
     svg = draw_shots([*records, record("clip-zero-shot", accuracies=(0.6, 0.7, 0.8))])
-    dashed = [path for path in paths(svg, "stroke-dasharray", f"stroke: {ORANGE}")]
+    dashed = [path for path in paths(svg, "stroke-dasharray", f"stroke: {COLOURS['clip-zero-shot']}")]
     assert len(dashed) == 2 and not paths(plain, "stroke-dasharray")  # the line and its legend
     x = [float(number) for number in dashed[0].attrib["d"].replace("M", "").replace("L", "").split()][0::2]
-    points = [x for x, _ in places(svg)]
+    points = [x for x, _ in places(svg, COLOURS["protonet"])]
     assert min(x) < points[0] and max(x) > points[-1]  # through all shots, though its record is of one
-    assert len(paths(svg, "opacity: 0.2", f"fill: {ORANGE}")) == 1
+    assert len(paths(svg, "opacity: 0.2", f"fill: {COLOURS['clip-zero-shot']}")) == 1
     assert "clip-zero-shot, conv4: no support" in texts(svg) and "protonet, conv4" in texts(svg)
 
 

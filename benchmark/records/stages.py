@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..records.record import RunRecord
+from .sections import Named
 
 NONE = "none"
 UNMOVED = ("none", "head")  # scopes of --tune that do not change the backbone
@@ -35,7 +35,7 @@ class Stages:
         return "P" + (">M" if self.meta_trained else "") + (">F" if self.fine_tuned != NONE else "")
 
 
-def stages_of(record: RunRecord) -> Stages:
+def stages_of(record: Named) -> Stages:
     """Read the stages of a record."""
     seen = last = record.backbone.pretraining
     while last is not None and last.meta_trained:

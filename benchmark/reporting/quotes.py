@@ -1,0 +1,179 @@
+"""Published numbers beside a board: what the papers of its methods say, and the best that was published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ..published.beside import Beside, Verdict, margin_of, published_beside, verdict_of
+from ..published.number import PublishedNumber
+from ..records.identity import TaskKey
+from ..records.record import RunRecord
+from ..records.stages import stages_of
+from .board import Board, Cell, Row
+from .setting import CLASS_NAMES, INDUCTIVE
+
+BEST = 3  # rows of the best published numbers below a board
+TRAIN_CLASSES = "train-classes"
+ARXIV = re.compile(r"\d{4}\.\d{4,5}")
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A published number, beside a run of ours where there is one.
+
+    Attributes:
+        number: the published number.
+        contested: whether a rerun by others differs from it by more than both intervals.
+        ours: our run of the same method, backbone and task.
+    """
+
+    number: PublishedNumber
+    contested: bool = False
+    ours: RunRecord | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus published, in percentage points."""
+        return None if self.ours is None else 100 * self.ours.mean - self.number.accuracy
+
+    @property
+    def margin(self) -> float | None:
+        """The half-width that both intervals give the difference, in percentage points; None without an interval of ours."""
+        if self.ours is None or self.ours.half_width is None:
+            return None
+        return margin_of(100 * self.ours.half_width, self.number.half_width)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """`within` both intervals, `above` or `outside` (below) them."""
+        difference, margin = self.difference, self.margin
+        return None if difference is None or margin is None else verdict_of(difference, margin)
+
+
+@dataclass(frozen=True)
+class QuoteRow:
+    """Published numbers of one method and backbone.
+
+    Attributes:
+        cells: one for each column of the board, None where nothing was published.
+    """
+
+    cells: tuple[Quote | None, ...]
+
+    @property
+    def first(self) -> PublishedNumber:
+        """The number that names the row."""
+        return next(cell.number for cell in self.cells if cell is not None)
+
+    @property
+    def address(self) -> str:
+        """Where its paper is on the web; "" where unknown."""
+        paper = self.first.paper
+        return f"https://arxiv.org/abs/{paper}" if ARXIV.fullmatch(paper) else paper if paper.startswith("http") else ""
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """The published numbers beside a board.
+
+    Attributes:
+        beside: those of the same method, backbone and setting, by the number of our row.
+        best: rows of the best published numbers that are not beside a row of ours.
+    """
+
+    beside: dict[int, QuoteRow]
+    best: tuple[QuoteRow, ...]
+
+
+def quotes_of(boards: Sequence[Board], numbers: Sequence[PublishedNumber]) -> list[Quotes]:
+    """Find the published numbers that belong to each board.
+
+    A published number stands beside one row of ours, the best of its method, backbone and setting. A method that some run has
+    trained on episodes is compared with its papers as trained on episodes only.
+
+    Args:
+        boards: all boards.
+        numbers: all of the table of published numbers.
+    """
+    records = [record for board in boards for row in board.rows for record in row.records]
+    on_episodes = {record.method.name for record in records if stages_of(record).meta_trained}
+    return [_quotes(board, numbers, on_episodes) for board in boards]
+
+
+def _quotes(board: Board, numbers: Sequence[PublishedNumber], on_episodes: Collection[str]) -> Quotes:
+    beside: dict[int, QuoteRow] = {}
+    told = set[tuple[str, ...]]()
+    for place, row in enumerate(board.rows):
+        record = row.records[0]
+        experiment = (record.method.name, record.backbone.name, row.setting.name)
+        if experiment in told or not _comparable(record, on_episodes):
+            continue
+        cells = [_beside(task, cell, row, numbers) for task, cell in zip(board.tasks, row.cells, strict=True)]
+        if any(cells):
+            told.add(experiment)
+            beside[place] = QuoteRow(tuple(cells))
+    return Quotes(beside, _best(board, numbers, {method for method, _, _ in told}))
+
+
+def _comparable(record: RunRecord, on_episodes: Collection[str]) -> bool:
+    """Whether a run is what papers report: trained on the train classes, on episodes where its method is."""
+    stages = stages_of(record)
+    seen = record.backbone.pretraining
+    of_dataset = seen is not None and not seen.external and stages.in_domain
+    return of_dataset and (stages.meta_trained or record.method.name not in on_episodes)
+
+
+def _beside(task: TaskKey, cell: Cell | None, row: Row, numbers: Sequence[PublishedNumber]) -> Quote | None:
+    """What was published of the method and backbone of a cell."""
+    if cell is None:
+        return None
+    record = cell.record
+    setting = INDUCTIVE if row.setting.name == CLASS_NAMES else row.setting.name
+    found = [
+        one
+        for one in _of_task(task, numbers, record.method.name, record.backbone.name)
+        if (one.number.setting, one.number.pretraining) == (setting, TRAIN_CLASSES)
+    ]
+    return _quote(found, record)
+
+
+def _best(board: Board, numbers: Sequence[PublishedNumber], told: Collection[str]) -> tuple[QuoteRow, ...]:
+    """The best inductive numbers of the board's first task whose training saw its train classes alone."""
+    best: dict[str, PublishedNumber] = {}
+    for one in _of_task(board.tasks[0], numbers):
+        number = one.number
+        if number.kind == "paper" and number.setting == INDUCTIVE and not number.external and number.method not in told:
+            best.setdefault(number.method, number)
+    rows = []
+    for number in list(best.values())[:BEST]:
+        alike = (number.setting, number.pretraining, number.paper)
+        cells = [
+            _quote([
+                one
+                for one in _of_task(task, numbers, number.method, number.backbone)
+                if (one.number.setting, one.number.pretraining, one.number.paper) == alike
+            ])
+            for task in board.tasks
+        ]  # fmt: skip
+        rows.append(QuoteRow(tuple(cells)))
+    return tuple(rows)
+
+
+def _of_task(
+    task: TaskKey, numbers: Sequence[PublishedNumber], method: str | None = None, backbone: str | None = None
+) -> list[Beside]:
+    """The published numbers of a task on clean test images; one that does not say its queries may be of any."""
+    if task.split != "test" or task.corruption is not None:
+        return []
+    found = published_beside(numbers, task.dataset, task.ways, task.shots, method, backbone, task.sampler)
+    return [one for one in found if one.number.queries in (None, task.queries)]
+
+
+def _quote(found: Sequence[Beside], ours: RunRecord | None = None) -> Quote | None:
+    """The first of published numbers of one experiment."""
+    if not found:
+        return None
+    number = found[0].number
+    return Quote(number, any(one.apart and one.own is number for one in found), ours)
