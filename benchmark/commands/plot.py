@@ -157,15 +157,22 @@ def published_spread(output: Output = None, results: Results = RESULTS) -> None:
 
     Example: bench plot published-spread
     """
-    from ...core.files import write_atomically
     from ..published.table import published_numbers
-    from ..reporting.figures.canvas import form_of
-    from ..reporting.figures.published import draw_spread
+    from ..reporting.figures.published_spread import draw_spread
 
-    output = output or results / "figures" / "published-spread.svg"
-    form = form_of(output)
-    write_atomically(output, draw_spread(published_numbers(results), form))
-    say(output)
+    _write_file(output, "published-spread", lambda form: draw_spread(published_numbers(results), form), results)
+
+
+@app.command()
+def published_ours(output: Output = None, results: Results = RESULTS) -> None:
+    """Draw our accuracies against published ones of the same method, backbone and task: a panel for each dataset.
+
+    Example: bench plot published-ours
+    """
+    from ..reporting.figures.published_ours import draw_ours
+    from ..reporting.published_page import compared_runs
+
+    _write_file(output, "published-ours", lambda form: draw_ours(compared_runs(results), form), results)
 
 
 @app.command()
@@ -243,12 +250,19 @@ def _write(
         results: the results folder.
         chosen: checks the records, and picks those to draw.
     """
-    from ...core.files import write_atomically
     from ..records.store import load_record
+
+    def drawn(form: str) -> bytes:
+        return draw(chosen([(path, load_record(in_results(path, results, "records"))) for path in paths]), form)
+
+    _write_file(output, name, drawn, results)
+
+
+def _write_file(output: Path | None, name: str, draw: Callable[[str], bytes], results: Path) -> None:
+    """Write what `draw` makes for the form of the file, and print its path; by default the file has a name in the results."""
+    from ...core.files import write_atomically
     from ..reporting.figures.canvas import form_of
 
     output = output or results / "figures" / f"{name}.svg"
-    form = form_of(output)
-    loaded = [(path, load_record(in_results(path, results, "records"))) for path in paths]
-    write_atomically(output, draw(chosen(loaded), form))
+    write_atomically(output, draw(form_of(output)))
     say(output)

@@ -1,19 +1,23 @@
-"""The generated parts of docs/published.md: the best published numbers, and how far quotes and reruns lie from papers."""
+"""The generated parts of docs/published.md: the best numbers, quotes and reruns beside papers, ours beside published ones."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 
 from ...core.errors import UsageError, UserError, did_you_mean
+from ..config import RunConfig
 from ..published.beside import Beside, beside_own, place
 from ..published.number import NOT_STATED, PublishedNumber, Setting, Task
 from ..published.table import FILE, published_numbers
 from ..registry import BUILT_IN
-from .markdown import EMPTY, table_lines
+from .leaderboard import load_boards
+from .markdown import EMPTY, accuracy_cell, table_lines
+from .quotes import Quote
 
-FORM = "best|spread"
+FORM = "best|spread|ours"
 SETTINGS: tuple[Setting, ...] = ("inductive", "transductive", "semi-supervised")
 TRAIN_AND_VAL = "train-and-val-classes"
 WAYS, SHOTS = 5, (1, 5)
@@ -25,19 +29,23 @@ def published_part(query: str, results: Path) -> list[str]:
     """The lines of a part of the page.
 
     Args:
-        query: `best` or `spread`.
-        results: folder of the table.
+        query: `best`, `spread` or `ours`.
+        results: folder of the table, and of the records.
 
     Raises:
         UserError: there is no part of that name, no table, or the table is not right.
     """
-    parts: dict[str, Callable[[Sequence[PublishedNumber]], list[str]]] = {"best": best_lines, "spread": spread_lines}
+    parts: dict[str, Callable[[], list[str]]] = {
+        "best": lambda: best_lines(numbers),
+        "spread": lambda: spread_lines(numbers),
+        "ours": lambda: ours_lines(compared_runs(results)),
+    }
     if query not in parts:
         raise UsageError(f"no part '{query}'; {did_you_mean(query, parts)}")
     numbers = published_numbers(results)
     if not numbers:
         raise UserError(f"{results / FILE}: no such file, or no number in it")
-    return parts[query](numbers)
+    return parts[query]()
 
 
 def best_lines(numbers: Sequence[PublishedNumber]) -> list[str]:
@@ -107,3 +115,43 @@ def _difference(one: Beside) -> float:
 def _experiment(one: Beside) -> str:
     number = one.number
     return f"{number.method}, {number.backbone}, {number.task.dataset} {number.task}, in {number.source.partition('@')[0]}"
+
+
+def compared_runs(results: Path) -> list[Quote]:
+    """The runs on the boards of a results folder that stand beside a published number, each with that number."""
+    rows = [row for _, quotes in load_boards(results).boards for row in quotes.beside.values()]
+    return [quote for row in rows for quote in row.cells if quote is not None and quote.ours is not None]
+
+
+def ours_lines(quotes: Sequence[Quote]) -> list[str]:
+    """A sentence that counts our runs beside published numbers by verdict, and a table of them."""
+    if not quotes:
+        return ["No run of ours stands beside a published number yet."]
+    count = Counter(quote.verdict for quote in quotes)
+    rows = [
+        [
+            quote.number.task.dataset,
+            _task(quote),
+            quote.number.method,
+            quote.number.backbone,
+            f"{quote.number.printed} ({quote.number.kind})",
+            "" if quote.ours is None else accuracy_cell(quote.ours),
+            "" if quote.difference is None else f"{quote.difference:+.2f}",
+            quote.verdict or "",
+        ]
+        for quote in quotes
+    ]
+    heads = ["dataset", "task", "method", "backbone", "published", "ours", "difference", "verdict"]
+    return [
+        f"{len(quotes)} runs of ours stand beside a published number: {count['within']} lie within both intervals, "
+        f"{count['above']} above and {count['outside']} below.",
+        "",
+        *table_lines(heads, rows, [False, False, False, False, True, True, True, False]),
+    ]
+
+
+def _task(quote: Quote) -> str:
+    """The task, with our number of queries where that is not the usual one."""
+    queries = None if quote.ours is None else quote.ours.task.queries
+    unusual = queries not in (None, RunConfig.queries)
+    return f"{quote.number.task}{f', {queries} queries a class' if unusual else ''}".replace("1 queries", "1 query")

@@ -1,7 +1,10 @@
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.commands.published import list_published
 from fewbench.core.errors import UserError
 
@@ -33,3 +36,24 @@ def test_nothing_found_is_one_line_with_what_there_is(capsys: pytest.CaptureFixt
 def test_a_folder_without_published_numbers_is_an_error(tmp_path: Path):
     with pytest.raises(UserError, match=r"published\.csv: no such file, or no number in it$"):
         list_published(tmp_path, {})
+
+
+def test_figures_of_published_numbers_go_into_the_results(tmp_path: Path):
+    shutil.copy(RESULTS / "published.csv", tmp_path)
+    done = CliRunner().invoke(app, ["plot", "published-spread", "--results", str(tmp_path)])
+    drawn = tmp_path / "figures" / "published-spread.svg"
+    assert (done.exit_code, done.stdout) == (0, f"{drawn}\n")
+    assert drawn.read_bytes().startswith(b"<?xml")
+
+
+def test_a_figure_of_ours_needs_runs_beside_published_numbers(tmp_path: Path):
+    (tmp_path / "records").mkdir()
+    found = CliRunner().invoke(app, ["plot", "published-ours", "--results", str(tmp_path)])
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception) == "no run of ours stands beside a published number"
+
+
+def test_options_of_published_numbers_go_with_no_other_list():
+    found = CliRunner().invoke(app, ["list", "methods", "--dataset", "omniglot"])
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception) == "--dataset goes with bench list published"

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark.published.table import published_numbers
-from fewbench.benchmark.reporting.published_page import best_lines, published_part, spread_lines
+from fewbench.benchmark.records.record import RunRecord
+from fewbench.benchmark.records.store import write_record
+from fewbench.benchmark.reporting.published_page import best_lines, compared_runs, ours_lines, published_part, spread_lines
+from fewbench.benchmark.reporting.quotes import Quote
 from fewbench.core.errors import UserError
 
 Table = Callable[..., Path]
@@ -90,3 +93,40 @@ def test_an_unknown_part_and_a_folder_without_numbers_are_errors(published_table
         published_part("bset", published_table({}))
     with pytest.raises(UserError, match=re.escape("published.csv: no such file")):
         published_part("best", tmp_path / "empty")
+
+
+def quote(published_table: Table, record: RunRecord, **row: str) -> Quote:
+    (number,) = published_numbers(published_table(row))
+    return Quote(number, ours=record)
+
+
+def test_runs_beside_published_numbers_are_counted_by_verdict(published_table: Table, make_record: Callable[..., RunRecord]):
+    record = make_record([0.4, 0.6] * 50)  # 50.00 ± 1.99
+    rows = [{"accuracy": "48.1", "half_width": ""}, {"accuracy": "48.0", "half_width": ""}, {"accuracy": "52.5"}]
+    lines = ours_lines([quote(published_table, record, **row) for row in rows])
+    assert lines[0] == ("3 runs of ours stand beside a published number: 1 lie within both intervals, 1 above and 1 below.")
+    found = cells(lines[2:])
+    assert [row[4] for row in found] == ["48.1 (paper)", "48.0 (paper)", "52.5 ± 0.78 (paper)"]
+    assert [row[6:] for row in found] == [["+1.90", "within"], ["+2.00", "above"], ["-2.50", "outside"]]
+
+
+def test_an_unusual_number_of_queries_is_told(published_table: Table, make_record: Callable[..., RunRecord]):
+    records = [make_record([0.4, 0.6] * 50, task={"queries": queries}) for queries in (15, 1)]
+    found = cells(ours_lines([quote(published_table, record) for record in records])[2:])
+    assert [row[1] for row in found] == ["5-way 1-shot", "5-way 1-shot, 1 query a class"]
+
+
+def test_without_runs_beside_published_numbers_a_sentence_says_so(tmp_path: Path):
+    (tmp_path / "records").mkdir()
+    assert compared_runs(tmp_path) == []
+    assert ours_lines([]) == ["No run of ours stands beside a published number yet."]
+
+
+def test_runs_of_a_results_folder_stand_beside_published_numbers(published_table: Table, make_record: Callable[..., RunRecord]):
+    results = published_table({"dataset": "omniglot"})
+    seen = {"dataset": "omniglot", "recipe": "supervised", "external": False}
+    record = make_record([0.4, 0.6] * 50, backbone={"pretraining": seen})
+    write_record(record, results / "records" / "one.json")
+    (found,) = compared_runs(results)
+    assert found.ours is not None and found.ours.config_sha256 == record.config_sha256
+    assert found.number.printed == "49.40 ± 0.78"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark.published.table import published_numbers
-from fewbench.benchmark.reporting.figures.published import MOST, draw_spread
+from fewbench.benchmark.reporting.figures.published_spread import MOST, draw_spread
 from fewbench.core.errors import UserError
 
 Table = Callable[..., Path]
