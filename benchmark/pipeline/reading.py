@@ -12,7 +12,7 @@ from ...core.option_tables import check_complete, options_of, read_table
 from ..config import RunConfig, grid
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
-from .stages import Number, Pipeline, PipelineRun, Published
+from .stages import Pipeline, PipelineRun, Published, Target
 
 T = TypeVar("T")
 WEIGHTS_ABOVE = "weights stands at the top of the file"
@@ -28,7 +28,7 @@ ELSEWHERE = {  # by table: the options that it has no place for
     },
     "published": {},
 }
-NUMBER = tuple(one.name for one in fields(Number))
+TARGET = tuple(one.name for one in fields(Target))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Reader:
             raise UsageError(f"{self.where}: no stage; it needs [pretrain], [train] or [[run]]")
         published = Published(**self.options("published", Published)) if "published" in self.tables else None
         pipeline = Pipeline(name, pretrain, train, runs, common.weights, common.after, published)
-        if published is None and any(run.number != Number() for run in runs):
+        if published is None and any(run.target != Target() for run in runs):
             raise UsageError(f"{self.where}: [[run]]: published goes with a table [published], which names the source")
         if published is not None and not (runs and all(map(pipeline.learned_by, runs))):
             raise UsageError(f"{self.where}: [published] needs [train], and [[run]] of the method that it trains alone")
@@ -141,7 +141,7 @@ class _Reader:
     def runs(self, table: dict[str, Any], where: str) -> list[PipelineRun]:
         """The runs of a table, several where it has lists."""
         after = self.after(table.pop("after", None), where)
-        number = Number(**options_of({name: table.pop(name) for name in NUMBER if name in table}, Number, where))
+        target = Target(**options_of({name: table.pop(name) for name in TARGET if name in table}, Target, where))
         options = self.options("run", RunConfig, table, where)
         for name in ("method", "dataset"):  # the command has defaults, which nobody means here
             if name not in options:
@@ -152,9 +152,9 @@ class _Reader:
             raise UsageError(f"{where}: {error}") from error
         for config in configs:
             self.check_backbone(config.backbone, where)
-        if number != Number() and len(configs) > 1:
+        if target != Target() and len(configs) > 1:
             raise UsageError(f"{where}: published is of one run; its lists make {len(configs)}")
-        return [PipelineRun(config, after, number) for config in configs]
+        return [PipelineRun(config, after, target) for config in configs]
 
     def after(self, named: Any, where: str) -> str | None:
         """The stage whose weights a run takes; None: none that trains."""

@@ -116,9 +116,9 @@ class Comparison:
     @property
     def difference(self) -> float | None:
         """Our accuracy minus the published one, in percentage points."""
-        if self.record is None or self.run.number.published is None:
+        if self.record is None or self.run.target.published is None:
             return None
-        return 100 * self.record.mean - self.run.number.published
+        return 100 * self.record.mean - self.run.target.published
 
     @property
     def combined(self) -> float | None:
@@ -128,7 +128,7 @@ class Comparison:
         """
         if self.record is None or self.record.half_width is None:
             return None
-        return margin_of(100 * self.record.half_width, self.run.number.interval)
+        return margin_of(100 * self.record.half_width, self.run.target.interval)
 
     @property
     def verdict(self) -> Verdict | None:

@@ -43,8 +43,8 @@ VARYING = "meta-dataset"  # the sampler whose episodes have ways and shots of th
 
 
 @dataclass(frozen=True)
-class Number:
-    """A published accuracy.
+class Target:
+    """The accuracy that a run should reach, as its paper reports it; a row of results/published.csv has it with its source.
 
     Attributes:
         published: percent; None where there is none to compare with.
@@ -62,12 +62,12 @@ class PipelineRun:
     Attributes:
         config: of the run.
         after: pretrain or train, the stage whose weights it takes; None: those at the top of the file, or its default.
-        number: what a paper reports for it.
+        target: what its paper reports.
     """
 
     config: RunConfig
     after: str | None
-    number: Number = Number()
+    target: Target = Target()
 
     @property
     def varies(self) -> bool:

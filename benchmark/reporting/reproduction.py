@@ -66,7 +66,7 @@ def row(one: Comparison) -> list[str]:
 
 def published(one: Comparison) -> str:
     """The published number in percent, with its interval."""
-    number, interval = one.run.number.published, one.run.number.interval
+    number, interval = one.run.target.published, one.run.target.interval
     if number is None:
         return ""
     # TOML gives 68.2 for 68.20: as many decimals as the more precise of the two has, and one at least.

@@ -19,7 +19,7 @@ from fewbench.benchmark.pipeline.reproduction import (
     names,
     weights_file,
 )
-from fewbench.benchmark.pipeline.stages import Number, Pipeline, PipelineRun
+from fewbench.benchmark.pipeline.stages import Pipeline, PipelineRun, Target
 from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.core.errors import UsageError
 
@@ -37,7 +37,7 @@ class Measured:
 def compared(published: float | None, interval: float | None, mean: float, half_width: float | None = 0.003) -> Comparison:
     record: Any = Measured(mean, half_width)
     pipeline: Any = None
-    return Comparison(pipeline, PipelineRun(RunConfig(), "train", Number(published, interval)), None, record)
+    return Comparison(pipeline, PipelineRun(RunConfig(), "train", Target(published, interval)), None, record)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_a_file_becomes_options(reproductions: Path):
         settings={"backbone.width": 8},
     )
     one, two = (Comparison(pipeline, run) for run in pipeline.runs)
-    assert (one.run.config.ways, one.run.config.shots, one.run.number) == (5, 1, Number(40.0, 3.0))
-    assert (two.run.config.shots, two.run.number, two.task) == (2, Number(), "5-way 2-shot, 5 queries")
+    assert (one.run.config.ways, one.run.config.shots, one.run.target) == (5, 1, Target(40.0, 3.0))
+    assert (two.run.config.shots, two.run.target, two.task) == (2, Target(), "5-way 2-shot, 5 queries")
     assert weights_file(pipeline, "train", Path("r")) == Path("r/checkpoints/quick.safetensors")
 
 

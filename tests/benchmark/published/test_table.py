@@ -107,6 +107,6 @@ def test_what_reproductions_compare_with_stands_in_the_table():
     }
     for pipeline in all_reproductions():
         for run in pipeline.runs:
-            config, number = run.config, run.number
-            row = (config.method, config.dataset, config.ways, config.shots, number.published, number.interval)
-            assert number.published is None or row in known, pipeline.name
+            config, target = run.config, run.target
+            row = (config.method, config.dataset, config.ways, config.shots, target.published, target.interval)
+            assert target.published is None or row in known, pipeline.name
