@@ -59,6 +59,15 @@ def regular_file(path: Path) -> Path:
     return path
 
 
+def not_a_file(path: Path) -> str:
+    """Why a path is no regular file, in words: "no such file", or "a folder, not a file"."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:
+        return "no such file"
+    return f"{KINDS.get(kind, 'something else')}, not a file"
+
+
 def make_folder(path: Path) -> Path:
     """Create `path` with its parents.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,7 @@ from .statistics import Interval, bootstrap_interval, t_interval
 SECONDS = ("encode_seconds", "classify_seconds", "total_seconds", "disjoint_seconds")
 TOLERANCE = 1e-9  # sums in another order differ by less
 ROUGH_TOLERANCE = 1e-5  # of what is kept as float32, relative
+LONGEST_NAME = 500  # characters of a name: a path and a class
 MOST = 10**9  # ways, shots, queries, episodes, images, seconds: more than any run has
 PLAUSIBLE = 2.0  # half-widths of the t interval that an end of the bootstrap interval may lie from the mean
 
@@ -143,12 +145,21 @@ def _check_ranges(record: RunRecord) -> None:
         for name, number in numbers.items():
             if number is not None and not least <= number <= MOST:
                 raise ValueError(f"{name} is {shown(number)}, not from {least} to {MOST}")
+    if not re.fullmatch("[0-9a-f]{64}", record.config_sha256):
+        raise ValueError(f"config_sha256 is '{shown(record.config_sha256)}', not 64 hexadecimal digits")
+    if not task.fingerprint:
+        raise ValueError("task.fingerprint is blank")
     if not 0 <= task.seed < 2**64:
         raise ValueError("task.seed is not from 0 to 2^64 - 1")
     if task.corruption is not None and task.corruption.severity not in SEVERITIES:
         raise ValueError(f"task.corruption.severity is not one of {', '.join(map(str, SEVERITIES))}")
     if not 0 < record.accuracy.level < 1:
         raise ValueError(f"accuracy.level is {record.accuracy.level:g}, not between 0 and 1")
+    for name, text in (("method", record.method.name), ("backbone", record.backbone.name), ("task", task.dataset)):
+        if not text.strip() or len(text) > LONGEST_NAME:
+            raise ValueError(
+                f"{name}.{'dataset' if name == 'task' else 'name'} is {'blank' if not text.strip() else 'too long'}"
+            )
     for name, section in (("method", record.method), ("backbone", record.backbone)):
         for changed in () if section.changed is ALL else section.changed:
             if changed not in section.parameters:

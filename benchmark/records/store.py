@@ -6,9 +6,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import UserError, one_line
 from ...core.files import os_errors_named, regular_file, write_atomically
+from ...core.options import shown
 from . import schema
 from .record import RunRecord
 
@@ -33,7 +35,7 @@ def parse_record(text: str, path: Path) -> RunRecord:
         UserError: a newer fewbench wrote the record.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_without_repeats)
         if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
         version = content.get("schema_version")
@@ -46,6 +48,15 @@ def parse_record(text: str, path: Path) -> RunRecord:
         raise DamagedRecord(path, "it is nested too deeply") from None
     except ValueError as error:
         raise DamagedRecord(path, error) from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Of a key that occurs twice, readers of JSON may take either."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        repeated = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"it has the key '{shown(repeated)}' twice")
+    return content
 
 
 def load_record(path: Path) -> RunRecord:

@@ -17,6 +17,9 @@ from ...core.files import os_errors_named, regular_file
 
 PLACE = "{}"  # of the class name
 EXAMPLE = "a photo of a {}."
+MARK = re.compile(r"(?:[-*•]|\d+[.)])\s+")  # of a line in a list
+QUOTES = "\"'`“”„‘’«»"
+CODE = re.compile(r"lambda\b|\.format\(|[{\[]\s*[\"']")
 PLACES = re.compile(r"\{[A-Za-z0-9_]*\}|%s|[<\[](?:class|name|label|classname|class name)[>\]]", re.IGNORECASE)
 
 
@@ -68,7 +71,13 @@ def _lines(text: str) -> list[str]:
     whole = _from_python(text)
     if whole is not None:
         return whole
-    return [prompt for line in text.splitlines() for prompt in _from_python(line) or [line.strip().removesuffix(",")]]
+    return [prompt for line in text.splitlines() for prompt in _from_python(line) or [_of_line(line)]]
+
+
+def _of_line(line: str) -> str:
+    """The text of a line, without the mark of a list and without quotes around it."""
+    text = MARK.sub("", line.strip(), count=1).removesuffix(",") if MARK.match(line.strip()) else line.strip().removesuffix(",")
+    return text[1:-1] if len(text) > 1 and text[0] in QUOTES and text[-1] in QUOTES else text
 
 
 def _from_python(text: str) -> list[str] | None:
@@ -91,6 +100,13 @@ def _of_node(node: ast.expr) -> str | None:
     """The text of a string, of an f-string whose parts are names, or of `lambda c: f"…"` as CLIP's authors wrote them."""
     if isinstance(node, ast.Lambda):
         return _of_node(node.body)
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "format"
+        and len(node.args) == 1
+    ):
+        return _of_node(node.func.value)
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     if not isinstance(node, ast.JoinedStr):
@@ -107,6 +123,8 @@ def _with_place(owner: str, number: int, prompt: str) -> str:
     """The prompt with `{}` wherever the class name goes."""
     places = sorted(set(PLACES.findall(prompt)))
     shown = " ".join(prompt.split())[:60]
+    if CODE.search(prompt):
+        raise UsageError(f"{owner}: prompt {number} is code, not a text with a {PLACE} for the class name: {shown}")
     if not places:
         raise UsageError(f"{owner}: prompt {number} has no {PLACE} for the class name: {shown}")
     if len(places) > 1:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError, did_you_mean
+from ...core.files import not_a_file
 from .prompt_files import PLACE, prompts_of_file
 
 SINGLE, ENSEMBLE, IMAGENET_80, IMAGENET_7 = "single", "ensemble", "imagenet-80", "imagenet-7"
@@ -92,7 +93,8 @@ def find_prompts(text: str | None, dataset: str) -> PromptSet:
     if not path.is_file():
         near = did_you_mean(text, NAMES)
         known = f" (or {', '.join(NAMES)})" if near.startswith("did") else ""
-        raise UsageError(f"--prompts {text}: no such prompt set or file; {near}{known}")
+        told = not_a_file(path) if text and path.exists() else "no such prompt set or file"
+        raise UsageError(f"--prompts {text}: {told}; {near}{known}")
     return PromptSet(f"{path.name}:{chosen}" if chosen else path.name, prompts_of_file(path, chosen, dataset))
 
 

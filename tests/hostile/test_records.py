@@ -86,6 +86,11 @@ CASES: dict[str, tuple[str, Any]] = {
         {"name": "noise", "severity": 9, "version": 1, "clean_fingerprint": "0"},
     ),
     "another status": ("status", "done"),
+    "a blank name": ("method.name", " "),
+    "a name that no table holds": ("backbone.name", "x" * 10_000),
+    "no dataset": ("task.dataset", ""),
+    "no fingerprint": ("task.fingerprint", ""),
+    "a hash that is none": ("config_sha256", "zz"),
     "a section that is unknown": ("more", {}),
 }
 
@@ -136,6 +141,14 @@ def test_damaged_records_are_left_out_with_a_line_each(bench, folder: Path, good
     for number, case in enumerate(CASES):
         (line,) = [line for line in warnings if f"bad{number}.json " in line]
         assert line.startswith("warning: ") and "is a damaged record: " in line and line.isprintable(), case
+
+
+def test_a_key_twice_is_damage(bench, folder: Path, good: dict[str, Any]):
+    (folder / "records" / "t" / "x.json").write_text(
+        json.dumps(good).replace('"n_episodes"', '"n_episodes": 5, "n_episodes"', 1)
+    )
+    (line,) = board(bench, folder)[1]
+    assert "it has the key 'n_episodes' twice" in line
 
 
 @pytest.mark.parametrize("command", [("show",), ("compare", "{good}"), ("plot", "scaling")])

@@ -18,6 +18,7 @@ from ....core.files import os_errors_named, regular_file
 
 SAFETENSORS, PYTORCH = "safetensors", "PyTorch"
 NEITHER = "neither safetensors nor written by torch.save"
+LFS, OF_LFS = b"version https://git-lfs", "a pointer of Git LFS; git lfs pull gets the file"
 LONGEST = 100_000_000  # bytes of the JSON that safetensors begin with
 NESTS = ("state_dict", "model", "params")  # entries where trainers usually put the network; params is FEAT's
 DEEPEST = 4  # entries inside entries
@@ -60,6 +61,8 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
     """
     path, key = with_key(path)
     content = _content(path)
+    if isinstance(content, list | tuple):  # such as (model.state_dict(), optimizer.state_dict())
+        content = {str(number): entry for number, entry in enumerate(content)}
     found = dict(_networks(content, "", DEEPEST))
     if key is not None:
         flat = {name.removeprefix(f"{key}."): value for name, value in found.get("", {}).items() if name.startswith(f"{key}.")}
@@ -134,7 +137,9 @@ def _content(path: Path) -> Any:
                 return {name: file.get_tensor(name) for name in file.keys()}
         if kind == PYTORCH:
             return _read_pytorch(path)
-        raise UserError(f"--weights {path.name} is no weights file: {NEITHER}")
+        with regular_file(path).open("rb") as file:
+            pointer = file.read(len(LFS)) == LFS
+        raise UserError(f"--weights {path.name} is no weights file: {OF_LFS if pointer else NEITHER}")
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import UsageError, did_you_mean
+from ....core.files import not_a_file
 from ... import registry
 from ...config import RunConfig
 from ..base import Backbone
@@ -46,10 +47,9 @@ def find_weights(backbone: str, weights: str | None, dataset: str) -> Checkpoint
                 f"({', '.join(fitting) or 'a file'}) or make some: bench pretrain --dataset {dataset} --backbone {backbone}"
             )
     path = shipped.get(weights, Path(weights))
-    if not with_key(path)[0].is_file():
-        raise UsageError(
-            f"--weights {weights}: no such file and no shipped weights; {_unfinished(path) or did_you_mean(weights, shipped)}"
-        )
+    if not (file := with_key(path)[0]).is_file():
+        near = _unfinished(path) or did_you_mean(weights, shipped)
+        raise UsageError(f"--weights {weights}: {not_a_file(file)} and no shipped weights; {near}")
     return read_checkpoint(path)
 
 
@@ -68,7 +68,7 @@ def described_checkpoint(path: Path) -> tuple[Description, MetaTrained]:
     """
     if not path.is_file():
         unfinished = _unfinished(path)
-        raise UsageError(f"--checkpoint {path}: no such file" + (f"; {unfinished}" if unfinished else ""))
+        raise UsageError(f"--checkpoint {path}: {not_a_file(path)}" + (f"; {unfinished}" if unfinished else ""))
     description = read_description(path)
     if description is None or description.method is None:
         raise UsageError(f"--checkpoint {path}: made by no bench train; take it with --weights {path}")

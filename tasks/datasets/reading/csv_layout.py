@@ -44,6 +44,8 @@ def layout_of_csv(path: Path, choices: Choices) -> Layout:
             f"{owner}: a CSV file of images has rows under a first line with the columns file and label; it has none"
         )
     file, label, split = _columns(owner, path.parent, header, rows, choices)
+    if not choices.columns and _existing(path.parent, header[file]) is not None:  # a row like the others
+        rows, header = [header, *rows], [f"{number}" for number in range(1, len(header) + 1)]
     holder, found, absent = FolderFiles(path.parent), {}, []
     for row in rows:
         if len(row) != len(header) or not row[file].strip() or not row[label].strip():

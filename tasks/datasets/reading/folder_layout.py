@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,16 @@ class Layout:
 
     def __str__(self) -> str:
         """The numbers of classes and images, and how they were read, on one line."""
-        parts = [f"{len(self.classes)} classes, {sum(map(len, self.classes.values()))} images", *self.read_as]
+        parts = [f"{len(self.classes)} classes, {sum(map(len, self.classes.values()))} images", *self.read_as, *self._alike()]
         return "; ".join([*parts, *([f"left out: {', '.join(self.left_out)}"] if self.left_out else [])])
+
+    def _alike(self) -> list[str]:
+        """Classes whose names differ in case or Unicode form alone, in words."""
+        groups: dict[str, list[str]] = {}
+        for class_id in self.classes:
+            groups.setdefault(unicodedata.normalize("NFKC", class_id).casefold(), []).append(class_id)
+        alike = [" and ".join(group) for group in groups.values() if len(group) > 1]
+        return [f"names that differ in case or Unicode form alone: {listed(alike)}"] if alike else []
 
 
 def split_meant(name: str) -> str | None:

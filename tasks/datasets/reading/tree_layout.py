@@ -113,7 +113,8 @@ def _doubt(folders: Collection[Parts]) -> str | None:
                 return f"'{'/'.join(folder[:depth])}' holds images and folders with images, as '{'/'.join(folder)}'"
     places: dict[str, list[str]] = {}
     for folder in nested:
-        places.setdefault(folder[-1].casefold(), []).append("/".join(folder))
+        inner, outer = folder[-1].casefold(), folder[-2].casefold()  # c0/c0_left is c0/left
+        places.setdefault(inner.removeprefix(outer).strip("-_. ") or inner, []).append("/".join(folder))
     repeated = [paths for paths in places.values() if len(paths) > 1]
     if repeated:
         return f"folders of the same name are in several folders ({listed(repeated[0], 2)})"

@@ -27,8 +27,15 @@ def about_twins(images: Any, labels: np.ndarray, class_ids: tuple[str, ...]) -> 
         if len(classes) > 1:
             names = tuple(map(class_ids.__getitem__, map(int, classes)))
             pairs[names] = pairs.get(names, 0) + 1
-    said = [f"{listed(names, 4)} hold {count} identical pictures" for names, count in pairs.items()]
-    return [*([listed(said)] if said else []), *([f"{within} pictures occur twice within a class"] if within else [])]
+    said = [f"{listed(names, 4)} hold {count} identical picture{'s' * (count > 1)}" for names, count in pairs.items()]
+    return [
+        *([listed(said)] if said else []),
+        *(
+            [f"{within} pictures occur twice within a class" if within > 1 else "a picture occurs twice within a class"]
+            if within
+            else []
+        ),
+    ]
 
 
 def _identical(images: Any) -> Iterator[list[int]]:

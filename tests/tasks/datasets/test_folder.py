@@ -123,7 +123,7 @@ def test_identical_pictures_are_said_by_the_names_of_their_classes(root, png, li
     (root / "animals" / "class_3" / "2.png").write_bytes(png(3, 1))
     Folder(root=str(root), size=8).split("test", listener)
     assert listener.said[0].endswith(
-        "; animals/class_1, things/class_0 hold 2 identical pictures; 1 pictures occur twice within a class"
+        "; animals/class_1, things/class_0 hold 2 identical pictures; a picture occurs twice within a class"
     )
     Folder(root=str(root), size=8).split("test", listener)
     assert listener.said[1] == listener.said[0]  # also where it was prepared before

@@ -95,7 +95,7 @@ def zipped(path: Path) -> None:
         (zipped, "is not a whole PyTorch file: "),
         (saved({"state_dict": STATE, "args": argparse.Namespace(a=1)}), r"holds Python objects \(argparse.Namespace\), which"),
         (saved(torch.nn.Linear(2, 2)), r"holds Python objects \(torch.nn.modules.linear.Linear\), which are never unpickled; "),
-        (saved([1, 2]), "holds no weights; save a state dict: "),
+        (saved([1, 2]), r"holds no weights \(it has 0, 1\); save a state dict: "),
         (saved({"model": {"a": 1}}), r"holds no weights \(it has model\); save a state dict: "),
         (lambda path: None, "No such file or directory"),
     ],
