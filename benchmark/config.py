@@ -16,6 +16,7 @@ from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 
 RESULTS = Path("results")  # unless the user names another folder
 RESULTS_HELP = "Folder of records/, checkpoints/ and figures/."
+FOLDER = "folder"  # the dataset of a user's own photos
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 
 
@@ -29,6 +30,10 @@ class RunConfig(Options):
     queries: int = parameter(15, "Query images a class.", minimum=1, several="listed")
     episodes: int = parameter(10_000, "Number of episodes.", minimum=1)
     dataset: str = parameter("trifeature", "Dataset (bench list datasets).", several="listed")
+    data: Path | None = parameter(
+        None,
+        "Your own photos: a folder with a folder a class, an archive of these, or a CSV file; short for the dataset folder.",
+    )
     split: str = parameter("test", "Class split: train, val or test.", several="listed")
     sampler: str = parameter(
         "uniform", "uniform, semantic, imbalanced or meta-dataset (varying ways and shots).", several="listed"
@@ -88,11 +93,26 @@ class RunConfig(Options):
         """
         object.__setattr__(self, "results", Path(self.results if output is None else output))  # a script may give text
         super().__post_init__()
+        self._take_data()
         if self.severity is not None and self.corruption is None:
             raise UsageError(f"--severity {self.severity}: of what? add --corruption {', '.join(STRENGTHS)}")
         if self.corruption is not None and self.severity is None:
             raise UsageError(f"--corruption {self.corruption}: how much? add --severity {', '.join(map(str, SEVERITIES))}")
         _ = self.corrupted_by  # which checks the name
+
+    def _take_data(self) -> None:
+        """Turn `data` into the dataset folder and its parameter root.
+
+        Raises:
+            UsageError: another dataset is named as well.
+        """
+        if self.data is None:
+            return
+        if self.dataset not in (RunConfig.dataset, FOLDER):
+            raise UsageError(f"--data {self.data} and --dataset {self.dataset}: take one of them")
+        object.__setattr__(self, "dataset", FOLDER)
+        object.__setattr__(self, "settings", {**self.settings, "dataset.root": str(self.data)})
+        object.__setattr__(self, "data", None)
 
     @property
     def corrupted_by(self) -> Corruption | None:

@@ -72,6 +72,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "backbones": {
         "clip-tiny": "fewbench.benchmark.backbones.clip_tiny:ClipTiny",
         "conv4": "fewbench.benchmark.backbones.conv4:Conv4",
+        "efficientnet-lite0": "fewbench.benchmark.backbones.efficientnet_lite:EfficientNetLite0",
+        "efficientnet-lite2": "fewbench.benchmark.backbones.efficientnet_lite:EfficientNetLite2",
         "imported:NAME": "fewbench.benchmark.features.imported_backbone:ImportedBackbone",
         "open_clip:NAME": "fewbench.benchmark.backbones.open_clip_backbone:OpenClipBackbone",
         "relation-encoder": "fewbench.benchmark.backbones.relation_encoder:RelationEncoder",

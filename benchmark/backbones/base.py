@@ -147,6 +147,11 @@ class Backbone(Declared, ABC):
         """The name of the pretrained weights of `name` that are fetched by default; None where there are none."""
         return None
 
+    @classmethod
+    def hub_pretraining(cls) -> Mapping[str, Any]:
+        """What the `hub_weights` have seen: at least what `Pretraining` needs. Of most hubs nobody knows."""
+        return {"dataset": "unknown", "recipe": "unknown", "external": True}
+
     def code_version(self) -> str:
         """Version of code outside this package that the features depend on."""
         return ""

@@ -21,10 +21,12 @@ from . import (
     distances,
     env,
     features,
+    fit,
     leaderboard,
     listing,
     pipeline,
     plot,
+    predict,
     pretrain,
     reproduce,
     run,
@@ -47,6 +49,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("table")(table.table)
+app.command("fit")(fit.fit)
+app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("list")(listing.list_)
 app.command("show")(show.show)

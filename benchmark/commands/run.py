@@ -10,7 +10,7 @@ import typer
 
 from ...core.errors import Interrupted, UsageError, UserError
 from ...core.options import parameters_of
-from ..config import RunConfig, grid, read_toml
+from ..config import FOLDER, RunConfig, grid, read_toml
 from .declared import takes
 from .lines import say
 
@@ -152,6 +152,8 @@ def _with_brought(options: dict[str, Any], say: Callable[[str], None]) -> dict[s
     from .. import registry
     from ..backbones.weights.find import brought_by, dataset_settings
 
+    if options.get("data") is not None:
+        options = {"dataset": FOLDER, **options}
     several = options["checkpoint"] if isinstance(options["checkpoint"], list) else [options["checkpoint"]]
     if several in ([None], []):
         return options

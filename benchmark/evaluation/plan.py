@@ -18,7 +18,7 @@ from ..backbones.weights.checkpoint import Checkpoint
 from ..backbones.weights.description import UNTRAINED
 from ..backbones.weights.find import find_weights, with_checkpoint
 from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone
-from ..config import RunConfig
+from ..config import FOLDER, RunConfig
 from ..features.encode import Encoding
 from ..records.identity import config_digest, record_path, task_slug
 from ..records.provenance import package_version
@@ -28,6 +28,7 @@ from .evaluate import Inputs
 from .sampling import Sampling, sampling_of, with_sampling
 
 PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
+OF_PHOTOS = "efficientnet-lite0"  # of a user's own, where no weights are named either
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,14 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     if learned is not None:
         section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
     name = registry.find("datasets", config.dataset).name
+    dataset = dataset.for_size(backbone.preprocess.size)
     return Plan(config, method, section, name, dataset, backbone, encoding, learned, sampling, texts)
 
 
 def with_backbone(config: RunConfig, method: Method) -> RunConfig:
     """The config with the backbone that nobody has to name."""
-    return replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else PLAIN))
+    plain = OF_PHOTOS if config.dataset == FOLDER and config.weights is None else PLAIN
+    return replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else plain))
 
 
 def backbone_of(

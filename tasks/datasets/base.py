@@ -127,6 +127,10 @@ class Dataset(Declared, ABC):
         """
         return checked(self.contents(split, source, progress), f"dataset {type(self).__name__}, {split}")
 
+    def for_size(self, size: int) -> Dataset:
+        """The dataset with images of a size in pixels, where they are the user's and nobody has named another; else itself."""
+        return self
+
     def own_splits(self) -> tuple[str, ...]:
         """The names of this dataset's class splits."""
         return SPLITS

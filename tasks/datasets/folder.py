@@ -24,6 +24,7 @@ from .reading.folder_layout import Choices, Layout, split_by_fraction
 from .reading.root import read_layout
 from .reading.twins import about_twins
 
+USUAL_SIZE = 84  # pixels of an image of mini-ImageNet, which most few-shot networks are made for
 ENOUGH = 16  # images a class for one shot and the usual 15 queries
 
 
@@ -38,14 +39,23 @@ class Folder(Dataset):
     """
 
     name: ClassVar[str] = "folder"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     citation: ClassVar[str] = "none, images of the user's own"
     licence: ClassVar[str] = "that of the images"
     homepage: ClassVar[str] = ""
     source_parameter: ClassVar[str | None] = "root"
 
     root: str = parameter("", "folder, zip or tar file, or CSV file with the images; needed")
-    size: int = parameter(84, "height and width in pixels; images are resized as a whole", minimum=1, maximum=LARGEST_SIZE)
+    size: int | None = parameter(
+        None,
+        "height and width in pixels; auto: those of the backbone's images, else 84",
+        minimum=1,
+        maximum=LARGEST_SIZE,
+        none="auto",
+    )
+    fit: Literal["crop", "letterbox", "squash"] = parameter(
+        "crop", "how a photo becomes square: crop its centre, add grey bars (letterbox), or change its proportions (squash)"
+    )
     train: float = parameter(
         0.0, "fraction of the classes for the split train, where the images give no class split", minimum=0, maximum=1
     )
@@ -94,7 +104,12 @@ class Folder(Dataset):
     def recorded_parameters(self) -> dict[str, Any]:
         """The parameters. Those of `Choices` are left out at their defaults, since older records do not have them."""
         reading = {name: value for name, value in asdict(Choices()).items() if getattr(self, name) == value}
-        return {name: value for name, value in super().recorded_parameters().items() if name not in reading}
+        recorded = {name: value for name, value in super().recorded_parameters().items() if name not in reading}
+        return {**recorded, "size": self.size or USUAL_SIZE}
+
+    def for_size(self, size: int) -> Folder:
+        """The dataset with images of a size in pixels, where the parameter `size` is auto."""
+        return self if self.size else replace(self, size=size)
 
     def own_splits(self) -> tuple[str, ...]:
         """The splits that have classes."""
@@ -117,7 +132,7 @@ class Folder(Dataset):
                 "divide classes, and so do folders root/train/class, root/val/class and root/test/class"
             )
         members = [self._layout.classes[class_id] for class_id, _ in classes]
-        return image_contents(classes, members, self.size, origin=self._origin)
+        return image_contents(classes, members, self.size or USUAL_SIZE, self._origin, self.fit)
 
     def problem(self, split: str, thorough: bool = False) -> str | None:
         """As in `Dataset`; another problem is that images were added, removed or changed since the split was prepared.

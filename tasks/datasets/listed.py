@@ -15,10 +15,11 @@ from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, existing, split_name
 from .reading.decoding import decoded
 from .reading.holders import Member
+from .reading.image_files import Fit
 
 
 def image_contents(
-    classes: Sequence[tuple[str, str]], members: Sequence[Sequence[Member]], size: int, origin: str = ""
+    classes: Sequence[tuple[str, str]], members: Sequence[Sequence[Member]], size: int, origin: str = "", fit: Fit = "squash"
 ) -> Contents:
     """The contents of a split whose images have to be decoded.
 
@@ -27,6 +28,7 @@ def image_contents(
         members: the images of each class.
         size: height and width in pixels.
         origin: origin of the images, for the manifest.
+        fit: how an image of other proportions becomes square.
     """
     identifiers, names = zip(*classes, strict=True)
     rows = [member for group in members for member in group]
@@ -36,7 +38,7 @@ def image_contents(
         counts=[len(group) for group in members],
         shape=(size, size, 3),
         sources=[member.name for member in rows],
-        stream=lambda done: decoded(rows, size, done),
+        stream=lambda done: decoded(rows, size, done, fit),
         origin=origin,
     )
 

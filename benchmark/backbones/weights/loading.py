@@ -190,12 +190,19 @@ def load_backbone(
         preprocess=preprocess,
         weights=cls.hub_weights(name) or "" if checkpoint is None else checkpoint.name,
         weights_sha256=sha256,
-        pretraining=UNKNOWN if about is None else about.pretraining,
+        pretraining=_history(cls, checkpoint),
         code=", ".join(filter(None, (registry.code_of(cls), recipe.code_version()))),
         tune=tune,
         image_settings=of_images,
         file=None if checkpoint is None else checkpoint.path,
     )
+
+
+def _history(cls: type[Backbone], checkpoint: Checkpoint | None) -> Mapping[str, Any]:
+    """What weights have seen, as far as it is known."""
+    if checkpoint is None:
+        return cls.hub_pretraining()
+    return UNKNOWN if checkpoint.description is None else checkpoint.description.pretraining
 
 
 def _filled(checkpoint: Checkpoint, name: str, recipe: Backbone, preprocess: Preprocess, progress: Progress) -> nn.Module:

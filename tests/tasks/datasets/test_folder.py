@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
@@ -80,7 +81,7 @@ def test_a_split_that_is_given_is_kept_and_fractions_beside_it_refused(root):
 def test_every_root_and_choice_of_parameters_has_its_own_folder(root, tmp_path):
     choices = [(place, size, train) for place in (root, tmp_path) for size in (8, 84) for train in (0, 0.5)]
     assert len({Folder(root=str(place), size=size, train=train).folder() for place, size, train in choices}) == 8
-    assert Folder(root=str(root)).folder().name.startswith("folder-1-my_photos-")
+    assert Folder(root=str(root)).folder().name.startswith("folder-2-my_photos-")
     assert Folder(root=os.path.relpath(root)).folder() == Folder(root=str(root)).folder()
 
 
@@ -148,7 +149,7 @@ def test_the_manifest_names_the_place_in_full(root):
     Folder(root=os.path.relpath(root), size=8).split("test")
     prepared = store.prepared(Folder(root=str(root), size=8).folder() / "test")
     assert prepared is not None
-    assert prepared.about.origin.parameters == {"root": str(root), "size": 8, "train": 0.0, "val": 0.0}
+    assert prepared.about.origin.parameters == {"root": str(root), "size": 8, "fit": "crop", "train": 0.0, "val": 0.0}
     assert prepared.about.origin.source.startswith(f"{root} (")
 
 
@@ -160,6 +161,26 @@ def test_a_root_is_needed_and_a_source_is_not():
 
 
 def test_records_name_how_folders_are_read_only_where_it_was_chosen(root):
-    plain = {"root": str(root), "size": 84, "train": 0.0, "val": 0.0, "parents": ""}
+    plain = {"root": str(root), "size": 84, "fit": "crop", "train": 0.0, "val": 0.0, "parents": ""}
     assert Folder(root=str(root)).recorded_parameters() == plain
     assert Folder(root=str(root), class_folder="inner").recorded_parameters() == {**plain, "class_folder": "inner"}
+
+
+@pytest.mark.parametrize(("fit", "left", "top"), [("crop", 200, 200), ("letterbox", 200, 127), ("squash", 200, 200)])
+def test_a_wide_photo_becomes_square(tmp_path, fit, left, top):
+    """40 × 20 pixels, of which the outer quarters are black: a crop keeps the bright middle alone."""
+    wide = np.full((20, 40, 3), 200, np.uint8)
+    wide[:, :10] = wide[:, 30:] = 0
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.fromarray(wide).save(tmp_path / "photos" / name / "wide.png")
+    image = Folder(root=str(tmp_path / "photos"), size=20, fit=fit).split("test").images[0]
+    assert abs(int(image[10, 10, 0]) - left) < 3
+    assert abs(int(image[1, 10, 0]) - top) < 3
+    assert (image[10, 1, 0] > 190) == (fit == "crop")
+
+
+def test_the_backbone_decides_the_size_where_nobody_does(root):
+    assert Folder(root=str(root)).for_size(24).split("test").images.shape[1:] == (24, 24, 3)
+    assert Folder(root=str(root), size=8).for_size(24).size == 8
+    assert Folder(root=str(root)).recorded_parameters()["size"] == 84

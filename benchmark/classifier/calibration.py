@@ -1,0 +1,77 @@
+"""From scores to probabilities, and from distances to "unlike all classes", by photos that were held out.
+
+A probability is softmax(score / temperature), with the temperature that explains the held-out photos best (Guo et al. 2017, "On
+calibration of modern neural networks", arXiv:1706.04599). Their labels are smoothed as Platt (1999) does, since a few photos
+that are all right would ask for certainty.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from scipy.stats import binomtest
+
+from .heldout import HeldOut
+
+HOTTEST = 20.0  # bound of the temperature's logarithm either way
+FEWEST = 10  # held-out photos for a temperature and a threshold
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was learned from held-out photos.
+
+    Attributes:
+        temperature: that scores are divided by.
+        radius: largest distance to a support photo (1 − cosine) of a photo that counts as known; None: nobody knows.
+        photos: how many were held out.
+        accuracy: of these, 0 to 1; None without any.
+    """
+
+    temperature: float = 1.0
+    radius: float | None = None
+    photos: int = 0
+    accuracy: float | None = None
+
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy on new photos of these classes, by Wilson (1927); 0 to 1 without any photo."""
+        if self.accuracy is None:
+            return 0.0, 1.0
+        found = binomtest(round(self.accuracy * self.photos), self.photos).proportion_ci(0.95, "wilson")
+        return float(found.low), float(found.high)
+
+
+def calibrate(held: HeldOut, quantile: float) -> Calibration:
+    """The calibration by held-out photos; with fewer than ten, temperature and radius stay unknown.
+
+    Args:
+        held: what the method said of them.
+        quantile: share of the known photos that counts as known, 0 to 1.
+    """
+    photos = len(held.labels)
+    accuracy = held.accuracy if photos else None
+    if photos < FEWEST:
+        return Calibration(photos=photos, accuracy=accuracy)
+    return Calibration(temperature(held.scores, held.labels), float(np.quantile(held.distances, quantile)), photos, accuracy)
+
+
+def temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that maximises the smoothed likelihood of labels [m] under scores [m, N]."""
+    ways, right = scores.shape[1], (len(labels) + 1) / (len(labels) + 2)
+    targets = np.full(scores.shape, (1 - right) / (ways - 1))
+    targets[np.arange(len(labels)), labels] = right
+    finite = np.where(np.isfinite(scores), scores, np.nanmin(scores[np.isfinite(scores)]))
+
+    def loss(log_temperature: float) -> float:
+        return -(targets * log_softmax(finite / math.exp(log_temperature), axis=1)).sum(axis=1).mean()
+
+    return math.exp(minimize_scalar(loss, bounds=(-HOTTEST, HOTTEST), method="bounded").x)
+
+
+def probabilities(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities float64 [q, N] of scores [q, N]; a score of −∞ gives 0."""
+    return softmax(scores / temperature, axis=1)
