@@ -16,7 +16,7 @@ from .folders import Results, in_results
 from .lines import say
 
 if TYPE_CHECKING:
-    from ..records.sections import Coarsity
+    from ..records.record import RunRecord
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "sampler": "samplers"}
 FILES = (".json", ".safetensors")
@@ -119,8 +119,10 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
 
 def _show_record(path: Path) -> None:
+    from ..records.labels import with_parameters
     from ..records.statistics import apart_in_percent, in_percent
     from ..records.store import load_record
+    from ..reporting.setting import setting_of
     from .terminal import percent, print_table
 
     record = load_record(path)
@@ -128,9 +130,11 @@ def _show_record(path: Path) -> None:
     apart, bootstrap = accuracy.without_replacement, accuracy.bootstrap
     pretraining, commit = record.backbone.pretraining, record.fewbench.git_commit or "unknown"
     external = ", external" if pretraining and pretraining.external else ""
+    version = with_parameters(f"version {task.dataset_version}", task.dataset_parameters)
     rows = [
         ["status", record.status],
         ["method", f"{record.method.name} {record.method.parameters or ''}"],
+        ["setting", setting_of(record).name],
         ["backbone", f"{record.backbone.name}, weights {record.backbone.weights}"],
         ["pretraining", f"{pretraining.recipe} on {pretraining.dataset}{external}" if pretraining else "none"],
         [
@@ -138,7 +142,11 @@ def _show_record(path: Path) -> None:
             f"{task.dataset} {task.split}, {task.ways}-way {task.shots}-shot, {task.queries} queries a class",
         ],
         ["sampler", f"{task.sampler}, seed {task.seed}"],
-        *_coarsity_row(task.coarsity),
+        [
+            "images",
+            f"{with_parameters(f'version {task.dataset_version}', task.dataset_parameters)}, fingerprint {task.fingerprint}",
+        ],
+        *_coarsity_rows(record),
         *([["corruption", str(task.corruption)]] if task.corruption else []),
         ["episodes", str(record.n_episodes)],
         [
@@ -159,6 +167,8 @@ def _show_record(path: Path) -> None:
         ["made", f"{timing.started_utc} by fewbench {record.fewbench.version}, commit {commit}"],
         ["command", " ".join(record.argv)],
         ["episodes sha256", task.episodes_sha256],
+        ["weights sha256", record.backbone.weights_sha256 or "none"],
+        ["config sha256", record.config_sha256],
     ]
     print_table(("", ""), rows)
 
@@ -190,8 +200,19 @@ def _show_weights(path: Path) -> None:
     print_table(("", ""), rows)
 
 
-def _coarsity_row(coarsity: Coarsity | None) -> list[list[str]]:
+def _coarsity_rows(record: RunRecord) -> list[list[str]]:
+    from ..records.statistics import in_percent
+    from ..reporting.coarsity import quartiles
+
+    coarsity = record.task.coarsity
     if coarsity is None:
         return []
-    quartiles = ", ".join(f"{value:.2f}" for value in coarsity.quartiles)
-    return [["coarsity", f"mean {coarsity.mean:.2f}, quartiles {quartiles}"]]
+    limits = ", ".join(f"{value:.2f}" for value in coarsity.quartiles)
+    accuracies = [
+        "none" if one is None else in_percent(one.accuracy.mean, one.accuracy.half_width, one.accuracy.n)
+        for one in quartiles(record)
+    ]
+    return [
+        ["coarsity", f"mean {coarsity.mean:.2f}, quartiles {limits}"],
+        ["accuracy % by quartile", f"{', '.join(accuracies)} (the most fine-grained tasks first)"],
+    ]

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fewbench.benchmark.backbones.weights.loading import make_backbone
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.evaluation.runner import run
 from fewbench.benchmark.features.throughput import flops_per_image
+from fewbench.benchmark.records.store import write_record
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 
@@ -104,6 +106,17 @@ def test_a_record_of_foreign_weights_says_so(tiny: str, tmp_path: Path):
     config = RunConfig(dataset=tiny, weights=str(tmp_path / "w.pt"), settings=settings, episodes=5, results=tmp_path, queries=5)
     shown = printed("show", str(run(config, SILENT).path))
     assert "unknown on unknown, external" in shown
+    assert re.search(r"^images +version \S.*, fingerprint [0-9a-f]{64}$", shown, re.MULTILINE)
+
+
+def test_a_record_of_semantic_tasks_is_shown_with_its_accuracy_by_coarsity(make_record, coarse, tmp_path: Path):
+    # Pairs of episodes by coarsity (10, 20), (30, 40), (50, 60), (70, 80) with accuracies 0.5 ± 0.1, 0.6 ± 0, 0.7 ± 0.02 and
+    # 0.9 ± 0, ten times each: half-widths t(0.975, 19) · d · √(20/19) / √20 = 0.480173 · d.
+    accuracies = [0.4, 0.9, 0.6, 0.6, 0.9, 0.6, 0.72, 0.68] * 10
+    record = make_record(accuracies, task=coarse([20, 70, 10, 30, 80, 40, 60, 50] * 10))
+    write_record(record, tmp_path / "a.json")
+    shown = printed("show", str(tmp_path / "a.json"))
+    assert "50.00 ± 4.80, 60.00 ± 0.00, 70.00 ± 0.96, 90.00 ± 0.00 (the most fine-grained tasks first)" in shown
 
 
 def test_weights_say_what_they_are():
