@@ -142,10 +142,7 @@ def _show_record(path: Path) -> None:
             f"{task.dataset} {task.split}, {task.ways}-way {task.shots}-shot, {task.queries} queries a class",
         ],
         ["sampler", f"{task.sampler}, seed {task.seed}"],
-        [
-            "images",
-            f"{with_parameters(f'version {task.dataset_version}', task.dataset_parameters)}, fingerprint {task.fingerprint}",
-        ],
+        ["images", f"{version}, fingerprint {task.fingerprint}"],
         *_coarsity_rows(record),
         *([["corruption", str(task.corruption)]] if task.corruption else []),
         ["episodes", str(record.n_episodes)],
