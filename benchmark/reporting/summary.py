@@ -28,13 +28,16 @@ class Place(NamedTuple):
     cell: Cell
 
 
-def summary_of(boards: Sequence[tuple[Board, Quotes]], page: Path, boards_page: Path) -> list[str]:
+def summary_of(
+    boards: Sequence[tuple[Board, Quotes]], page: Path, boards_page: Path, only_published: bool = False
+) -> list[str]:
     """The lines of the summary.
 
     Args:
         boards: with the published numbers beside them.
         page: the file that the summary is for, from which links count.
         boards_page: the file with the boards.
+        only_published: leave out the rows that no published number stands beside.
     """
     rows = []
     for board, quotes in boards:
@@ -45,8 +48,9 @@ def summary_of(boards: Sequence[tuple[Board, Quotes]], page: Path, boards_page: 
             for setting in SETTINGS:
                 for external in (False, True):
                     places = _places(board, column, setting, external)
-                    if places:
-                        rows.append([dataset, task, setting + EXTERNAL_MARK * external, *_best(places, quotes, column, page)])
+                    cells = _best(places, quotes, column, page) if places else [""]
+                    if cells[-1] or (places and not only_published):
+                        rows.append([dataset, task, setting + EXTERNAL_MARK * external, *cells])
                         dataset = task = " "
     return table_lines(HEADERS, [list(map(Markdown, row)) for row in rows], NUMERIC) if rows else []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GENERATED = ("results", "docs", "leaderboard.md")
+GENERATED = ("results", "docs", "README.md", "leaderboard.md")
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +37,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["table", "docs/pretraining.md", "--check"],
         ["table", "docs/published.md", "--check"],
         ["table", "docs/semantic.md", "--check"],
+        ["table", "README.md", "--check"],
         ["reproduce", "--page", "docs/reproduction.md", "--check"],
     ],
     ids=lambda command: " ".join(command),

@@ -57,3 +57,11 @@ def test_links_count_from_the_page(trained, boards):
 
 def test_a_task_where_only_chance_answered_has_no_row(make_record, boards):
     assert rows(boards([make_record([0.2], name="chance", method={"uses_support": False})])) == []
+
+
+def test_rows_without_a_published_number_may_be_left_out(trained, boards, published):
+    made = boards([trained(OURS, name="ridge", task={"shots": 5}), trained(OURS)])
+    pairs = list(zip(made, quotes_of(made, [published()]), strict=True))
+    assert len(summary_of(pairs, PAGE, PAGE)) == 4
+    (line,) = summary_of(pairs, PAGE, PAGE, only_published=True)[2:]
+    assert line.startswith("| [omniglot](#omniglot) | 5-way 1-shot | inductive | protonet, ")
