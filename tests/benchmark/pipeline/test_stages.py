@@ -79,6 +79,12 @@ def test_a_run_without_a_training_takes_the_backbone_that_its_method_has_by_defa
         ("shots = [1, 5]", "shots = 0", r"\[\[run\]\]: shots = 0: at least 1"),
         ("shots = [1, 5]", "shot = 1", r"\[\[run\]\]: unknown key 'shot'; did you mean 'shots'"),
         ("shots = [1, 5]", 'weights = "w"', r"\[\[run\]\]: 'weights' has no place here; weights stands at the top"),
+        ("shots = [1, 5]", 'checkpoint = "w"', r"\[\[run\]\]: 'checkpoint' has no place here; a run takes that of \[train\]"),
+        (
+            "shots = [1, 5]",
+            'after = "tune"',
+            r"\[\[run\]\]: after = 'tune': one of the stages that train here \(pretrain, train\)",
+        ),
         (
             "shots = [1, 5]",
             'output = "mine"',
