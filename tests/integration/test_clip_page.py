@@ -34,7 +34,7 @@ def test_the_pages_commands_run_offline_in_their_order(bench_many, tmp_path: Pat
     for command in commands:
         (done,) = bench_many([(arguments(command, tmp_path), tmp_path)], HF_HUB_OFFLINE="1")
         assert done.code == 0, f"{command}: {done.err}"
-    records = [record for _, record in load_records(tmp_path / "results")[0]]
+    records = [record for _, record in load_records(tmp_path / "my-results")[0]]
     backbones = {record.method.name: record.backbone.name for record in records}
     assert backbones == {
         "clip-zero-shot": "clip-tiny",
@@ -54,7 +54,7 @@ def test_the_pages_commands_run_offline_in_their_order(bench_many, tmp_path: Pat
     assert len(hashes) == 2  # the dataset's names, and the file's
     chosen = {record.method.name for record in records if record.method.chosen is not None}
     assert chosen == {"proto+text", "tip-adapter", "linear-probe"}
-    assert {path.name for path in (tmp_path / "results" / "figures").iterdir()} == {"prompts.svg", "shots.svg"}
+    assert {path.name for path in (tmp_path / "my-results" / "figures").iterdir()} == {"prompts.svg", "shots.svg"}
 
 
 def test_the_pages_tables_have_what_there_is():

@@ -37,8 +37,8 @@ episodes = 70
 """
 
 
-def files(folder: Path, kind: str) -> list[Path]:
-    return sorted((folder / "results" / "checkpoints").glob(f"{kind}-*.safetensors"))
+def files(results: Path, kind: str) -> list[Path]:
+    return sorted((results / "checkpoints").glob(f"{kind}-*.safetensors"))
 
 
 def test_the_example_of_the_page(bench_many: Any, tiny: str, tmp_path: Path):
@@ -62,7 +62,7 @@ def test_the_example_of_the_page(bench_many: Any, tiny: str, tmp_path: Path):
     records = [load_record(tmp_path / line) for line in made.out.splitlines()[-4:]]
     tasks = [(record.task.shots, record.backbone.tune) for record in records]
     assert tasks == [(1, "none"), (1, "full"), (5, "none"), (5, "full")]
-    (trained,) = files(tmp_path, "train")
+    (trained,) = files(tmp_path / "my-results", "train")
     assert {record.backbone.weights_sha256 for record in records} == {weights_sha256(trained)}
     assert dry.out.count("done already") == 6 and dry.out.splitlines()[-1].split()[-1] == made.out.splitlines()[-1]
 
@@ -85,7 +85,7 @@ def test_a_meta_training_that_is_killed_goes_on_to_the_same_weights(
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
-    assert files(folder, "train") == [] and len(files(folder, "pretrain")) == 1
+    assert files(folder / "results", "train") == [] and len(files(folder / "results", "pretrain")) == 1
     dry, gone_on, undisturbed = bench_many(
         [([*command, "--dry-run"], folder), (command, folder), (command, tmp_path / "undisturbed")]
     )
@@ -93,7 +93,7 @@ def test_a_meta_training_that_is_killed_goes_on_to_the_same_weights(
     assert re.search(r"^pretrain .* done already .*\n^train .* goes on ", dry.out, re.MULTILINE)
     assert "pretrain: done already" in gone_on.err and "train: goes on" in gone_on.err
     for kind in ("pretrain", "train"):
-        (one,), (other,) = files(folder, kind), files(tmp_path / "undisturbed", kind)
+        (one,), (other,) = files(folder / "results", kind), files(tmp_path / "undisturbed" / "results", kind)
         assert one.name == other.name and weights_sha256(one) == weights_sha256(other)
     assert gone_on.out.splitlines()[-1] == undisturbed.out.splitlines()[-1]
 

@@ -38,7 +38,7 @@ def example(bench_many, quick: list[str], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def records(example: Path) -> dict[tuple[str, str], RunRecord]:
     """The records by method and folder."""
-    loaded = [(path, load_record(path)) for path in sorted(example.rglob("results/records/**/*.json"))]
+    loaded = [(path, load_record(path)) for path in sorted(example.rglob("my-results/records/**/*.json"))]
     return {(record.method.name, path.parent.name): record for path, record in loaded}
 
 
@@ -59,7 +59,7 @@ def test_the_episodes_are_the_same_and_the_images_are_not(records):
 
 
 def test_a_finished_run_is_not_repeated(bench_many, quick: list[str], example: Path):
-    (done,) = bench_many([(["run", "--corruption", "noise", "--severity", "3", *quick], example)])
+    (done,) = bench_many([(["run", "--corruption", "noise", "--severity", "3", *quick, "--results", "my-results"], example)])
     assert done.code == 0 and "is there already, nothing was run" in done.err
     assert re.search(r"protonet .* tiny\.py:Tiny, noise 3 ", done.out)
 
@@ -68,19 +68,19 @@ def test_the_figure_is_drawn_and_the_same_the_second_time(bench_many, example: P
     *command, pattern = BLOCKS[0][2]
     paths = sorted(example.glob(pattern.replace("trifeature", "tiny.py-Tiny").replace("15query", "5query")))
     assert len(paths) == 22
-    figure = example / "results" / "figures" / "corruptions.svg"
+    figure = example / "my-results" / "figures" / "corruptions.svg"
     drawn = []
     for _ in range(2):
         (done,) = bench_many([([*command, *paths], example)])
-        assert (done.code, done.out) == (0, "results/figures/corruptions.svg\n"), done.err
+        assert (done.code, done.out) == (0, "my-results/figures/corruptions.svg\n"), done.err
         drawn.append(figure.read_bytes())
     assert drawn[0] == drawn[1] and b"occlusion" in drawn[0]
 
 
 def test_the_leaderboard_keeps_clean_and_corrupted_tasks_apart(bench_many, example: Path):
-    (done,) = bench_many([(["leaderboard"], example)])
+    (done,) = bench_many([(["leaderboard", "--results", "my-results"], example)])
     assert done.code == 0, done.err
-    board = (example / "leaderboard.md").read_text(encoding="utf-8")
+    board = (example / "my-results" / "leaderboard.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.*)$", board, re.MULTILINE) == [
         "The best of each task",
         "tiny.py:Tiny",
@@ -93,7 +93,7 @@ def test_the_leaderboard_keeps_clean_and_corrupted_tasks_apart(bench_many, examp
 
 
 def test_an_episode_of_a_corrupted_record_is_drawn_with_its_answers(bench_many, tiny: str, tiny_weights: Path, example: Path):
-    (path,) = (example / "results/records/tiny.py-Tiny" / f"{TASK}-occlusion-4").glob("protonet-*.json")
+    (path,) = (example / "my-results/records/tiny.py-Tiny" / f"{TASK}-occlusion-4").glob("protonet-*.json")
     where = ["--dataset", tiny, "--weights", str(tiny_weights), "--index", "3"]
     shape = ["--dataset", tiny, "--queries", "5"]
     answered, shown, clean, other = bench_many(
@@ -111,7 +111,7 @@ def test_an_episode_of_a_corrupted_record_is_drawn_with_its_answers(bench_many, 
 
 
 def test_a_record_is_shown_with_its_corruption(bench_many, example: Path):
-    (path,) = (example / "results/records/tiny.py-Tiny" / f"{TASK}-noise-2").glob("ridge-*.json")
+    (path,) = (example / "my-results/records/tiny.py-Tiny" / f"{TASK}-noise-2").glob("ridge-*.json")
     (done,) = bench_many([(["show", path], example)])
     assert re.search(r"^corruption +noise 2 *$", done.out, re.MULTILINE), done.out
 
