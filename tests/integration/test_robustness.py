@@ -65,13 +65,13 @@ def test_a_finished_run_is_not_repeated(bench_many, quick: list[str], example: P
 
 
 def test_the_figure_is_drawn_and_the_same_the_second_time(bench_many, example: Path):
-    *command, pattern = BLOCKS[0][2]
+    plot, name, pattern, *results = BLOCKS[0][2]
     paths = sorted(example.glob(pattern.replace("trifeature", "tiny.py-Tiny").replace("15query", "5query")))
     assert len(paths) == 22
     figure = example / "my-results" / "figures" / "corruptions.svg"
     drawn = []
     for _ in range(2):
-        (done,) = bench_many([([*command, *paths], example)])
+        (done,) = bench_many([([plot, name, *paths, *results], example)])
         assert (done.code, done.out) == (0, "my-results/figures/corruptions.svg\n"), done.err
         drawn.append(figure.read_bytes())
     assert drawn[0] == drawn[1] and b"occlusion" in drawn[0]
