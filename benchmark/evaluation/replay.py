@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UsageError, UserError
+from ...core.options import LARGEST_COUNT, as_option
 from ...core.progress import Progress
 from ...tasks.corrupted_split import corrupted
 from ...tasks.datasets.base import Dataset, Split, split_name
@@ -55,8 +56,8 @@ class OpenTask:
         Raises:
             UsageError: the task has no such episode.
         """
-        if index < 0:
-            raise UsageError(f"--index {index}: at least 0")
+        if not 0 <= index <= LARGEST_COUNT:
+            raise UsageError(f"{as_option('index', index)}: from 0 to {LARGEST_COUNT:,}")
         if self.sampler.most is not None and index >= self.sampler.most:
             raise UsageError(f"--index {index}: the task has {self.sampler.most} episodes, counted from 0")
         return self.sampler.draw(index, index + 1).trimmed()

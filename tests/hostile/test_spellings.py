@@ -121,3 +121,9 @@ def test_one_picture_in_two_classes_is_said(pictures):
     root = pictures("a", "b")
     (root / "b" / "2.png").write_bytes((root / "a" / "0.png").read_bytes())
     assert "a, b hold 1 identical picture" in found_in(root) and "pictures" not in found_in(root)
+
+
+def test_an_episode_beyond_all_numbers(bench, tiny: str, tmp_path: Path):
+    for index in ("9" * 30, "-1"):
+        done = bench("plot", "episode", "--dataset", tiny, "--queries", "5", "--index", index, "--output", tmp_path / "e.png")
+        assert f"--index {index}: from 0 to 1,000,000,000" in done.message

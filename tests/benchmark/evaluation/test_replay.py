@@ -177,7 +177,9 @@ def test_an_episode_of_varying_shape_has_no_padding(tiny):
     assert (found.episode.support_labels >= 0).all() and (found.episode.query_labels >= 0).all()
 
 
-@pytest.mark.parametrize(("index", "message"), [(-1, "at least 0"), (EPISODES, "the record has 70 episodes, counted from 0")])
+@pytest.mark.parametrize(
+    ("index", "message"), [(-1, "from 0 to 1,000,000,000"), (EPISODES, "the record has 70 episodes, counted from 0")]
+)
 def test_an_index_out_of_range_is_refused(recorded, files, index, message):
     record = recorded()
     with pytest.raises(UsageError) as caught:
