@@ -25,6 +25,7 @@ COLOURS = (
 )  # fmt: skip
 MARKERS = "osD^vP<>X"
 LEGEND_LINE = 0.17  # inches
+INTERVALS = "bars: 95 % intervals, where they are wider than the dot"
 LONGEST_LINE = 80  # characters that fit a width of 7 inches
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "fewbench",  # otherwise the ids in the file are random
@@ -96,9 +97,14 @@ def colours_of(methods: Iterable[str]) -> dict[str, str]:
 
 
 def draw_accuracies(
-    panel: Axes, points: Iterable[tuple[float, float, float | None]], label: str, marker: str, colour: str
+    panel: Axes,
+    points: Iterable[tuple[float, float, float | None]],
+    label: str,
+    marker: str,
+    colour: str,
+    joined: bool = True,
 ) -> None:
-    """Draw accuracies with their intervals as a line.
+    """Draw accuracies with their intervals.
 
     Args:
         panel: axes with percent on the vertical axis.
@@ -106,6 +112,7 @@ def draw_accuracies(
         label: text in the legend.
         marker: marker of each point.
         colour: colour of line and points.
+        joined: whether a line joins the points, as it does for numbers; categories have nothing between them.
     """
     found = list(points)
     panel.errorbar(
@@ -116,7 +123,8 @@ def draw_accuracies(
         color=colour,
         marker=marker,
         markersize=5,
-        capsize=3,
+        linestyle="solid" if joined else "none",
+        capsize=3 if joined else 0,
         elinewidth=1,
     )
 

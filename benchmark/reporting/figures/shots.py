@@ -11,7 +11,7 @@ from ... import registry
 from ...records.identity import answerer_of
 from ...records.labels import labels_of, task_label
 from ...records.record import RunRecord
-from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
+from .canvas import INTERVALS, LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
 from .scaling import check_one_task
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 7.0, 4.2  # inches
-ROOM = 1.2  # factor between the outermost shots and the ends of the axis
+DASHES = ("dashed", "dotted", "dashdot")
+SPREAD = 0.05  # between lines, in doublings of the shots
+ROOM = 1.3  # factor between the outermost shots and the ends of the axis
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,13 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
 
     def paint(figure: Figure) -> None:
         panel = figure.subplots()
-        for line, label, (marker, colour) in zip(lines, labels, styles, strict=True):
-            (_draw_level if line.level else _draw_line)(panel, line, label, marker, colour)
+        level = 0
+        for number, (line, label, (marker, colour)) in enumerate(zip(lines, labels, styles, strict=True)):
+            if line.level:
+                _draw_level(panel, line, label, colour, DASHES[level % len(DASHES)])
+                level += 1
+            else:
+                _draw_line(panel, line, label, marker, colour, 2 ** (SPREAD * (number - (len(lines) - 1) / 2)))
         panel.set_xscale("log", base=2)
         panel.set_xlim(shots[0] / ROOM, shots[-1] * ROOM)
         panel.set_xticks(shots, [str(count) for count in shots])
@@ -69,10 +76,10 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         panel.set_xlabel("support images a class (shots)")
         panel.set_ylabel("accuracy (%)")
         panel.set_title(wrapped(_title(records[0])), fontsize=9, fontweight="bold")
-        figure.legend(loc="outside lower center", frameon=False)
+        figure.legend(loc="outside lower center", frameon=False, title=INTERVALS)
 
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
-    return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
+    return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * (1 + lines_of_text)), paint, form)
 
 
 def lines_of(records: Sequence[RunRecord]) -> list[Line]:
@@ -121,14 +128,15 @@ def _title(record: RunRecord) -> str:
     return task_label(record).replace(f" {record.task.shots}-shot", "", 1)
 
 
-def _draw_line(panel: Axes, line: Line, label: str, marker: str, colour: str) -> None:
-    points = [(_shots(record), record.mean, record.half_width) for record in line.records]
+def _draw_line(panel: Axes, line: Line, label: str, marker: str, colour: str, aside: float) -> None:
+    """A line a little aside of its shots, by a factor, so that equal lines do not hide each other."""
+    points = [(aside * _shots(record), record.mean, record.half_width) for record in line.records]
     draw_accuracies(panel, points, label, marker, colour)
 
 
-def _draw_level(panel: Axes, line: Line, label: str, marker: str, colour: str) -> None:
+def _draw_level(panel: Axes, line: Line, label: str, colour: str, dashes: str) -> None:
     """The longest run alone: its queries are those at any number of shots."""
     record = max(line.records, key=lambda record: record.n_episodes)
     mean, half_width = 100 * record.mean, 100 * (record.half_width or 0.0)
-    panel.axhline(mean, label=label, color=colour, linestyle="dashed")
+    panel.axhline(mean, label=label, color=colour, linestyle=dashes)
     panel.axhspan(mean - half_width, mean + half_width, color=colour, alpha=0.2, linewidth=0)

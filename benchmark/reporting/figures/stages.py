@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from ....core.errors import UsageError
 from ...records.record import RunRecord
 from ...records.stages import CHAINS, Stages, stages_of
-from .canvas import COLOURS, LEGEND_LINE, MARKERS, draw_accuracies, figure_bytes
+from .canvas import COLOURS, INTERVALS, LEGEND_LINE, MARKERS, draw_accuracies, figure_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL, REST_HEIGHT, REST_WIDTH = 1.75, 0.7, 0.5  # inches; a panel is a square
-SPREAD = 0.07  # how far apart the points of lines are at one stage
+PANEL, REST_HEIGHT, REST_WIDTH = 1.9, 0.7, 0.5  # inches; a panel is a square
+SPREAD = 0.14  # how far apart the points are at one stage
 Column = tuple[str, str]  # trained on, tested on
 Line = tuple[str, str]  # pretraining, backbone
 Found = Mapping[tuple[Column, int, Line, str], RunRecord]
@@ -24,7 +24,7 @@ Found = Mapping[tuple[Column, int, Line, str], RunRecord]
 def draw_stages(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """Draw runs that differ in their stages, backbones, datasets and shots, with their t intervals.
 
-    A colour is a pretraining, a marker a backbone. Panels of one row have one scale.
+    Dots, since stages are categories: a colour is a pretraining, a marker a backbone. Panels of one row have one scale.
 
     Args:
         records: at least one, no two of which have all of these in common.
@@ -50,9 +50,9 @@ def draw_stages(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         for panel, (trained_on, tested_on) in zip(panels[0], columns, strict=True):
             panel.set_title(f"{trained_on}\n→ {tested_on}", fontsize=9)
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=3)
+        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=3, title=INTERVALS)
 
-    height = REST_HEIGHT + PANEL * len(rows) + LEGEND_LINE * (1 + len(lines) / 3)
+    height = REST_HEIGHT + PANEL * len(rows) + LEGEND_LINE * (2 + len(lines) / 3)
     return figure_bytes((REST_WIDTH + PANEL * max(len(columns), 3), height), paint, form)
 
 
@@ -78,8 +78,11 @@ def _draw_panel(panel: Axes, found: Found, column: Column, shots: int, lines: Se
         points = [(place + offset, record.mean, record.half_width) for place, record in there]
         colour = COLOURS[recipes.index(line[0]) % len(COLOURS)]
         label = f"{line[1]}, {'no' if line[0] == 'none' else line[0]} pretraining"
-        draw_accuracies(panel, points, label, MARKERS[backbones.index(line[1]) % len(MARKERS)], colour)
+        draw_accuracies(panel, points, label, MARKERS[backbones.index(line[1]) % len(MARKERS)], colour, joined=False)
     panel.set_xticks(range(len(CHAINS)), CHAINS, fontsize=7)
-    panel.grid(color="0.9")
+    panel.set_xlim(-0.5, len(CHAINS) - 0.5)
+    for between in range(1, len(CHAINS)):
+        panel.axvline(between - 0.5, color="0.9", linewidth=0.8)
+    panel.grid(axis="y", color="0.9")
     panel.set_axisbelow(True)
     panel.tick_params(axis="y", length=0)
