@@ -95,36 +95,37 @@ def labels_of(records: Sequence[Named], told: Collection[str] = (), beside: Sequ
     """
     backbones = [_backbone(record.backbone, with_weights=not beside) for record in records]
     tasks = task_words(list(map(task_of, records)), told)
-    return _labels(records, backbones, {}, tasks, beside, FURTHER)
+    return _labels(records, [_method(record.method) for record in records], backbones, {}, tasks, beside, FURTHER)
 
 
 def board_labels(records: Sequence[Named], trainings: Sequence[str], told_apart: bool = True) -> list[Label]:
     """Name the rows of a board, which says the tasks elsewhere.
 
-    Backbones have short names. Settings that come with weights from elsewhere are named only where they differ. What tells
-    apart rows that read the same otherwise stands with the method.
+    Backbones have short names. Settings that come with weights from elsewhere are named only where they differ. What a method
+    may move (`--tune`) stands with the method, and so does what tells apart rows that read the same otherwise.
 
     Args:
         records: one for each row.
         trainings: what stands beside each backbone.
         told_apart: whether rows that read the same otherwise are told apart.
     """
+    methods = [_with_tune(_method(record.method), record.backbone.tune) for record in records]
     backbones = [_backbone(record.backbone, with_weights=False, on_board=True) for record in records]
     names = _short({record.backbone.name for record in records})
     further = [("method", name, value_of) for _, name, value_of in FURTHER] if told_apart else []
-    return _labels(records, backbones, names, [""] * len(records), trainings, further)
+    return _labels(records, methods, backbones, names, [""] * len(records), trainings, further)
 
 
 def _labels(
     records: Sequence[Named],
+    method_sections: Sequence[Section],
     backbone_sections: Sequence[Section],
     names: Mapping[str, str],
     task_texts: Sequence[str],
     beside: Sequence[Hashable],
     further: Iterable[tuple[str, str, Callable[[Named], Any]]],
 ) -> list[Label]:
-    methods = _shown([_method(record.method) for record in records])
-    backbones = _shown(backbone_sections)
+    methods, backbones = _shown(method_sections), _shown(backbone_sections)
     tasks = [{"": words} for words in task_texts]
     said = {"method": methods, "backbone": backbones, "task": tasks}
 
@@ -219,12 +220,17 @@ def _method(method: Method) -> Section:
 
 
 def _backbone(backbone: Backbone, with_weights: bool, on_board: bool = False) -> Section:
-    values = {name: getattr(backbone, name) for name in USUAL}
+    values = {name: getattr(backbone, name) for name in USUAL if name != "tune" or not on_board}
     unusual = [name for name, value in values.items() if value != USUAL[name]]
     weights = {"weights": backbone.weights or "none"} if with_weights else {}
     of_elsewhere = on_board and backbone.pretraining is not None and backbone.pretraining.external
     changed, unsure = ((), ()) if of_elsewhere else _changed(backbone)
     return Section(backbone.name, {**backbone.parameters, **values, **weights}, [*changed, *unusual], unsure)
+
+
+def _with_tune(method: Section, tune: str) -> Section:
+    departing = [*method.departing, *(["tune"] if tune != USUAL["tune"] else [])]
+    return method._replace(values={**method.values, "tune": tune}, departing=departing)
 
 
 def _changed(section: Method | Backbone) -> tuple[Collection[str], Collection[str]]:

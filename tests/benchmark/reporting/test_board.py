@@ -199,5 +199,12 @@ def test_backbones_have_short_names_unless_two_become_the_same(make_record, boar
     ]
     other = make_record([0.4], backbone={"name": "plugin.py:mobilenetv2_100"})
     assert [row.backbone for row in boards([timm, other])[0].rows] == ["timm:mobilenetv2_100", "plugin.py:mobilenetv2_100"]
-    ours = make_record([0.5], backbone={"parameters": {"width": 32}, "changed": ["width"], "tune": "norm"})
-    assert boards([ours])[0].rows[0].backbone == "conv4 (tune=norm, width=32)"
+    ours = make_record([0.5], backbone={"parameters": {"width": 32}, "changed": ["width"]})
+    assert boards([ours])[0].rows[0].backbone == "conv4 (width=32)"
+
+
+def test_what_a_method_moves_stands_with_the_method(make_record, boards):
+    tuned = make_record([0.5], name="finetune", backbone={"tune": "norm"})
+    (board,) = boards([tuned, make_record([0.6], name="finetune"), make_record([0.7])])
+    assert len(board.groups) == 1
+    assert [row.method for row in board.rows] == ["protonet", "finetune (tune=none)", "finetune (tune=norm)"]
