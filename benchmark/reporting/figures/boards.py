@@ -69,20 +69,22 @@ def draw_board(board: Board, quotes: Quotes, form: str = "svg") -> bytes:
     return figure_bytes((NAMES_WIDTH + PANEL_WIDTH * panels, height), paint, form)
 
 
-def rows_of_figure(board: Board, panels: int) -> set[int]:
-    """The numbers of the rows that a figure shows: the best of its first panel, then others, as many as are readable."""
+def rows_of_figure(board: Board, quotes: Quotes, panels: int) -> set[int]:
+    """The numbers of the rows that a figure shows: as many as are readable, half of them for those beside published numbers."""
     there = [
         (number, cells)
         for number, row in enumerate(board.rows)
         if any(cells := row.cells[:panels]) and (row.setting.class_names or row.records[0].method.uses_support)
     ] or [(number, row.cells) for number, row in enumerate(board.rows)]
     order = sorted(there, key=lambda one: [(cell is None, -cell.record.mean if cell else 0.0) for cell in one[1]])
-    return {number for number, _ in order[:MOST_ROWS]}
+    numbers = [number for number, _ in order]
+    quoted = [number for number in numbers if number in quotes.beside][: MOST_ROWS // 2]
+    return {*quoted, *[number for number in numbers if number not in quoted][: MOST_ROWS - len(quoted)]}
 
 
 def _entries(board: Board, quotes: Quotes, panels: int) -> tuple[list[Entry], int]:
     """The entries from top to bottom, and their lines of text."""
-    shown = rows_of_figure(board, panels)
+    shown = rows_of_figure(board, quotes, panels)
     entries: list[Entry] = []
     lines = number = 0
 
@@ -112,7 +114,8 @@ def _note(board: Board, quotes: Quotes, entries: list[Entry]) -> str:
     said = ["dots: ours with 95 % intervals, often narrower than the dot"]
     said += ["diamonds: published"] if any(entry.quoted for entry in entries) else []
     said += [f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in texts]
-    said += [f"the best {shown} of {len(board.rows)} rows"] if shown < len(board.rows) else []
+    others = ", and those beside published numbers" if quotes.beside else ""
+    said += [f"{shown} of {len(board.rows)} rows, the best{others}"] if shown < len(board.rows) else []
     return "; ".join(said)
 
 

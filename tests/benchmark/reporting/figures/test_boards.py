@@ -38,7 +38,13 @@ def test_only_the_best_rows_are_drawn_and_the_figure_says_so(make_record, boards
     records = [make_record([0.01 * i, 0.5], name=f"method-{i}") for i in range(20)]
     found = texts(drawn(boards([*records, make_record([0.9, 0.9], name="chance", method={"uses_support": False})])))
     assert [text for text in found if text.startswith("method-")] == [f"method-{i}" for i in range(19, 19 - MOST_ROWS, -1)]
-    assert f"the best {MOST_ROWS} of 21 rows" in " ".join(found) and "chance" not in found
+    assert f"{MOST_ROWS} of 21 rows, the best" in " ".join(found) and "chance" not in found
+
+
+def test_rows_beside_published_numbers_are_drawn_although_others_are_better(trained, boards, published):
+    better = [trained([0.98, 0.99], name=f"method-{i}", meta=False, weights="b") for i in range(20)]
+    found = texts(drawn(boards([trained([0.5, 0.6]), *better]), [published()]))
+    assert "protonet" in found and sum(text.startswith("method-") for text in found) == MOST_ROWS - 1
 
 
 def test_published_numbers_are_drawn_beside_ours(trained, boards, published):
