@@ -187,18 +187,22 @@ def training_label(record: Named) -> str:
 
 
 def task_headers(tasks: Sequence[TaskKey]) -> list[str]:
-    """Name the tasks of one board: ways and shots, and what departs from the usual task: `5-way 1-shot, 1 query`."""
+    """Name the tasks of one board: ways and shots, and what departs from the usual task: `5-way 1-shot, 1 query`.
+
+    Parameters of samplers are named where tasks read the same otherwise.
+    """
+
+    def header(task: TaskKey, words: Mapping[str, Callable[[TaskKey], str]]) -> str:
+        ways, shots = words["ways"](task), words["shots"](task)
+        shape = [f"{ways} {shots}"] if task.ways and task.shots else [ways, shots]
+        return ", ".join([*shape, *(words[name](task) for name, usual in USUAL_TASK.items() if getattr(task, name) != usual)])
+
+    headers = [header(task, TASK_WORDS) for task in tasks]
     parameters: dict[str, set[str]] = defaultdict(set)
-    for task in tasks:
-        parameters[task.sampler].add(task.sampler_parameters)
-    headers = []
-    for task in tasks:
-        shape = [TASK_WORDS[name](task) for name in ("ways", "shots")]
-        said = [" ".join(shape) if task.ways and task.shots else ", ".join(shape)]
-        words = {**TASK_WORDS, "sampler": _sampler} if len(parameters[task.sampler]) > 1 else TASK_WORDS
-        said += [words[name](task) for name, usual in USUAL_TASK.items() if getattr(task, name) != usual]
-        headers.append(", ".join(said))
-    return headers
+    for task, text in zip(tasks, headers, strict=True):
+        parameters[text].add(task.sampler_parameters)
+    in_full = {**TASK_WORDS, "sampler": _sampler}
+    return [header(task, in_full) if len(parameters[text]) > 1 else text for task, text in zip(tasks, headers, strict=True)]
 
 
 def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:

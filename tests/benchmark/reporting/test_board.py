@@ -79,6 +79,8 @@ def test_samplers_that_differ_in_parameters_are_told_apart(make_record, boards):
     tasks = [{"sampler": "imbalanced", "sampler_parameters": {"ratio": ratio}} for ratio in (2, 3)]
     (board,) = boards([make_record([0.5], task=task) for task in tasks])
     assert board.headers == ("5-way 1-shot, imbalanced sampler (ratio=2)", "5-way 1-shot, imbalanced sampler (ratio=3)")
+    (board,) = boards([make_record([0.5], task={**task, "shots": shots}) for task, shots in zip(tasks, (1, 5), strict=True)])
+    assert board.headers == ("5-way 1-shot, imbalanced sampler", "5-way 5-shot, imbalanced sampler")
 
 
 @pytest.mark.parametrize(
