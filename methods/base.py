@@ -118,6 +118,17 @@ class Method(Declared, ABC):
         """The inputs under a tuning scope (`--tune`). Where no part of the backbone moves, features may be enough."""
         return self.inputs
 
+    def touched(self, support: int, query: int, ways: int, width: int) -> int:
+        """Bytes that one episode of features goes through again and again; they decide how many are classified at once.
+
+        Args:
+            support: S rows.
+            query: Q rows.
+            ways: N classes.
+            width: D of the features.
+        """
+        return 4 * (support + query) * width
+
     @abstractmethod
     def classify(self, episodes: Episodes) -> Tensor:
         """Score every query of every episode against its classes.

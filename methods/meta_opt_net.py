@@ -44,6 +44,10 @@ class MetaOptNet(Method):
         """The scale."""
         return Scale()
 
+    def touched(self, support: int, query: int, ways: int, width: int) -> int:
+        """The features, or the solver's matrices: N + 1 of [S, S] a step in float64, their factors, inverses and products."""
+        return max(super().touched(support, query, ways, width), 4 * 8 * (ways + 1) * support**2)
+
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the scale times the decision value of the class."""
         assert isinstance(episodes.learned, Scale)

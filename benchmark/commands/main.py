@@ -31,6 +31,7 @@ from . import (
     reproduce,
     run,
     show,
+    speed,
     table,
     testbed,
     train,
@@ -55,6 +56,7 @@ app.command("compare")(compare.compare)
 app.command("list")(listing.list_)
 app.command("show")(show.show)
 app.command("env")(env.env)
+app.command("speed")(speed.speed)
 app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
 app.command("pipeline")(pipeline.pipeline)

@@ -21,9 +21,11 @@ from ..backbones.base import Preprocess
 from ..features.table import FeatureTable
 from ..plugin_errors import told
 
-# Episodes are scored in chunks on a fixed grid (0, CHUNK, 2·CHUNK, …), small enough to stay in the processor's cache. The
-# grid makes an interrupted run end in the same bits as an undisturbed one.
-CHUNK = 64
+# Episodes are scored in chunks on a fixed grid (0, chunk, 2·chunk, …), so that an interrupted run ends in the same bits as an
+# undisturbed one. So a chunk depends on the method and the shape of its episodes alone: it is the largest power of two that
+# touches at most TOUCHED bytes. Smaller chunks cost calls; larger ones fall out of the cache and hold more memory.
+TOUCHED = 2**25
+SMALLEST, CHUNK = 16, 256  # episodes of a chunk of features
 IMAGE_CHUNK = 4
 Inputs = Literal["features", "images"]
 
@@ -62,6 +64,11 @@ class Source:
     def inputs(self) -> Inputs:
         """The kind of its rows."""
         return "images" if self.table is None else "features"
+
+    @property
+    def width(self) -> int:
+        """D of the features; 0 where its rows are images."""
+        return 0 if self.table is None else self.table.features.shape[1]
 
     def rows(self, index: np.ndarray) -> Tensor:
         """The content of rows [E, R]: features [E, R, D] or images [E, R, C, H, W]."""
@@ -108,10 +115,11 @@ class Evaluator:
         Raises:
             UserError: as `score` does.
         """
-        chunk = chunk_size(self.source.inputs)
-        for part in (batch[i : i + chunk] for batch in batches for i in range(0, len(batch), chunk)):
-            scores, labels = self.score(part.trimmed())
-            yield part, (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
+        for batch in batches:
+            chunk = chunk_size(self.method, batch, self.source.inputs, self.source.width)
+            for part in (batch[i : i + chunk] for i in range(0, len(batch), chunk)):
+                scores, labels = self.score(part.trimmed())
+                yield part, (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
 
     def accuracies(self, batch: EpisodeBatch) -> np.ndarray:
         """Accuracies of a whole batch, float64 [E], scored chunk by chunk."""
@@ -222,6 +230,16 @@ def credit(scores: Tensor, labels: Tensor) -> Tensor:
     return right.double() / tied.sum(dim=2).clamp(min=1)  # the scores of padding may be NaN, and then nothing is tied
 
 
-def chunk_size(inputs: Inputs) -> int:
-    """Episodes that a method sees at once."""
-    return CHUNK if inputs == "features" else IMAGE_CHUNK
+def chunk_size(method: Method, batch: EpisodeBatch, inputs: Inputs, width: int) -> int:
+    """Episodes that a method sees at once.
+
+    Args:
+        method: the classifier.
+        batch: episodes; the columns of all batches of a sampler are the same.
+        inputs: features or images.
+        width: of a feature.
+    """
+    if inputs == "images":
+        return IMAGE_CHUNK
+    touched = method.touched(batch.support.shape[1], batch.query.shape[1], batch.classes.shape[1], width)
+    return min(CHUNK, max(SMALLEST, 1 << max(0, (TOUCHED // max(1, touched)).bit_length() - 1)))

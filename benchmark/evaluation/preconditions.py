@@ -20,7 +20,7 @@ from ..config import RunConfig
 from ..plugin_errors import in_one_line
 from .checks import CHOICES, setting_of
 from .choose import choice_sampler
-from .evaluate import chunk_size
+from .evaluate import IMAGE_CHUNK, SMALLEST
 from .plan import Plan, make_plan
 from .resume import check_folder, finished_record, partial_path
 from .sampling import Sampling
@@ -176,8 +176,9 @@ def _check_memory(plan: Plan, rows: int) -> None:
     """
     there = _memory()
     preprocess, width = plan.backbone.preprocess, plan.backbone.feature_dim
-    numbers = width if plan.inputs == "features" else preprocess.channels * preprocess.size**2
-    needed = max(chunk_size(plan.inputs) * rows * numbers * 4, min(BATCH, plan.config.episodes) * rows * 8 * 4)
+    on_features = plan.inputs == "features"
+    numbers = (SMALLEST * width) if on_features else IMAGE_CHUNK * preprocess.channels * preprocess.size**2
+    needed = max(rows * numbers * 4, min(BATCH, plan.config.episodes) * rows * 8 * 4)
     if there is not None and needed > there:
         raise UsageError(
             f"episodes of {rows} images need {needed / GIB:.1f} GiB of memory, and this machine has {there / GIB:.1f}; "

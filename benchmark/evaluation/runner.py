@@ -164,11 +164,15 @@ class Run:
     def _find_place(self) -> None:
         """Cut what is done to whole chunks, and make the digest of its episodes."""
         wanted, self.sha = self.plan.config.episodes, hashlib.sha256()
-        self.main.cut(wanted, chunk_size(self.plan.inputs))
+        self.main.cut(wanted, self._chunk(self.sampler.draw(0, 1)))
         for batch in self.sampler.batches(0, len(self.main)):
             self.sha.update(batch.as_bytes())
         if len(self.main):
             self.progress.say(f"resuming after {len(self.main)} of {wanted} episodes")
+
+    def _chunk(self, batch: EpisodeBatch) -> int:
+        """Episodes of such a batch that the method sees at once."""
+        return chunk_size(self.plan.method, batch, self.plan.inputs, self.plan.backbone.feature_dim)
 
     def _evaluator(self) -> Evaluator:
         """Decide what is open and encode what is to be encoded."""
@@ -194,7 +198,7 @@ class Run:
         check_tasks(apart, int(self.sampler.offsets[-1]))
         if self.plan.inputs == "images":
             apart = apart[: min(DISJOINT_ON_IMAGES, config.episodes)]
-        self.disjoint.cut(len(apart), chunk_size(self.plan.inputs))
+        self.disjoint.cut(len(apart), self._chunk(apart))
         yield self.disjoint, f"{title}, no image twice", len(apart), [apart[len(self.disjoint) :]]
 
     def _too_few(self, episodes: int) -> str:

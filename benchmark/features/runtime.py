@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.cache import Damaged, Entry, Kept
+from ...core.cache import Damaged, Entry
 from ...core.errors import UserError
 from ...core.files import cache_root
 from ...core.progress import Progress
@@ -86,17 +86,16 @@ def converted(backbone: LoadedBackbone, progress: Progress) -> LoadedBackbone:
         progress.say(f"{what} again: {error} in {entry.folder}")
 
     def fill(unfinished: Unfinished) -> Conversion:
-        openvino = _openvino()
-        network = _convert(openvino, backbone)
-        openvino.save_model(network, unfinished.folder / FILE, compress_to_fp16=False)
-        _compare(backbone, _compiled(openvino, unfinished.folder / FILE))
+        _openvino().save_model(_convert(backbone), unfinished.folder / FILE, compress_to_fp16=False)
         return Conversion(key)
 
-    kept: Kept[Conversion] = entry.find_or_make(fill, progress, what)
-    try:
-        return replace(backbone, module=_compiled(_openvino(), kept.folder / FILE))
-    except RuntimeError as error:
-        raise NotConverted(_line(error)) from error
+    kept = entry.find_or_make(fill, progress, what)
+    return replace(backbone, module=_compiled(_openvino().Core().read_model(kept.folder / FILE)))
+
+
+def converted_uncached(backbone: LoadedBackbone) -> LoadedBackbone:
+    """The backbone with its network in OpenVINO, converted now and kept nowhere; raises as `converted` does."""
+    return replace(backbone, module=_compiled(_convert(backbone)))
 
 
 class InOpenVino(nn.Module):
@@ -137,44 +136,43 @@ def _openvino() -> ModuleType:
     return openvino
 
 
-def _convert(openvino: ModuleType, backbone: LoadedBackbone) -> Any:
+def _convert(backbone: LoadedBackbone) -> Any:
     """The network as OpenVINO's, for any number of images.
 
     Raises:
-        NotConverted: it does not take it.
+        NotConverted: it does not take it, or gives other features.
     """
     shape = (backbone.preprocess.channels, backbone.preprocess.size, backbone.preprocess.size)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing warns of what depends on values: the comparison finds what matters
             example = _images(TRIED[0], backbone)
-            free = openvino.PartialShape([-1, *shape])
-            return openvino.convert_model(backbone.module, example_input=example, input=[free])
+            free = _openvino().PartialShape([-1, *shape])
+            network = _openvino().convert_model(backbone.module, example_input=example, input=[free])
+            _compare(backbone, _compiled(network))
+    except NotConverted:
+        raise
     except Exception as error:  # both libraries, and the network's own code, raise anything
-        raise NotConverted(_line(error)) from error
+        reason = " ".join(str(error).split())[:200]
+        raise NotConverted(f"OpenVINO does not take it ({type(error).__name__}: {reason})") from error
+    return network
 
 
-def _compiled(openvino: ModuleType, file: Any) -> InOpenVino:
+def _compiled(network: Any) -> InOpenVino:
     """A converted network, ready to run in torch's number of threads and in float32 (bfloat16 is the default on some CPUs)."""
-    core = openvino.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # else two runs on one machine share a core while others are idle
     }
-    return InOpenVino(core.compile_model(core.read_model(file), "CPU", settings))
+    return InOpenVino(_openvino().compile_model(network, "CPU", settings))
 
 
 def _compare(backbone: LoadedBackbone, network: InOpenVino) -> None:
     """Raise `NotConverted` where a converted network gives other features than torch."""
     images = _images(TRIED[1], backbone)
-    with torch.inference_mode():
-        expected = backbone.module(images)
-    try:
-        found = network(images)
-    except RuntimeError as error:
-        raise NotConverted(_line(error)) from error
+    expected, found = backbone.module(images), network(images)
     if found.shape != expected.shape:
         raise NotConverted(f"it gives features {list(found.shape)} in place of {list(expected.shape)}")
     distance = ((found - expected).norm(dim=1) / expected.norm(dim=1)).max().item()
@@ -186,8 +184,3 @@ def _images(count: int, backbone: LoadedBackbone) -> Tensor:
     """Noise [count, C, H, W]."""
     shape = (count, backbone.preprocess.channels, backbone.preprocess.size, backbone.preprocess.size)
     return torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
-
-
-def _line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"OpenVINO does not take it ({type(error).__name__}: {' '.join(' '.join(lines).split())[:200]})"

@@ -11,12 +11,14 @@ from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.evaluation.evaluate import (
     CHUNK,
     Evaluator,
+    Inputs,
     Source,
     chunk_size,
 )
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.core.errors import UserError
 from fewbench.methods.base import Method
+from fewbench.methods.meta_opt_net import MetaOptNet
 from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.episodes import EpisodeBatch, Episodes
 from fewbench.tasks.samplers import MetaDatasetSampler, UniformSampler
@@ -139,9 +141,9 @@ def test_evaluation_is_the_definition_query_by_query(sampler):
 
 
 def test_chunks_lie_on_a_fixed_grid_and_join_to_the_whole():
-    stop = 20 * CHUNK + 10
+    stop = 6 * CHUNK + 10  # more than a sampler yields at a time
     parts, found = zip(*RANDOM.chunks(SAMPLER.batches(CHUNK, stop)), strict=True)
-    assert [len(part) for part in parts] == [CHUNK] * 19 + [10]
+    assert [len(part) for part in parts] == [CHUNK] * 5 + [10]
     assert [int(part.index[0]) for part in parts] == list(range(CHUNK, stop, CHUNK))
     whole = SAMPLER.draw(CHUNK, stop)
     np.testing.assert_array_equal(np.concatenate([part.support for part in parts]), whole.support)
@@ -156,8 +158,14 @@ def test_a_given_batch_comes_back_in_chunks():
     assert np.concatenate([found for _, found in parts]).tolist() == pytest.approx(credit_one_by_one(batch))
 
 
-def test_methods_on_images_get_smaller_chunks():
-    assert chunk_size("features") == CHUNK > chunk_size("images") >= 1
+def test_chunks_are_as_large_as_what_they_touch_allows():
+    def size(method: Method, ways: int, shots: int, width: int, inputs: Inputs = "features") -> int:
+        sampler = UniformSampler(np.arange(ways + 1) * 200, seed=0, ways=ways, shots=shots, queries=15)
+        return chunk_size(method, sampler.draw(0, 1), inputs, width)
+
+    assert [size(ProtoNet(), *shape) for shape in ((5, 1, 8), (5, 1, 640), (5, 16, 640), (20, 16, 640))] == [CHUNK, 128, 64, 16]
+    assert [size(MetaOptNet(), 5, shots, 640) for shots in (1, 5, 16)] == [128, 128, 16]  # with more shots its solver counts
+    assert 1 <= size(ProtoNet(), 5, 1, 0, "images") < 16
 
 
 def test_a_method_is_given_its_rows_and_no_labels_of_queries():

@@ -15,7 +15,6 @@ from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, write_checkpoint
 from fewbench.benchmark.evaluation import evaluate as evaluation
 from fewbench.benchmark.evaluation import runner
-from fewbench.benchmark.evaluation.evaluate import CHUNK
 from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import Interrupted, UserError
 from fewbench.core.progress import SILENT, Advance, SilentProgress
@@ -24,6 +23,7 @@ from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
 
 EPISODES = 340  # of `config`
+CHUNK = 64  # episodes a chunk here, so that `config` has several
 
 
 class Messages(SilentProgress):
@@ -45,7 +45,8 @@ class Messages(SilentProgress):
 
 @pytest.fixture(autouse=True)
 def same_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flush after every chunk instead of every two seconds; and the checkout may be edited while the tests run."""
+    """Flush after every chunk, which is small, instead of every two seconds; the checkout may be edited while the tests run."""
+    monkeypatch.setattr(evaluation, "CHUNK", CHUNK)
     monkeypatch.setattr(runner, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(runner, "code_version", lambda: {"version": "1", "git_commit": None, "git_dirty": None})
 
@@ -317,6 +318,7 @@ def classified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     classify = ProtoNet.classify
     monkeypatch.setattr(evaluation, "CHUNK", SMALL)
+    monkeypatch.setattr(evaluation, "SMALLEST", SMALL)
     monkeypatch.setattr(ProtoNet, "classify", lambda self, episodes: sizes.append(len(episodes)) or classify(self, episodes))
     return sizes
 

@@ -1,0 +1,1 @@
+"""How fast this machine encodes images and evaluates methods, next to what its processor can do."""
