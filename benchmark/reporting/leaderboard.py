@@ -40,6 +40,7 @@ HOW_TO_READ = (
     "*Italic* numbers are published ones of the same method, backbone and task: the *paper*'s own, one that is *quoted* "
     "elsewhere, or a *rerun* by others. They have no rank. In brackets stands ours minus published: `within` both intervals, "
     f"`above`, or `outside`, which is below. {CONTESTED}: a rerun by others differs by more than both intervals. "
+    "Where the paper of a method gives none, the summary has the best inductive number of others. "
     "`bench list published` has all numbers with their sources.",
     "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ".",
     "`bench show RECORD` has what is not here: number of episodes, seconds, hashes, the interval without replacement. "

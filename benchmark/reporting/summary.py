@@ -1,4 +1,4 @@
-"""The summary of all boards: for each task and setting the best method, how far the second is, and what the paper says."""
+"""The summary of all boards: for each task and setting the best method, how far the second is, and what was published."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .board import Board, Cell, Row
 from .formats import MARKDOWN, anchor_of, markdown_link, quote_text
 from .markdown import Markdown, accuracy_cell, escaped, table_lines
 from .quotes import Quotes
-from .setting import EXTERNAL_MARK, SETTINGS
+from .setting import EXTERNAL_MARK, INDUCTIVE, SETTINGS, Setting
 
-HEADERS = ("dataset", "task", "setting", "best", "accuracy (%)", "ahead of the second by", "its paper (%)")
+HEADERS = ("dataset", "task", "setting", "best", "accuracy (%)", "ahead of the second by", "published (%)")
 NUMERIC = (False, False, False, False, True, False, False)
 
 
@@ -72,11 +72,22 @@ def _best(places: Sequence[Place], quotes: Quotes, column: int, page: Path) -> l
     name = escaped(f"{first.row.marked_method}, {first.row.network}")
     accuracy = markdown_link(accuracy_cell(first.cell.record), link_to(first.cell.path, page))
     ahead = _ahead(first, others[0]) if others else ""
+    return [name, accuracy, ahead, _published(first, quotes, column)]
+
+
+def _published(first: Place, quotes: Quotes, column: int) -> str:
+    """What the paper of a row says; without it, the best inductive number of others."""
     quoted = quotes.beside.get(first.number)
     cell = None if quoted is None else quoted.cells[column]
-    if quoted is None or cell is None:
-        return [name, accuracy, ahead, ""]
-    return [name, accuracy, ahead, f"{markdown_link(cell.number.kind, quoted.address)} {quote_text(cell, MARKDOWN)}"]
+    if quoted is not None and cell is not None:
+        return f"{markdown_link(cell.number.kind, quoted.address)} {quote_text(cell, MARKDOWN)}"
+    if first.row.setting != Setting(INDUCTIVE):
+        return ""
+    others = [(cell, row) for row in quotes.best if (cell := row.cells[column]) is not None]
+    if not others:
+        return ""
+    cell, row = max(others, key=lambda other: other[0].number.accuracy)
+    return f"{markdown_link(f'best: {cell.number.method}', row.address)} {quote_text(cell, MARKDOWN)}"
 
 
 def _ahead(first: Place, second: Place) -> str:

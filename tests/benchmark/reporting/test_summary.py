@@ -40,6 +40,13 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
     assert all(row[:2] == ["", ""] and row[5:] == ["–", "–"] for row in others)
 
 
+def test_without_a_number_of_its_paper_the_best_of_others_is_named(trained, boards, published):
+    others = [published(method="feat"), published(method="other", accuracy="99.0")]
+    made = boards([trained(OURS), trained(OURS, name="maml", method={"transductive": True})])
+    found = [row[-1] for row in rows(made, others)]
+    assert found == ["[best: other](https://arxiv.org/abs/1703.05175) *99.0*", "–"]
+
+
 def test_a_second_that_is_level_is_said_to_be(trained, boards):
     ((*_, ahead, _),) = rows(boards([trained(OURS), trained(np.full(100, 0.979), name="ridge")]))
     assert ahead == "not significant: 0.10 ± 0.20 (ridge)"
