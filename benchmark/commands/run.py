@@ -74,7 +74,8 @@ def _names(plans: list[Plan]) -> list[str]:
 def _labelled(plans: list[Plan]) -> list[tuple[Label, str]]:
     """The label and the task of each run of a grid, in words; no two runs have the same."""
     from ..evaluation.planned import planned
-    from ..records.labels import TASK_TITLE, labels_of, task_label
+    from ..records.labels import labels_of
+    from ..records.task_words import TASK_TITLE, task_label
 
     runs = [planned(plan) for plan in plans]
     labels = labels_of(runs, told=TASK_TITLE, beside=list(map(task_label, runs)))

@@ -119,9 +119,9 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
 
 def _show_record(path: Path) -> None:
-    from ..records.labels import with_parameters
     from ..records.statistics import apart_in_percent, in_percent
     from ..records.store import load_record
+    from ..records.task_words import with_parameters
     from ..reporting.setting import setting_of
     from .terminal import percent, print_table
 

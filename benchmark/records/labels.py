@@ -1,24 +1,19 @@
-"""What runs and tasks are called: the one place that names them, so that runs which differ never read the same."""
+"""What runs are called: the one place that names them, so that runs which differ never read the same."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..config import RunConfig
-from .identity import TaskKey, canonical_json, task_of
+from .identity import canonical_json, task_of
 from .sections import ALL, Backbone, Method, Named
 from .stages import NONE, stages_of
+from .task_words import FINGERPRINT_DIGITS, plain, task_words, with_parameters
 
 SINGLE = "single"  # the usual prompts
 USUAL = {"tune": "none", "precision": "fp32", "compile": False}  # of a backbone
-# The fields of a task that `task_label` tells.
-TASK_TITLE = ("dataset", "corruption", "split", "ways", "shots", "queries", "sampler", "sampler_parameters", "seed")
-USUAL_TASK = {"queries": RunConfig.queries, "sampler": RunConfig.sampler, "seed": RunConfig.seed, "corruption": None}
-FINGERPRINT_DIGITS = 12  # of any hash that people read
 
 
 @dataclass(frozen=True)
@@ -134,7 +129,7 @@ def _labels(
             Label(
                 with_parameters(record.method.name, methods[place]),
                 with_parameters(names.get(record.backbone.name, record.backbone.name), backbones[place]),
-                ", ".join(value if not name else f"{name} {_plain(value)}" for name, value in tasks[place].items() if value),
+                ", ".join(value if not name else f"{name} {plain(value)}" for name, value in tasks[place].items() if value),
                 record.method.transductive,
                 record.complete,
             )
@@ -158,20 +153,6 @@ def label_of(record: Named) -> Label:
     return labels_of([record])[0]
 
 
-def task_title(task: TaskKey) -> str:
-    """A task in words, without the dataset: `5-way 1-shot, 15 queries, uniform sampler, test split, seed 0`."""
-    shape = " ".join(f"{n}-{word}" for n, word in ((task.ways, "way"), (task.shots, "shot")) if n is not None)
-    queries = "" if task.queries is None else _queries(task)
-    corruption = "" if task.corruption is None else f"corruption {task.corruption}"
-    parts = (shape, queries, _sampler(task), f"{task.split} split", f"seed {task.seed}", corruption)
-    return ", ".join(part for part in parts if part)
-
-
-def task_label(record: Named) -> str:
-    """The dataset and the task in words."""
-    return f"{record.task.dataset}, {task_title(task_of(record))}"
-
-
 def training_label(record: Named) -> str:
     """The training of the weights: `trained on mini-imagenet (simclr), meta-trained on cifar-fs`."""
     seen = record.backbone.pretraining
@@ -184,35 +165,6 @@ def training_label(record: Named) -> str:
     said = [] if before is None or stages.pretraining == NONE else [f"trained on {before.dataset} ({before.recipe})"]
     said += [f"meta-trained on {stages.trained_on}"] if stages.meta_trained else []
     return ", ".join(said) or "initial weights"
-
-
-def task_headers(tasks: Sequence[TaskKey]) -> list[str]:
-    """Name the tasks of one board: ways and shots, and what departs from the usual task: `5-way 1-shot, 1 query`.
-
-    Parameters of samplers are named where tasks read the same otherwise.
-    """
-
-    def header(task: TaskKey, words: Mapping[str, Callable[[TaskKey], str]]) -> str:
-        ways, shots = words["ways"](task), words["shots"](task)
-        shape = [f"{ways} {shots}"] if task.ways and task.shots else [ways, shots]
-        return ", ".join([*shape, *(words[name](task) for name, usual in USUAL_TASK.items() if getattr(task, name) != usual)])
-
-    headers = [header(task, TASK_WORDS) for task in tasks]
-    parameters: dict[str, set[str]] = defaultdict(set)
-    for task, text in zip(tasks, headers, strict=True):
-        parameters[text].add(task.sampler_parameters)
-    in_full = {**TASK_WORDS, "sampler": _sampler}
-    return [header(task, in_full) if len(parameters[text]) > 1 else text for task, text in zip(tasks, headers, strict=True)]
-
-
-def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
-    """`name (a=1, b=cosine)`, or the name alone."""
-    listing = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(parameters.items()))
-    return f"{name} ({listing})" if listing else name
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _method(method: Method) -> Section:
@@ -264,55 +216,6 @@ def _short(names: Collection[str]) -> dict[str, str]:
     short = {name: name.rpartition(":")[2] for name in names}
     times = Counter(short.values())
     return {name: one if times[one] == 1 else name for name, one in short.items()}
-
-
-def task_words(tasks: Sequence[TaskKey], told: Collection[str]) -> list[str]:
-    """Say what differs among tasks, without the fields that are told elsewhere.
-
-    Data are compared among tasks of one dataset, and parameters of samplers among those of one sampler.
-    """
-    scopes: dict[str, Callable[[TaskKey], Hashable]] = {
-        **dict.fromkeys(("dataset_version", "dataset_parameters", "fingerprint"), lambda task: (task.dataset, task.split)),
-        "sampler_parameters": lambda task: task.sampler,
-    }
-    words: list[list[str]] = [[] for _ in tasks]
-    for field, word_of in TASK_WORDS.items():
-        scope_of = scopes.get(field, lambda _: None)
-        found: dict[Hashable, set[Any]] = defaultdict(set)
-        for task in tasks:
-            found[scope_of(task)].add(getattr(task, field))
-        for mine, task in zip(words, tasks, strict=True):
-            if field not in told and len(found[scope_of(task)]) > 1:
-                mine.append(word_of(task))
-    return [", ".join(mine) for mine in words]
-
-
-def _queries(task: TaskKey) -> str:
-    return "1 query" if task.queries == 1 else f"{'varying' if task.queries is None else task.queries} queries"
-
-
-def _sampler(task: TaskKey) -> str:
-    parameters = json.loads(task.sampler_parameters)
-    return with_parameters(
-        f"{task.sampler} sampler",
-        {name: value[:FINGERPRINT_DIGITS] if name.endswith("_sha256") else value for name, value in parameters.items()},
-    )
-
-
-TASK_WORDS: dict[str, Callable[[TaskKey], str]] = {
-    "dataset": lambda task: task.dataset,
-    "dataset_version": lambda task: f"version {task.dataset_version}",
-    "dataset_parameters": lambda task: with_parameters("dataset", json.loads(task.dataset_parameters)),
-    "corruption": lambda task: f"corruption {task.corruption}" if task.corruption else "clean",
-    "fingerprint": lambda task: f"fingerprint {task.fingerprint[:FINGERPRINT_DIGITS]}",
-    "split": lambda task: f"{task.split} split",
-    "ways": lambda task: f"{task.ways}-way" if task.ways else "varying ways",
-    "shots": lambda task: f"{task.shots}-shot" if task.shots else "varying shots",
-    "queries": _queries,
-    "sampler": lambda task: f"{task.sampler} sampler",
-    "sampler_parameters": _sampler,
-    "seed": lambda task: f"seed {task.seed}",
-}
 
 
 def _digits(sha256: str | None) -> str | None:

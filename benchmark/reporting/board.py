@@ -10,10 +10,11 @@ from typing import Any
 
 from ...tasks.testbed_sampler import TestbedSampler
 from ..records.identity import TaskKey, answerer_of, same_episodes, task_of
-from ..records.labels import FINGERPRINT_DIGITS, USUAL_TASK, board_labels, task_headers, task_words, training_label
+from ..records.labels import board_labels, training_label
 from ..records.ranking import RankRange, better_than, rank_ranges
 from ..records.record import RunRecord
 from ..records.stages import stages_of
+from ..records.task_words import FINGERPRINT_DIGITS, USUAL_TASK, task_headers, task_words
 from .setting import EXTERNAL_MARK, Setting, setting_of
 
 SEMANTIC = ("semantic", TestbedSampler.name)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...records.labels import labels_of, task_label
+from ...records.labels import labels_of
 from ...records.record import RunRecord
+from ...records.task_words import task_label
 from ..coarsity import quartiles
 from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
 

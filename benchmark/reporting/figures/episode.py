@@ -15,8 +15,9 @@ import numpy as np
 
 from ....tasks.datasets.base import Split
 from ....tasks.episodes import EpisodeBatch
-from ...records.labels import label_of, task_title
+from ...records.labels import label_of
 from ...records.record import RunRecord
+from ...records.task_words import task_title
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont

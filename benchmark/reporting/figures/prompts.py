@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ....core.errors import UsageError
 from ...records.identity import canonical_json
-from ...records.labels import label_of, labels_of, task_label
+from ...records.labels import label_of, labels_of
 from ...records.ranking import compare_records
 from ...records.record import RunRecord
 from ...records.statistics import PairedDifference
+from ...records.task_words import task_label
 from ...text.prompts import SINGLE
 from .canvas import COLOURS, figure_bytes, wrapped
 from .scaling import check_one_task

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
 from ...records.identity import task_of
-from ...records.labels import labels_of, task_label
+from ...records.labels import labels_of
 from ...records.record import RunRecord
+from ...records.task_words import task_label
 from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks, wrapped
 
 if TYPE_CHECKING:

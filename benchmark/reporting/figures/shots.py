@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ....core.errors import UsageError
 from ... import registry
 from ...records.identity import answerer_of
-from ...records.labels import labels_of, task_label
+from ...records.labels import labels_of
 from ...records.record import RunRecord
+from ...records.task_words import task_label
 from .canvas import INTERVALS, LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
 from .scaling import check_one_task
 

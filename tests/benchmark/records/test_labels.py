@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fewbench.benchmark.records.identity import task_of
-from fewbench.benchmark.records.labels import label_of, labels_of, task_title
+from fewbench.benchmark.records.labels import label_of, labels_of
 from fewbench.benchmark.records.record import RunRecord
+from fewbench.benchmark.records.task_words import task_title
 
 
 def read(*records, **options):
