@@ -47,15 +47,17 @@ def show(
 
 def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
     from .. import registry
+    from .described import described
     from .terminal import print_table
 
     is_file = ".py:" in name
     found = [kind for kind in kinds if is_file or registry.knows(kind, name)]
     if not found:
         known = [known for kind in kinds for known in registry.entries(kind)]
-        raise UsageError(f"nothing is called '{name}'; {did_you_mean(name, known)}")
+        raise UsageError(f"nothing is called '{name}'; {did_you_mean(name, known)} (bench list, or FILE.py:Class)")
     entry = registry.find(found[0], name)
-    cls = registry.load(entry)
+    as_declared = entry.kind == "methods" and entry.origin == "fewbench"  # shown without torch, and at once
+    cls = described(entry.target) if as_declared else registry.load(entry)
     if settings and entry.kind != "backbones":
         raise UsageError(f"--set is for bench show backbone NAME; {entry.name} is a {entry.singular}")
     parameters = [p for p in parameters_of(cls) if entry.kind != "samplers" or p.default is not MISSING]
