@@ -90,8 +90,8 @@ class Quotes:
 def quotes_of(boards: Sequence[Board], numbers: Sequence[PublishedNumber]) -> list[Quotes]:
     """Find the published numbers that belong to each board.
 
-    A published number stands beside one row of ours, the best of its method, backbone and setting. A method that some run has
-    trained on episodes is compared with its papers as trained on episodes only.
+    A published number stands beside one run of ours, the best of its method, backbone, setting and task. A method that some
+    run has trained on episodes is compared with its papers as trained on episodes only.
 
     Args:
         boards: all boards.
@@ -103,18 +103,25 @@ def quotes_of(boards: Sequence[Board], numbers: Sequence[PublishedNumber]) -> li
 
 
 def _quotes(board: Board, numbers: Sequence[PublishedNumber], on_episodes: Collection[str]) -> Quotes:
-    beside: dict[int, QuoteRow] = {}
-    told = set[tuple[str, ...]]()
-    for place, row in enumerate(board.rows):
-        record = row.records[0]
-        experiment = (record.method.name, record.backbone.name, row.setting.name)
-        if experiment in told or not _comparable(record, on_episodes):
-            continue
-        cells = [_beside(task, cell, row, numbers) for task, cell in zip(board.tasks, row.cells, strict=True)]
-        if any(cells):
-            told.add(experiment)
-            beside[place] = QuoteRow(tuple(cells))
-    return Quotes(beside, _best(board, numbers, {method for method, _, _ in told}))
+    rows = {place: row for place, row in enumerate(board.rows) if _comparable(row.records[0], on_episodes)}
+    found: dict[int, list[Quote | None]] = {}
+    told = set[str]()
+    for column, task in enumerate(board.tasks):
+        best: dict[tuple[str, ...], tuple[int, Cell]] = {}  # of each experiment
+        for place, row in rows.items():
+            cell = row.cells[column]
+            if cell is not None:
+                experiment = (cell.record.method.name, cell.record.backbone.name, row.setting.name)
+                known = best.setdefault(experiment, (place, cell))
+                if cell.record.mean > known[1].record.mean:
+                    best[experiment] = place, cell
+        for place, cell in best.values():
+            quote = _beside(task, cell, rows[place], numbers)
+            if quote is not None:
+                found.setdefault(place, [None] * len(board.tasks))[column] = quote
+                told.add(cell.record.method.name)
+    beside = {place: QuoteRow(tuple(cells)) for place, cells in sorted(found.items())}
+    return Quotes(beside, _best(board, numbers, told))
 
 
 def _comparable(record: RunRecord, on_episodes: Collection[str]) -> bool:
@@ -125,10 +132,8 @@ def _comparable(record: RunRecord, on_episodes: Collection[str]) -> bool:
     return of_dataset and (stages.meta_trained or record.method.name not in on_episodes)
 
 
-def _beside(task: TaskKey, cell: Cell | None, row: Row, numbers: Sequence[PublishedNumber]) -> Quote | None:
+def _beside(task: TaskKey, cell: Cell, row: Row, numbers: Sequence[PublishedNumber]) -> Quote | None:
     """What was published of the method and backbone of a cell."""
-    if cell is None:
-        return None
     record = cell.record
     setting = INDUCTIVE if row.setting.name == CLASS_NAMES else row.setting.name
     found = [

@@ -79,6 +79,16 @@ def test_a_method_that_is_trained_on_episodes_is_compared_as_such(trained, board
     assert boards([pretrained, trained(OURS)])[0].rows[place].training == "meta-trained on omniglot"
 
 
+def test_each_number_stands_beside_the_best_run_of_its_task(trained, boards, published):
+    numbers = [published(), published(shots="5", accuracy="99.7")]
+    one, five = trained(OURS, weights="a"), trained(OURS, weights="b", task={"shots": 5})
+    worse = trained(OURS - 0.1, weights="b")
+    assert beside(boards([one, five, worse]), numbers) == {
+        "protonet (weights=a)": [("98.8", "outside", False), None],
+        "protonet (weights=b)": [None, ("99.7", "outside", False)],
+    }
+
+
 def test_networks_that_saw_other_data_are_compared_with_no_paper(make_record, boards, published):
     assert beside(boards([make_record(OURS)]), [published()]) == {}  # trained on trifeature
     external = {"pretraining": {"dataset": "omniglot", "recipe": "x", "external": True}}
