@@ -323,10 +323,10 @@ def run_page(page: str, chosen: list[Command]) -> dict[str, Done]:
     return ended
 
 
-def unchanged(clone: Path) -> bool:
-    """Whether the tracked files have the bytes of the clone."""
-    there = [path for path in clone.rglob("*") if (ROOT / path.relative_to(clone)).is_file()]
-    return all(path.read_bytes() == (ROOT / path.relative_to(clone)).read_bytes() for path in there if path.is_file())
+def changed(clone: Path) -> list[Path]:
+    """The tracked files that no longer have the bytes of the repository's."""
+    names = [path.relative_to(clone) for path in clone.rglob("*") if path.is_file()]
+    return [name for name in names if (ROOT / name).is_file() and (clone / name).read_bytes() != (ROOT / name).read_bytes()]
 
 
 OF_PAGES = sorted({command.page for command in COMMANDS if command.fenced} - {*ELSEWHERE})
@@ -342,7 +342,7 @@ def test_the_commands_of_a_page_in_their_order(page: str, brought: Path, clone: 
             if any(dataset in command.text for command in COMMANDS if command.page == page) or page == "ablation.md":
                 assert bench(["data", "prepare", dataset, "--from", source]).code == 0
     ended = run_page(page, [command for command in COMMANDS if command.page == page and command.complete])
-    assert unchanged(clone)
+    assert changed(clone) == []
     for copy in clone.glob("my-*.md"):  # of the same records
         assert page == "reproduction.md" or copy.read_bytes() == (ROOT / "docs" / page).read_bytes()
     if page == "README.md":

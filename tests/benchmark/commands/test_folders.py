@@ -14,7 +14,16 @@ from fewbench.benchmark.records.store import load_record, write_record
 
 FROZEN = Path(__file__).parent.parent / "data" / "record-schema-1.json"
 ROOT = Path(__file__).parents[3]
-NEITHER = {"convert-weights", "env", "data", "features", "testbed", "fit", "predict"}  # which have nothing to do with results
+NEITHER = {
+    "convert-weights",
+    "env",
+    "data",
+    "features",
+    "testbed",
+    "fit",
+    "predict",
+    "speed",
+}  # which have nothing to do with results
 
 
 @pytest.fixture
