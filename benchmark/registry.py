@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 from ..core.errors import UsageError, UserError, did_you_mean
 from ..core.files import regular_file
-from ..core.options import build, parameters_of, shown
+from ..core.options import Parameter, build, parameters_of, shown
 from . import plugin_errors
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -95,6 +95,9 @@ BASES = {
     "backbones": "fewbench.benchmark.backbones.base:Backbone",
     "samplers": "fewbench.tasks.samplers:Sampler",
 }
+
+# Containers that a class of a plug-in may declare, by the declared one.
+CONTAINERS: dict[Any, Any] = {Mapping: Mapping, tuple: (tuple, list), frozenset: (frozenset, set)}
 
 
 @dataclass(frozen=True)
@@ -198,19 +201,30 @@ def load(entry: Entry) -> type:
 
 
 def _check_declared(cls: type, base: type, owner: str) -> None:
-    """Check what the class of a plug-in declares: the texts that its base class asks for, and its parameters.
+    """Check what the class of a plug-in declares: the attributes of its base class, and its parameters.
 
     Raises:
-        UsageError: a text is missing, or a parameter has a type that nobody can read or a default that no record can hold.
+        UsageError: an attribute is missing or of another type, or a parameter has a type that nobody can read or a default that
+            no record can hold.
     """
     for name, kind in typing.get_type_hints(base).items():
-        if kind == ClassVar[str] and not isinstance(getattr(cls, name, None), str):
-            raise UsageError(f"{owner}: {cls.__name__}.{name} is {shown(getattr(cls, name, 'missing'))}; expected a text")
+        value = getattr(cls, name, "missing")
+        if typing.get_origin(kind) is ClassVar and not isinstance(value, property):
+            (kind,) = typing.get_args(kind)
+            said = Parameter(name, kind, None, "")
+            container = CONTAINERS.get(typing.get_origin(kind))
+            if said.fault(value) or (container and not isinstance(value, container)):
+                raise UsageError(f"{owner}: {cls.__name__}.{name} is {shown(value)}; expected {said.words()}")
     try:
         parameters = parameters_of(cls)
     except Exception as error:  # whatever the annotations of somebody else's class hold
         raise UsageError(f"{owner}: the types of its parameters cannot be read: {plugin_errors.told(error)}") from error
-    check_recorded({one.name: one.default for one in parameters if one.default is not MISSING}, owner)
+    defaults = {one.name: one.default for one in parameters if one.default is not MISSING}
+    check_recorded(defaults, owner)
+    choices = getattr(cls, "choices", {})
+    for name in choices if isinstance(choices, Mapping) else ():
+        if name not in defaults or not choices[name]:
+            raise UsageError(f"{owner}: choices names '{name}'; expected parameters with a default, and candidates of each")
 
 
 def check_recorded(parameters: object, owner: str) -> None:
@@ -246,8 +260,16 @@ def make(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
     """
     entry = find(kind, name)
     cls, owner = load(entry), f"{entry.singular} {name}"
-    made = cls.from_name(name, settings) if hasattr(cls, "from_name") else build(cls, settings, owner)
+    try:
+        made = cls.from_name(name, settings) if hasattr(cls, "from_name") else build(cls, settings, owner)
+    except TypeError as error:
+        if entry.origin == "fewbench" or plugin_errors.frames_of(error):
+            raise
+        raise UserError(f"{owner} cannot be made of its parameters: {plugin_errors.told(error)}") from error
     if entry.origin != "fewbench":
+        changed = getattr(made, "changed", ())
+        if not isinstance(changed, list | tuple) or not all(isinstance(one, str) for one in changed):
+            raise UserError(f"{owner}: changed is {shown(changed)}; expected names of parameters")
         check_recorded(made.recorded_parameters() if kind == "datasets" else made.parameters, owner)
     return made
 

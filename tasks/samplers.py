@@ -15,6 +15,7 @@ import numpy as np
 from ..core.errors import UsageError
 from ..core.options import LARGEST_SEED, LARGEST_SIZE, as_option, check, declared, parameter, parameters_of, shown
 from ..core.random_streams import Purpose, bounded, distinct, uniform, words
+from .drawn import check_form, check_rows
 from .episodes import ABSENT, EpisodeBatch, check_tasks
 
 if TYPE_CHECKING:
@@ -98,13 +99,24 @@ class Sampler(ABC):
 
     def draw(self, start: int, stop: int) -> EpisodeBatch:
         """Draw episodes `start` to `stop`. An episode does not depend on the slice in which it is drawn."""
-        chunks = [self.draw_chunk(i, min(i + CHUNK, stop)) for i in range(start, stop, CHUNK)]
+        chunks = [self._chunk(i, min(i + CHUNK, stop)) for i in range(start, stop, CHUNK)]
         if not chunks:
-            return self.draw_chunk(start, start + 1)[:0]
+            return self._chunk(start, start + 1)[:0]
         columns = zip(*(vars(chunk).values() for chunk in chunks), strict=True)
         drawn = chunks[0] if len(chunks) == 1 else EpisodeBatch(*(np.concatenate(column) for column in columns))
         check_tasks(drawn, int(self.offsets[-1]))
+        if self.is_plugin:
+            check_rows(drawn, self.offsets)
         return replace(drawn, seeds=self.episode_seeds(drawn.index))
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether the class is not of this package; what it gives is then checked."""
+        return type(self).__module__.partition(".")[0] != "fewbench"
+
+    def _chunk(self, start: int, stop: int) -> EpisodeBatch:
+        drawn = self.draw_chunk(start, stop)
+        return check_form(drawn, start, stop, f"sampler {type(self).__name__}") if self.is_plugin else drawn
 
     def batches(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Draw episodes `start` to `stop`, and yield them in batches."""

@@ -252,5 +252,8 @@ def initial_network(backbone: Backbone, preprocess: Preprocess) -> tuple[nn.Modu
     Raises:
         UserError: it takes no images of that size, or gives no features.
     """
-    module = backbone.build(preprocess.channels, preprocess.size, torch.Generator().manual_seed(0)).eval()
-    return module, feature_width(module, preprocess)
+    module: object = backbone.build(preprocess.channels, preprocess.size, torch.Generator().manual_seed(0))
+    if not isinstance(module, nn.Module) or next(module.parameters(), None) is None:
+        got = "a module without parameters" if isinstance(module, nn.Module) else type(module).__name__
+        raise UserError(f"backbone {type(backbone).__name__}: build gives {got}; expected a module with parameters")
+    return module.eval(), feature_width(module.eval(), preprocess)

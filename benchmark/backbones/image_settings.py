@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ...core.errors import UsageError, listed
+from ...core.errors import UsageError, UserError, listed
 from .base import Preprocess
 
 LARGEST = 4_096  # pixels a side
@@ -33,7 +33,10 @@ def changed_by(preprocess: Preprocess, settings: Mapping[str, Any], owner: str) 
 
     Raises:
         UsageError: a value is out of range.
+        UserError: a plug-in gives no preprocessing.
     """
+    if not isinstance(preprocess, Preprocess):  # of a plug-in
+        raise UserError(f"{owner}: preprocess gives {type(preprocess).__name__}; expected a Preprocess")
     whole = {name: _whole(name, settings[name], owner) for name in ("channels", "size") if name in settings}
     lists = {name: _numbers(name, settings[name], owner) for name in ("mean", "std") if name in settings}
     channels, size = whole.get("channels", preprocess.channels), whole.get("size", preprocess.size)

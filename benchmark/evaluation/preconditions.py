@@ -9,6 +9,7 @@ import numpy as np
 from torch import Generator, nn
 
 from ...core.errors import UsageError, UserError
+from ...core.options import shown
 from ...core.progress import SILENT
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
@@ -77,6 +78,7 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     """
     split, method = open_split(plan.config.split), plan.method
     sampler = plan.sampler(split)
+    _check_coarsity(sampler, plan.config.sampler)
     registry.check_recorded(sampler.parameters, f"sampler {plan.config.sampler}")
     plan.corrupted(split)
     one = sampler.draw(0, 1)
@@ -86,6 +88,18 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     check_other_splits(method, plan.method_section["name"], plan.backbone.tune, plan.sampling, plan.dataset, open_split)
     _check_texts(plan, split)
     return sampler
+
+
+def _check_coarsity(sampler: Sampler, name: str) -> None:
+    """Check the form of the coarsity that the sampler of a plug-in gives.
+
+    Raises:
+        UserError: it is none.
+    """
+    given: object = sampler.coarsity(1) if sampler.is_plugin else None
+    form = isinstance(given, np.ndarray) and given.dtype.kind == "f" and given.shape == (1,)
+    if given is not None and not (form and np.isfinite(given).all()):
+        raise UserError(f"sampler {name}: coarsity(1) is {shown(given)}; expected an array of one finite number, or None")
 
 
 def _check_classifier(plan: Plan, ways: int) -> None:

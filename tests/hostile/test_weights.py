@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -176,3 +177,22 @@ def test_a_damaged_description_is_one_line(text: str, says: str, inside: bool, t
         described_checkpoint(path)
         load_backbone("conv4", {}, path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < LONGEST
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text, ""),
+        (lambda text: text.replace('"width": 8', '"width": 9'), "says something else; remove own.json"),
+        (lambda text: text.replace('"std"', '"st"'), "own.json beside it"),
+        (lambda text: "[" * 100_000, "own.json beside it"),
+    ],
+    ids=["the same", "another width", "damaged", "deep"],
+)
+def test_a_description_beside_a_file_that_has_its_own(change, says: str, bench, tiny, tiny_weights, tmp_path: Path):
+    with safe_open(tiny_weights, "pt") as file:
+        inside = file.metadata()["fewbench"]
+    (tmp_path / "own.safetensors").write_bytes(tiny_weights.read_bytes())
+    (tmp_path / "own.json").write_text(change(inside))
+    done = bench("run", "--dataset", tiny, "--weights", tmp_path / "own.safetensors", "--queries", "5", "--dry-run")
+    assert says in done.message if says else done.code == 0

@@ -95,7 +95,24 @@ def read_description(path: Path) -> Description | None:
     description = read_json(text, where)
     if path.is_file() and description.weights_sha256 not in (None, weights_sha256(path)):
         raise UserError(f"{where} is of other weights; " + ("the file is damaged" if inside else "the file was replaced"))
+    if inside and file.exists():
+        _check_beside(path, file, description)
     return description
+
+
+def _check_beside(path: Path, file: Path, description: Description) -> None:
+    """Check that a description beside a file that has its own says the same; it would have no effect.
+
+    Raises:
+        UserError: it does not, or is none.
+    """
+    where = f"--weights {path}: its description is inside it, and {file.name} beside it"
+    try:
+        other = read_json(regular_file(file).read_text(encoding="utf-8"), where)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where} cannot be read ({error})") from error
+    if replace(other, weights_sha256=None) != replace(description, weights_sha256=None):
+        raise UserError(f"{where} says something else; remove {file.name}")
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Description) -> None:

@@ -259,6 +259,8 @@ def learned_part(
     part = method.learned_part(backbone.module, backbone.feature_dim, ways or 0, Generator().manual_seed(0))
     if part is None:
         return None
+    if not isinstance(part, nn.Module):
+        raise UserError(f"method {name}: learned_part gives {type(part).__name__}; expected a module or None")
     if checkpoint is not None:
         try:
             part.load_state_dict(checkpoint.learned)
