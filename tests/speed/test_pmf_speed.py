@@ -37,7 +37,7 @@ AT_LEAST = {"full": 5.0 if ON_GPU else 0.9, "last-block": 5.0 if ON_GPU else 1.3
 VIT = "vit_small_patch16_224" if ON_GPU else "vit_tiny_patch16_224"
 NETWORKS: dict[str, tuple[Backbone, int, int]] = {  # with the size of the images and the steps that are timed
     "conv4": (Conv4(), 84 if ON_GPU else 32, 50 if ON_GPU else 20),
-    VIT: (TimmBackbone(VIT, {} if ON_GPU else {"img_size": 64}), 224 if ON_GPU else 64, 50),
+    VIT: (TimmBackbone(VIT, {} if ON_GPU else {"img_size": 64}), 224 if ON_GPU else 64, 50 if ON_GPU else 10),
 }
 
 

@@ -12,18 +12,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
-from fewbench.benchmark.features.table import FeatureTable
-from fewbench.benchmark.registry import BUILT_IN, find, load
+from fewbench.benchmark.speed.methods import (
+    CLASSES,
+    IMAGES,
+    QUERIES,
+    SHOTS,
+    WAYS,
+    episodes_a_second,
+    made_up_features,
+    made_up_source,
+    methods_on_features,
+)
 from fewbench.methods.base import Method
 from fewbench.methods.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
@@ -31,8 +38,6 @@ from fewbench.tasks.samplers import UniformSampler
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-CLASSES, IMAGES, WIDTH = 20, 600, 640
-WAYS, SHOTS, QUERIES = 5, 1, 15
 THREADS = 2
 SAMPLER = UniformSampler(np.arange(CLASSES + 1) * IMAGES, seed=0, ways=WAYS, shots=SHOTS, queries=QUERIES)
 SAMPLER_AT_LEAST = 200_000  # episodes a second, one thread
@@ -50,17 +55,12 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def features() -> np.ndarray:
-    """float32 [classes × images, width], the rows of a class together. A tenth of the variance lies between the classes."""
-    random = np.random.default_rng(0)
-    centres = random.normal(size=(CLASSES, 1, WIDTH)) / 3
-    return (centres + random.normal(size=(CLASSES, IMAGES, WIDTH))).reshape(-1, WIDTH).astype(np.float32)
+    return made_up_features()
 
 
 @pytest.fixture(scope="module")
 def source(features: np.ndarray) -> Source:
-    """The table as a run holds it."""
-    device = torch.device("cpu")
-    return Source(device, table=FeatureTable.of(features, device), train_mean=torch.from_numpy(features.mean(axis=0)))
+    return made_up_source(features)
 
 
 def evaluate_table(method: Method, source: Source, episodes: int) -> float:
@@ -90,23 +90,11 @@ def test_the_sampler(benchmark: BenchmarkFixture, say: Callable[[str], None]):
     assert rate >= SAMPLER_AT_LEAST
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(BUILT_IN["methods"]) if not name.endswith(":NAME")])
-def test_a_method(name: str, benchmark: BenchmarkFixture, source: Source, say: Callable[[str], None]):
-    method = load(find("methods", name))()
-    method = replace(method, **{auto: method.choices[auto][0] for auto in method.undecided_with("none")})
-    if method.uses_text_tower:
-        pytest.skip("learns prompts: its speed is the text tower's")
-    if method.inputs != "features":
-        pytest.skip("takes images: its speed is the backbone's")
-    if method.needs_training:
-        pytest.skip("has to be trained first")
-    slow = method.adapts or name.startswith(("baseline", "clip-adapter", "linear-probe", "tip-adapter-f"))
-    episodes = 1024 if slow else 8192
-    learned = method.learned_part(nn.Identity(), WIDTH, WAYS, torch.Generator().manual_seed(0))
-    text = nn.functional.normalize(torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(1)), dim=-1)
-    source = replace(source, text=text, tune="head" if method.adapts else "none", learned=learned)
-    benchmark.pedantic(evaluate_table, args=(method, source, episodes), rounds=3, warmup_rounds=1)
-    say(f"{name}: {episodes / best_time(benchmark):,.0f} episodes/s")
+@pytest.mark.parametrize("name", methods_on_features())
+def test_a_method(name: str, source: Source, say: Callable[[str], None]):
+    method = methods_on_features()[name]
+    rates = [max(episodes_a_second(method, source, shots) for _ in range(2)) for shots in (1, 5)]
+    say(f"{name}: {rates[0]:,.0f} episodes/s with 1 shot, {rates[1]:,.0f} with 5")
 
 
 def easyfsl_evaluation(features: np.ndarray, tasks: int) -> Callable[[], float]:
