@@ -48,7 +48,6 @@ def test_the_pages_commands_run_offline_in_their_order(bench_many, tmp_path: Pat
         "ensemble",
         "single",
         "single",
-        "single",
     ]
     hashes = {record.method.text and record.method.text.names_sha256 for record in zero_shot}
     assert len(hashes) == 2  # the dataset's names, and the file's
