@@ -28,7 +28,7 @@ from ..features.encode import DEFAULT, encode
 from ..features.table import feature_table
 from .calibration import calibrate
 from .classifier import Classifier
-from .heldout import hold_out
+from .heldout import HeldOut, hold_out
 
 QUANTILE = 0.95  # share of known photos that count as known
 
@@ -127,25 +127,42 @@ def fit_folder(config: RunConfig, quantile: float = QUANTILE, progress: Progress
         UsageError: as `parts_of`.
         UserError: there are fewer than two classes, or an image cannot be read.
     """
+    dataset = folder_of(config)
+    parts = parts_of(config, dataset, len(classes_of(dataset)), progress)
+    return fitted(parts, photos_of(dataset, parts, progress), quantile, progress)
+
+
+def folder_of(config: RunConfig) -> Folder:
+    """A user's photos, with two classes or more."""
     dataset = registry.make("datasets", "folder", config.settings_of("dataset"))
     assert isinstance(dataset, Folder)
-    names = [split for split in SPLITS if dataset.class_list(split)]
-    classes = [name for split in names for _, name in dataset.class_list(split)]
-    _check_classes(len(classes), dataset.root)
-    parts = parts_of(config, dataset, len(classes), progress)
+    _check_classes(len(classes_of(dataset)), dataset.root)
+    return dataset
+
+
+def classes_of(dataset: Folder) -> list[str]:
+    """The names of all classes, split by split."""
+    return [name for split in SPLITS for _, name in dataset.class_list(split)]
+
+
+def photos_of(dataset: Folder, parts: Parts, progress: Progress = SILENT) -> Photos:
+    """All photos of a folder, encoded once and kept in the cache.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
     sized = dataset.for_size(parts.backbone.preprocess.size)
-    splits = [sized.split(name, progress) for name in names]
+    splits = [sized.split(name, progress) for name in SPLITS if dataset.class_list(name)]
     tables = [feature_table(parts.backbone, split, parts.device, progress).features for split in splits]
     starts = np.cumsum([0, *(len(split.class_ids) for split in splits)])
-    photos = Photos(
+    return Photos(
         features=torch.from_numpy(np.concatenate(tables)).to(parts.device).float(),
         labels=np.concatenate([split.labels + start for split, start in zip(splits, starts[:-1], strict=True)]),
-        classes=tuple(classes),
+        classes=tuple(classes_of(dataset)),
         same=copies(*(split.images for split in splits)),
         size=splits[0].images.shape[1],
         fit=dataset.fit,
     )
-    return fitted(parts, photos, quantile, progress)
 
 
 def fit_images(
@@ -160,17 +177,7 @@ def fit_images(
 
 def fitted(parts: Parts, photos: Photos, quantile: float, progress: Progress = SILENT) -> Classifier:
     """The classifier of photos. Parameters that are "auto" are chosen on held-out ones."""
-    chosen, held = parts.method, None
-    undecided = chosen.undecided_with("none")
-    for values in itertools.product(*(parts.method.choices[name] for name in undecided)):
-        candidate = replace(parts.method, **dict(zip(undecided, values, strict=True)))
-        found = hold_out(candidate, parts.name, photos.features, photos.labels, photos.same, parts.learned)
-        if held is None or found.accuracy > held.accuracy:
-            held, chosen = found, candidate
-    assert held is not None
-    if undecided:
-        told = ", ".join(f"{name}={getattr(chosen, name)}" for name in undecided)
-        progress.say(f"{parts.name}: {told}, chosen on {len(held.labels)} held-out photos")
+    chosen, held = best_choice(parts, photos, progress)
     calibration = calibrate(held, quantile)
     return Classifier(
         method=chosen,
@@ -185,6 +192,22 @@ def fitted(parts: Parts, photos: Photos, quantile: float, progress: Progress = S
         calibration=calibration,
         device=parts.device,
     )
+
+
+def best_choice(parts: Parts, photos: Photos, progress: Progress = SILENT) -> tuple[Method, HeldOut]:
+    """The method with its "auto" parameters decided by accuracy on held-out photos, and what it said of these."""
+    chosen, held = parts.method, None
+    undecided = chosen.undecided_with("none")
+    for values in itertools.product(*(parts.method.choices[name] for name in undecided)):
+        candidate = replace(parts.method, **dict(zip(undecided, values, strict=True)))
+        found = hold_out(candidate, parts.name, photos.features, photos.labels, photos.same, parts.learned)
+        if held is None or found.accuracy > held.accuracy:
+            held, chosen = found, candidate
+    assert held is not None
+    if undecided:
+        told = ", ".join(f"{name}={getattr(chosen, name)}" for name in undecided)
+        progress.say(f"{parts.name}: {told}, chosen on {len(held.labels)} held-out photos")
+    return chosen, held
 
 
 def copies(*parts: Images) -> list[int]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ...methods.base import Method
-from ...tasks.episodes import EpisodeBatch
+from ...tasks.episodes import ABSENT, EpisodeBatch
 from ..evaluation.evaluate import Evaluator, Source
 from ..features.table import FeatureTable
 
@@ -58,17 +58,37 @@ def hold_out(
         UserError: the method fails.
     """
     folds = folds_of(labels, same)
+    parts = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(folds.max() + 1)]
+    ways = int(labels.max()) + 1
+    if not parts:
+        return HeldOut(np.empty((0, ways)), labels[:0], np.empty(0))
     table = FeatureTable.of(features.cpu().numpy(), features.device)
     evaluator = Evaluator(method, Source(features.device, table=table, learned=learned), name)
-    scores, truth, distances = [], [], []
-    for fold in range(folds.max() + 1):
-        kept, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        found, _ = evaluator.score(task_of(kept, labels[kept], held, labels[held], labels.max() + 1))
-        scores.append(found[0].double().cpu().numpy())
-        truth.append(labels[held])
-        distances.append(nearest(features[torch.from_numpy(kept)], features[torch.from_numpy(held)]))
-    empty = np.empty((0, int(labels.max()) + 1))
-    return HeldOut(np.concatenate([empty, *scores]), np.concatenate([labels[:0], *truth]), np.concatenate([[], *distances]))
+    scores, _ = evaluator.score(_tasks(parts, labels, ways))  # all folds at once
+    return HeldOut(
+        scores=np.concatenate([one[: len(held)].double().cpu().numpy() for one, (_, held) in zip(scores, parts, strict=True)]),
+        labels=np.concatenate([labels[held] for _, held in parts]),
+        distances=np.concatenate([nearest(*(features[torch.from_numpy(rows)] for rows in pair)) for pair in parts]),
+    )
+
+
+def _tasks(parts: Sequence[tuple[np.ndarray, np.ndarray]], labels: np.ndarray, ways: int) -> EpisodeBatch:
+    """An episode a fold, padded where folds differ in size."""
+
+    def padded(which: int, content: np.ndarray, padding: int) -> np.ndarray:
+        rows = [content[pair[which]] for pair in parts]
+        longest = max(map(len, rows))
+        return np.stack([np.pad(row, (0, longest - len(row)), constant_values=padding) for row in rows]).astype(np.int64)
+
+    index = np.arange(len(labels))
+    return EpisodeBatch(
+        support=padded(0, index, 0),
+        support_labels=padded(0, labels, ABSENT),
+        query=padded(1, index, 0),
+        query_labels=padded(1, labels, ABSENT),
+        classes=np.tile(np.arange(ways, dtype=np.int64), (len(parts), 1)),
+        index=np.arange(len(parts), dtype=np.int64),
+    )
 
 
 def folds_of(labels: np.ndarray, same: Sequence[int]) -> np.ndarray:

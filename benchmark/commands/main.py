@@ -28,6 +28,7 @@ from . import (
     plot,
     predict,
     pretrain,
+    recommend,
     reproduce,
     run,
     show,
@@ -52,6 +53,7 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("table")(table.table)
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
+app.command("recommend")(recommend.recommend)
 app.command("compare")(compare.compare)
 app.command("list")(listing.list_)
 app.command("show")(show.show)

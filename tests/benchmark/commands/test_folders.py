@@ -23,6 +23,7 @@ NEITHER = {
     "fit",
     "predict",
     "speed",
+    "recommend",
 }  # which have nothing to do with results
 
 
