@@ -17,7 +17,7 @@ from .rates import LONG_ENOUGH, seconds
 
 CLASSES, IMAGES, WIDTH = 20, 600, 640  # of the table
 WAYS, SHOTS, QUERIES = 5, 1, 15
-MOST = 8192  # episodes of a measurement, at most
+MOST = 4096  # episodes of a measurement, at most
 CPU = torch.device("cpu")
 
 
