@@ -32,7 +32,7 @@ class Slow(NearestMean):
     def classify(self, episodes: Episodes) -> torch.Tensor:
         """Sleep, then score."""
         if "SLOW_SECONDS" in os.environ:
-            if len(episodes) == 64:  # the main episodes, not the few disjoint ones after them
+            if len(episodes) >= 64:  # the main episodes, not the few disjoint ones after them
                 with Path(os.environ["SLOW_FILE"]).open("ab") as file:
                     file.write(b".")
             time.sleep(float(os.environ["SLOW_SECONDS"]))
@@ -69,7 +69,7 @@ class NotANumber(NearestMean):
     def classify(self, episodes: Episodes) -> torch.Tensor:
         """Score: NaN in one place."""
         scores = super().classify(episodes)
-        if len(episodes) == 64:  # the main episodes, not the few disjoint ones after them
+        if len(episodes) >= 64:  # the main episodes, not the few disjoint ones after them
             scores[2, -1, 0] = torch.nan
         return scores
 

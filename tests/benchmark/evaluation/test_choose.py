@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fewbench.benchmark import RunConfig, registry
-from fewbench.benchmark.evaluation import runner
+from fewbench.benchmark.evaluation import evaluate, runner
 from fewbench.benchmark.evaluation.choose import with_choices
 from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.benchmark.evaluation.plan import make_plan
@@ -121,6 +121,7 @@ def test_a_run_on_val_has_to_be_told(signed: RunConfig):
 
 
 def test_an_interrupted_run_goes_on_with_what_it_chose(signed: RunConfig, monkeypatch: pytest.MonkeyPatch, altered):
+    monkeypatch.setattr(evaluate, "CHUNK", 64)  # of 70 episodes, whole chunks are kept
     begun = runner.run(replace(signed, limit=70), SILENT).record
     assert begun.status == "partial" and begun.method.chosen and begun.method.chosen.values["factor"] == 1.0
     # As if chosen on a device that rounds otherwise.
