@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewbench.benchmark.evaluation import evaluate
 from fewbench.benchmark.records.codec import encode
 from fewbench.benchmark.records.record import RunRecord, accuracy_section
 from fewbench.benchmark.records.store import load_record, parse_record
@@ -201,7 +202,8 @@ def test_what_is_at_a_runs_place_and_is_not_its_record_is_left_alone(run, good: 
     assert run().code == 0 and path.read_bytes() == own
 
 
-def test_a_partial_record_at_a_finished_runs_place_is_finished(run):
+def test_a_partial_record_at_a_finished_runs_place_is_finished(run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evaluate, "CHUNK", 64)  # whole chunks are kept
     done = run()
     path = Path(done.output.splitlines()[-1])
     finished = load_record(path)
