@@ -54,8 +54,8 @@ What a 1-shot episode must at least cost: reading 80 rows of 640 float32 (205 kB
 and for ProtoNet 0.48 million floating-point operations. `chance` gathers and computes nothing: it takes what gathering takes.
 
 **Chunks.** A method is given as many episodes at once as touch 32 MiB, a power of two from 16 to 256. Here these are 128 with 1
-or 5 shots, and 64 with 16. In a trial of 8 to 256, most methods had 93 to 98 % of their best speed with 128. The solver of
-meta-opt-net touches more than its features: with 16 shots it is given 16 episodes, and is 1.3 times as fast as with 64.
+or 5 shots, and 64 with 16. In a trial of 8 to 256, seven methods had 94 to 100 % of their best speed with 128 at 5 shots. The
+solver of meta-opt-net touches more than its features: with 16 shots it is given 16 episodes, 1.3 times as fast as with 64.
 
 **Small solves.** torch's batched Cholesky factors and triangular solves take 18 % of meta-opt-net at 5 shots; the products and
 sums around them take most of the rest. Of linear-probe at 5 shots, the QR decomposition before its L-BFGS steps takes 26 %, and

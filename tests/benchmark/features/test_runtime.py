@@ -33,6 +33,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "clip-tiny": {},
     "timm:mobilenetv2_100": {"size": 64},
     "timm:tf_efficientnet_lite0": {"size": 64},
+    "efficientnet-lite0": {"size": 64},
+    "efficientnet-lite2": {"size": 64},
     "timm:resnet18": {"size": 64},
     "timm:vit_tiny_patch16_224": {"size": 64, "img_size": 64},
     "open_clip:RN50": {},
