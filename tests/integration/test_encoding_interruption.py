@@ -27,7 +27,7 @@ def arguments(tiny: str, tiny_weights: Path, plugins: Path, tmp_path: Path) -> l
     save_file(load_file(tiny_weights), weights)  # without the description, which knows another backbone
     settings = ["--set", "backbone.width=8", "--set", "backbone.size=16"]
     backbone = ["--backbone", f"{plugins / 'slow_backbone.py'}:SlowConv4", "--weights", str(weights), *settings]
-    return ["run", "--dataset", tiny, *backbone, "--queries", "5", "--episodes", "64", "--device", "cpu"]
+    return ["run", "--dataset", tiny, *backbone, "--queries", "5", "--episodes", "64", "--device", "cpu", "--runtime", "torch"]
 
 
 @pytest.fixture
