@@ -194,9 +194,10 @@ def test_a_toml_file_gives_the_options_and_the_command_line_comes_first(
 
 
 def test_a_limited_run_is_marked_and_goes_on(bench_many, tiny_run: list[str], tmp_path: Path):
-    limited, full = bench_many([([*tiny_run, "--limit", "70"], tmp_path), (tiny_run, tmp_path)])
-    assert "70 (partial)" in limited.out and limited.out.splitlines()[-1].endswith(".partial.json")
-    assert "resuming after 64 of 200 episodes" in full.err
+    run = [*tiny_run, "--episodes", "600"]
+    limited, full = bench_many([([*run, "--limit", "300"], tmp_path), (run, tmp_path)])
+    assert "300 (partial)" in limited.out and limited.out.splitlines()[-1].endswith(".partial.json")
+    assert "resuming after 256 of 600 episodes" in full.err
     assert [path.name for path in tmp_path.rglob("*.json")] == [Path(full.out.splitlines()[-1]).name]
 
 
