@@ -35,16 +35,21 @@ bench leaderboard{option}
 HOW_TO_READ = (
     "Accuracies are means over episodes ± the half-width of their 95 % t interval, in percent. That interval is about the "
     "episodes that can be drawn from the test images, not about other images or another training.",
-    "The small number is the range of ranks in the column that paired t tests on the same episodes leave open (Holm-adjusted "
-    "over all pairs, 5 %). Bold are the best of a group and all that are not significantly worse.",
+    "The lead over the second is the mean difference on the same episodes ± its 95 % interval. It is significant unless "
+    "`not significant` stands there. All tasks have 15 queries a class where the column says nothing else.",
+    "In the tables, the small number is the range of ranks in the column, over all backbones and settings, that paired t tests "
+    "on the same episodes leave open (Holm-adjusted over all pairs, 5 %). Bold are the best of a group and all that are not "
+    "significantly worse; a group is a backbone with its training.",
     "*Italic* numbers are published ones of the same method, backbone and task: the *paper*'s own, one that is *quoted* "
-    "elsewhere, or a *rerun* by others. They have no rank. In brackets stands ours minus published: `within` both intervals, "
-    f"`above`, or `outside`, which is below. {CONTESTED}: a rerun by others differs by more than both intervals. "
-    "Where the paper of a method gives none, the summary has the best inductive number of others. "
-    "`bench list published` has all numbers with their sources.",
+    "elsewhere, or a *rerun* by others. They have no rank. In brackets stands ours minus published, and a verdict: `within` "
+    "the interval of the difference (ours alone where the source has none), `above` it, or `outside`: ours is lower. "
+    f"{CONTESTED}: others who ran the paper's method again found another number, by more than both intervals. "
+    "Where a method's paper has no number for this backbone and training, the summary has the best inductive number of others.",
+    "Inductive: each query is answered alone, from the support. Zero-shot: from the class names alone, without support.",
     "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ".",
     "`bench show RECORD` has what is not here: number of episodes, seconds, hashes, the interval without replacement. "
-    "`bench leaderboard --format csv{option}` has the path of every record.",
+    "`bench leaderboard --format csv{option}` has the path of every record, `bench list published` all published numbers with "
+    "their sources.",
 )
 
 
