@@ -131,7 +131,7 @@ def _key(backbone: LoadedBackbone) -> dict[str, Any]:
 def _openvino() -> ModuleType:
     # OpenVINO tells its makers of each import and conversion unless this package of theirs is absent, which None stands for.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]
 
     return openvino
 
