@@ -139,6 +139,8 @@ def _configs(given: dict[str, Any], config: Path | None, say: Callable[[str], No
     settings = {**options.get("settings", {}), **given["settings"]}
     options = {**options, **given, "settings": settings}
     options = {one.name: options[one.name] for one in parameters_of(RunConfig) if one.name in options}
+    if options.get("data") is not None and options.get("dataset", FOLDER) != FOLDER:
+        raise UsageError(f"--data {options['data']} and --dataset {_listed(options['dataset'])}: take one of them")
     if options.get("checkpoint") is not None:
         options = _with_brought(options, say)
     return grid(options)

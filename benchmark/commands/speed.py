@@ -90,7 +90,7 @@ def recommended(found: list[EncodingSpeed], compared: str) -> list[str]:
     batch = min(one.batch for one in enough if one.image.wall < ENOUGH * fastest.image.wall)
     lines = [f"recommended: --runtime auto --batch-size {batch}"]
     if all(one.runtime == "torch" for one in found):
-        lines.append("pip install 'fewbench[cpu]' adds OpenVINO, which encodes faster with convolutional networks on most CPUs")
+        lines.append("pip install openvino adds a runtime that encodes faster with convolutional networks on most CPUs")
     for name in dict.fromkeys(one.backbone for one in found):
         one = best[name]
         taken = "openvino" if one.gains else "torch"

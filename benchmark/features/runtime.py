@@ -30,7 +30,7 @@ from ..records.identity import file_safe
 from ..records.provenance import package_version
 
 Runtime = Literal["auto", "torch", "openvino"]
-EXTRA = "pip install 'fewbench[cpu]'"
+EXTRA = "pip install openvino"
 VERSION = 1  # changes when the same network is converted otherwise
 AGREES = 1e-4  # largest distance from torch's feature, relative to its length
 TRIED = (2, 3)  # images of the batch that a network is converted with, and of the one that it is compared on

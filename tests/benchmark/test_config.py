@@ -2,8 +2,10 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fewbench.benchmark import RunConfig
+from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.config import grid, read_toml
 from fewbench.core.errors import UsageError
 
@@ -147,3 +149,16 @@ def test_a_toml_file_that_cannot_be_read_is_named(tmp_path: Path):
 def test_a_value_of_the_wrong_type_in_a_toml_file_is_named(tmp_path: Path, text: str):
     with pytest.raises(UsageError, match=text.split()[0]):
         read_toml(toml(tmp_path, text))
+
+
+def test_photos_are_the_dataset_folder():
+    config = RunConfig(data=Path("photos"))
+    assert (config.dataset, config.settings, config.data) == ("folder", {"dataset.root": "photos"}, None)
+    with pytest.raises(UsageError, match="--data photos and --dataset omniglot: take one of them"):
+        RunConfig(data=Path("photos"), dataset="omniglot")
+
+
+def test_a_dataset_beside_photos_is_never_dropped():
+    """Also not the default one, where it is typed."""
+    done = CliRunner().invoke(app, ["run", "--data", "photos", "--dataset", "trifeature"])
+    assert isinstance(done.exception, UsageError) and "take one of them" in str(done.exception)

@@ -2,7 +2,7 @@
 
 Not part of the ordinary tests, since a busy machine slows it down. From the root of the repository:
 
-    pip install 'fewbench[test,peers]'
+    pip install '.[test,peers]'
     python -m pytest tests/speed --override-ini addopts=--import-mode=importlib
 
 The table is made up: 20 classes of 600 images with 640 float32 features. Tasks are 5-way 1-shot with 15 queries a class.
