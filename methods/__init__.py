@@ -1,1 +1,1 @@
-"""Few-shot methods, one paper a file. `base.py` is the contract that a plug-in implements."""
+"""Few-shot methods, one paper a file, in folders by how they answer. `base.py` is the contract that a plug-in implements."""

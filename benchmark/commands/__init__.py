@@ -1,1 +1,1 @@
-"""The command line: one command of `bench` a file. Each parses, calls and prints; heavy imports are inside."""
+"""The command line: one command of `bench` a file, in folders by subject. Heavy imports are inside of the commands."""

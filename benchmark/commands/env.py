@@ -12,7 +12,7 @@ def env() -> None:
     """
     from ...core.files import cache_root
     from ..records.provenance import PACKAGES, code_version, package_version, processor
-    from .terminal import print_table
+    from .parts.terminal import print_table
 
     code = code_version()
     rows = [

@@ -10,9 +10,9 @@ import typer
 from ...core.errors import UsageError, did_you_mean
 from ..config import RESULTS
 from ..published.choice import Choice
-from .declared import takes
-from .folders import Results
-from .lines import say
+from .parts.declared import takes
+from .parts.folders import Results
+from .parts.lines import say
 
 KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results", "published")
 
@@ -39,7 +39,7 @@ def list_(
     elif what == "results":
         _list_results(results)
     elif what == "published":
-        from .published import list_published
+        from .results.published import list_published
 
         list_published(results, published)
     elif what == "weights":
@@ -50,7 +50,7 @@ def list_(
 
 def _list_entries(kind: str) -> None:
     from .. import registry
-    from .terminal import print_table
+    from .parts.terminal import print_table
 
     rows = [[entry.name, entry.origin, registry.summary(entry)] for entry in registry.entries(kind).values()]
     print_table(("name", "from", "what it is"), rows)
@@ -59,7 +59,7 @@ def _list_entries(kind: str) -> None:
 def _list_weights() -> None:
     from ..backbones.weights.checkpoint import read_description
     from ..backbones.weights.find import shipped_weights
-    from .terminal import print_table
+    from .parts.terminal import print_table
 
     rows = []
     for name, path in shipped_weights().items():
@@ -73,7 +73,7 @@ def _list_results(results: Path) -> None:
     from ..records.labels import labels_of
     from ..records.statistics import in_percent
     from ..records.store import load_records
-    from .terminal import print_table
+    from .parts.terminal import print_table
 
     records, problems = load_records(results / "records")
     rows = []

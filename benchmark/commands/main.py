@@ -14,29 +14,11 @@ import typer
 from ...core.errors import LONGEST, UserError, listed, one_line
 from ...core.heap import keep_heap
 from ..plugin_errors import in_one_line
-from . import (
-    compare,
-    convert_weights,
-    data,
-    distances,
-    env,
-    features,
-    fit,
-    leaderboard,
-    listing,
-    pipeline,
-    plot,
-    predict,
-    pretrain,
-    recommend,
-    reproduce,
-    run,
-    show,
-    speed,
-    table,
-    testbed,
-    train,
-)
+from . import env, listing, run, show, speed
+from .inputs import data, distances, features, testbed
+from .photos import fit, predict, recommend
+from .results import compare, leaderboard, plot, table
+from .training import convert_weights, pipeline, pretrain, reproduce, train
 
 INTERRUPTED = 130  # exit code after Ctrl-C
 

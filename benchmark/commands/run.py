@@ -11,14 +11,14 @@ import typer
 from ...core.errors import Interrupted, UsageError, UserError
 from ...core.options import parameters_of
 from ..config import FOLDER, RunConfig, grid, read_toml
-from .declared import takes
-from .lines import say
+from .parts.declared import takes
+from .parts.lines import say
 
 if TYPE_CHECKING:
     from ..evaluation.plan import Plan
     from ..evaluation.runner import Outcome
     from ..records.labels import Label
-    from .terminal import TerminalProgress
+    from .parts.terminal import TerminalProgress
 
 SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.norm"}  # options for parameters
 
@@ -45,7 +45,7 @@ def run(
     Example: bench run --method protonet,ridge --shots 1,5
     """
     from ..evaluation.preconditions import check_grid
-    from .terminal import TerminalProgress
+    from .parts.terminal import TerminalProgress
 
     short = {SHORT[name]: value for name, value in (("alpha", alpha), ("beta", beta), ("norm", norm)) if value is not None}
     progress = TerminalProgress(verbose=verbose)
@@ -191,7 +191,7 @@ def _listed(value: Any) -> str:
 def _describe(plans: list[Plan], progress: TerminalProgress) -> None:
     """Print a table of the runs of a dry run."""
     from ..evaluation.resume import finished_record
-    from .terminal import print_table
+    from .parts.terminal import print_table
 
     rows = []
     for plan, (label, task) in zip(plans, _labelled(plans), strict=True):
@@ -213,7 +213,7 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
     from ..records.identity import task_of
     from ..records.labels import labels_of
     from ..records.statistics import in_percent
-    from .terminal import print_table
+    from .parts.terminal import print_table
 
     rows = []
     told = ("dataset", "corruption", "ways", "shots")

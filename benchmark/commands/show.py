@@ -12,8 +12,8 @@ import typer
 from ...core.errors import UsageError, did_you_mean
 from ...core.options import parameters_of, parse_assignments
 from ..config import RESULTS
-from .folders import Results, in_results
-from .lines import say
+from .parts.folders import Results, in_results
+from .parts.lines import say
 
 if TYPE_CHECKING:
     from ..records.record import RunRecord
@@ -47,8 +47,8 @@ def show(
 
 def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
     from .. import registry
-    from .described import described
-    from .terminal import print_table
+    from .parts.described import described
+    from .parts.terminal import print_table
 
     is_file = ".py:" in name
     found = [kind for kind in kinds if is_file or registry.knows(kind, name)]
@@ -125,7 +125,7 @@ def _show_record(path: Path) -> None:
     from ..records.store import load_record
     from ..records.task_words import with_parameters
     from ..reporting.setting import setting_of
-    from .terminal import percent, print_table
+    from .parts.terminal import percent, print_table
 
     record = load_record(path)
     task, accuracy, timing = record.task, record.accuracy, record.timing
@@ -174,7 +174,7 @@ def _show_record(path: Path) -> None:
 
 def _show_weights(path: Path) -> None:
     from ..backbones.weights.checkpoint import read_checkpoint
-    from .terminal import percent, print_table
+    from .parts.terminal import percent, print_table
 
     checkpoint = read_checkpoint(path)
     about = checkpoint.description

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .lines import say
+from .parts.lines import say
 
 if TYPE_CHECKING:
     from ..speed.encoding import EncodingSpeed
@@ -31,7 +31,7 @@ def speed(
     from ..records.provenance import processor
     from ..speed import encoding as encodings
     from ..speed import methods, rates
-    from .terminal import TerminalProgress, print_table
+    from .parts.terminal import TerminalProgress, print_table
 
     progress, names = TerminalProgress(), backbone or [*encodings.BACKBONES]
     for name in names:

@@ -16,8 +16,8 @@ from torch import Generator
 from ...core.errors import UsageError
 from ...core.options import build
 from ...core.progress import Progress
-from ...methods.clip_zero_shot import ClipZeroShot
-from ...methods.protonet import ProtoNet
+from ...methods.metric.protonet import ProtoNet
+from ...methods.vision_language.clip_zero_shot import ClipZeroShot
 from ...tasks.datasets.base import Dataset
 from .. import registry
 from ..backbones.base import feature_width

@@ -10,7 +10,7 @@ import pytest
 from fewbench.benchmark import registry
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.base import Method
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 
 GOOD = """
     from dataclasses import dataclass

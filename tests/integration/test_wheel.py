@@ -59,7 +59,7 @@ def of_tree(*patterns: str) -> set[str]:
 def test_every_module_and_all_data_are_in_it(wheel: zipfile.ZipFile):
     inside = {name for name in wheel.namelist() if name.startswith("fewbench/")}
     expected = of_tree("*.py", *DATA)
-    assert {"fewbench/benchmark/commands/main.py", "fewbench/methods/protonet.py"} <= expected
+    assert {"fewbench/benchmark/commands/main.py", "fewbench/methods/metric/protonet.py"} <= expected
     assert "fewbench/tasks/datasets/lists/WORDNET_LICENSE" in expected
     assert expected - inside == set()
     assert inside - expected == set()

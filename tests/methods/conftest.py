@@ -14,7 +14,7 @@ from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.tuning import unfreeze
 from fewbench.benchmark.backbones.vit import ViT
 from fewbench.methods.base import Method
-from fewbench.methods.relation_net import RelationNet
+from fewbench.methods.metric.relation_net import RelationNet
 from fewbench.tasks.episodes import Episodes
 
 

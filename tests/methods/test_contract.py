@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from fewbench.benchmark import registry
 from fewbench.methods.base import Method
-from fewbench.methods.coop import CoOp
-from fewbench.methods.linear_probe import LinearProbe
-from fewbench.methods.matching_net import MatchingNet
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.linear.linear_probe import LinearProbe
+from fewbench.methods.metric.matching_net import MatchingNet
+from fewbench.methods.metric.protonet import ProtoNet
+from fewbench.methods.vision_language.coop import CoOp
 from fewbench.tasks.episodes import Episodes
 
 VARIANTS = {

@@ -11,16 +11,16 @@ import torch
 from torch import nn
 
 from fewbench.core.errors import UsageError, UserError
-from fewbench.methods.baseline import Baseline
-from fewbench.methods.baseline_plus_plus import BaselinePlusPlus
 from fewbench.methods.chance import Chance
-from fewbench.methods.matching_net import MatchingNet
-from fewbench.methods.meta_baseline import MetaBaseline
+from fewbench.methods.linear.baseline import Baseline
+from fewbench.methods.linear.baseline_plus_plus import BaselinePlusPlus
+from fewbench.methods.linear.r2d2 import R2D2
+from fewbench.methods.linear.ridge import Ridge
+from fewbench.methods.metric.matching_net import MatchingNet
+from fewbench.methods.metric.meta_baseline import MetaBaseline
+from fewbench.methods.metric.protonet import ProtoNet
+from fewbench.methods.metric.simpleshot import SimpleShot
 from fewbench.methods.parts.random_numbers import shuffled, uniform
-from fewbench.methods.protonet import ProtoNet
-from fewbench.methods.r2d2 import R2D2
-from fewbench.methods.ridge import Ridge
-from fewbench.methods.simpleshot import SimpleShot
 from fewbench.tasks.episodes import Episodes
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fewbench.methods.adaptation.finetune import Finetune
+from fewbench.methods.adaptation.pmf import PMF
 from fewbench.methods.base import Method
-from fewbench.methods.finetune import Finetune
-from fewbench.methods.pmf import PMF
 from fewbench.tasks.episodes import Episodes
 
 CASES: dict[str, tuple[Method, str]] = {

@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy
 
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.core.errors import UserError
-from fewbench.methods import learn2learn_adapter
-from fewbench.methods.learn2learn_adapter import Learn2LearnMAML, Learn2LearnMetaSGD, Learn2LearnMethod
-from fewbench.methods.maml import MAML
-from fewbench.methods.meta_sgd import MetaSGD
+from fewbench.methods.adaptation import learn2learn_adapter
+from fewbench.methods.adaptation.learn2learn_adapter import Learn2LearnMAML, Learn2LearnMetaSGD, Learn2LearnMethod
+from fewbench.methods.adaptation.maml import MAML
+from fewbench.methods.adaptation.meta_sgd import MetaSGD
 from fewbench.tasks.episodes import Episodes
 
 needs_learn2learn = pytest.mark.skipif(

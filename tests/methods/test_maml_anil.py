@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fewbench.core.errors import UserError
-from fewbench.methods.anil import ANIL
+from fewbench.methods.adaptation.anil import ANIL
 from fewbench.methods.parts.inner_loop import Head
 from fewbench.tasks.episodes import Episodes
 

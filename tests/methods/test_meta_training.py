@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from fewbench.methods.adaptation.pmf import PMF
 from fewbench.methods.base import Method
-from fewbench.methods.feat import Feat
-from fewbench.methods.matching_net import MatchingNet
-from fewbench.methods.meta_baseline import MetaBaseline
-from fewbench.methods.meta_opt_net import MetaOptNet
-from fewbench.methods.pmf import PMF
-from fewbench.methods.protonet import ProtoNet
-from fewbench.methods.r2d2 import R2D2
-from fewbench.methods.relation_net import RelationNet
+from fewbench.methods.linear.meta_opt_net import MetaOptNet
+from fewbench.methods.linear.r2d2 import R2D2
+from fewbench.methods.metric.feat import Feat
+from fewbench.methods.metric.matching_net import MatchingNet
+from fewbench.methods.metric.meta_baseline import MetaBaseline
+from fewbench.methods.metric.protonet import ProtoNet
+from fewbench.methods.metric.relation_net import RelationNet
 from fewbench.tasks.episodes import Episodes
 
 METHODS = [

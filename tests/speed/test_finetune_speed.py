@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewbench.methods.finetune import Finetune
+from fewbench.methods.adaptation.finetune import Finetune
 from fewbench.tasks.episodes import Episodes
 
 WAYS, QUERIES, WIDTH, STEPS = 5, 15, 640, 50

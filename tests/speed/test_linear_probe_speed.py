@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewbench.methods.linear_probe import LinearProbe
-from fewbench.methods.scikit_learn import ScikitLearnMethod
+from fewbench.methods.linear.linear_probe import LinearProbe
+from fewbench.methods.linear.scikit_learn import ScikitLearnMethod
 from fewbench.tasks.episodes import Episodes
 
 WAYS, QUERIES, WIDTH, COST = 5, 15, 512, 1.0

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.methods.maml import MAML
+from fewbench.methods.adaptation.maml import MAML
 from fewbench.tasks.episodes import Episodes
 
 EPISODES, WAYS, QUERIES = 4, 5, 25

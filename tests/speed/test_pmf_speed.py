@@ -23,8 +23,8 @@ from fewbench.benchmark.backbones.base import Backbone
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.timm_backbone import TimmBackbone
 from fewbench.benchmark.backbones.tuning import unfreeze
+from fewbench.methods.adaptation.pmf import PMF
 from fewbench.methods.parts.augmentation import pseudo_queries
-from fewbench.methods.pmf import PMF
 from fewbench.tasks.episodes import Episodes
 
 WAYS, QUERIES, RATE = 5, 75, 1e-4

@@ -32,7 +32,7 @@ from fewbench.benchmark.speed.methods import (
     methods_on_features,
 )
 from fewbench.methods.base import Method
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
 
 if TYPE_CHECKING:

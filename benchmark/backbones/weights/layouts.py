@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from ....core.errors import UsageError, UserError
+from ....methods.metric.relation_net import RelationModule, RelationNet
 from ....methods.parts.inner_loop import Head
-from ....methods.relation_net import RelationModule, RelationNet
 from ..base import Backbone, Preprocess, feature_width
 from ..conv4 import BLOCKS, Conv4
 from ..relation_encoder import RelationEncoder

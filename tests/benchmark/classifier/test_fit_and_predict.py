@@ -175,7 +175,7 @@ def test_learned_modules_travel_with_the_model(photos: Path, tmp_path: Path):
     from fewbench.benchmark.classifier.files import save
     from fewbench.benchmark.classifier.fitting import Parts, fit_images, parts_of
     from fewbench.benchmark.config import RunConfig
-    from fewbench.methods.feat import Feat
+    from fewbench.methods.metric.feat import Feat
 
     parts = parts_of(RunConfig(backbone="conv4", weights="conv4-trifeature"), None, 3)
     module = Feat().learned_part(parts.backbone.module, parts.backbone.feature_dim, 3, torch.Generator().manual_seed(1))

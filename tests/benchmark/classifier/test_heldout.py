@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewbench.benchmark.classifier.heldout import folds_of, hold_out, nearest
-from fewbench.methods.matching_net import MatchingNet
+from fewbench.methods.metric.matching_net import MatchingNet
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=60))

@@ -8,18 +8,12 @@ import torch
 from torch import Tensor
 
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.evaluation.evaluate import (
-    CHUNK,
-    Evaluator,
-    Inputs,
-    Source,
-    chunk_size,
-)
+from fewbench.benchmark.evaluation.evaluate import CHUNK, Evaluator, Inputs, Source, chunk_size
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.core.errors import UserError
 from fewbench.methods.base import Method
-from fewbench.methods.meta_opt_net import MetaOptNet
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.linear.meta_opt_net import MetaOptNet
+from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.episodes import EpisodeBatch, Episodes
 from fewbench.tasks.samplers import MetaDatasetSampler, UniformSampler
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from fewbench.benchmark.evaluation.evaluate import Evaluator, Source, credit
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.methods.base import Episodes, Method
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.episodes import EpisodeBatch
 from fewbench.tasks.samplers import MetaDatasetSampler
 

@@ -20,8 +20,8 @@ from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 from fewbench.methods.base import Method
-from fewbench.methods.protonet import ProtoNet
-from fewbench.methods.simpleshot import SimpleShot
+from fewbench.methods.metric.protonet import ProtoNet
+from fewbench.methods.metric.simpleshot import SimpleShot
 from fewbench.tasks.episodes import digest
 from fewbench.tasks.samplers import UniformSampler
 

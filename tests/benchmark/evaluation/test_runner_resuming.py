@@ -19,7 +19,7 @@ from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import Interrupted, UserError
 from fewbench.core.progress import SILENT, Advance, SilentProgress
 from fewbench.methods.base import Episodes
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
 
 EPISODES = 340  # of `config`

@@ -8,7 +8,7 @@ import torch
 
 from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.benchmark.features.table import IN_MEMORY, FeatureTable
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
 
 CLASSES, IMAGES, WIDTH = 1000, 1000, 640

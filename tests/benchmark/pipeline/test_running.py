@@ -12,7 +12,7 @@ from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, wei
 from fewbench.benchmark.pipeline.running import Call, Finished, carry_out_pipeline, describe
 from fewbench.benchmark.training.recipes.supervised import Supervised
 from fewbench.core.errors import UserError
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 
 PRETRAIN = """
 [pretrain]

@@ -11,7 +11,7 @@ from fewbench.benchmark.speed import encoding, methods, rates
 from fewbench.benchmark.speed.encoding import EncodingSpeed
 from fewbench.benchmark.speed.rates import Seconds
 from fewbench.core.progress import SILENT
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 
 from fewbench.core.errors import UsageError
 from fewbench.methods.base import one_hot
-from fewbench.methods.meta_opt_net import MetaOptNet, Scale
+from fewbench.methods.linear.meta_opt_net import MetaOptNet, Scale
 from fewbench.methods.parts.svm_solver import solve
 from fewbench.tasks.episodes import Episodes
 

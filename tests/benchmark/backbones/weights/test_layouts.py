@@ -19,10 +19,10 @@ from fewbench.benchmark.backbones.weights.conversion import convert
 from fewbench.benchmark.backbones.weights.description import Description
 from fewbench.benchmark.backbones.weights.loading import learned_part, load_backbone
 from fewbench.core.errors import UsageError, UserError
+from fewbench.methods.adaptation.maml import MAML
 from fewbench.methods.base import Method
-from fewbench.methods.maml import MAML
+from fewbench.methods.metric.relation_net import RelationNet
 from fewbench.methods.parts.inner_loop import Head
-from fewbench.methods.relation_net import RelationNet
 from fewbench.tasks.episodes import Episodes
 
 WAYS, SHOTS, QUERIES = 3, 2, 4

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.training.meta.validation import Validation
 from fewbench.core.errors import UsageError
-from fewbench.methods.protonet import ProtoNet
+from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.datasets.base import Split
 
 CPU = torch.device("cpu")

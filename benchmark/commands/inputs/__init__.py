@@ -1,0 +1,1 @@
+"""Commands that prepare what runs take: datasets, features, distances, testbeds."""

@@ -1,0 +1,1 @@
+"""Commands on records: tables, figures, comparisons, published numbers."""

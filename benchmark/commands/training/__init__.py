@@ -1,0 +1,1 @@
+"""Commands that train: pretraining, meta-training, pipelines, reproductions."""

@@ -1,0 +1,41 @@
+"""`bench train`: meta-train a method on episodes of the train classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...config import RESULTS
+from ...training.meta.train_config import TrainConfig
+from ...training.options import Effort
+from ..parts.declared import takes
+from ..parts.folders import Results
+from ..parts.lines import say
+
+
+@takes(TrainConfig, Effort)
+def train(
+    given: dict[str, Any],
+    effort: dict[str, Any],
+    norm: Annotated[str | None, typer.Option(help="Norm layers of the backbone, the same as --set backbone.norm=.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint; default checkpoints/METHOD-BACKBONE-DATASET-NwayKshot.safetensors of --results."),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Meta-train a method; the state with the best accuracy on episodes of the val classes is kept.
+
+    Example: bench train --method protonet --dataset trifeature --steps 1000
+    """
+    short = {} if norm is None else {"backbone.norm": norm}
+    config, chosen = TrainConfig(**{**given, "settings": {**short, **given.get("settings", {})}}), Effort(**effort)
+    from ...training.loop.distributed import part_here  # torch is imported from here on, after what can be refused without it
+    from ...training.meta.meta_training import default_output, meta_train
+    from ..parts.terminal import TerminalProgress
+
+    path = meta_train(config, output or default_output(config, results), TerminalProgress(), **vars(chosen))
+    if part_here().rank == 0:
+        say(path)

@@ -1,0 +1,1 @@
+"""A linear classifier is fitted to the support features of each episode."""

@@ -1,0 +1,60 @@
+"""MetaOptNet: a support vector machine as the head of meta-training.
+
+Lee, Maji, Ravichandran and Soatto 2019, "Meta-learning with differentiable convex optimization", arXiv:1904.03758.
+
+A linear multi-class support vector machine (Crammer and Singer 2001) without intercept is fitted to the support features of
+every episode. Its scores of the queries, times a learned number that starts at 1, are differentiable in the features of support
+and queries. Meta-training thus makes features that suit such a classifier. parts/svm_solver.py solves the machines.
+
+Differs from the authors' code: theirs adds the identity to the kernel matrix for its solver, which is an additional
+regularisation; here the machine is that of the paper. Their label smoothing of 0.1 is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..base import Episodes, Method, one_hot, parameter
+from ..parts.similarity import dot_products
+from ..parts.svm_solver import solve
+
+
+class Scale(nn.Module):
+    """The learned factor on the scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+
+@dataclass(frozen=True)
+class MetaOptNet(Method):
+    """MetaOptNet: a multi-class support vector machine head (Lee et al. 2019)."""
+
+    meta_trained: ClassVar[bool] = True
+    citation: ClassVar[str] = "Lee, Maji, Ravichandran and Soatto 2019, arXiv:1904.03758"
+
+    cost: float = parameter(0.1, "C, the weight of the hinge losses against the squared norm of the weights", above=0)
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> Scale:
+        """The scale."""
+        return Scale()
+
+    def touched(self, support: int, query: int, ways: int, width: int) -> int:
+        """The features, or the solver's matrices: N + 1 of [S, S] a step in float64, their factors, inverses and products."""
+        return max(super().touched(support, query, ways, width), 4 * 8 * (ways + 1) * support**2)
+
+    def classify(self, episodes: Episodes) -> Tensor:
+        """Score: the scale times the decision value of the class."""
+        assert isinstance(episodes.learned, Scale)
+        present = (episodes.support_labels >= 0)[..., None]  # [E, S, 1]
+        support = episodes.support.double().masked_fill(~present, 0)  # [E, S, D]
+        labels = one_hot(episodes.support_labels, episodes.ways, torch.float64)  # [E, S, N]
+        gram = self.cost * torch.bmm(support, support.transpose(1, 2))  # [E, S, S]
+        dual = self.cost * solve(gram, labels, episodes.class_mask)  # [E, S, N]
+        weights = torch.bmm(dual.transpose(1, 2), support).to(episodes.query.dtype)  # [E, N, D]
+        return episodes.learned.scale * dot_products(episodes.query, weights)  # [E, Q, N]

@@ -1,0 +1,1 @@
+"""Queries are compared with the classes' examples or means: metric learning."""

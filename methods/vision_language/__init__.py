@@ -1,0 +1,1 @@
+"""Methods that know the classes' names, through CLIP's text encoder."""
