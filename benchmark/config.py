@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.option_tables import options_of, read_table
-from ..core.options import LARGEST_SEED, LARGEST_SIZE, Options, parameter
+from ..core.options import Options, parameter
+from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 
 RESULTS = Path("results")  # unless the user names another folder

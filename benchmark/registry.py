@@ -1,4 +1,4 @@
-"""Names to classes. Built-ins are the table below; plug-ins come by entry point or as `path/to/file.py:Class`.
+"""Names to classes. Built-ins are in a table (built_in.py); plug-ins come by entry point or as `path/to/file.py:Class`.
 
 Nothing here imports a method, dataset, backbone or sampler before it is used, so a broken plug-in disturbs nobody else.
 """
@@ -12,9 +12,8 @@ import importlib.util
 import inspect
 import json
 import sys
-import sysconfig
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -26,75 +25,7 @@ from ..core.errors import UsageError, UserError, did_you_mean
 from ..core.files import regular_file
 from ..core.options import Parameter, build, parameters_of, shown
 from . import plugin_errors
-
-BUILT_IN: dict[str, dict[str, str]] = {
-    "methods": {
-        "anil": "fewbench.methods.adaptation.anil:ANIL",
-        "baseline": "fewbench.methods.linear.baseline:Baseline",
-        "baseline++": "fewbench.methods.linear.baseline_plus_plus:BaselinePlusPlus",
-        "chance": "fewbench.methods.chance:Chance",
-        "clip-adapter": "fewbench.methods.vision_language.clip_adapter:ClipAdapter",
-        "clip-zero-shot": "fewbench.methods.vision_language.clip_zero_shot:ClipZeroShot",
-        "coop": "fewbench.methods.vision_language.coop:CoOp",
-        "feat": "fewbench.methods.metric.feat:Feat",
-        "finetune": "fewbench.methods.adaptation.finetune:Finetune",
-        "fomaml": "fewbench.methods.adaptation.fomaml:FirstOrderMAML",
-        "learn2learn:MAML": "fewbench.methods.adaptation.learn2learn_adapter:Learn2LearnMAML",
-        "learn2learn:MetaSGD": "fewbench.methods.adaptation.learn2learn_adapter:Learn2LearnMetaSGD",
-        "linear-probe": "fewbench.methods.linear.linear_probe:LinearProbe",
-        "maml": "fewbench.methods.adaptation.maml:MAML",
-        "matching-net": "fewbench.methods.metric.matching_net:MatchingNet",
-        "meta-baseline": "fewbench.methods.metric.meta_baseline:MetaBaseline",
-        "meta-opt-net": "fewbench.methods.linear.meta_opt_net:MetaOptNet",
-        "meta-sgd": "fewbench.methods.adaptation.meta_sgd:MetaSGD",
-        "pmf": "fewbench.methods.adaptation.pmf:PMF",
-        "proto+text": "fewbench.methods.vision_language.proto_text:ProtoText",
-        "protonet": "fewbench.methods.metric.protonet:ProtoNet",
-        "r2d2": "fewbench.methods.linear.r2d2:R2D2",
-        "relation-net": "fewbench.methods.metric.relation_net:RelationNet",
-        "reptile": "fewbench.methods.adaptation.reptile:Reptile",
-        "ridge": "fewbench.methods.linear.ridge:Ridge",
-        "simpleshot": "fewbench.methods.metric.simpleshot:SimpleShot",
-        "sklearn:NAME": "fewbench.methods.linear.scikit_learn:ScikitLearnMethod",
-        "tip-adapter": "fewbench.methods.vision_language.tip_adapter:TipAdapter",
-        "tip-adapter-f": "fewbench.methods.vision_language.tip_adapter_f:TipAdapterF",
-    },
-    "datasets": {
-        "cifar-fs": "fewbench.tasks.datasets.cifar_fs:CifarFs",
-        "cub-200": "fewbench.tasks.datasets.cub_200:Cub200",
-        "fc100": "fewbench.tasks.datasets.fc100:Fc100",
-        "folder": "fewbench.tasks.datasets.folder:Folder",
-        "mini-imagenet": "fewbench.tasks.datasets.mini_imagenet:MiniImageNet",
-        "omniglot": "fewbench.tasks.datasets.omniglot:Omniglot",
-        "tiered-imagenet": "fewbench.tasks.datasets.tiered_imagenet:TieredImageNet",
-        "trifeature": "fewbench.tasks.datasets.trifeature:Trifeature",
-    },
-    "backbones": {
-        "clip-tiny": "fewbench.benchmark.backbones.clip_tiny:ClipTiny",
-        "conv4": "fewbench.benchmark.backbones.conv4:Conv4",
-        "efficientnet-lite0": "fewbench.benchmark.backbones.efficientnet_lite:EfficientNetLite0",
-        "efficientnet-lite2": "fewbench.benchmark.backbones.efficientnet_lite:EfficientNetLite2",
-        "imported:NAME": "fewbench.benchmark.features.imported_backbone:ImportedBackbone",
-        "open_clip:NAME": "fewbench.benchmark.backbones.open_clip_backbone:OpenClipBackbone",
-        "relation-encoder": "fewbench.benchmark.backbones.relation_encoder:RelationEncoder",
-        "resnet12": "fewbench.benchmark.backbones.resnet12:ResNet12",
-        "timm:NAME": "fewbench.benchmark.backbones.timm_backbone:TimmBackbone",  # whatever NAME is
-        "vit": "fewbench.benchmark.backbones.vit:ViT",
-        "wrn-28-10": "fewbench.benchmark.backbones.wide_resnet:WideResNet",
-    },
-    "samplers": {
-        "imbalanced": "fewbench.tasks.imbalanced:ImbalancedSampler",
-        "meta-dataset": "fewbench.tasks.samplers:MetaDatasetSampler",
-        "semantic": "fewbench.benchmark.evaluation.semantic_sampler:SemanticSampler",
-        "uniform": "fewbench.tasks.samplers:UniformSampler",
-    },
-}
-BASES = {
-    "methods": "fewbench.methods.base:Method",
-    "datasets": "fewbench.tasks.datasets.base:Dataset",
-    "backbones": "fewbench.benchmark.backbones.base:Backbone",
-    "samplers": "fewbench.tasks.samplers:Sampler",
-}
+from .built_in import BASES, BUILT_IN
 
 # Containers that a class of a plug-in may declare, by the declared one.
 CONTAINERS: dict[Any, Any] = {Mapping: Mapping, tuple: (tuple, list), frozenset: (frozenset, set)}
@@ -320,70 +251,3 @@ def summary(entry: Entry) -> str:
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             return (ast.get_docstring(node) or "").split("\n")[0]
     return ""
-
-
-def code_of(cls: type) -> str:
-    """The version of a class of this package, or a hash of a plug-in's code.
-
-    Returns:
-        `version 1`, or `sha256` with the hexadecimal hash.
-    """
-    if cls.__module__.startswith("fewbench."):
-        return f"version {getattr(cls, 'version', '1')}"
-    return f"sha256 {_code_sha256(cls)}"
-
-
-def _code_sha256(cls: type) -> str:
-    """Hexadecimal SHA-256 over the code of a plug-in: of a class's module and of the plug-in's other modules that it uses.
-
-    Comments, docstrings and layout do not count. The modules of a plug-in are those of its package or, without a package (a
-    `file.py:Class`), those in or below its folder. A module uses another if it holds it, or something defined in it.
-    """
-    modules, queue = {}, [cls.__module__]
-    package = cls.__module__.rpartition(".")[0]
-    belongs = _below(sys.modules.get(cls.__module__)) if not package else lambda name: name.startswith(f"{package}.")
-    while queue:
-        name = queue.pop()
-        module = sys.modules.get(name)
-        if name in modules or module is None:
-            continue
-        modules[name] = module
-        for value in vars(module).values():
-            used = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if isinstance(used, str) and belongs(used):
-                queue.append(used)
-    sha = hashlib.sha256()
-    for name in sorted(modules):
-        module = modules[name]
-        file = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None  # folders without __init__.py
-        sha.update(_bare(Path(file).read_bytes()) if file else name.encode())
-    return sha.hexdigest()
-
-
-def _bare(source: bytes) -> bytes:
-    """Python code without comments, docstrings and layout."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
-            node.body = node.body[1:]
-    return ast.unparse(tree).encode()  # not `ast.dump`, whose text changes from one Python to the next
-
-
-def _below(module: ModuleType | None) -> Callable[[str], bool]:
-    """A test whether a module lies in or below the folder of this one, and is neither installed nor part of fewbench."""
-    folder, standard_library = _place(module), Path(sysconfig.get_path("stdlib")).resolve()
-
-    def below(name: str) -> bool:
-        place = None if name.partition(".")[0] == "fewbench" else _place(sys.modules.get(name))
-        if folder is None or place is None or not place.is_relative_to(folder) or place.is_relative_to(standard_library):
-            return False
-        return not plugin_errors.INSTALLED.intersection(place.relative_to(folder).parts)
-
-    return below
-
-
-def _place(module: ModuleType | None) -> Path | None:
-    """The folder of a module's file; None where it has no file."""
-    file = getattr(module, "__file__", None)
-    found = Path(file).parent if file else next(iter(getattr(module, "__path__", ())), None)
-    return None if found is None else Path(found).resolve()

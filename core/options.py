@@ -8,7 +8,6 @@ options of commands.
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,53 +17,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import UsageError, did_you_mean
+from .kinds import NAMES, convert, has_type, kind_words, type_name
+from .ranges import LARGEST_COUNT, Range
 
 T = TypeVar("T")
 Several = Literal["", "listed", "repeated"]
-WORDS_FOR_BOOL = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-LARGEST_SIZE = 4096  # pixels of a side or channels of a layer: more fits into no machine of today
-LARGEST_COUNT = 1_000_000_000  # episodes, steps or images: years of work
-LARGEST_SEED = 2**64 - 1
 SHOWN = 80  # characters of a value that a message repeats
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
-
-
-@dataclass(frozen=True)
-class Range:
-    """The numbers that an option may take; a bound that is None is open."""
-
-    minimum: float | None = None
-    above: float | None = None
-    maximum: float | None = None
-    below: float | None = None
-
-    def fault(self, value: float) -> str:
-        """The bounds in words where a number lies outside them; "" where it lies within."""
-        low = (self.minimum is None or value >= self.minimum) and (self.above is None or value > self.above)
-        high = (self.maximum is None or value <= self.maximum) and (self.below is None or value < self.below)
-        if isinstance(value, float) and not math.isfinite(value):
-            return "not a finite number"
-        if low and high:
-            return ""
-        if self.maximum in (LARGEST_SIZE, LARGEST_COUNT):  # the largest number is no help to a user who asks for 0 shots
-            return str(dataclasses.replace(self, maximum=None) if high else Range(maximum=self.maximum))
-        return str(self)
-
-    def __str__(self) -> str:
-        """The bounds in words: `at least 1`, `above 0`, `from 0 to 1`, `from 0 to below 1`."""
-        low = self.minimum if self.minimum is not None else self.above
-        high = self.maximum if self.maximum is not None else self.below
-        if low is None or high is None:
-            words = {"at least": self.minimum, "above": self.above, "at most": self.maximum, "below": self.below}
-            return "".join(f"{word} {_number(bound)}" for word, bound in words.items() if bound is not None)
-        first = "from" if self.minimum is not None else "above"
-        closed, bounded = self.minimum is not None, self.maximum is not None
-        second = {(True, True): "to", (True, False): "to below", (False, True): "and at most", (False, False): "and below"}
-        return f"{first} {_number(low)} {second[closed, bounded]} {_number(high)}"
-
-
-def _number(bound: float) -> str:
-    return "2^64 - 1" if bound == LARGEST_SEED else f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def parameter(default: Any, help: str = "", **more: Any) -> Any:
@@ -126,7 +84,7 @@ class Parameter:
     @property
     def type_name(self) -> str:
         """The type as a user reads it: `float`, `int | None`, `'a' | 'b'`."""
-        return _type_name(self.type)
+        return type_name(self.type)
 
     @property
     def kinds(self) -> tuple[Any, ...]:
@@ -168,7 +126,7 @@ class Parameter:
         plain = [kind for kind in self.kinds if kind in NAMES or typing.get_origin(kind) is typing.Literal]
         if len(plain) < len(self.kinds):  # a type that cannot be checked
             return ""
-        if not any(_is(value, kind) for kind in plain):
+        if not any(has_type(value, kind) for kind in plain):
             return f"not {self.words()}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
@@ -179,23 +137,8 @@ class Parameter:
 
     def words(self) -> str:
         """The type in words: `a whole number or none`."""
-        words = [word for kind in self.kinds for word in _kind_words(kind)] + ([self.none] if self.none else [])
+        words = [word for kind in self.kinds for word in kind_words(kind)] + ([self.none] if self.none else [])
         return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _kind_words(kind: Any) -> list[str]:
-    if typing.get_origin(kind) is typing.Literal:
-        return [str(one) for one in typing.get_args(kind)]
-    return [NAMES.get(kind, _type_name(kind))]
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """Whether a value has a type. A whole number is also a number; a bool is neither."""
-    if typing.get_origin(kind) is typing.Literal:
-        return any(value == one and type(value) is type(one) for one in typing.get_args(kind))
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def shown(value: Any) -> str:
@@ -318,61 +261,3 @@ def _known(name: str, known: Mapping[str, Parameter]) -> str:
     listing = ", ".join(f"{p.name} ({p.type_name}, default {p.default})" for p in known.values())
     near = did_you_mean(name, known)
     return f"{near} It has: {listing}" if len(known) > 1 and near.endswith("?") else f"it has {listing}"
-
-
-def convert(value: Any, kind: Any) -> Any:
-    """Convert `value` (often text) to the type `kind`.
-
-    Raises:
-        ValueError: the value does not fit.
-    """
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _convert_to_any(value, typing.get_args(kind))
-    if origin is typing.Literal:
-        if value in typing.get_args(kind):
-            return value
-        raise ValueError(value)
-    if kind is type(None):
-        if value is None or str(value).lower() in ("none", "null"):
-            return None
-        raise ValueError(value)
-    if kind is bool:
-        word = str(value).lower()
-        if word not in WORDS_FOR_BOOL:
-            raise ValueError(value)
-        return WORDS_FOR_BOOL[word]
-    if kind in (int, float) and not isinstance(value, bool):
-        if kind is int and isinstance(value, float) and not value.is_integer():
-            raise ValueError(value)
-        if not isinstance(value, int | float | str):
-            raise ValueError(value)
-        try:
-            number = kind(value)
-        except OverflowError:
-            raise ValueError(value) from None
-        if isinstance(number, float) and not math.isfinite(number):  # of no use to a parameter, and not JSON
-            raise ValueError(value)
-        return number
-    if kind is str and isinstance(value, str):
-        return value
-    raise ValueError(value)
-
-
-def _convert_to_any(value: Any, kinds: Iterable[Any]) -> Any:
-    # None first: otherwise the text "none" would be taken by a str member of the union.
-    for kind in sorted(kinds, key=lambda kind: kind is not type(None)):
-        try:
-            return convert(value, kind)
-        except ValueError:
-            continue
-    raise ValueError(value)
-
-
-def _type_name(kind: Any) -> str:
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " | ".join(_type_name(member) for member in typing.get_args(kind))
-    if origin is typing.Literal:
-        return " | ".join(repr(member) for member in typing.get_args(kind))
-    return "None" if kind is type(None) else getattr(kind, "__name__", str(kind))

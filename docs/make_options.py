@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from fewbench.benchmark import registry
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.training.recipes import RECIPES, find_recipe
 from fewbench.core.options import parameters_of, shown
@@ -28,9 +29,9 @@ The page is made from the declarations in the code: `python docs/make_options.py
 def page() -> str:
     """The whole page."""
     parts = [HEAD, "## Commands", *_commands("bench", typer.main.get_command(app))]
-    for kind in registry.BUILT_IN:
+    for kind in BUILT_IN:
         parts.append(f"## {kind.capitalize()}")
-        for name in sorted(registry.BUILT_IN[kind]):
+        for name in sorted(BUILT_IN[kind]):
             parts.append(_of_class(name, registry.load(registry.find(kind, name)), required=kind != "samplers"))
     parts.append("## Recipes")
     parts += [_of_class(name, find_recipe(name), required=True) for name in sorted(RECIPES)]

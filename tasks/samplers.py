@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..core.errors import UsageError
-from ..core.options import LARGEST_SEED, LARGEST_SIZE, as_option, check, declared, parameter, parameters_of, shown
+from ..core.options import as_option, check, declared, parameter, parameters_of, shown
 from ..core.random_streams import Purpose, bounded, distinct, uniform, words
+from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
 from .drawn import check_form, check_rows
 from .episodes import ABSENT, EpisodeBatch, check_tasks
 

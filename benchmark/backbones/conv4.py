@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from ...core.errors import UsageError
-from ...core.options import LARGEST_SIZE, parameter
+from ...core.options import parameter
+from ...core.ranges import LARGEST_SIZE
 from .base import Backbone
 from .layers import NORM_HELP, Norm, normalisation
 

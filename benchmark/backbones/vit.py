@@ -15,7 +15,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, nn
 
 from ...core.errors import UsageError
-from ...core.options import LARGEST_SIZE, parameter
+from ...core.options import parameter
+from ...core.ranges import LARGEST_SIZE
 from ...methods.parts.random_numbers import drawn
 from .base import Backbone, TokenBlocks
 from .timm_blocks import last_block, token_blocks

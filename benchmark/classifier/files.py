@@ -16,7 +16,7 @@ from torch import nn
 from ...core.decoding import Undecodable, decode, encode
 from ...core.errors import UsageError, UserError
 from ...core.files import make_folder, os_errors_named, regular_file, sha256_of, temporary_path
-from ...core.options import LARGEST_SIZE
+from ...core.ranges import LARGEST_SIZE
 from ...tasks.datasets.reading.image_files import Fit
 from ..backbones.weights.checkpoint import read_checkpoint, write_checkpoint
 from ..backbones.weights.description import Description, MetaTrained

@@ -10,6 +10,7 @@ from ...methods.base import AUTO, Method
 from ...tasks.datasets.base import split_name
 from .. import registry
 from ..backbones.weights.loading import backbone_class
+from ..built_in import BUILT_IN
 from ..config import RunConfig
 from ..device import choose_device
 from ..features.encode import Encoding
@@ -51,7 +52,7 @@ def _tune(config: RunConfig, method: Method) -> str:
         UsageError: something was named, and the method moves nothing.
     """
     if config.tune not in (None, "none") and not method.adapts:
-        adapting = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
+        adapting = [name for name in BUILT_IN["methods"] if registry.load(registry.find("methods", name)).adapts]
         raise UsageError(f"--tune {config.tune}: {config.method} trains nothing on the support; {', '.join(adapting)} can")
     return config.tune or (method.default_tune if method.adapts else "none")
 

@@ -18,6 +18,7 @@ from ..backbones.weights.checkpoint import Checkpoint
 from ..backbones.weights.description import UNTRAINED
 from ..backbones.weights.find import find_weights, with_checkpoint
 from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone
+from ..code_versions import code_of
 from ..config import FOLDER, RunConfig
 from ..features.encode import Encoding
 from ..records.identity import config_digest, record_path, task_slug
@@ -216,7 +217,7 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
         "version": method.version,
         "parameters": method.parameters,
         "changed": method.changed,
-        "code": registry.code_of(type(method)),
+        "code": code_of(type(method)),
         "source_sha256": None,  # a key that every record of this schema version has
         "transductive": method.transductive,
         "uses_class_names": method.uses_class_names,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.decoding import decode
-from ..records.sections import Backbone, Corrupted, Method, Task
+from ..records.answerer import Backbone, Method
+from ..records.task import Corrupted, Task
 from .plan import Plan
 
 UNSEEN = ("fingerprint",)  # fields of a task that no plan knows

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UsageError, UserError
-from ...core.options import LARGEST_COUNT, as_option
+from ...core.options import as_option
 from ...core.progress import Progress
+from ...core.ranges import LARGEST_COUNT
 from ...tasks.corrupted_split import corrupted
 from ...tasks.datasets.base import Dataset, Split, split_name
 from ...tasks.episodes import EpisodeBatch, digest

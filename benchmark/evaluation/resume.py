@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core.errors import UserError
 from ...core.files import os_errors_named
 from ...core.progress import SILENT, Progress
-from .. import registry
+from ..code_versions import code_of
 from ..records.identity import other_code
 from ..records.labels import labels_of
 from ..records.record import RunRecord
@@ -99,6 +99,6 @@ def _of_other_code(record: RunRecord, plan: Plan) -> list[str]:
     codes = [
         (record.method.name, record.method.code, plan.method_section["code"]),
         (record.backbone.name, record.backbone.code, plan.backbone.code),
-        (record.task.sampler, record.task.code, registry.code_of(plan.sampling.sampler)),
+        (record.task.sampler, record.task.code, code_of(plan.sampling.sampler)),
     ]
     return [name for name, noted, now in codes if other_code(noted, now)]

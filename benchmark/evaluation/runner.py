@@ -18,7 +18,7 @@ from ...tasks.datasets.base import Split
 from ...tasks.episodes import EpisodeBatch, check_tasks
 from ...tasks.samplers import Sampler
 from ...tasks.testbed import coarsity_summary
-from .. import registry
+from ..code_versions import code_of
 from ..config import RunConfig
 from ..device import choose_device, tf32
 from ..records.codec import decode, encode_rough
@@ -277,6 +277,6 @@ def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str
         **plan.sampling.shape,
         "seed": config.seed,
         "episodes_sha256": sha256,
-        "code": registry.code_of(type(sampler)),
+        "code": code_of(type(sampler)),
         **({} if split.corruption is None else {"corruption": dict(split.corruption)}),
     }

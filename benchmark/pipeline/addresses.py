@@ -13,6 +13,7 @@ from typing import Any
 from ...core.errors import UserError
 from .. import registry, training
 from ..backbones.weights.checkpoint import read_description
+from ..code_versions import code_of
 from ..records.identity import config_digest, file_safe
 from ..training.plan import TrainingPlan
 
@@ -50,8 +51,8 @@ def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
         "preprocess": asdict(plan.preprocess),
         "fingerprints": {"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},
         "code": {
-            "backbone": [registry.code_of(type(plan.backbone)), plan.backbone.code_version()],
-            "rule": registry.code_of(type(plan.rule)),
+            "backbone": [code_of(type(plan.backbone)), plan.backbone.code_version()],
+            "rule": code_of(type(plan.rule)),
             "training": training.VERSION,
         },
     }

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Literal, NamedTuple, cast, get_args
 
 from ...core.errors import did_you_mean
-from ..registry import BUILT_IN
+from ..built_in import BUILT_IN
 
 Setting = Literal["inductive", "transductive", "semi-supervised", "zero-shot"]
 Kind = Literal["paper", "quoted", "rerun"]

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...tasks.corruptions import Corruption
+from .answerer import Backbone, Method
 from .record import RunRecord
-from .sections import Backbone, Method, Named
+from .sections import Named
 
 FIRST_VERSION = "version 1"
 LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a file name
@@ -81,7 +82,7 @@ def other_code(noted: str | None, now: str) -> bool:
 
     Args:
         noted: `code` of a section of the record; None in older records, which stand for version 1.
-        now: today's code, as `registry.code_of` gives it.
+        now: today's code, as `code_versions.code_of` gives it.
     """
     if noted is None:
         return now.startswith("version ") and now.partition(",")[0] != FIRST_VERSION

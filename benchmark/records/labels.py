@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from .answerer import ALL, Backbone, Method
 from .identity import canonical_json, task_of
-from .sections import ALL, Backbone, Method, Named
+from .sections import Named
 from .stages import NONE, stages_of
 from .task_words import FINGERPRINT_DIGITS, plain, task_words, with_parameters
 

@@ -15,9 +15,10 @@ from ...core.decoding import decode as decode_content
 from ...core.options import shown
 from ...tasks.corruptions import SEVERITIES
 from ...tasks.testbed import coarsity_summary
+from .answerer import ALL
 from .codec import decode, decode_rough, encode
 from .schema import SCHEMA_VERSION
-from .sections import ALL, Accuracy, Bootstrap, Sections, WithoutReplacement
+from .sections import Accuracy, Bootstrap, Sections, WithoutReplacement
 from .statistics import Interval, bootstrap_interval, t_interval
 
 SECONDS = ("encode_seconds", "classify_seconds", "total_seconds", "disjoint_seconds")

@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from ...core.errors import UsageError, UserError, did_you_mean
+from ..built_in import BUILT_IN
 from ..config import RunConfig
 from ..published.beside import Beside, beside_own, place
 from ..published.number import NOT_STATED, PublishedNumber, Setting, Task
 from ..published.table import FILE, published_numbers
-from ..registry import BUILT_IN
 from .leaderboard import load_boards
 from .markdown import EMPTY, accuracy_cell, table_lines
 from .quotes import Quote

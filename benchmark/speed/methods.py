@@ -11,6 +11,7 @@ from torch import nn
 from ...methods.base import Method
 from ...tasks.samplers import UniformSampler
 from .. import registry
+from ..built_in import BUILT_IN
 from ..evaluation.evaluate import Evaluator, Source
 from ..features.table import FeatureTable
 from .rates import LONG_ENOUGH, seconds
@@ -36,7 +37,7 @@ def made_up_source(features: np.ndarray) -> Source:
 def methods_on_features() -> dict[str, Method]:
     """The built-in methods that need no training, images or text tower; a parameter that is "auto" has its first value."""
     found = {}
-    for name in sorted(name for name in registry.BUILT_IN["methods"] if not name.endswith(":NAME")):
+    for name in sorted(name for name in BUILT_IN["methods"] if not name.endswith(":NAME")):
         method: Method = registry.make("methods", name, {})
         if not (method.uses_text_tower or method.inputs != "features" or method.needs_training):
             settings = {auto: method.choices[auto][0] for auto in method.undecided_with("none")}

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ...core.errors import UsageError
-from ...core.options import LARGEST_SEED, Options, declared, parameter
+from ...core.options import Options, declared, parameter
+from ...core.ranges import LARGEST_SEED
 
 Schedule = Literal["cosine", "step", "constant"]
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ...core.errors import UsageError
-from ...core.options import LARGEST_SEED, LARGEST_SIZE, Options, declared, parameter
+from ...core.options import Options, declared, parameter
+from ...core.ranges import LARGEST_SEED, LARGEST_SIZE
 from .options import Precision, check_norm
 from .recipes import check_recipe, find_recipe
 

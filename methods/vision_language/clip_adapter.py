@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...core.options import LARGEST_SIZE
+from ...core.ranges import LARGEST_SIZE
 from ..base import Episodes, Method, one_hot, parameter
 from ..parts.adam import Adam
 from ..parts.clip_scores import SCALE, absent_classes, row_shares, text_of, text_scores, unit_support

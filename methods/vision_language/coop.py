@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from ...core.errors import UsageError, UserError
-from ...core.options import LARGEST_SIZE
+from ...core.ranges import LARGEST_SIZE
 from ..base import Episodes, Method, parameter
 from ..parts.clip_scores import absent_classes, row_shares, text_scores, unit_support
 from ..parts.prompt_context import Prompts, PromptTower

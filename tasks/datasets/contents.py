@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UserError
-from ...core.options import LARGEST_COUNT, LARGEST_SIZE, shown
+from ...core.options import shown
 from ...core.progress import Progress
+from ...core.ranges import LARGEST_COUNT, LARGEST_SIZE
 from ...core.unfinished import Block, Reached
 
 

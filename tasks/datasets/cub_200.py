@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.options import LARGEST_SIZE, parameter
+from ...core.options import parameter
+from ...core.ranges import LARGEST_SIZE
 from .listed import ListedDataset
 from .reading.archives import find_holders
 from .reading.holders import Member

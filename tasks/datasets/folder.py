@@ -14,8 +14,9 @@ import numpy as np
 
 from ...core.errors import UsageError, UserError
 from ...core.files import cache_root, stamp
-from ...core.options import LARGEST_SIZE, parameter
+from ...core.options import parameter
 from ...core.progress import SILENT, Progress
+from ...core.ranges import LARGEST_SIZE
 from ..taxonomy import Taxonomy, read_parents
 from . import store
 from .base import SPLITS, Contents, Dataset, Split, split_name

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...core.errors import UserError
-from ...core.options import LARGEST_SIZE, parameter
+from ...core.options import parameter
+from ...core.ranges import LARGEST_SIZE
 from ..class_lists import LISTS
 from .listed import ListedDataset
 from .reading.arrays import PickledImages, open_pickle

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.errors import UserError
-from ...core.options import LARGEST_SIZE, parameter
+from ...core.options import parameter
+from ...core.ranges import LARGEST_SIZE
 from .base import SPLITS
 from .listed import ListedDataset
 from .reading.arrays import NpzImages, PickledImages, open_pickle

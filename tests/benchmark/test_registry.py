@@ -8,6 +8,8 @@ from textwrap import dedent
 import pytest
 
 from fewbench.benchmark import registry
+from fewbench.benchmark.built_in import BUILT_IN
+from fewbench.benchmark.code_versions import code_of
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.base import Method
 from fewbench.methods.metric.protonet import ProtoNet
@@ -42,7 +44,7 @@ def one_line(caught: pytest.ExceptionInfo) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in registry.BUILT_IN.items() for name in names])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in BUILT_IN.items() for name in names])
 def test_every_built_in_name_imports_and_its_summary_is_the_docstrings_first_line(kind: str, name: str):
     entry = registry.find(kind, name)
     cls = registry.load(entry)
@@ -252,11 +254,11 @@ def test_names_are_looked_up_without_importing_anything(plugin):
 
 
 def test_the_hash_of_code_follows_the_source(tmp_path: Path):
-    before = registry.code_of(load("methods", f"{source(tmp_path / 'one.py')}:Guess"))
-    assert registry.code_of(load("methods", f"{source(tmp_path / 'two.py')}:Guess")) == before
+    before = code_of(load("methods", f"{source(tmp_path / 'one.py')}:Guess"))
+    assert code_of(load("methods", f"{source(tmp_path / 'two.py')}:Guess")) == before
     told = GOOD.replace("return", "# told\n            return") + '\n    def more():\n        """Told."""\n        return 1\n'
     more = [told, told.replace('"""Told."""', '"""Told\n\n        otherwise."""').replace("# told", "# why")]
-    hashes = [registry.code_of(load("methods", f"{source(tmp_path / f'{n}.py', text)}:Guess")) for n, text in enumerate(more)]
+    hashes = [code_of(load("methods", f"{source(tmp_path / f'{n}.py', text)}:Guess")) for n, text in enumerate(more)]
     assert hashes[0] == hashes[1] != before and before.startswith("sha256 ")
 
 
@@ -269,9 +271,9 @@ def test_the_hash_of_code_covers_the_modules_of_the_same_package(site: Path):
         source(site / package / "unused.py", f"x = {scale}")
         source(site / package / "guess.py", f"from .help import scale\n{dedent(GOOD)}")
         importlib.invalidate_caches()
-        hashes.append(registry.code_of(importlib.import_module(f"{package}.guess").Guess))
+        hashes.append(code_of(importlib.import_module(f"{package}.guess").Guess))
     source(site / "scaled_1" / "unused.py", "x = 3")
-    assert registry.code_of(sys.modules["scaled_1.guess"].Guess) == hashes[0] != hashes[1]
+    assert code_of(sys.modules["scaled_1.guess"].Guess) == hashes[0] != hashes[1]
 
 
 @pytest.mark.parametrize(
@@ -288,10 +290,10 @@ def test_the_hash_of_code_of_a_file_covers_what_it_uses_beside_and_below_it(site
     source(site / "further.py", "def shift(x):\n    return x + 1")
     importlib.invalidate_caches()
     cls = load("methods", f"{source(site / 'guess.py', imported + chr(10) + dedent(GOOD))}:Guess")
-    hashes = [registry.code_of(cls)]
+    hashes = [code_of(cls)]
     for changed in (helper, "further.py"):
         (site / changed).write_text((site / changed).read_text() + "\nchanged = 1\n")
-        hashes.append(registry.code_of(cls))
+        hashes.append(code_of(cls))
     assert len(set(hashes)) == 3
     del sys.modules["further"]
 
@@ -304,12 +306,12 @@ def test_the_hash_of_code_of_a_file_leaves_out_what_is_installed_or_elsewhere(
     module = source(site / place / f"{name}.py", "def scale(x):\n    return 2 * x")
     monkeypatch.syspath_prepend(str(module.parent))
     cls = load("methods", f"{source(site / 'guess.py', f'from {name} import scale{chr(10)}{dedent(GOOD)}')}:Guess")
-    before = registry.code_of(cls)
+    before = code_of(cls)
     module.write_text("def scale(x):\n    return 3 * x")
-    assert registry.code_of(cls) == before
+    assert code_of(cls) == before
 
 
 def test_built_in_classes_are_known_by_the_version_that_they_declare(monkeypatch: pytest.MonkeyPatch):
-    assert registry.code_of(ProtoNet) == "version 1"
+    assert code_of(ProtoNet) == "version 1"
     monkeypatch.setattr(ProtoNet, "version", "2")
-    assert registry.code_of(ProtoNet) == "version 2"
+    assert code_of(ProtoNet) == "version 2"

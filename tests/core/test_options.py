@@ -4,20 +4,9 @@ from typing import ClassVar, Literal, Optional
 import pytest
 
 from fewbench.core.errors import UsageError
-from fewbench.core.options import (
-    LARGEST_COUNT,
-    LARGEST_SEED,
-    Declared,
-    Options,
-    Parameter,
-    Range,
-    build,
-    convert,
-    parameter,
-    parameters_of,
-    parse_assignments,
-    typed_values,
-)
+from fewbench.core.kinds import convert
+from fewbench.core.options import Declared, Options, Parameter, build, parameter, parameters_of, parse_assignments, typed_values
+from fewbench.core.ranges import LARGEST_COUNT, LARGEST_SEED, Range
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.records.store import load_records
-from fewbench.benchmark.registry import BUILT_IN
 from fewbench.benchmark.text.prompts import NAMES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clip.md").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark import registry
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.records.record import RunRecord
 from fewbench.benchmark.records.store import load_record
 
@@ -54,11 +55,9 @@ def test_help_names_every_command(bench_many, tmp_path: Path):
 
 
 def test_lists(bench_many, tmp_path: Path):
-    for kind, done in zip(
-        registry.BUILT_IN, bench_many([(["list", kind], tmp_path) for kind in registry.BUILT_IN]), strict=True
-    ):
+    for kind, done in zip(BUILT_IN, bench_many([(["list", kind], tmp_path) for kind in BUILT_IN]), strict=True):
         assert done.code == 0 and done.err == ""
-        for name in registry.BUILT_IN[kind]:
+        for name in BUILT_IN[kind]:
             summary = registry.summary(registry.find(kind, name))
             assert re.search(rf"^{re.escape(name)} +fewbench +{re.escape(summary)}\s*$", done.out, re.MULTILINE), name
 

@@ -25,11 +25,12 @@ import pytest
 import typer
 from PIL import Image
 
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.commands import main as main_module
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.records.statistics import in_percent
 from fewbench.benchmark.records.store import load_record
-from fewbench.benchmark.registry import BUILT_IN, find, load
+from fewbench.benchmark.registry import find, load
 from fewbench.benchmark.training.meta.train_config import OF_THE_PAPER
 from fewbench.tasks.class_lists import listed_classes
 from fewbench.tasks.datasets import omniglot, trifeature

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbench.benchmark import registry
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.methods.base import Method
 from fewbench.methods.linear.linear_probe import LinearProbe
 from fewbench.methods.metric.matching_net import MatchingNet
@@ -29,7 +30,7 @@ VARIANTS = {
 # Methods on images have the contract of test_image_contract.py and of their own tests.
 ON_FEATURES = [
     name
-    for name in sorted(registry.BUILT_IN["methods"])
+    for name in sorted(BUILT_IN["methods"])
     if not name.endswith(":NAME") and registry.load(registry.find("methods", name)).inputs == "features"
 ]
 

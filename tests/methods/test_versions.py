@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbench.benchmark import registry
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.methods.base import Method
 from fewbench.tasks.episodes import Episodes
 
@@ -27,7 +28,7 @@ QUICK = {"pmf": {"learning_rate": 1e-3, "steps": 3}, "reptile": {"test_steps": 6
 
 
 # A family of names, such as sklearn:NAME, has scores of somebody else's code.
-@pytest.fixture(params=sorted(name for name in registry.BUILT_IN["methods"] if not name.endswith(":NAME")))
+@pytest.fixture(params=sorted(name for name in BUILT_IN["methods"] if not name.endswith(":NAME")))
 def name(request: pytest.FixtureRequest) -> str:
     if request.param.startswith("learn2learn"):
         pytest.importorskip("learn2learn")

@@ -13,7 +13,7 @@ from typing import Any
 
 from ....core.decoding import Undecodable, decode
 from ....core.errors import UserError
-from ...records.sections import Pretraining
+from ...records.answerer import Pretraining
 from ..base import Preprocess
 from ..image_settings import problem_of
 

@@ -19,6 +19,7 @@ from ....core.options import parameters_of
 from ....core.progress import SILENT, Progress
 from ....methods.base import Method
 from ... import registry
+from ...code_versions import code_of
 from .. import image_settings, tuning
 from ..base import Backbone, Preprocess, feature_width, initial_network
 from .checkpoint import Checkpoint, read_checkpoint
@@ -47,7 +48,7 @@ class LoadedBackbone:
         weights: name of the weights; those of a hub have the name of their repository.
         weights_sha256: of the weights file without its description.
         pretraining: what the weights have seen, from the description.
-        code: of the network, as `registry.code_of` gives it, with the version of the package that it comes from.
+        code: of the network, as `code_versions.code_of` gives it, with the version of the package that it comes from.
         network_parameters: how many numbers the network has, without adapters.
         tune: which of them a method may move (tuning.py); those alone have `requires_grad`.
         image_settings: what the user set of the preprocessing.
@@ -191,7 +192,7 @@ def load_backbone(
         weights=cls.hub_weights(name) or "" if checkpoint is None else checkpoint.name,
         weights_sha256=sha256,
         pretraining=_history(cls, checkpoint),
-        code=", ".join(filter(None, (registry.code_of(cls), recipe.code_version()))),
+        code=", ".join(filter(None, (code_of(cls), recipe.code_version()))),
         tune=tune,
         image_settings=of_images,
         file=None if checkpoint is None else checkpoint.path,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....core.errors import UsageError
-from ...registry import BUILT_IN
+from ...built_in import BUILT_IN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

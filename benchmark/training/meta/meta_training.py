@@ -23,6 +23,7 @@ from ....tasks.samplers import check_ways
 from ... import registry
 from ...backbones.base import feature_width
 from ...backbones.weights.description import MetaTrained
+from ...built_in import BUILT_IN
 from ...config import RunConfig
 from ...device import choose_device
 from ...evaluation.plan import make_method
@@ -169,7 +170,7 @@ def decide(config: TrainConfig, device: torch.device) -> Decided:
     """
     method, section = make_method(config.method, config.settings_of("method"))
     if not method.meta_trained:
-        known = [name for name in registry.BUILT_IN["methods"] if registry.load(registry.find("methods", name)).meta_trained]
+        known = [name for name in BUILT_IN["methods"] if registry.load(registry.find("methods", name)).meta_trained]
         raise UsageError(f"method {config.method} is not meta-trained; {', '.join(known)} are")
     entry = registry.find("datasets", config.dataset)
     dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....core.errors import UsageError
-from ....core.options import LARGEST_SEED, LARGEST_SIZE, Options, declared, parameter
+from ....core.options import Options, declared, parameter
+from ....core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ...config import SCOPES
 from ..options import Precision, Schedule, check_norm
 

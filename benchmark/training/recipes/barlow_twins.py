@@ -13,7 +13,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ....core.options import LARGEST_SIZE, parameter
+from ....core.options import parameter
+from ....core.ranges import LARGEST_SIZE
 from ..loop.learner import Learner
 from .base import Material, RecipeWithViews
 from .two_views import TwoViewLearner

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from ....core.options import LARGEST_SIZE, parameter
+from ....core.options import parameter
+from ....core.ranges import LARGEST_SIZE
 from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material, RecipeWithViews
 from .projection import full_precision, linear, processes, projection

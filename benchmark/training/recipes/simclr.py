@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ....core.options import LARGEST_SIZE, parameter
+from ....core.options import parameter
+from ....core.ranges import LARGEST_SIZE
 from ..loop.learner import Learner
 from .base import Material, RecipeWithViews
 from .two_views import TwoViewLearner

@@ -11,9 +11,9 @@ from fewbench.benchmark.backbones import open_clip_models
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.weights.find import find_weights
 from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.config import RunConfig
 from fewbench.benchmark.evaluation.plan import make_plan
-from fewbench.benchmark.registry import BUILT_IN
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.files import sha256_of
 

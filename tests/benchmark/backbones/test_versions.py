@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from fewbench.benchmark import registry
+from fewbench.benchmark.built_in import BUILT_IN
 
 KNOWN = Path(__file__).with_name("known_features.json")
 QUICK = {"resnet12": {"width": 8}, "vit": {"depth": 2, "width": 48, "heads": 2}}
@@ -20,7 +21,7 @@ SIZES = {"clip-tiny": 64}
 
 
 # The networks of a family, such as timm:NAME, are somebody else's code, and EfficientNet-Lite's are timm's.
-OWN = sorted(name for name in registry.BUILT_IN["backbones"] if not name.endswith(":NAME") and "efficientnet" not in name)
+OWN = sorted(name for name in BUILT_IN["backbones"] if not name.endswith(":NAME") and "efficientnet" not in name)
 
 
 @pytest.mark.parametrize("name", OWN)

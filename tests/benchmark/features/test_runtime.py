@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from fewbench.benchmark import RunConfig, registry, run
 from fewbench.benchmark.backbones.weights.loading import LoadedBackbone, load_backbone
+from fewbench.benchmark.built_in import BUILT_IN
+from fewbench.benchmark.code_versions import code_of
 from fewbench.benchmark.features import encode as encoding_module
 from fewbench.benchmark.features.encode import Encoding, encode
 from fewbench.benchmark.features.runtime import AGREES, FILE, NotConverted, converted, gains, version_of
@@ -83,7 +85,7 @@ def initial(name: str, size: int | None = None, **settings: Any) -> LoadedBackbo
                     cast(Tensor, tensor).uniform_(0.5, 1.5, generator=generator)
         blank = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
         width = module(blank).shape[1]
-    return LoadedBackbone(name, recipe, module, preprocess, width, "random", "0" * 64, {}, registry.code_of(cls), 1)
+    return LoadedBackbone(name, recipe, module, preprocess, width, "random", "0" * 64, {}, code_of(cls), 1)
 
 
 def features_of(backbone: LoadedBackbone, images: np.ndarray, encoding: Encoding) -> np.ndarray:
@@ -91,7 +93,7 @@ def features_of(backbone: LoadedBackbone, images: np.ndarray, encoding: Encoding
 
 
 def test_every_family_is_tested():
-    built_in = {name for name in registry.BUILT_IN["backbones"] if not name.startswith("imported:")}
+    built_in = {name for name in BUILT_IN["backbones"] if not name.startswith("imported:")}
     assert {name.partition(":")[0] for name in built_in} == {name.partition(":")[0] for name in FAMILIES}
 
 

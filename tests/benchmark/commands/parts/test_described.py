@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.commands.parts.described import described
-from fewbench.benchmark.registry import BUILT_IN, find, load
+from fewbench.benchmark.registry import find, load
 from fewbench.core.options import parameters_of
 
 METHODS = BUILT_IN["methods"]

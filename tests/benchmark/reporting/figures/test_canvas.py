@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.registry import BUILT_IN
+from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.reporting.figures.canvas import COLOURS, colours_of, figure_bytes, form_of, looks
 from fewbench.core.errors import UsageError
 

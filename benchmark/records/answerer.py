@@ -1,0 +1,148 @@
+"""The sections of a record about what answers: the method, and the backbone with the training of its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+ALL: tuple[str, ...] = ("all",)  # stands for every parameter, where a record does not know the defaults
+
+
+@dataclass(frozen=True)
+class Text:
+    """The class names and prompts of a method that uses text.
+
+    Attributes:
+        names_sha256: hash of the class names.
+        prompts: name of the prompt set; None for a method that takes no prompts.
+        prompts_sha256: hash of the prompts.
+        class_names: name of the file of class names; None for the dataset's own names.
+        choices_names_sha256: hash of the names with which parameters were chosen, where they come from a file.
+    """
+
+    names_sha256: str
+    prompts: str | None = None
+    prompts_sha256: str | None = None
+    class_names: str | None = None
+    choices_names_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The choice of parameters that are "auto".
+
+    Attributes:
+        values: the chosen value of each such parameter.
+        split: class split whose episodes decided.
+        episodes: number of these episodes.
+        tried: each combination of values with its accuracy.
+    """
+
+    values: dict[str, Any]
+    split: str
+    episodes: int
+    tried: list[list[Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """The classifier.
+
+    Attributes:
+        name: registered name, or `file.py:Class`.
+        version: as the method declares it.
+        parameters: all of them.
+        transductive: whether it uses the queries together.
+        uses_class_names: whether it uses the names of the classes.
+        uses_support: whether its answers depend on the support; older records of methods that are zero-shot do not say so.
+        distribution: where it comes from, with a version.
+        code: `version 1`, or `sha256 …` of a plug-in's code; older records have the hash of a source file, which is not read.
+        changed: names of the parameters that differ from their defaults.
+        learned_sha256: hash of the checkpoint with the learned modules; None for initial values and methods that learn nothing.
+        text: names and prompts, for a method that uses them.
+        chosen: the choice of parameters that are "auto".
+    """
+
+    name: str
+    version: str
+    parameters: dict[str, Any]
+    transductive: bool
+    uses_class_names: bool
+    distribution: str | None
+    code: str | None = None
+    changed: tuple[str, ...] = ALL
+    learned_sha256: str | None = None
+    text: Text | None = None
+    chosen: Chosen | None = None
+    uses_support: bool = True
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The training of weights.
+
+    Attributes:
+        dataset: the dataset that they were trained on.
+        recipe: name of the training recipe.
+        external: whether they were trained outside this benchmark.
+        weights_sha256: hash of the weights, where a meta-training started from them.
+        steps: steps of a meta-training; None for a pretraining.
+        started_from: training of the weights that a meta-training started from; None for initial weights.
+    """
+
+    dataset: str
+    recipe: str
+    external: bool
+    weights_sha256: str | None = None
+    steps: int | None = None
+    started_from: Pretraining | None = None
+
+    @property
+    def meta_trained(self) -> bool:
+        """Whether the weights were trained on episodes."""
+        return self.steps is not None
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """The network's input: channels and size of an image, and mean and deviation that normalise each channel."""
+
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The encoder with its weights.
+
+    Attributes:
+        name: registered name, or `file.py:Class`.
+        parameters: of the architecture, and of the preprocessing where it was set.
+        weights: name of the weights.
+        weights_sha256: hash of the weights file.
+        pretraining: training of the weights; None for initial ones.
+        tune: which weights a method may move (`--tune`).
+        feature_dim: width of a feature.
+        changed: names of the parameters that differ from their defaults.
+        network_parameters: number of the network's parameters, without adapters.
+        code: as for the method, with the version of the package that the network comes from.
+        precision: precision of encoding.
+        compile: whether the network was compiled.
+        preprocess: the network's input.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    weights: str | None
+    weights_sha256: str | None
+    pretraining: Pretraining | None
+    tune: str
+    feature_dim: int | None
+    changed: tuple[str, ...] = ALL
+    network_parameters: int | None = None
+    code: str | None = None
+    precision: str = "fp32"
+    compile: bool = False
+    preprocess: Preprocess | None = None
