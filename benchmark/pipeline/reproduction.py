@@ -132,7 +132,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict | None:
-        """`within` the combined interval, `above` it, or `outside`, which is below."""
+        """`within` the combined interval, `above` or `below` it."""
         difference, combined = self.difference, self.combined
         if difference is None or combined is None:
             return None

@@ -10,7 +10,7 @@ from typing import Literal
 
 from .number import KINDS, PublishedNumber
 
-Verdict = Literal["within", "above", "outside"]
+Verdict = Literal["within", "above", "below"]
 UNIFORM = "uniform"
 ORDER = tuple(KINDS)
 
@@ -50,8 +50,8 @@ def margin_of(*half_widths: float | None) -> float:
 
 
 def verdict_of(difference: float, margin: float) -> Verdict:
-    """Whether a difference is `within` a margin, `above` it, or `outside`, which is below."""
-    return "within" if abs(difference) <= margin else "above" if difference > 0 else "outside"
+    """Whether a difference is `within` a margin, `above` it, or `below`."""
+    return "within" if abs(difference) <= margin else "above" if difference > 0 else "below"
 
 
 def published_beside(

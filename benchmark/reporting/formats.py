@@ -112,7 +112,7 @@ def _quote_cells(row: QuoteRow, style: Style) -> tuple[str, ...]:
 
 
 def quote_text(quote: Quote, style: Style) -> str:
-    """A published number, with a mark where reruns contest it, and how far ours lies from it: `98.8 (-0.36, outside)`."""
+    """A published number, with a mark where reruns contest it, and how far ours lies from it: `98.8 (-0.36, below)`."""
     number = style.quoted(style.plain(quote.number.printed)) + f" {style.plain(CONTESTED)}" * quote.contested
     if quote.difference is None:
         return number

@@ -37,14 +37,14 @@ HOW_TO_READ = (
     "episodes that can be drawn from the test images, not about other images or another training.",
     "The lead over the second is the mean difference on the same episodes ± its 95 % interval. It is significant unless "
     "`not significant` stands there. All tasks have 15 queries a class where the column says nothing else.",
-    "In the tables, the small number is the range of ranks in the column, over all backbones and settings, that paired t tests "
-    "on the same episodes leave open (Holm-adjusted over all pairs, 5 %). Bold are the best of a group and all that are not "
-    "significantly worse; a group is a backbone with its training.",
-    "*Italic* numbers are published ones of the same method, backbone and task: the *paper*'s own, one that is *quoted* "
-    "elsewhere, or a *rerun* by others. They have no rank. In brackets stands ours minus published, and a verdict: `within` "
-    "the interval of the difference (ours alone where the source has none), `above` it, or `outside`: ours is lower. "
-    f"{CONTESTED}: others who ran the paper's method again found another number, by more than both intervals. "
-    "Where a method's paper has no number for this backbone and training, the summary has the best inductive number of others.",
+    "*Italic* numbers are published ones: of the same method, backbone and task in its *paper*, *quoted* elsewhere, or a "
+    "*rerun* by others. In brackets stands ours minus published, and whether that is `within` the interval of the difference "
+    "(ours alone where the source has none), `above` or `below` it. The best published number is of any inductive method and "
+    "backbone that was trained on the dataset alone. "
+    f"{CONTESTED}: others who ran the paper's method again found another number, by more than both intervals.",
+    "In the tables below, the small number is the rank in the column, over all backbones and settings. It is a range where "
+    "paired t tests on the same episodes leave several open (Holm-adjusted over all pairs, 5 %). Bold are the best of a group "
+    "and all that are not significantly worse; a group is a backbone with its training.",
     "Inductive: each query is answered alone, from the support. Zero-shot: from the class names alone, without support.",
     "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ".",
     "`bench show RECORD` has what is not here: number of episodes, seconds, hashes, the interval without replacement. "

@@ -144,7 +144,7 @@ def ours_lines(quotes: Sequence[Quote]) -> list[str]:
     heads = ["dataset", "task", "method", "backbone", "published", "ours", "difference", "verdict"]
     return [
         f"{len(quotes)} runs of ours stand beside a published number: {count['within']} lie within both intervals, "
-        f"{count['above']} above and {count['outside']} below.",
+        f"{count['above']} above and {count['below']} below.",
         "",
         *table_lines(heads, rows, [False, False, False, False, True, True, True, False]),
     ]

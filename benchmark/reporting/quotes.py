@@ -47,7 +47,7 @@ class Quote:
 
     @property
     def verdict(self) -> Verdict | None:
-        """`within` both intervals, `above` or `outside` (below) them."""
+        """`within` both intervals, `above` or `below` them."""
         difference, margin = self.difference, self.margin
         return None if difference is None or margin is None else verdict_of(difference, margin)
 
@@ -70,8 +70,12 @@ class QuoteRow:
     @property
     def address(self) -> str:
         """Where its paper is on the web; "" where unknown."""
-        paper = self.first.paper
-        return f"https://arxiv.org/abs/{paper}" if ARXIV.fullmatch(paper) else paper if paper.startswith("http") else ""
+        return address_of(self.first.paper)
+
+
+def address_of(paper: str) -> str:
+    """The web address of a paper; "" where unknown."""
+    return f"https://arxiv.org/abs/{paper}" if ARXIV.fullmatch(paper) else paper if paper.startswith("http") else ""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,12 @@ class Quotes:
     Attributes:
         beside: those of the same method, backbone and setting, by the number of our row.
         best: rows of the best published numbers that are not beside a row of ours.
+        top: for each column the best inductive number of a paper, of any method and backbone trained on the dataset alone.
     """
 
     beside: dict[int, QuoteRow]
     best: tuple[QuoteRow, ...]
+    top: tuple[PublishedNumber | None, ...]
 
 
 def quotes_of(boards: Sequence[Board], numbers: Sequence[PublishedNumber]) -> list[Quotes]:
@@ -121,7 +127,8 @@ def _quotes(board: Board, numbers: Sequence[PublishedNumber], on_episodes: Colle
                 found.setdefault(place, [None] * len(board.tasks))[column] = quote
                 told.add(cell.record.method.name)
     beside = {place: QuoteRow(tuple(cells)) for place, cells in sorted(found.items())}
-    return Quotes(beside, _best(board, numbers, told))
+    top = tuple(next(iter(_inductive(task, numbers)), None) for task in board.tasks)
+    return Quotes(beside, _best(board, numbers, told), top)
 
 
 def _comparable(record: RunRecord, on_episodes: Collection[str]) -> bool:
@@ -147,9 +154,8 @@ def _beside(task: TaskKey, cell: Cell, row: Row, numbers: Sequence[PublishedNumb
 def _best(board: Board, numbers: Sequence[PublishedNumber], told: Collection[str]) -> tuple[QuoteRow, ...]:
     """The best inductive numbers of the board's first task whose training saw its train classes alone."""
     best: dict[str, PublishedNumber] = {}
-    for one in _of_task(board.tasks[0], numbers):
-        number = one.number
-        if number.kind == "paper" and number.setting == INDUCTIVE and not number.external and number.method not in told:
+    for number in _inductive(board.tasks[0], numbers):
+        if number.method not in told:
             best.setdefault(number.method, number)
     rows = []
     for number in list(best.values())[:BEST]:
@@ -164,6 +170,12 @@ def _best(board: Board, numbers: Sequence[PublishedNumber], told: Collection[str
         ]  # fmt: skip
         rows.append(QuoteRow(tuple(cells)))
     return tuple(rows)
+
+
+def _inductive(task: TaskKey, numbers: Sequence[PublishedNumber]) -> list[PublishedNumber]:
+    """The inductive numbers that papers give for a task, of networks trained on the dataset alone; best first."""
+    found = [one.number for one in _of_task(task, numbers)]
+    return [one for one in found if one.kind == "paper" and one.setting == INDUCTIVE and not one.external]
 
 
 def _of_task(

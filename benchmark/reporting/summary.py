@@ -13,11 +13,20 @@ from ..records.statistics import in_percent
 from .board import Board, Cell, Row
 from .formats import MARKDOWN, anchor_of, markdown_link, quote_text
 from .markdown import Markdown, accuracy_cell, escaped, table_lines
-from .quotes import Quotes
+from .quotes import Quotes, address_of
 from .setting import EXTERNAL_MARK, INDUCTIVE, SETTINGS, Setting
 
-HEADERS = ("dataset", "task", "setting", "best", "accuracy (%)", "ahead of the second by", "published (%)")
-NUMERIC = (False, False, False, False, True, False, False)
+HEADERS = (
+    "dataset",
+    "task",
+    "setting",
+    "best",
+    "accuracy (%)",
+    "ahead of the second by",
+    "its paper (%)",
+    "best published (%)",
+)
+NUMERIC = (False, False, False, False, True, False, False, False)
 
 
 class Place(NamedTuple):
@@ -48,8 +57,8 @@ def summary_of(
             for setting in SETTINGS:
                 for external in (False, True):
                     places = _places(board, column, setting, external)
-                    cells = _best(places, quotes, column, page) if places else [""]
-                    if cells[-1] or (places and not only_published):
+                    cells = _best(places, quotes, column, page) if places else ["", ""]
+                    if any(cells[-2:]) or (places and not only_published):
                         rows.append([dataset, task, setting + EXTERNAL_MARK * external, *cells])
                         dataset = task = " "
     return table_lines(HEADERS, [list(map(Markdown, row)) for row in rows], NUMERIC) if rows else []
@@ -72,29 +81,33 @@ def _best(places: Sequence[Place], quotes: Quotes, column: int, page: Path) -> l
     name = escaped(f"{first.row.marked_method}, {first.row.network}")
     accuracy = markdown_link(accuracy_cell(first.cell.record), link_to(first.cell.path, page))
     ahead = _ahead(first, others[0]) if others else ""
-    return [name, accuracy, ahead, _published(first, quotes, column)]
+    return [name, accuracy, ahead, _its_paper(first, quotes, column), _best_published(first, quotes, column)]
 
 
-def _published(first: Place, quotes: Quotes, column: int) -> str:
-    """What the paper of a row says; without it, the best inductive number of others."""
+def _its_paper(first: Place, quotes: Quotes, column: int) -> str:
+    """The published number of the method and backbone of a row; "" where there is none."""
     quoted = quotes.beside.get(first.number)
     cell = None if quoted is None else quoted.cells[column]
-    if quoted is not None and cell is not None:
-        return f"{markdown_link(cell.number.kind, quoted.address)} {quote_text(cell, MARKDOWN)}"
+    return (
+        ""
+        if quoted is None or cell is None
+        else f"{markdown_link(cell.number.kind, quoted.address)} {quote_text(cell, MARKDOWN)}"
+    )
+
+
+def _best_published(first: Place, quotes: Quotes, column: int) -> str:
+    """The best inductive number of any method, beside an inductive row whose network was trained on the dataset."""
     if first.row.setting != Setting(INDUCTIVE):
         return ""
-    others = [(cell, row) for row in quotes.best if (cell := row.cells[column]) is not None]
-    if not others:
-        return ""
-    cell, row = max(others, key=lambda other: other[0].number.accuracy)
-    return f"{markdown_link(f'best: {cell.number.method}', row.address)} {quote_text(cell, MARKDOWN)}"
+    top = quotes.top[column]
+    return "" if top is None else f"{markdown_link(top.method, address_of(top.paper))} {MARKDOWN.quoted(top.printed)}"
 
 
 def _ahead(first: Place, second: Place) -> str:
     """The paired difference to the second, with its name."""
     difference = compare_records(first.cell.record, second.cell.record)
-    same = first.row.marked_method == second.row.marked_method
-    name = f"{second.row.marked_method}, {second.row.network}" if same else second.row.marked_method
+    same = first.row.network == second.row.network
+    name = second.row.marked_method if same else f"{second.row.marked_method}, {second.row.network}"
     points = in_percent(difference.mean, difference.half_width, difference.n)
     level = difference.half_width is None or difference.mean <= difference.half_width
     return escaped(f"{'not significant: ' if level else ''}{points} ({name})")

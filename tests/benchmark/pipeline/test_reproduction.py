@@ -44,9 +44,9 @@ def compared(published: float | None, interval: float | None, mean: float, half_
     ("published", "interval", "mean", "verdict"),
     [
         (98.8, None, 0.985, "within"),  # 0.3 points below, and ours alone is ± 0.3
-        (98.8, None, 0.9849, "outside"),
+        (98.8, None, 0.9849, "below"),
         (98.8, 0.4, 0.9831, "within"),  # the root of 0.3² + 0.4² is 0.5
-        (98.8, 0.4, 0.9829, "outside"),
+        (98.8, 0.4, 0.9829, "below"),
         (98.8, 0.4, 0.9929, "within"),
         (98.8, 0.4, 0.9931, "above"),
         (None, None, 0.98, None),

@@ -31,7 +31,7 @@ def test_a_markdown_table_worked_by_hand(board):
         "| backbone | method | 5-way 1-shot | 5-way 5-shot |",
         "| --- | --- | ---: | ---: |",
         "| conv4, meta-trained on omniglot | protonet | **98.00 ± 0.20** <sub>1</sub> | **98.00 ± 0.20** <sub>1</sub> |",
-        f"|   | *paper* {paper} | *98.8 ± 0.1* (-0.80, outside) | – |",
+        f"|   | *paper* {paper} | *98.8 ± 0.1* (-0.80, below) | – |",
         "|   | maml† | 48.00 ± 0.20 <sub>3</sub> | – |",
         r"| resnet12, initial weights | a_b&c | **88.00 ± 0.20** <sub>2</sub> | – |",
         f"| best published | *feat, conv4*, *paper* {paper} | *98.8* | *99.0* |",
@@ -47,7 +47,7 @@ def test_a_latex_table_worked_by_hand(board):
         r"\midrule",
         r"conv4, meta-trained on omniglot & protonet & \textbf{98.00 $\pm$ 0.20} \textsubscript{1} & "
         r"\textbf{98.00 $\pm$ 0.20} \textsubscript{1} \\",
-        r" & \textit{paper} 1703.05175 & \textit{98.8 $\pm$ 0.1} (-0.80, outside) &  \\",
+        r" & \textit{paper} 1703.05175 & \textit{98.8 $\pm$ 0.1} (-0.80, below) &  \\",
         r" & maml\textsuperscript{\textdagger} & 48.00 $\pm$ 0.20 \textsubscript{3} &  \\",
         r"\midrule",
         r"resnet12, initial weights & a\_b\&c & \textbf{88.00 $\pm$ 0.20} \textsubscript{2} &  \\",
@@ -61,7 +61,7 @@ def test_a_latex_table_worked_by_hand(board):
 def test_plain_text_has_the_same_rows(board):
     assert text_of(*board)[:3] == [
         ["conv4, meta-trained on omniglot", "protonet", "98.00 ± 0.20* (1)", "98.00 ± 0.20* (1)"],
-        ["", "paper 1703.05175", "98.8 ± 0.1 (-0.80, outside)", ""],
+        ["", "paper 1703.05175", "98.8 ± 0.1 (-0.80, below)", ""],
         ["", "maml†", "48.00 ± 0.20 (3)", ""],
     ]
     assert len(text_of(*board)) == len(markdown_of(*board)) - 2
@@ -81,7 +81,7 @@ def test_csv_and_json_have_every_run_with_its_record(board):
     assert (first["accuracy"], first["half_width"], first["episodes"]) == (98.0, 0.1994, 100)
     assert (first["rank_best"], first["rank_worst"], first["best_of_group"], first["setting"]) == (1, 1, True, "inductive")
     assert (first["backbone"], first["training"]) == ("conv4", "meta-trained on omniglot")
-    assert (first["published"], first["published_kind"], first["verdict"]) == (98.8, "paper", "outside")
+    assert (first["published"], first["published_kind"], first["verdict"]) == (98.8, "paper", "below")
     assert read[2]["published"] == "" and entries[2]["published"] is None
 
 

@@ -107,7 +107,7 @@ def test_runs_beside_published_numbers_are_counted_by_verdict(published_table: T
     assert lines[0] == ("3 runs of ours stand beside a published number: 1 lie within both intervals, 1 above and 1 below.")
     found = cells(lines[2:])
     assert [row[4] for row in found] == ["48.1 (paper)", "48.0 (paper)", "52.5 ± 0.78 (paper)"]
-    assert [row[6:] for row in found] == [["+1.90", "within"], ["+2.00", "above"], ["-2.50", "outside"]]
+    assert [row[6:] for row in found] == [["+1.90", "within"], ["+2.00", "above"], ["-2.50", "below"]]
 
 
 def test_an_unusual_number_of_queries_is_told(published_table: Table, make_record: Callable[..., RunRecord]):

@@ -21,7 +21,7 @@ def beside(boards, numbers):
     ("accuracy", "half_width", "verdict"),
     [
         ("98.1", "", "within"),
-        ("98.5", "", "outside"),
+        ("98.5", "", "below"),
         ("98.5", "0.5", "within"),
         ("97.5", "0.1", "above"),
     ],
@@ -59,16 +59,14 @@ def test_the_papers_own_number_comes_first_and_a_rerun_that_differs_marks_it(tra
     own = published(accuracy="98.8", half_width="0.2")
     rerun = published(accuracy="96.0", half_width="0.2", kind="rerun", source="https://example.org")
     found = boards([trained(OURS)])
-    assert beside(found, [rerun, own]) == {"protonet": [("98.8 ± 0.2", "outside", True)]}
+    assert beside(found, [rerun, own]) == {"protonet": [("98.8 ± 0.2", "below", True)]}
     assert beside(found, [rerun]) == {"protonet": [("96.0 ± 0.2", "above", False)]}
 
 
 def test_each_column_has_its_own_number(trained, boards, published):
     five = trained(OURS, task={"shots": 5})
     numbers = [published(), published(shots="5", accuracy="98.1")]
-    assert beside(boards([trained(OURS), five]), numbers) == {
-        "protonet": [("98.8", "outside", False), ("98.1", "within", False)]
-    }
+    assert beside(boards([trained(OURS), five]), numbers) == {"protonet": [("98.8", "below", False), ("98.1", "within", False)]}
 
 
 def test_a_method_that_is_trained_on_episodes_is_compared_as_such(trained, boards, published):
@@ -84,8 +82,8 @@ def test_each_number_stands_beside_the_best_run_of_its_task(trained, boards, pub
     one, five = trained(OURS, weights="a"), trained(OURS, weights="b", task={"shots": 5})
     worse = trained(OURS - 0.1, weights="b")
     assert beside(boards([one, five, worse]), numbers) == {
-        "protonet (weights=a)": [("98.8", "outside", False), None],
-        "protonet (weights=b)": [None, ("99.7", "outside", False)],
+        "protonet (weights=a)": [("98.8", "below", False), None],
+        "protonet (weights=b)": [None, ("99.7", "below", False)],
     }
 
 

@@ -27,33 +27,34 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
         trained(np.full(100, 0.2), name="chance", method={"uses_support": False}),
     ]
     first, *others = rows(boards(records), [published()])
-    paper = "[paper](https://arxiv.org/abs/1703.05175) *98.8* (-0.80, outside)"
+    paper = "[paper](https://arxiv.org/abs/1703.05175) *98.8* (-0.80, below)"
+    best_published = "[protonet](https://arxiv.org/abs/1703.05175) *98.8*"
     best = "protonet, conv4, meta-trained on omniglot"
     start = ["[omniglot](#omniglot)", "5-way 1-shot", "inductive"]
-    assert first == [*start, best, "[98.00 ± 0.20](0.json)", "1.00 ± 0.00 (ridge)", paper]
+    assert first == [*start, best, "[98.00 ± 0.20](0.json)", "1.00 ± 0.00 (ridge)", paper, best_published]
     assert [row[2:4] for row in others] == [
         ["inductive§", "simpleshot, conv4, external weights§"],
         ["transductive", "maml†, conv4, meta-trained on omniglot"],
         ["class names", "proto+text‡, conv4, meta-trained on omniglot"],
         ["zero-shot", "clip-zero-shot‡, conv4, meta-trained on omniglot"],
     ]
-    assert all(row[:2] == ["", ""] and row[5:] == ["–", "–"] for row in others)
+    assert all(row[:2] == ["", ""] and row[5:] == ["–", "–", "–"] for row in others)
 
 
-def test_without_a_number_of_its_paper_the_best_of_others_is_named(trained, boards, published):
+def test_the_best_published_number_stands_beside_inductive_rows(trained, boards, published):
     others = [published(method="feat"), published(method="other", accuracy="99.0")]
     made = boards([trained(OURS), trained(OURS, name="maml", method={"transductive": True})])
-    found = [row[-1] for row in rows(made, others)]
-    assert found == ["[best: other](https://arxiv.org/abs/1703.05175) *99.0*", "–"]
+    found = [row[-2:] for row in rows(made, others)]
+    assert found == [["–", "[other](https://arxiv.org/abs/1703.05175) *99.0*"], ["–", "–"]]
 
 
 def test_a_second_that_is_level_is_said_to_be(trained, boards):
-    ((*_, ahead, _),) = rows(boards([trained(OURS), trained(np.full(100, 0.979), name="ridge")]))
+    ((*_, ahead, _, _),) = rows(boards([trained(OURS), trained(np.full(100, 0.979), name="ridge")]))
     assert ahead == "not significant: 0.10 ± 0.20 (ridge)"
 
 
 def test_a_second_of_the_same_method_has_its_network_named(trained, boards):
-    ((*_, ahead, _),) = rows(boards([trained(OURS), trained(OURS - 0.01, meta=False, weights="b")]))
+    ((*_, ahead, _, _),) = rows(boards([trained(OURS), trained(OURS - 0.01, meta=False, weights="b")]))
     assert ahead == "1.00 ± 0.00 (protonet, conv4, trained on omniglot (supervised))"
 
 
