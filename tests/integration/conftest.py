@@ -22,7 +22,7 @@ LIMIT = 300  # seconds; nothing here takes a tenth of that on an idle machine
 # copy of it (a fork) runs `main` for each command, with its own arguments, folder, environment and outputs.
 SERVER = """
 import gc, json, os, sys, traceback
-import fewbench.benchmark.evaluation.runner, fewbench.methods.protonet, safetensors.torch, torch
+import fewbench.benchmark.evaluation.runner, fewbench.methods.metric.protonet, safetensors.torch, torch
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.commands.main import main
 
