@@ -148,7 +148,7 @@ def test_weights_are_a_safetensors_file(quick: TrainConfig, tmp_path: Path):
 
 
 def test_a_plugins_checkpoint_is_evaluated_from_anywhere(quick: TrainConfig, tmp_path: Path):
-    (tmp_path / "mine.py").write_text("from fewbench.methods.metric.protonet import ProtoNet\n\n\nclass Mine(ProtoNet):\n    pass\n")
+    (tmp_path / "mine.py").write_text("from fewbench.methods.metric.protonet import ProtoNet\nclass Mine(ProtoNet): pass\n")
     name = f"{tmp_path / 'mine.py'}:Mine"
     path = meta_train(replace(quick, method=name), tmp_path / "trained.safetensors", SILENT)
     config = RunConfig(name, dataset=quick.dataset, checkpoint=str(path), episodes=10, queries=5, results=tmp_path)
