@@ -118,7 +118,7 @@ def test_another_version_is_another_stage(read, call: Call, monkeypatch: pytest.
 
 def test_a_plug_in_counts_with_its_code(read, call: Call, tmp_path: Path):
     file = tmp_path / "mine.py"
-    file.write_text("from fewbench.methods.metric.protonet import ProtoNet\nclass Mine(ProtoNet): pass\n", encoding="utf-8")
+    file.write_text("from fewbench.methods.metric.protonet import ProtoNet\n\n\nclass Mine(ProtoNet):\n    pass\n", "utf-8")
     text = f'[train]\nmethod = "{file}:Mine"\nways = 4\nqueries = 3\n'
     (before,) = describe(read(text), call)
     other = tmp_path / "other" / "mine.py"
