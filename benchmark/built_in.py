@@ -70,3 +70,5 @@ BASES = {
     "backbones": "fewbench.benchmark.backbones.base:Backbone",
     "samplers": "fewbench.tasks.samplers:Sampler",
 }
+NAMED = "fewbench.tasks.datasets.named:Named"  # the class of photos that a user has given a name
+YOURS = "your photos"  # where they come from

@@ -14,6 +14,7 @@ from ..core.option_tables import options_of, read_table
 from ..core.options import Options, parameter
 from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
+from .scopes import with_scopes
 
 RESULTS = Path("results")  # unless the user names another folder
 RESULTS_HELP = "Folder of records/, checkpoints/ and figures/."
@@ -34,6 +35,9 @@ class RunConfig(Options):
     data: Path | None = parameter(
         None,
         "Your own photos: a folder with a folder a class, an archive of these, or a CSV file; short for the dataset folder.",
+    )
+    min_images: int | None = parameter(
+        None, "Leave out classes of your own photos that have fewer; the same as --set dataset.min_images=.", minimum=1
     )
     split: str = parameter("test", "Class split: train, val or test.", several="listed")
     sampler: str = parameter(
@@ -102,11 +106,14 @@ class RunConfig(Options):
         _ = self.corrupted_by  # which checks the name
 
     def _take_data(self) -> None:
-        """Turn `data` into the dataset folder and its parameter root.
+        """Turn `data` into the dataset folder and its parameter root, and `min_images` into a parameter.
 
         Raises:
             UsageError: another dataset is named as well.
         """
+        if self.min_images is not None:
+            object.__setattr__(self, "settings", {**self.settings, "dataset.min_images": self.min_images})
+            object.__setattr__(self, "min_images", None)
         if self.data is None:
             return
         if self.dataset not in (RunConfig.dataset, FOLDER):
@@ -121,9 +128,13 @@ class RunConfig(Options):
         return None if self.corruption is None or self.severity is None else Corruption(self.corruption, self.severity)
 
     def settings_of(self, scope: str) -> dict[str, Any]:
-        """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""
+        """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope.
+
+        Raises:
+            UserError: a name without a scope has to be looked up, and dataset or method cannot be.
+        """
         chosen = {}
-        for key, value in self.settings.items():
+        for key, value in with_scopes(self.settings, self.dataset, self.method).items():
             head, dot, tail = key.partition(".")
             if dot and head in SCOPES:
                 if head == scope:

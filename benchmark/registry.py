@@ -21,11 +21,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from ..core.cache import kept_names
 from ..core.errors import UsageError, UserError, did_you_mean
 from ..core.files import regular_file
 from ..core.options import Parameter, build, parameters_of, shown
 from . import plugin_errors
-from .built_in import BASES, BUILT_IN
+from .built_in import BASES, BUILT_IN, NAMED, YOURS
 
 # Containers that a class of a plug-in may declare, by the declared one.
 CONTAINERS: dict[Any, Any] = {Mapping: Mapping, tuple: (tuple, list), frozenset: (frozenset, set)}
@@ -54,8 +55,9 @@ class Entry:
 
 
 def entries(kind: str) -> dict[str, Entry]:
-    """Every registered name of a kind, sorted. A built-in name cannot be taken over by a plug-in."""
-    found = {}
+    """Every registered name of a kind, sorted. A built-in name cannot be taken over by a plug-in, nor by a user's photos."""
+    named = kept_names("photos") if kind == "datasets" else ()
+    found = {name: Entry(kind, name, NAMED, YOURS) for name in named}
     for point in _points(f"fewbench.{kind}", tuple(sys.path)):
         origin = point.dist.name if point.dist else "an unknown distribution"
         found[point.name] = Entry(kind, point.name, point.value, origin)

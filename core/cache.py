@@ -79,6 +79,11 @@ class Kept(Generic[About]):
         write_atomically(self.folder / MANIFEST, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
+def kept_names(folder: str) -> list[str]:
+    """The names of the entries in a folder of the cache, sorted, without looking into them."""
+    return sorted(path.parent.name for path in (cache_root() / folder).glob(f"[!.]*/{MANIFEST}"))
+
+
 @dataclass(frozen=True)
 class Entry(Generic[About]):
     """A place in the cache.

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase  # what every batch and instanc
 
 from ...core.errors import UserError
 from ...core.options import Declared, build, parameters_of
+from ...tasks.datasets.reading.image_files import Square
 
 if TYPE_CHECKING:
     from ...methods.base import Method
@@ -163,6 +164,10 @@ class Backbone(Declared, ABC):
         which most few-shot code uses.
         """
         return Preprocess(channels=3, size=84, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+    def square(self, size: int) -> Square:
+        """How photos of any proportions become images of a size in pixels: the central square, bicubic."""
+        return Square(size, "crop", "bicubic")
 
     def build_from_hub(self, channels: int) -> tuple[nn.Module, str]:
         """Make the network with `hub_weights`.

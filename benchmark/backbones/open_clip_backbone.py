@@ -20,6 +20,7 @@ from ...core.errors import UsageError, UserError
 from ...core.files import sha256_of
 from ...core.options import typed_values
 from ...methods.parts.random_numbers import seeded
+from ...tasks.datasets.reading.image_files import Square, known_filter
 from .base import Backbone, Preprocess, TokenBlocks
 from .dual_encoder import DualEncoder, build_dual_encoder
 from .open_clip_models import SCHEME, OpenClipModel, find_model, open_clip_package
@@ -111,6 +112,10 @@ class OpenClipBackbone(Backbone):
             statistics = {(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)}
         mean, std = statistics.pop()
         return Preprocess(3, height, mean, std)
+
+    def square(self, size: int) -> Square:
+        """The filter of the tag, which is bicubic for most."""
+        return Square(size, "crop", known_filter(self.model.pretrained.get("interpolation", "bicubic")))
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """Make the tower with initial weights.

@@ -2,7 +2,8 @@
 
 Wightman 2019, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models. The model is made without its
 classifier (`num_classes=0`); what it then gives is the feature. Size, mean and deviation of its images come from its own
-configuration. Images are resized to that size as a whole (bilinear), not cropped.
+configuration. Images of a prepared dataset are resized to that size as a whole (bilinear), a user's photos as timm's evaluation
+does it (`square`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Generator, nn
 from ...core.errors import FEW_NAMES, UsageError, did_you_mean
 from ...core.files import sha256_of
 from ...methods.parts.random_numbers import seeded
+from ...tasks.datasets.reading.image_files import Square, known_filter
 from .base import Backbone, Preprocess, TokenBlocks
 from .timm_blocks import last_block, token_blocks
 from .weights.file import read_tensors
@@ -116,6 +118,12 @@ class TimmBackbone(Backbone):
             raise UsageError(f"backbone timm:{self.model}: its images are {height}×{width} pixels; only square ones are made")
         size = self.arguments.get("img_size", height)
         return Preprocess(channels, size if isinstance(size, int) else height, tuple(data["mean"]), tuple(data["std"]))
+
+    def square(self, size: int) -> Square:
+        """The filter and the share of timm's evaluation: EfficientNet-Lite0 takes the central 224 of 256 pixels."""
+        about = self._about()
+        data = resolve_data_config({}, pretrained_cfg=about.to_dict() if about else {})
+        return Square(size, "crop", known_filter(data["interpolation"]), float(data["crop_pct"]))
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """Make the model with initial weights."""

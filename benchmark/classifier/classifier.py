@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...methods.base import Method
-from ...tasks.datasets.reading.image_files import Fit
+from ...tasks.datasets.reading.image_files import Square
 from ..backbones.weights.loading import LoadedBackbone
 from ..evaluation.evaluate import Evaluator, Source
 from ..features.encode import DEFAULT, encode
@@ -47,8 +47,7 @@ class Classifier:
         features: float32 [n, D], of the photos that it was fitted on.
         labels: int64 [n], their classes.
         classes: names of the N classes.
-        size: height and width to which photos are resized when they are read.
-        fit: how they become square.
+        square: how photos are made square when they are read.
         calibration: from held-out photos.
         device: where it computes.
     """
@@ -60,8 +59,7 @@ class Classifier:
     features: Tensor
     labels: np.ndarray
     classes: tuple[str, ...]
-    size: int
-    fit: Fit
+    square: Square
     calibration: Calibration
     device: torch.device
 

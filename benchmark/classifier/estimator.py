@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from ...core.errors import UsageError, UserError
+from ...tasks.datasets.reading.image_files import Square
 from ..config import RunConfig
 from ..evaluation.plan import OF_PHOTOS
 from .classifier import Answers, Classifier
@@ -67,9 +69,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             method=self.method, backbone=self.backbone, weights=self.weights, settings=self.settings or {}, device=self.device
         )
         parts = parts_of(config, None, len(self.classes_))
-        images = _images(X, parts.backbone.preprocess.size)
+        square = parts.backbone.square
+        images = _images(X, square)
+        square = replace(square, size=images.shape[1])
         names = [str(name) for name in self.classes_]
-        self.classifier_: Classifier = fit_images(parts, images, labels.astype(np.int64), names, self.quantile)
+        self.classifier_: Classifier = fit_images(parts, images, labels.astype(np.int64), names, square, self.quantile)
         return self
 
     def predict_proba(self, X: Sequence[str | Path] | np.ndarray) -> np.ndarray:
@@ -97,16 +101,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return made
 
     def _answers(self, X: Sequence[str | Path] | np.ndarray) -> Answers:
-        return self.classifier_.answers(_images(X, self.classifier_.size))
+        return self.classifier_.answers(_images(X, self.classifier_.square))
 
 
-def _images(photos: Sequence[str | Path] | np.ndarray, size: int) -> np.ndarray:
-    """Photos as uint8 [n, size, size, 3]; arrays keep their size."""
+def _images(photos: Sequence[str | Path] | np.ndarray, square: Square) -> np.ndarray:
+    """Photos as uint8 [n, size, size, 3]; arrays stay as they are."""
     if isinstance(photos, np.ndarray) and photos.ndim == 4:
         if photos.dtype != np.uint8 or photos.shape[3] != 3 or photos.shape[1] != photos.shape[2]:
             raise UsageError(f"an array of {photos.dtype} {list(photos.shape)}; expected uint8 [n, size, size, 3]")
         return photos
-    found = list(read(photos_in([Path(str(path)) for path in photos]), size, "crop"))
+    found = list(read(photos_in([Path(str(path)) for path in photos]), square))
     if bad := [line for batch in found for line in batch.unreadable]:
         raise UserError(f"cannot read {bad[0]}" + (f", and {len(bad) - 1} more" if len(bad) > 1 else ""))
     return np.concatenate([batch.images for batch in found])

@@ -17,7 +17,7 @@ from ...core.decoding import Undecodable, decode, encode
 from ...core.errors import UsageError, UserError
 from ...core.files import make_folder, os_errors_named, regular_file, sha256_of, temporary_path
 from ...core.ranges import LARGEST_SIZE
-from ...tasks.datasets.reading.image_files import Fit
+from ...tasks.datasets.reading.image_files import Square
 from ..backbones.weights.checkpoint import read_checkpoint, write_checkpoint
 from ..backbones.weights.description import Description, MetaTrained
 from ..backbones.weights.file import read_tensors
@@ -29,7 +29,7 @@ from .calibration import Calibration
 from .classifier import Classifier
 
 ABOUT, PHOTOS, BACKBONE = "model.json", "photos.safetensors", "backbone.safetensors"
-VERSION = 1  # of the folder's form
+VERSION = 2  # of the folder's form
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class About:
         method_parameters: by name.
         backbone: name.
         classes: names.
-        size: pixels of a side to which photos are resized.
-        fit: how they become square.
+        square: how photos are made square.
         calibration: from held-out photos.
         sha256: of the two files with tensors, by name.
     """
@@ -57,8 +56,7 @@ class About:
     method_parameters: dict[str, Any]
     backbone: str
     classes: list[str]
-    size: int
-    fit: Fit
+    square: Square
     calibration: Calibration
     sha256: dict[str, str]
 
@@ -120,8 +118,7 @@ def _write(model: Classifier, folder: Path) -> None:
         method_parameters=model.method.parameters,
         backbone=backbone.name,
         classes=list(model.classes),
-        size=model.size,
-        fit=model.fit,
+        square=model.square,
         calibration=model.calibration,
         sha256={name: sha256_of(folder / name) for name in (BACKBONE, PHOTOS)},
     )
@@ -158,7 +155,7 @@ def load(folder: Path, device: str = "auto") -> Classifier:
         raise UserError(f"{folder}: {PHOTOS} has labels of other classes than model.json names")
     return Classifier(
         method, about.method, backbone, learned, features.float().to(place), labels.long().numpy(), tuple(about.classes),
-        about.size, about.fit, about.calibration, place,
+        about.square, about.calibration, place,
     )  # fmt: skip
 
 
@@ -176,6 +173,11 @@ def _about(folder: Path) -> About:
         about = decode(About, content)
     except (Undecodable, ValueError, RecursionError) as error:
         raise UserError(f"{folder}: {ABOUT} is damaged: {str(error) or 'nested too deeply'}") from error
-    if not 1 <= about.size <= LARGEST_SIZE or len(about.classes) < 2 or about.calibration.temperature <= 0:
+    if (
+        not 1 <= about.square.size <= LARGEST_SIZE
+        or not 0 < about.square.share <= 1
+        or len(about.classes) < 2
+        or about.calibration.temperature <= 0
+    ):
         raise UserError(f"{folder}: {ABOUT} is damaged: a size, the classes or the temperature cannot be")
     return about

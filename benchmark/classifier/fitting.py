@@ -15,8 +15,8 @@ from ...core.errors import UsageError, UserError
 from ...core.progress import SILENT, Progress
 from ...methods.base import Method
 from ...tasks.datasets.base import SPLITS, Dataset, Images
-from ...tasks.datasets.folder import Folder
-from ...tasks.datasets.reading.image_files import Fit
+from ...tasks.datasets.photos import Photos
+from ...tasks.datasets.reading.image_files import Square
 from .. import registry
 from ..backbones.weights.find import find_weights, with_checkpoint
 from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone
@@ -100,7 +100,7 @@ def check_fits(method: Method, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Photos:
+class Encoded:
     """Photos that a classifier is fitted on.
 
     Attributes:
@@ -108,16 +108,14 @@ class Photos:
         labels: int64 [n], 0 … N − 1.
         classes: names of the N classes.
         same: int [n], equal for copies of one photo.
-        size: pixels of a side.
-        fit: how they became square.
+        square: how they became square.
     """
 
     features: Tensor
     labels: np.ndarray
     classes: tuple[str, ...]
     same: Sequence[int]
-    size: int
-    fit: Fit = "crop"
+    square: Square
 
 
 def fit_folder(config: RunConfig, quantile: float = QUANTILE, progress: Progress = SILENT) -> Classifier:
@@ -132,50 +130,54 @@ def fit_folder(config: RunConfig, quantile: float = QUANTILE, progress: Progress
     return fitted(parts, photos_of(dataset, parts, progress), quantile, progress)
 
 
-def folder_of(config: RunConfig) -> Folder:
-    """A user's photos, with two classes or more."""
-    dataset = registry.make("datasets", "folder", config.settings_of("dataset"))
-    assert isinstance(dataset, Folder)
-    _check_classes(len(classes_of(dataset)), dataset.root)
+def folder_of(config: RunConfig) -> Photos:
+    """A user's photos, with two classes or more.
+
+    Raises:
+        UsageError: the config names a dataset that is not the user's.
+    """
+    dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
+    if not isinstance(dataset, Photos):
+        raise UsageError(f"{config.dataset} is a published dataset; this takes photos of your own (bench run evaluates others)")
+    _check_classes(len(classes_of(dataset)), dataset.owner)
     return dataset
 
 
-def classes_of(dataset: Folder) -> list[str]:
+def classes_of(dataset: Photos) -> list[str]:
     """The names of all classes, split by split."""
     return [name for split in SPLITS for _, name in dataset.class_list(split)]
 
 
-def photos_of(dataset: Folder, parts: Parts, progress: Progress = SILENT) -> Photos:
+def photos_of(dataset: Photos, parts: Parts, progress: Progress = SILENT) -> Encoded:
     """All photos of a folder, encoded once and kept in the cache.
 
     Raises:
         UserError: an image cannot be read.
     """
-    sized = dataset.for_size(parts.backbone.preprocess.size)
+    sized = dataset.for_backbone(parts.backbone.square)
     splits = [sized.split(name, progress) for name in SPLITS if dataset.class_list(name)]
     tables = [feature_table(parts.backbone, split, parts.device, progress).features for split in splits]
     starts = np.cumsum([0, *(len(split.class_ids) for split in splits)])
-    return Photos(
+    return Encoded(
         features=torch.from_numpy(np.concatenate(tables)).to(parts.device).float(),
         labels=np.concatenate([split.labels + start for split, start in zip(splits, starts[:-1], strict=True)]),
         classes=tuple(classes_of(dataset)),
         same=copies(*(split.images for split in splits)),
-        size=splits[0].images.shape[1],
-        fit=dataset.fit,
+        square=sized.square,
     )
 
 
 def fit_images(
-    parts: Parts, images: Images, labels: np.ndarray, classes: Sequence[str], quantile: float = QUANTILE
+    parts: Parts, images: Images, labels: np.ndarray, classes: Sequence[str], square: Square, quantile: float = QUANTILE
 ) -> Classifier:
-    """A classifier fitted on images uint8 [n, size, size, 3] with labels int64 [n], 0 … N − 1."""
+    """A classifier fitted on images uint8 [n, size, size, 3], made square so, with labels int64 [n], 0 … N − 1."""
     _check_classes(len(classes), "the labels")
     features = np.concatenate([batch.features for batch in encode(parts.backbone, images, parts.device, DEFAULT)])
     rows = torch.from_numpy(features).to(parts.device).float()
-    return fitted(parts, Photos(rows, labels, tuple(classes), copies(images), images.shape[1]), quantile)
+    return fitted(parts, Encoded(rows, labels, tuple(classes), copies(images), square), quantile)
 
 
-def fitted(parts: Parts, photos: Photos, quantile: float, progress: Progress = SILENT) -> Classifier:
+def fitted(parts: Parts, photos: Encoded, quantile: float, progress: Progress = SILENT) -> Classifier:
     """The classifier of photos. Parameters that are "auto" are chosen on held-out ones."""
     chosen, held = best_choice(parts, photos, progress)
     calibration = calibrate(held, quantile)
@@ -187,14 +189,13 @@ def fitted(parts: Parts, photos: Photos, quantile: float, progress: Progress = S
         features=photos.features,
         labels=photos.labels.astype(np.int64),
         classes=photos.classes,
-        size=photos.size,
-        fit=photos.fit,
+        square=photos.square,
         calibration=calibration,
         device=parts.device,
     )
 
 
-def best_choice(parts: Parts, photos: Photos, progress: Progress = SILENT) -> tuple[Method, HeldOut]:
+def best_choice(parts: Parts, photos: Encoded, progress: Progress = SILENT) -> tuple[Method, HeldOut]:
     """The method with its "auto" parameters decided by accuracy on held-out photos, and what it said of these."""
     chosen, held = parts.method, None
     undecided = chosen.undecided_with("none")

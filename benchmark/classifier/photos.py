@@ -14,7 +14,7 @@ from ...tasks.datasets.reading.archives import is_archive
 from ...tasks.datasets.reading.decoding import thread_count
 from ...tasks.datasets.reading.finding import find_images
 from ...tasks.datasets.reading.holders import FolderFiles, Member
-from ...tasks.datasets.reading.image_files import Fit, UnreadableImage, decode
+from ...tasks.datasets.reading.image_files import Square, UnreadableImage, decode
 
 BATCH = 64  # photos that are held in memory at once
 
@@ -59,23 +59,23 @@ def photos_in(paths: Sequence[Path]) -> list[Member]:
     return found
 
 
-def read(members: Sequence[Member], size: int, fit: Fit) -> Iterator[Read]:
-    """Read photos batch by batch, at a size in pixels; `fit` says how they become square."""
+def read(members: Sequence[Member], square: Square) -> Iterator[Read]:
+    """Read photos batch by batch, made square."""
     with ThreadPoolExecutor(thread_count()) as threads:
         for start in range(0, len(members), BATCH):
             part = members[start : start + BATCH]
-            decoded = list(threads.map(lambda member: _decoded(member, size, fit), part))
+            decoded = list(threads.map(lambda member: _decoded(member, square), part))
             good = [(str(member), image) for member, image in zip(part, decoded, strict=True) if not isinstance(image, str)]
             bad = [f"{member}: {why}" for member, why in zip(part, decoded, strict=True) if isinstance(why, str)]
-            images = np.stack([image for _, image in good]) if good else np.empty((0, size, size, 3), np.uint8)
+            images = np.stack([image for _, image in good]) if good else np.empty((0, square.size, square.size, 3), np.uint8)
             yield Read([name for name, _ in good], images, bad)
 
 
-def _decoded(member: Member, size: int, fit: Fit) -> np.ndarray | str:
+def _decoded(member: Member, square: Square) -> np.ndarray | str:
     """The photo, or what is wrong with it."""
     try:
         with member.holder.opened() as opened:
-            return decode(opened(member), size, fit)
+            return decode(opened(member), square)
     except UnreadableImage as error:
         return str(error)
     except (OSError, UserError) as error:

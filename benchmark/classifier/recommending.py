@@ -23,7 +23,7 @@ from ..features.table import FeatureTable
 from ..records.ranking import RankRange, better_than, rank_ranges
 from ..records.statistics import Interval, t_interval
 from .calibration import Calibration
-from .fitting import Parts, Photos, best_choice, classes_of, folder_of, parts_of, photos_of
+from .fitting import Encoded, Parts, best_choice, classes_of, folder_of, parts_of, photos_of
 from .heldout import HeldOut
 
 SHOTS = (1, 2, 3, 5, 10, 15, 20, 30, 50, 100)
@@ -71,7 +71,7 @@ class Recommendation:
         confusions: (class, taken for, how many) of the best, most frequent first.
     """
 
-    photos: Photos
+    photos: Encoded
     candidates: tuple[Candidate, ...]
     curve: tuple[tuple[int, Interval], ...]
     confusions: tuple[tuple[str, str, int], ...]
@@ -100,7 +100,7 @@ def recommend(config: RunConfig, methods: Sequence[str] = (), progress: Progress
             method, held = best_choice(one, photos, progress)
             if len(held.labels) < LEAST:
                 raise UserError(
-                    f"{dataset.root}: {len(held.labels)} photos can be held out; a comparison needs {LEAST} or more"
+                    f"{dataset.owner}: {len(held.labels)} photos can be held out; a comparison needs {LEAST} or more"
                 )
             tried.append((one, method, held, time.perf_counter() - start))
             advance(1)
@@ -133,7 +133,7 @@ def _suitable(config: RunConfig, ways: int) -> list[Parts]:
     return found
 
 
-def _curve(best: Candidate, photos: Photos) -> list[tuple[int, Interval]]:
+def _curve(best: Candidate, photos: Encoded) -> list[tuple[int, Interval]]:
     """The mean accuracy of episodes with all classes, by photos a class; a photo and its copy are never both drawn."""
     _, distinct = np.unique(photos.same, return_index=True)
     rows = [distinct[photos.labels[distinct] == label] for label in range(len(photos.classes))]

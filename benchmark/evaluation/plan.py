@@ -12,6 +12,7 @@ from ...core.progress import SILENT, Progress
 from ...methods.base import Method
 from ...tasks import corrupted_split
 from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.photos import Photos
 from ...tasks.samplers import Sampler, check_ways
 from .. import registry
 from ..backbones.weights.checkpoint import Checkpoint
@@ -19,7 +20,7 @@ from ..backbones.weights.description import UNTRAINED
 from ..backbones.weights.find import find_weights, with_checkpoint
 from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone
 from ..code_versions import code_of
-from ..config import FOLDER, RunConfig
+from ..config import RunConfig
 from ..features.encode import Encoding
 from ..records.identity import config_digest, record_path, task_slug
 from ..records.provenance import package_version
@@ -175,13 +176,14 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     if learned is not None:
         section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
     name = registry.find("datasets", config.dataset).name
-    dataset = dataset.for_size(backbone.preprocess.size)
+    dataset = dataset.for_backbone(backbone.square)
     return Plan(config, method, section, name, dataset, backbone, encoding, learned, sampling, texts)
 
 
 def with_backbone(config: RunConfig, method: Method) -> RunConfig:
     """The config with the backbone that nobody has to name."""
-    plain = OF_PHOTOS if config.dataset == FOLDER and config.weights is None else PLAIN
+    of_photos = config.weights is None and issubclass(registry.load(registry.find("datasets", config.dataset)), Photos)
+    plain = OF_PHOTOS if of_photos else PLAIN
     return replace(config, backbone=config.backbone or (WITH_TEXT if method.uses_text or method.uses_text_tower else plain))
 
 

@@ -26,6 +26,7 @@ from ..config import RunConfig
 from ..device import choose_device
 from ..records.identity import TaskKey, canonical_json, task_of
 from ..records.record import RunRecord
+from ..scopes import with_scopes
 from .choose import as_chosen_before
 from .evaluate import Answers, Evaluator, Source
 from .plan import Plan, make_plan
@@ -119,6 +120,11 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
     Raises:
         UsageError: an option contradicts the record, or the record ran on a testbed or a checkpoint and no file is named.
     """
+    if record is None:
+        settings = with_scopes(settings, options.get("dataset", RunConfig.dataset))
+    else:
+        of_dataset = record.task.dataset_parameters
+        settings = {f"dataset.{name}" if name in of_dataset else name: value for name, value in settings.items()}
     for name in settings:
         if not name.startswith(("dataset.", "sampler.")):
             raise UsageError(f"--set {name}: an episode takes parameters of dataset. and sampler. alone")

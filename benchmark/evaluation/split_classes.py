@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.options import parse_assignments
 from ...core.progress import SILENT, Progress
 from ...tasks.class_lists import IMAGES_PER_CLASS
 from ...tasks.datasets.base import Dataset, split_name
 from ...tasks.distances import jiang_conrath, read_matrix
 from .. import registry
+from ..scopes import of_dataset
 from ..text.distances import SCHEME, text_distances
 
 
@@ -40,7 +40,7 @@ def classes_of(name: str, assignments: list[str], split: str, with_images: bool,
 
     Args:
         name: registered name of the dataset.
-        assignments: its parameters as `name=value`.
+        assignments: its parameters as `name=value` or `dataset.name=value`.
         split: train, val or test.
         with_images: open (and if need be prepare) the images.
         progress: told of preparation.
@@ -48,7 +48,7 @@ def classes_of(name: str, assignments: list[str], split: str, with_images: bool,
     Raises:
         UserError: an unknown name, or the images are wanted and not there.
     """
-    dataset: Dataset = registry.make("datasets", name, parse_assignments(assignments))
+    dataset: Dataset = registry.make("datasets", name, of_dataset(assignments))
     if with_images or dataset.problem(split_name(split)) is None:
         opened = dataset.split(split, progress)
         counts = np.diff(opened.offsets)

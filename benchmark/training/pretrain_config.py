@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ...core.errors import UsageError
 from ...core.options import Options, declared, parameter
 from ...core.ranges import LARGEST_SEED, LARGEST_SIZE
+from ..scopes import with_scopes
 from .options import Precision, check_norm
 from .recipes import check_recipe, find_recipe
 
@@ -70,6 +71,7 @@ class PretrainConfig(Options):
         check_norm(self.backbone, self.settings.get("backbone.norm", self.norm))
         if self.norm is not None and "backbone.norm" in self.settings:
             raise UsageError("--norm and --set backbone.norm are the same; give one of them")
+        object.__setattr__(self, "settings", with_scopes(self.settings, self.dataset))
         for key in self.settings:
             scope, dot, _ = key.partition(".")
             if not dot or scope not in SCOPES:

@@ -18,6 +18,7 @@ from ...core.progress import SILENT, Progress
 from ..taxonomy import Taxonomy
 from . import store
 from .contents import Contents, checked
+from .reading.image_files import Square
 
 SPLITS = ("train", "val", "test")
 
@@ -127,8 +128,8 @@ class Dataset(Declared, ABC):
         """
         return checked(self.contents(split, source, progress), f"dataset {type(self).__name__}, {split}")
 
-    def for_size(self, size: int) -> Dataset:
-        """The dataset with images of a size in pixels, where they are the user's and nobody has named another; else itself."""
+    def for_backbone(self, square: Square) -> Dataset:
+        """The dataset with photos made square as a backbone wants them, where they are a user's own; else itself."""
         return self
 
     def own_splits(self) -> tuple[str, ...]:

@@ -15,20 +15,19 @@ from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, existing, split_name
 from .reading.decoding import decoded
 from .reading.holders import Member
-from .reading.image_files import Fit
+from .reading.image_files import Square
 
 
 def image_contents(
-    classes: Sequence[tuple[str, str]], members: Sequence[Sequence[Member]], size: int, origin: str = "", fit: Fit = "squash"
+    classes: Sequence[tuple[str, str]], members: Sequence[Sequence[Member]], square: Square, origin: str = ""
 ) -> Contents:
     """The contents of a split whose images have to be decoded.
 
     Args:
         classes: (identifier, readable name) of each class.
         members: the images of each class.
-        size: height and width in pixels.
+        square: how they become square.
         origin: origin of the images, for the manifest.
-        fit: how an image of other proportions becomes square.
     """
     identifiers, names = zip(*classes, strict=True)
     rows = [member for group in members for member in group]
@@ -36,9 +35,9 @@ def image_contents(
         class_ids=identifiers,
         class_names=names,
         counts=[len(group) for group in members],
-        shape=(size, size, 3),
+        shape=(square.size, square.size, 3),
         sources=[member.name for member in rows],
-        stream=lambda done: decoded(rows, size, done, fit),
+        stream=lambda done: decoded(rows, square, done),
         origin=origin,
     )
 
@@ -97,7 +96,7 @@ class ListedDataset(Dataset):
         found = self.find(existing(source), [identifier for identifier, _ in classes])
         self._check_classes(source, split, classes, found)
         self._check_counts(source, split, classes, found)
-        return image_contents(classes, [found[identifier] for identifier, _ in classes], self.side)
+        return image_contents(classes, [found[identifier] for identifier, _ in classes], Square(self.side))
 
     def _check_classes(
         self, source: Path, split: str, classes: Sequence[tuple[str, str]], found: Mapping[str, Sequence[Member]]

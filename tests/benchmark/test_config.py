@@ -162,3 +162,17 @@ def test_a_dataset_beside_photos_is_never_dropped():
     """Also not the default one, where it is typed."""
     done = CliRunner().invoke(app, ["run", "--data", "photos", "--dataset", "trifeature"])
     assert isinstance(done.exception, UsageError) and "take one of them" in str(done.exception)
+
+
+def test_a_parameter_without_a_scope_is_the_methods_or_else_the_datasets():
+    for settings in ({"root": "photos", "scale": 2}, {"dataset.root": "photos", "scale": 2}):
+        config = RunConfig(method="protonet", dataset="folder", settings=settings)
+        assert config.settings_of("dataset") == {"root": "photos"} and config.settings_of("method") == {"scale": 2}
+    nobody = RunConfig(method="protonet", dataset="folder", settings={"rot": "photos"})
+    assert nobody.settings_of("dataset") == {} and nobody.settings_of("method") == {"rot": "photos"}
+    anything = RunConfig(method="sklearn:linear_model.LogisticRegression", dataset="folder", settings={"root": 1})
+    assert anything.settings_of("method") == {"root": 1}
+
+
+def test_the_least_number_of_images_is_the_datasets():
+    assert RunConfig(min_images=5, data=Path("photos")).settings == {"dataset.min_images": 5, "dataset.root": "photos"}

@@ -120,6 +120,8 @@ def test_parts_of_a_class_with_its_name_in_front_are_asked_about(pictures):
 def test_one_picture_in_two_classes_is_said(pictures):
     root = pictures("a", "b")
     (root / "b" / "2.png").write_bytes((root / "a" / "0.png").read_bytes())
+    assert "photos in several classes are left out: b/2.png is a/0.png" in found_in(root)
+    (root / "b" / "2.png").write_bytes((root / "a" / "0.png").read_bytes() + b"other bytes")
     assert "a, b hold 1 identical picture" in found_in(root) and "pictures" not in found_in(root)
 
 

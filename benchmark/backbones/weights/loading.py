@@ -18,6 +18,7 @@ from ....core.errors import UsageError, UserError
 from ....core.options import parameters_of
 from ....core.progress import SILENT, Progress
 from ....methods.base import Method
+from ....tasks.datasets.reading.image_files import Square
 from ... import registry
 from ...code_versions import code_of
 from .. import image_settings, tuning
@@ -73,6 +74,11 @@ class LoadedBackbone:
     def parameters(self) -> dict[str, Any]:
         """Of the architecture, and what was set of the preprocessing."""
         return {**self.recipe.parameters, **self.image_settings}
+
+    @property
+    def square(self) -> Square:
+        """How a user's photos become images for the network."""
+        return self.recipe.square(self.preprocess.size)
 
     def text_tower(self) -> TextTower:
         """The text tower of the same weights, in evaluation mode on the CPU, made anew at each call.

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...built_in import YOURS
 from ..parts.lines import say
 
 if TYPE_CHECKING:
+    from ....core.progress import Progress
     from ....tasks.datasets.base import Dataset
 
 app = typer.Typer(help="Prepare datasets, and look after what was prepared.", no_args_is_help=True)
@@ -38,25 +40,38 @@ def list_() -> None:
 
     rows = _prepared_rows(cache_root() / "datasets")
     there = {row[0] for row in rows}
-    rows += [[name, "", "not prepared", "", "", "", "", ""] for name in registry.entries("datasets") if name not in there]
+    rows += [
+        [name, "", "kept, prepared when used" if entry.origin == YOURS else "not prepared", "", "", "", "", ""]
+        for name, entry in registry.entries("datasets").items()
+        if name not in there
+    ]
     print_table(HEADERS, sorted(rows, key=lambda row: row[:2]), right=RIGHT)
 
 
 @app.command()
 def prepare(
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="DATASET|PHOTOS", help="Dataset (bench data list); with --name, photos.")],
     source: Annotated[Path | None, typer.Option("--from", help="A copy that you have; without it, download or render.")] = None,
     size: Annotated[int | None, typer.Option(help="Height and width in pixels, as --set size=N.")] = None,
+    called: Annotated[
+        str | None, typer.Option("--name", help="Keep a copy of your photos under this name, which then is a dataset's.")
+    ] = None,
     set_: Set = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Prepare again what exists already.")] = False,
 ) -> None:
     """Prepare all class splits of a dataset in the cache. After an interruption the same command goes on.
+
+    With --name, DATASET is a folder of your photos, an archive or a CSV file: bench data prepare photos --name groceries
 
     Example: bench data prepare mini-imagenet --from mini-imagenet.zip
     """
     from ..parts.terminal import TerminalProgress, print_table
 
     progress = TerminalProgress()
+    if called is not None:
+        settings = [*(set_ or []), *([] if size is None else [f"size={size}"])]
+        say(_kept(called, name if source is None else str(source), settings, overwrite, progress))
+        return
     dataset, source = _dataset(name, set_, source, {} if size is None else {"size": size})
     if source is not None and not overwrite and all(dataset.problem(split) is None for split in dataset.own_splits()):
         progress.say(f"{name} is prepared already; --overwrite prepares it again")
@@ -99,18 +114,42 @@ def path(name: Name, set_: Set = None) -> None:
     say(dataset.folder())
 
 
+def _kept(name: str, photos: str, settings: list[str], overwrite: bool, progress: Progress) -> Path:
+    """Copy photos into the cache under a name, and return the copy's folder."""
+    from ....core.errors import UsageError
+    from ....tasks.datasets.folder import Folder
+    from ....tasks.datasets.named import keep
+    from ... import registry
+
+    entry = registry.entries("datasets").get(name)
+    if entry is not None and entry.origin != YOURS:
+        raise UsageError(f"--name {name}: a dataset of {entry.origin} is called so; take another name")
+    if entry is not None and not overwrite:
+        raise UsageError(f"--name {name}: there are photos of this name; --overwrite replaces them")
+    folder = registry.make("datasets", "folder", {**_parameters(settings), "root": photos})
+    assert isinstance(folder, Folder)
+    made = keep(name, folder, progress)
+    progress.say(f"{name}: {made.layout}")
+    return made.copied
+
+
 def _dataset(
     name: str, set_: Iterable[str] | None, source: Path | None = None, options: dict[str, Any] | None = None
 ) -> tuple[Dataset, Path | None]:
     """A dataset with its parameters, and the source, or None where the source became a parameter."""
-    from ....core.options import parse_assignments
     from ... import registry
 
     cls = registry.load(registry.find("datasets", name))
-    settings = {**parse_assignments(set_ or []), **(options or {})}
+    settings = {**_parameters(set_), **(options or {})}
     if source is not None and cls.source_parameter is not None:
         settings, source = {cls.source_parameter: str(source), **settings}, None
     return registry.make("datasets", name, settings), source
+
+
+def _parameters(set_: Iterable[str] | None) -> dict[str, Any]:
+    from ...scopes import of_dataset
+
+    return of_dataset(set_ or [])
 
 
 def _prepared_rows(root: Path, folders: Iterable[Path] | None = None) -> list[list[str]]:

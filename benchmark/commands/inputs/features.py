@@ -47,7 +47,7 @@ def template(
     from ...features.export import template as template_of
     from ..parts.terminal import TerminalProgress
 
-    made = _dataset(dataset, _settings(set_, ("dataset",)))
+    made = _dataset(dataset, _settings(set_, ("dataset",), dataset))
     opened = made.split(split_name(split), TerminalProgress())
     write_atomically(output, template_of(opened, sources_of(made.folder() / opened.name)).encode())
     say(output)
@@ -89,7 +89,7 @@ def export(
     from ..parts.terminal import TerminalProgress
 
     check_suffix(output)
-    progress, chosen, settings = TerminalProgress(), choose_device(device), _settings(set_, ("dataset", "backbone"))
+    progress, chosen, settings = TerminalProgress(), choose_device(device), _settings(set_, ("dataset", "backbone"), dataset)
     made, name = _dataset(dataset, settings), split_name(split)
     given: Precision = precision  # type: ignore[assignment]  # checked by Encoding
     library: Runtime = runtime  # type: ignore[assignment]  # as well
@@ -120,7 +120,7 @@ def import_(
     from ...features.importing import import_features
     from ..parts.terminal import TerminalProgress, print_table
 
-    made = _dataset(dataset, _settings(set_, ("dataset",)))
+    made = _dataset(dataset, _settings(set_, ("dataset",), dataset))
     imported = import_features(file, name, made, split, TerminalProgress(), overwrite)
     print_table(HEADERS, [_row(name, imported.about)], right=RIGHT)
     say(imported.folder)
@@ -146,7 +146,7 @@ def _row(name: str, about: Imported) -> list[str]:
     return [name, about.dataset, about.split, str(count), str(width), about.dtype, made_by, "; ".join(sets), about.sha256[:12]]
 
 
-def _settings(set_: list[str] | None, scopes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _settings(set_: list[str] | None, scopes: tuple[str, ...], dataset: str) -> dict[str, dict[str, Any]]:
     """The parameters of each scope.
 
     Raises:
@@ -154,9 +154,10 @@ def _settings(set_: list[str] | None, scopes: tuple[str, ...]) -> dict[str, dict
     """
     from ....core.errors import UsageError
     from ....core.options import parse_assignments
+    from ...scopes import with_scopes
 
     settings: dict[str, dict[str, Any]] = {scope: {} for scope in scopes}
-    for key, value in parse_assignments(set_ or []).items():
+    for key, value in with_scopes(parse_assignments(set_ or []), dataset).items():
         scope, _, name = key.partition(".")
         if scope not in settings or not name:
             raise UsageError(f"--set {key}: this takes {' and '.join(f'{scope}.name' for scope in scopes)} alone")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..parts.lines import say
+from .which import MinImages, Photos, options_of
 
 if TYPE_CHECKING:
     from ...classifier.classifier import Classifier
 
 
 def fit(
-    photos: Annotated[Path, typer.Argument(help="Folder with a folder a class, an archive of these, or a CSV file.")],
+    photos: Photos,
     output: Annotated[Path, typer.Option(help="Folder of the classifier.")],
     method: Annotated[str, typer.Option(help="Method on features (bench list methods).")] = "ridge",
     backbone: Annotated[str | None, typer.Option(help="Backbone (bench list backbones); default: efficientnet-lite0.")] = None,
@@ -26,6 +27,7 @@ def fit(
     quantile: Annotated[
         float, typer.Option(help="Share of known photos that count as known; the others are marked unlike.", min=0, max=1)
     ] = 0.95,
+    min_images: MinImages = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a classifier that is there.")] = False,
 ) -> None:
@@ -45,7 +47,7 @@ def fit(
     settings = parse_assignments(set_ or [])
     config = RunConfig(
         method=method,
-        data=photos,
+        **options_of(photos, min_images),
         backbone=backbone,
         weights=weights,
         checkpoint=checkpoint,

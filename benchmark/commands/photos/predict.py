@@ -43,7 +43,7 @@ def predict(
     rows: list[dict[str, object]] = []
     unreadable: list[str] = []
     with TerminalProgress().track("photos", len(members), "photos") as advance:
-        for batch in read(members, loaded.size, loaded.fit):
+        for batch in read(members, loaded.square):
             if batch.names:
                 rows += _rows(loaded, batch.names, loaded.answers(batch.images))
             unreadable += batch.unreadable

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..parts.lines import say
+from .which import MinImages, Photos, options_of
 
 if TYPE_CHECKING:
     from ...classifier.recommending import Recommendation
@@ -16,13 +17,14 @@ MOST_CONFUSED = 3  # pairs of classes that are told
 
 
 def recommend(
-    photos: Annotated[Path, typer.Argument(help="Folder with a folder a class, an archive of these, or a CSV file.")],
+    photos: Photos,
     method: Annotated[
         list[str] | None, typer.Option(help="Method to try, also several; default: all that need no training.")
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone (bench list backbones); default: efficientnet-lite0.")] = None,
     weights: Annotated[str | None, typer.Option(help="Shipped weights or a file, as for bench run.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter, dataset.name= or backbone.name=value.")] = None,
+    min_images: MinImages = None,
     figure: Annotated[Path | None, typer.Option(help="Draw accuracy by photos a class: a file .svg or .png.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
@@ -39,7 +41,8 @@ def recommend(
     from ..parts.terminal import TerminalProgress, percent, print_table
 
     form = form_of(figure) if figure else None
-    config = RunConfig(data=photos, backbone=backbone, weights=weights, settings=parse_assignments(set_ or []), device=device)
+    settings, chosen = parse_assignments(set_ or []), options_of(photos, min_images)
+    config = RunConfig(**chosen, backbone=backbone, weights=weights, settings=settings, device=device)
     names = [name for each in method or [] for name in each.split(",")]
     found = try_all(config, names, TerminalProgress())
     rows = [

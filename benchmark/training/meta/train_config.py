@@ -10,6 +10,7 @@ from ....core.errors import UsageError
 from ....core.options import Options, declared, parameter
 from ....core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ...config import SCOPES
+from ...scopes import with_scopes
 from ..options import Precision, Schedule, check_norm
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ class TrainConfig(Options):
 
     def settings_of(self, scope: str) -> dict[str, Any]:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""
-        scoped = {key: key.partition(".")[0] if key.partition(".")[0] in SCOPES else "method" for key in self.settings}
+        settings = with_scopes(self.settings, self.dataset, self.method)
+        scoped = {key: key.partition(".")[0] if key.partition(".")[0] in SCOPES else "method" for key in settings}
         return {
             key if scope == "method" else key.partition(".")[2]: value
-            for key, value in self.settings.items()
+            for key, value in settings.items()
             if scoped[key] == scope
         }

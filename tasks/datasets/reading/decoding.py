@@ -19,7 +19,7 @@ from PIL import Image
 
 from ....core.errors import UserError
 from .holders import Holder, Member, Read
-from .image_files import Fit, UnreadableImage, decode
+from .image_files import Square, UnreadableImage, decode
 
 CHUNK = 32  # images for a thread at a time
 SHOWN, TOO_MANY = 3, 100  # number of unreadable images that a message names, and that end the attempt
@@ -33,16 +33,13 @@ class _Chunk:
     problems: list[str]
 
 
-def decoded(
-    members: Sequence[Member], size: int, done: int = 0, fit: Fit = "squash"
-) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+def decoded(members: Sequence[Member], square: Square, done: int = 0) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
     """Decode all images.
 
     Args:
         members: the image of each row.
-        size: height and width of the result in pixels.
+        square: how they become square.
         done: number of rows to skip, in the order in which this function yields them.
-        fit: how an image of other proportions becomes square.
 
     Yields:
         Row numbers, int64 [k], and their images, uint8 [k, size, size, 3]. The order depends only on `members`.
@@ -59,7 +56,7 @@ def decoded(
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a photograph may have 108 million pixels
         readers = {holder: stack.enter_context(holder.opened()) for holder in holders}
-        for rows, chunk in _in_parallel(members, order[done:], readers, size, fit):
+        for rows, chunk in _in_parallel(members, order[done:], readers, square):
             problems += chunk.problems
             yield rows, chunk.images
             if len(problems) >= TOO_MANY:
@@ -75,7 +72,7 @@ def thread_count() -> int:
 
 
 def _in_parallel(
-    members: Sequence[Member], order: np.ndarray, readers: dict[Holder, Read], size: int, fit: Fit
+    members: Sequence[Member], order: np.ndarray, readers: dict[Holder, Read], square: Square
 ) -> Iterator[tuple[np.ndarray, _Chunk]]:
     threads = thread_count()
     pool = ThreadPoolExecutor(threads)
@@ -84,7 +81,7 @@ def _in_parallel(
         for start in range(0, len(order), CHUNK):
             rows = order[start : start + CHUNK]
             work = [(members[row], _content(members[row], readers)) for row in rows]
-            waiting.append((rows, pool.submit(_decode, work, readers, size, fit)))
+            waiting.append((rows, pool.submit(_decode, work, readers, square)))
             if len(waiting) > 2 * threads:
                 rows, future = waiting.popleft()
                 yield rows, future.result()
@@ -106,15 +103,15 @@ def _content(member: Member, readers: dict[Holder, Read]) -> bytes | np.ndarray 
 
 
 def _decode(
-    work: list[tuple[Member, bytes | np.ndarray | Exception | None]], readers: dict[Holder, Read], size: int, fit: Fit
+    work: list[tuple[Member, bytes | np.ndarray | Exception | None]], readers: dict[Holder, Read], square: Square
 ) -> _Chunk:
-    images = np.zeros((len(work), size, size, 3), dtype=np.uint8)
+    images = np.zeros((len(work), square.size, square.size, 3), dtype=np.uint8)
     problems = []
     for image, (member, content) in zip(images, work, strict=True):
         try:
             if isinstance(content, Exception):
                 raise content
-            image[:] = decode(readers[member.holder](member) if content is None else content, size, fit)
+            image[:] = decode(readers[member.holder](member) if content is None else content, square)
         except UnreadableImage as error:
             problems.append(f"{member} ({error})")
         except Exception as error:  # for damaged archives zipfile and tarfile raise many kinds of errors

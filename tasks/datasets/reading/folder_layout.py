@@ -32,11 +32,13 @@ class Choices:
         split_folders: the meaning of train, validation, … at the top (or in the column split): classes for class splits, images
             for image splits (parts of the same classes), none for classes themselves.
         columns: names of the columns of a CSV file for file and label, and perhaps split, with commas between them.
+        pattern: a regular expression with a group label; file names without their suffix match it as a whole.
     """
 
     class_folder: ClassFolder = "auto"
     split_folders: SplitFolders = "auto"
     columns: str = ""
+    pattern: str = ""
 
 
 @dataclass(frozen=True)

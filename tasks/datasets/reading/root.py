@@ -10,6 +10,7 @@ from .archives import archive, is_archive
 from .csv_layout import layout_of_csv
 from .folder_layout import Choices, Layout
 from .holders import FolderFiles
+from .pattern_layout import layout_of_pattern
 from .tree_layout import layout_of_tree
 
 
@@ -26,5 +27,6 @@ def read_layout(root: Path, choices: Choices) -> Layout:
     if root.suffix.lower() in (".csv", ".tsv"):
         return layout_of_csv(root, choices)
     if is_folder or is_archive(root):
-        return layout_of_tree(root, FolderFiles(root) if is_folder else archive(root), choices)
+        holder = FolderFiles(root) if is_folder else archive(root)
+        return layout_of_pattern(root, holder, choices) if choices.pattern else layout_of_tree(root, holder, choices)
     raise UserError(f"root={root}: neither a folder, nor a zip or tar file, nor a CSV file")

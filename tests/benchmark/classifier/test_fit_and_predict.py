@@ -147,8 +147,9 @@ def test_a_changed_model_is_refused(model: Path, new: Path):
         assert isinstance(error, UserError), error
         return str(error)
 
-    assert "version 2, this fewbench reads 1" in told(version=2)
-    assert "size" in told(size="84")
+    assert "version 1, this fewbench reads 2" in told(version=1)
+    assert "square.size" in told(square={**about["square"], "size": "84"})
+    assert "cannot be" in told(square={**about["square"], "share": 2.0})
     assert "cannot be" in told(calibration={**about["calibration"], "temperature": 0.0})
     assert "fit it again" in told(method_version="0")
     (model / "model.json").write_text("[" * 100_000, encoding="utf-8")
@@ -176,14 +177,14 @@ def test_learned_modules_travel_with_the_model(photos: Path, tmp_path: Path):
     from fewbench.benchmark.classifier.fitting import Parts, fit_images, parts_of
     from fewbench.benchmark.config import RunConfig
     from fewbench.methods.metric.feat import Feat
+    from fewbench.tasks.datasets.reading.image_files import Square
 
     parts = parts_of(RunConfig(backbone="conv4", weights="conv4-trifeature"), None, 3)
     module = Feat().learned_part(parts.backbone.module, parts.backbone.feature_dim, 3, torch.Generator().manual_seed(1))
     assert module is not None
     images = np.stack([photo(colour, seed)[:, :40] for colour in COLOURS.values() for seed in range(4)])
-    made: Classifier = fit_images(
-        Parts(Feat(), "feat", parts.backbone, module.eval(), parts.device), images, np.repeat(np.arange(3), 4), list(COLOURS)
-    )
+    fitted = Parts(Feat(), "feat", parts.backbone, module.eval(), parts.device)
+    made: Classifier = fit_images(fitted, images, np.repeat(np.arange(3), 4), list(COLOURS), Square(40))
     save(made, tmp_path / "feat")
     again = load(tmp_path / "feat")
     np.testing.assert_allclose(made.answers(images).probabilities, again.answers(images).probabilities, rtol=1e-5)

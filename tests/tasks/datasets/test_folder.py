@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets import store
 from fewbench.tasks.datasets.folder import Folder
+from fewbench.tasks.datasets.reading.image_files import Square
+
+PLAIN = {"fit": "crop", "filter": "bicubic", "share": 1.0, "train": 0.0, "val": 0.0, "min_images": 1}
 
 
 @pytest.fixture
@@ -88,12 +92,12 @@ def test_every_root_and_choice_of_parameters_has_its_own_folder(root, tmp_path):
 def test_changed_images_are_prepared_again(root, png, listener):
     Folder(root=str(root), size=8).split("test")
     assert Folder(root=str(root), size=8).problem("test") is None
-    (root / "things" / "class_0" / "2.png").write_bytes(png(5))
+    (root / "things" / "class_0" / "2.png").write_bytes(png(50))
     dataset = Folder(root=str(root), size=8)
     assert len(dataset.split("test", listener).images) == 21
     assert listener.said[0].endswith("have changed since it was prepared; building it again")
     status = (root / "things" / "class_0" / "2.png").stat()
-    (root / "things" / "class_0" / "2.png").write_bytes(png(6))
+    (root / "things" / "class_0" / "2.png").write_bytes(png(60))
     os.utime(root / "things" / "class_0" / "2.png", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert "have changed" in str(Folder(root=str(root), size=8).problem("test"))
 
@@ -113,21 +117,66 @@ def test_classes_with_few_images_and_folders_without_are_reported(root, listener
     (root / "empty").mkdir()
     Folder(root=str(root), size=8).split("test", listener)
     assert listener.said == [
-        f"{root}: 10 classes, 20 images; folders above the classes read as their taxonomy; left out: folders without an image "
-        "(empty); class 'animals/class_1' has 2 images, 9 more have fewer than 16; shots and queries together cannot be more"
+        f"root={root}: 10 classes, 20 images; folders above the classes read as their taxonomy; left out: folders without an "
+        "image (empty); class 'animals/class_1' has 2 images, 9 more have fewer than 16; shots and queries together cannot "
+        "be more"
     ]
 
 
 def test_identical_pictures_are_said_by_the_names_of_their_classes(root, png, listener):
+    """Their files differ; only the pictures that are made of them are the same."""
     for image in range(2):
-        (root / "animals" / "class_1" / f"{image}.png").write_bytes(png(0, image))
-    (root / "animals" / "class_3" / "2.png").write_bytes(png(3, 1))
+        (root / "animals" / "class_1" / f"{image}.png").write_bytes(png(0, image) + b"1")
+    (root / "animals" / "class_3" / "2.png").write_bytes(png(3, 1) + b"1")
     Folder(root=str(root), size=8).split("test", listener)
     assert listener.said[0].endswith(
         "; animals/class_1, things/class_0 hold 2 identical pictures; a picture occurs twice within a class"
     )
     Folder(root=str(root), size=8).split("test", listener)
     assert listener.said[1] == listener.said[0]  # also where it was prepared before
+
+
+def test_copies_of_a_file_are_left_out_and_said(root, png, listener):
+    """One stays in a class; a photo in two classes is in none, so that no query is known from the support."""
+    (root / "animals" / "class_3" / "copy.png").write_bytes(png(3, 1))
+    (root / "animals" / "class_1" / "0.png").write_bytes(png(0, 0))
+    split = Folder(root=str(root), size=8).split("test", listener)
+    assert np.diff(split.offsets).tolist() == [1, 2, 2, 2, 2, 1, 2, 2, 2, 2]
+    assert (
+        "copies of photos are left out: animals/class_3/copy.png is animals/class_3/1.png; photos in several classes are left "
+        "out: things/class_0/0.png is animals/class_1/0.png"
+    ) in listener.said[0]
+    Folder(root=str(root), size=8).split("test", listener)
+    assert "3 copies of photos are left out" in listener.said[1]
+    (root / "animals" / "class_1" / "1.png").write_bytes(png(0, 1))
+    with pytest.raises(UserError, match="all images of class 'animals/class_1' are also in other classes"):
+        Folder(root=str(root), size=8).split("test")
+
+
+def test_small_classes_are_left_out_and_said(root, png, listener):
+    for name in ("animals/class_1", "things/class_0"):
+        (root / name / "2.png").write_bytes(png(99, len(name)))
+    dataset = Folder(root=str(root), size=8, min_images=3)
+    assert dataset.split("test", listener).class_ids == ("animals/class_1", "things/class_0")
+    assert "classes with fewer than 3 images are left out (animals/class_3, " in listener.said[0]
+    with pytest.raises(UserError, match="no class has min_images=4 images"):
+        Folder(root=str(root), size=8, min_images=4).own_splits()
+
+
+def test_classes_may_come_from_file_names(tmp_path, png, listener):
+    (tmp_path / "all" / "more").mkdir(parents=True)
+    for number, name in enumerate(["cat_1.png", "dog_1.png", "more/cat_2.PNG", "Zürich 1.png", "readme.txt"]):
+        (tmp_path / "all" / name).write_bytes(png(number) if "read" not in name else b"text")
+    dataset = Folder(root=str(tmp_path / "all"), size=8, pattern=r"(?P<label>[a-z]+)_\d+")
+    assert np.diff(dataset.split("test", listener).offsets).tolist() == [2, 1]
+    assert "classes from file names; left out: 1 .txt, 1 that the pattern does not match (Zürich 1.png)" in listener.said[0]
+    for wrong, message in [
+        ("(", "no regular expression"),
+        ("a+", "no group label"),
+        ("(?P<label>x)", "no name of its 4 images"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            Folder(root=str(tmp_path / "all"), pattern=wrong).own_splits()
 
 
 def test_damaged_images_are_named_and_nothing_is_left(root):
@@ -149,19 +198,19 @@ def test_the_manifest_names_the_place_in_full(root):
     Folder(root=os.path.relpath(root), size=8).split("test")
     prepared = store.prepared(Folder(root=str(root), size=8).folder() / "test")
     assert prepared is not None
-    assert prepared.about.origin.parameters == {"root": str(root), "size": 8, "fit": "crop", "train": 0.0, "val": 0.0}
+    assert prepared.about.origin.parameters == {"root": str(root), "size": 8, **PLAIN}
     assert prepared.about.origin.source.startswith(f"{root} (")
 
 
 def test_a_root_is_needed_and_a_source_is_not():
     with pytest.raises(UsageError, match="dataset folder needs its images: parameter root=PATH"):
         Folder().split("test")
-    with pytest.raises(UsageError, match="root=photos"):
+    with pytest.raises(UsageError, match="--from photos"):
         Folder(root="x").contents("test", Path("photos"), SILENT)
 
 
 def test_records_name_how_folders_are_read_only_where_it_was_chosen(root):
-    plain = {"root": str(root), "size": 84, "fit": "crop", "train": 0.0, "val": 0.0, "parents": ""}
+    plain = {"root": str(root), "size": 84, **PLAIN, "parents": ""}
     assert Folder(root=str(root)).recorded_parameters() == plain
     assert Folder(root=str(root), class_folder="inner").recorded_parameters() == {**plain, "class_folder": "inner"}
 
@@ -171,9 +220,9 @@ def test_a_wide_photo_becomes_square(tmp_path, fit, left, top):
     """40 × 20 pixels, of which the outer quarters are black: a crop keeps the bright middle alone."""
     wide = np.full((20, 40, 3), 200, np.uint8)
     wide[:, :10] = wide[:, 30:] = 0
-    for name in ("a", "b"):
+    for brightness, name in enumerate(("a", "b")):
         (tmp_path / "photos" / name).mkdir(parents=True)
-        Image.fromarray(wide).save(tmp_path / "photos" / name / "wide.png")
+        Image.fromarray(wide + np.uint8(brightness)).save(tmp_path / "photos" / name / "wide.png")
     image = Folder(root=str(tmp_path / "photos"), size=20, fit=fit).split("test").images[0]
     assert abs(int(image[10, 10, 0]) - left) < 3
     assert abs(int(image[1, 10, 0]) - top) < 3
@@ -181,6 +230,9 @@ def test_a_wide_photo_becomes_square(tmp_path, fit, left, top):
 
 
 def test_the_backbone_decides_the_size_where_nobody_does(root):
-    assert Folder(root=str(root)).for_size(24).split("test").images.shape[1:] == (24, 24, 3)
-    assert Folder(root=str(root), size=8).for_size(24).size == 8
+    wanted = Square(24, "crop", "bilinear", 0.5)
+    assert Folder(root=str(root)).for_backbone(wanted).split("test").images.shape[1:] == (24, 24, 3)
+    assert Folder(root=str(root), fit="letterbox").for_backbone(wanted).square == replace(wanted, fit="letterbox")
+    chosen = Folder(root=str(root), size=8, filter="box", share=0.9)
+    assert chosen.for_backbone(wanted) == chosen
     assert Folder(root=str(root)).recorded_parameters()["size"] == 84

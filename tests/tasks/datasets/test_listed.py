@@ -13,6 +13,7 @@ from fewbench.tasks.datasets.cifar_fs import CifarFs
 from fewbench.tasks.datasets.cub_200 import Cub200
 from fewbench.tasks.datasets.listed import ListedDataset, image_contents
 from fewbench.tasks.datasets.reading.holders import FolderFiles, Member
+from fewbench.tasks.datasets.reading.image_files import Square
 
 CLASSES = [("n1", "robin"), ("n2", "goose"), ("n3", "junco")]
 
@@ -122,7 +123,7 @@ def test_a_damaged_image_is_named_and_nothing_is_left(copy):
 
 def test_contents_say_what_will_be_there(copy):
     members = [FolderFiles(copy).members(lambda name: name.startswith("n1"))]
-    contents = image_contents([("n1", "robin")], members, 16, origin="here")
+    contents = image_contents([("n1", "robin")], members, Square(16), origin="here")
     assert (contents.counts, contents.shape, contents.sources) == ([2], (16, 16, 3), ["n1/0.png", "n1/1.png"])
     assert contents.stream is not None and next(contents.stream(0))[1].shape == (2, 16, 16, 3)
     assert Birds().contents("test", copy, SILENT).origin == ""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewbench.benchmark import registry
 from fewbench.benchmark.commands.main import main
 from fewbench.core.cache import MANIFEST
 from fewbench.core.files import stamp
@@ -22,9 +23,9 @@ def own_cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
-    for name in ("cat", "dog"):
+    for brightness, name in enumerate(("cat", "dog")):
         for number in range(16):
-            pixels = np.full((30, 40, 3), number, np.uint8)
+            pixels = np.full((30, 40, 3), 100 * brightness + number, np.uint8)
             (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number:02}.png")
     return tmp_path / "photos"
@@ -55,7 +56,7 @@ def test_a_folder_is_prepared_from_a_path(bench, photos):
     assert code == 0 and lines[-1] == str(dataset.folder())
     fingerprint = dataset.split("test").fingerprint
     assert lines[1].split()[-6:] == ["test", "2", "32", "8×8×3", "0", fingerprint[:12]]
-    assert f"root={photos} size=8" in lines[1]
+    assert f"root={photos} share=1.0 size=8" in lines[1]
     assert "reading folder, test: images" in err
 
 
@@ -142,3 +143,56 @@ def test_bad_input_is_one_line_and_nothing_is_written(bench, photos, own_cache, 
     assert returned == code and message in err
     assert err.startswith("error: ") and err.count("\n") == 1
     assert not own_cache.exists()
+
+
+def test_photos_get_a_name_and_need_their_folder_no_more(bench, photos, tmp_path):
+    code, lines, err = bench("prepare", "photos", "--name", "groceries", "--set", "dataset.train=0.5")
+    assert code == 0 and lines == [str(tmp_path / "cache" / "photos" / "groceries")]
+    assert "groceries: 2 classes, 32 images" in err
+    assert ["groceries", *"kept, prepared when used".split()] in cells(bench("list")[1])
+    expected = {size: Folder(root="photos", size=size, train=0.5).prepare() for size in (8, 40)}
+    photos.rename(tmp_path / "elsewhere")
+    for size, splits in expected.items():
+        found = registry.make("datasets", "groceries", {"size": size}).prepare()
+        assert {name: split.fingerprint for name, split in found.items()} == {
+            name: split.fingerprint for name, split in splits.items()
+        }
+        assert {split.dataset for split in found.values()} == {"groceries"}
+    assert bench("verify", "groceries", "--set", "size=8")[0] == 0
+    assert {row[-2] for row in cells(bench("list")[1]) if row[0] == "groceries"} == {"0"}
+
+
+def test_a_name_is_taken_once_and_replaced_only_on_demand(bench, photos, tmp_path):
+    assert bench("prepare", "photos", "--name", "groceries", "--size", "8")[0] == 0
+    first = registry.make("datasets", "groceries", {}).split("test")
+    for path in (photos / "cat").iterdir():
+        path.unlink()
+    Image.new("RGB", (30, 40), "red").save(photos / "cat" / "red.png")
+    code, _, err = bench("prepare", "photos", "--name", "groceries")
+    assert code == 2 and "--overwrite replaces them" in err
+    (photos / "dog" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    code, _, err = bench("prepare", "photos", "--name", "groceries", "--overwrite")
+    assert code == 1 and f"error: cannot read {photos}/dog/torn.jpg (not an image" in err
+    assert registry.make("datasets", "groceries", {}).split("test").fingerprint == first.fingerprint
+    (photos / "dog" / "torn.jpg").unlink()
+    assert bench("prepare", "photos", "--name", "groceries", "--size", "8", "--overwrite")[0] == 0
+    second = registry.make("datasets", "groceries", {}).split("test")
+    assert second.fingerprint != first.fingerprint and np.diff(second.offsets).tolist() == [1, 16]
+    assert len(list((tmp_path / "cache" / "datasets").iterdir())) == 1  # the photos before have left nothing
+
+
+@pytest.mark.parametrize("name", ["omniglot", "folder", "a/b", "..", "", "-x", "timm:x", "x" * 61])
+def test_a_name_that_cannot_be_is_refused(bench, photos, own_cache, name):
+    code, _, err = bench("prepare", "photos", f"--name={name}")
+    assert code == 2 and f"--name {name}: " in err and err.count("\n") == 1
+    assert not own_cache.exists()
+
+
+def test_a_damaged_copy_is_one_line(bench, photos, own_cache):
+    bench("prepare", "photos", "--name", "groceries")
+    (own_cache / "photos" / "groceries" / "photos.zip").write_bytes(b"no")
+    code, _, err = bench("verify", "groceries")
+    assert code == 1 and "its copy in the cache cannot be read (photos.zip is damaged)" in err and err.count("\n") == 1
+    (own_cache / "photos" / "groceries" / MANIFEST).unlink()
+    code, _, err = bench("verify", "groceries")
+    assert code == 2 and "unknown dataset 'groceries'" in err

@@ -10,6 +10,7 @@ from fewbench.tasks.datasets.reading import decoding
 from fewbench.tasks.datasets.reading.archives import ZipFiles
 from fewbench.tasks.datasets.reading.decoding import decoded
 from fewbench.tasks.datasets.reading.holders import FolderFiles, Holder, Member
+from fewbench.tasks.datasets.reading.image_files import Square
 
 
 def everything(name: str) -> bool:
@@ -26,7 +27,7 @@ def folder(tmp_path, png) -> FolderFiles:
 def collect(members, size: int = 8, done: int = 0) -> tuple[np.ndarray, np.ndarray]:
     images = np.zeros((len(members), size, size, 3), np.uint8)
     order = []
-    for rows, piece in decoded(members, size, done):
+    for rows, piece in decoded(members, Square(size), done):
         images[rows] = piece
         order += rows.tolist()
     return images, np.array(order)
@@ -87,7 +88,7 @@ def test_unreadable_images_are_named_and_counted_after_the_others_were_read(fold
     (folder.path / "050.png").unlink()
     rows_read = 0
     with pytest.raises(UserError) as caught:
-        for rows, images in decoded(members, 8):
+        for rows, images in decoded(members, Square(8)):
             rows_read += len(rows)
             if 7 in rows:
                 np.testing.assert_array_equal(images[rows == 7], [pixels(7)])
@@ -103,7 +104,7 @@ def test_after_many_unreadable_images_the_rest_is_not_tried(folder, monkeypatch)
     for file in folder.path.iterdir():
         file.write_bytes(b"no image")
     with pytest.raises(UserError, match="and 29 more"):
-        list(decoded(folder.members(everything), 8))
+        list(decoded(folder.members(everything), Square(8)))
 
 
 def test_a_member_that_the_archive_cannot_give_is_named(tmp_path, png):
@@ -113,7 +114,7 @@ def test_a_member_that_the_archive_cannot_give_is_named(tmp_path, png):
     content = (tmp_path / "a.zip").read_bytes()
     (tmp_path / "a.zip").write_bytes(content[:100] + b"damage" + content[106:])
     with pytest.raises(UserError, match=r"cannot read .*a\.zip: a\.png \(the archive is damaged") as caught:
-        list(decoded(ZipFiles(tmp_path / "a.zip").members(everything), 8))
+        list(decoded(ZipFiles(tmp_path / "a.zip").members(everything), Square(8)))
     assert "b.png" not in str(caught.value)
 
 
@@ -130,7 +131,7 @@ def test_few_images_are_in_memory_at_a_time(tmp_path, png):
             yield read
 
     members = [Member(Counting(tmp_path), f"{number}.png") for number in range(2000)]
-    pieces = decoded(members, 8)
+    pieces = decoded(members, Square(8))
     next(pieces)
     threads = decoding.thread_count()
     assert len(reading) <= decoding.CHUNK * (2 * threads + 2)

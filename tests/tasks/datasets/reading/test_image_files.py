@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewbench.tasks.datasets.reading.image_files import UnreadableImage, decode, is_image
+from fewbench.tasks.datasets.reading.image_files import Square, UnreadableImage, decode, is_image
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:
@@ -57,12 +57,12 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
     ],
 )
 def test_every_kind_of_pixel_becomes_rgb(content, expected):
-    assert halves(decode(content, 8)) == expected
+    assert halves(decode(content, Square(8))) == expected
 
 
 def test_cmyk_jpeg_as_in_imagenet_has_the_right_colours():
     image = striped("CMYK", (0, 255, 255, 0), (255, 255, 0, 0)).resize((64, 64), Image.Resampling.NEAREST)
-    pixels = decode(encoded(image, "JPEG", quality=95), 64).astype(int)
+    pixels = decode(encoded(image, "JPEG", quality=95), Square(64)).astype(int)
     assert np.abs(pixels[:, :24] - RED).max() < 12 and np.abs(pixels[:, 40:] - BLUE).max() < 12
 
 
@@ -72,24 +72,24 @@ def test_exif_turns_an_image_upright(orientation, corner):
     image.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = decode(encoded(image, exif=exif), 8)
+    pixels = decode(encoded(image, exif=exif), Square(8))
     assert [tuple(place) for place in np.argwhere(pixels.any(axis=2))] == [corner]
 
 
 def test_an_image_of_the_wanted_size_keeps_its_pixels(pixels, png):
-    np.testing.assert_array_equal(decode(png(1), 8), pixels(1))
-    np.testing.assert_array_equal(decode(pixels(1), 8), pixels(1))
+    np.testing.assert_array_equal(decode(png(1), Square(8)), pixels(1))
+    np.testing.assert_array_equal(decode(pixels(1), Square(8)), pixels(1))
 
 
 def test_another_size_is_resized_as_a_whole_by_lanczos():
     wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8))
     expected = np.asarray(wide.resize((10, 10), Image.Resampling.LANCZOS))
-    np.testing.assert_array_equal(decode(encoded(wide), 10), expected)
-    np.testing.assert_array_equal(decode(np.asarray(wide), 10), expected)
+    np.testing.assert_array_equal(decode(encoded(wide), Square(10)), expected)
+    np.testing.assert_array_equal(decode(np.asarray(wide), Square(10)), expected)
 
 
 def test_grey_arrays_become_rgb():
-    assert decode(np.full((4, 4), 9, np.uint8), 4).tolist() == np.full((4, 4, 3), 9).tolist()
+    assert decode(np.full((4, 4), 9, np.uint8), Square(4)).tolist() == np.full((4, 4, 3), 9).tolist()
 
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -110,7 +110,7 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), d
 )
 def test_what_cannot_be_decoded_says_why_in_one_line(content, reason):
     with pytest.raises(UnreadableImage) as caught:
-        decode(content, 8)
+        decode(content, Square(8))
     assert reason in str(caught.value) and "\n" not in str(caught.value)
 
 

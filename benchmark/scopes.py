@@ -1,0 +1,44 @@
+"""Whose a parameter is that the user names without a scope: `--set root=photos` is `--set dataset.root=photos`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..core.options import parameters_of, parse_assignments
+from . import registry
+
+
+def with_scopes(settings: Mapping[str, Any], dataset: str, method: str | None = None) -> dict[str, Any]:
+    """Put `dataset.` before the names without a scope that the dataset has as parameters and the method has not.
+
+    Args:
+        settings: values by name, as `--set` has them.
+        dataset: its registered name.
+        method: the same; None: no other parameter goes without a scope.
+
+    Raises:
+        UsageError: an unknown name.
+        UserError: a plug-in does not import.
+    """
+    if all("." in name for name in settings):
+        return dict(settings)
+    mine = {} if method is None else _parameters("methods", method)
+    its = _parameters("datasets", dataset) or {}
+    meant = {name for name in its if mine is not None and name not in mine}
+    return {f"dataset.{name}" if name in meant else name: value for name, value in settings.items()}
+
+
+def of_dataset(assignments: Iterable[str]) -> dict[str, Any]:
+    """The parameters of a dataset from `name=value` or `dataset.name=value`.
+
+    Raises:
+        UsageError: a text is of another form.
+    """
+    return {name.removeprefix("dataset."): value for name, value in parse_assignments(assignments).items()}
+
+
+def _parameters(kind: str, name: str) -> dict[str, Any] | None:
+    """The parameters of a class; None where it takes others than its fields."""
+    cls = registry.load(registry.find(kind, name))
+    return None if getattr(cls, "open_parameters", "") else {one.name: one for one in parameters_of(cls)}
