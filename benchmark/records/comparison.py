@@ -79,14 +79,14 @@ def compare_pairs(records: Sequence[RunRecord], level: float = 0.95) -> list[Pai
     wilcoxon = holm([signed_rank_p_value(gap) for gap in gaps])
     return [
         Pair(
-            i,
-            j,
-            differences[k],
-            *map(int, ((gap > 0).sum(), (gap == 0).sum(), (gap < 0).sum())),
-            float(t[k]),
-            float(wilcoxon[k]),
+            *(i, j, difference),
+            wins=int((gap > 0).sum()),
+            ties=int((gap == 0).sum()),
+            losses=int((gap < 0).sum()),
+            t=float(adjusted_t),
+            wilcoxon=float(adjusted_wilcoxon),
         )
-        for k, ((i, j), gap) in enumerate(zip(places, gaps, strict=True))
+        for (i, j), difference, gap, adjusted_t, adjusted_wilcoxon in zip(places, differences, gaps, t, wilcoxon, strict=True)
     ]
 
 
@@ -103,7 +103,7 @@ def signed_rank_p_value(differences: np.ndarray) -> float:
 
     if not differences.any():
         return 1.0
-    return float(wilcoxon(differences, zero_method="zsplit", method="asymptotic").pvalue)
+    return float(np.asarray(wilcoxon(differences, zero_method="zsplit", method="asymptotic"))[1])
 
 
 def ranks_of_episodes(records: Sequence[RunRecord]) -> np.ndarray:
