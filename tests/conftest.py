@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, here and in processes that tests start: all that they compute is small
+
 import numpy as np
 import pytest
 from hypothesis import settings

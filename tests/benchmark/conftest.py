@@ -1,11 +1,10 @@
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.published.table import COLUMNS, FILE
@@ -24,15 +23,6 @@ PUBLISHED = {
     "source": "https://arxiv.org/abs/1703.05175", "printed_method": "ProtoNet", "printed_backbone": "Conv-4",
     "printed_pretraining": "base classes", "printed_dataset": "miniImageNet",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads cost more than they bring on networks and tensors as small as these."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

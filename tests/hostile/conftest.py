@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
-import torch
 import typer
 
 from fewbench.benchmark.commands import main as main_module
@@ -49,15 +48,6 @@ def limited() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads cost more than they bring on networks and images as small as these."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

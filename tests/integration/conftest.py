@@ -1,7 +1,10 @@
-"""The command `bench` as users have it: in processes of its own."""
+"""The command `bench` as users have it, in processes of its own; and in this process, to try the many commands of pages."""
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import json
 import os
 import shutil
@@ -13,19 +16,24 @@ from typing import NamedTuple
 
 import pytest
 
+CLASSES = {"train": 12, "val": 6, "test": 12}  # of a small dataset; the page on training has 10 ways
+IMAGES = 20  # a class, which 5 shots and 15 queries need
 MAIN = "import sys; sys.argv[0] = 'bench'; from fewbench.benchmark.commands.main import main; main()"
 INSTALLED = shutil.which("bench", path=str(Path(sys.executable).parent))
 BENCH = [INSTALLED] if INSTALLED else [sys.executable, "-c", MAIN]
 LIMIT = 300  # seconds; nothing here takes a tenth of that on an idle machine
 
-# Importing torch takes seconds, so most commands of these tests share it: a server imports what `bench run` imports, and a
-# copy of it (a fork) runs `main` for each command, with its own arguments, folder, environment and outputs.
+# Importing torch, timm and open_clip takes seconds, so most commands of these tests share it: a server imports what commands
+# import, and a copy of it (a fork) runs `main` for each command, with its own arguments, folder, environment and outputs.
 SERVER = """
 import gc, json, os, sys, traceback
-import fewbench.benchmark.evaluation.runner, fewbench.methods.metric.protonet, safetensors.torch, torch
+import fewbench.benchmark.evaluation.runner, fewbench.methods.metric.protonet, open_clip, safetensors.torch, timm, torch
+import fewbench.benchmark.pipeline.running, fewbench.benchmark.training.meta.meta_training
 from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.commands.main import main
+from fewbench.benchmark.commands.main import app, main
+from typer.main import get_command
 
+get_command(app)  # what Typer computes once and keeps
 Conv4().build(3, 32, torch.Generator())  # what torch imports with the first network, a part of a second, is shared too
 
 def alone(arguments, folder, environment, out, err):
@@ -131,6 +139,56 @@ def bench_many(
         return results
 
     return run
+
+
+@pytest.fixture(scope="session")
+def bench_here() -> Callable[..., Done]:
+    """A function that runs `bench` with arguments in this process, in its current folder."""
+    from fewbench.benchmark.commands import main as main_module
+
+    def run(*arguments: str | Path) -> Done:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+            with pytest.raises(SystemExit) as left:
+                main_module.main()
+        return Done(int(left.value.code or 0), out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shorten(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[pytest.MonkeyPatch], None]:
+    """A function that lets Trifeature, Omniglot and mini-ImageNet have a few classes, in a cache of their own."""
+    from fewbench.tasks.datasets import omniglot, trifeature
+    from fewbench.tasks.datasets.mini_imagenet import MiniImageNet
+
+    lists, datasets = tmp_path_factory.mktemp("lists"), ("trifeature", "omniglot", "mini-imagenet")
+    for path in trifeature.LIST.parent.glob("*.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        if "split" in header and path.stem in datasets:
+            of_splits: dict[str, list[list[str]]] = {}
+            for row in rows:
+                of_splits.setdefault(row[header.index("split")], []).append(row)
+            rows = [row for split, of_split in of_splits.items() for row in of_split[: CLASSES[split]]]
+        with (lists / path.name).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+
+    def shortened(patch: pytest.MonkeyPatch) -> None:
+        for module in (trifeature, omniglot):
+            patch.setattr(module, "LIST", lists / module.LIST.name)
+        patch.setattr("fewbench.tasks.class_lists.LISTS", lists)
+        patch.setattr(MiniImageNet, "per_class", IMAGES)
+        patch.setenv("FEWBENCH_CACHE", str(cache.with_name("cache-of-small-datasets")))
+
+    return shortened
+
+
+@pytest.fixture
+def small_datasets(shorten: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built-in datasets have a few classes."""
+    shorten(monkeypatch)
 
 
 @pytest.fixture

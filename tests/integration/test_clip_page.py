@@ -1,11 +1,15 @@
-"""The commands of docs/clip.md, run offline as they stand but with fewer episodes."""
+"""The commands of docs/clip.md, run offline as they stand but with fewer episodes and classes."""
 
 from __future__ import annotations
 
 import glob
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.records.store import load_records
@@ -27,12 +31,16 @@ def arguments(command: str, folder: Path) -> list[str]:
     return [*words, *FEW] if words[0] == "run" else words
 
 
-def test_the_pages_commands_run_offline_in_their_order(bench_many, tmp_path: Path):
+def test_the_pages_commands_run_offline_in_their_order(
+    bench_here: Callable[..., Any], small_datasets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "names.csv").write_text("class_id,name\nred-solid-disc,red disc\n", encoding="utf-8")
     commands = [command for command in COMMANDS if NEEDS_A_DOWNLOAD not in command]
     assert len(commands) == 7 and len(COMMANDS) == 8
     for command in commands:
-        (done,) = bench_many([(arguments(command, tmp_path), tmp_path)], HF_HUB_OFFLINE="1")
+        done = bench_here(*arguments(command, tmp_path))
         assert done.code == 0, f"{command}: {done.err}"
     records = [record for _, record in load_records(tmp_path / "my-results")[0]]
     backbones = {record.method.name: record.backbone.name for record in records}

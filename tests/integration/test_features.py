@@ -88,55 +88,47 @@ def test_bad_files_and_names_end_in_one_line(bench_many, tiny, tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["anything.npz", "few.npz"]
 
 
-def test_the_examples_of_the_page(bench_many, tmp_path: Path, monkeypatch):
+def test_the_examples_of_the_page(bench_here, small_datasets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     export, take, run, listing, template, take_other = COMMANDS
     few = ["--episodes", "100", "--device", "cpu"]
-    made = bench_many(
-        [
-            (export, tmp_path),
-            (take, tmp_path),
-            ([*run, *few], tmp_path),
-            (["run", "--shots", "1,5", *few], tmp_path),
-            (template, tmp_path),
-        ]
-    )
+    made = [bench_here(*words) for words in (export, take, [*run, *few], ["run", "--shots", "1,5", *few], template)]
     assert [done.code for done in made] == [0] * 5, [done.err for done in made]
-    paths = [[tmp_path / path for path in done.out.splitlines()[-2:]] for done in made[2:4]]
+    paths = [map(Path, done.out.splitlines()[-2:]) for done in made[2:4]]
     for imported, direct in zip(*paths, strict=True):
         np.testing.assert_array_equal(load_record(imported).accuracies, load_record(direct).accuracies)
-    monkeypatch.chdir(tmp_path)
     exec(PYTHON, {"encode": lambda source: np.array([source.count(letter) for letter in "aeiou"], dtype=float)})
-    other, listed, episode = bench_many(
-        [
-            (take_other, tmp_path),
-            (listing, tmp_path),
-            (["run", "--backbone", "imported:other", *few], tmp_path),
-        ]
+    other, listed, episode = (
+        bench_here(*words) for words in (take_other, listing, ["run", "--backbone", "imported:other", *few])
     )
     assert other.code == listed.code == episode.code == 0, other.err + listed.err + episode.err
     rows = [line.split() for line in listed.out.splitlines() if "trifeature" in line]
     assert [row[:6] for row in rows] == [
-        ["mine", "trifeature", "test", "8000", "256", "float32"],
-        ["other", "trifeature", "test", "8000", "5", "float16"],
+        ["mine", "trifeature", "test", "480", "256", "float32"],
+        ["other", "trifeature", "test", "480", "5", "float16"],
     ]
-    mean = load_record(tmp_path / episode.out.splitlines()[-1]).mean
+    mean = load_record(Path(episode.out.splitlines()[-1])).mean
     assert mean is not None and mean > 0.4  # the vowels of the class's name tell classes apart, if rows are the right ones
 
 
-def test_zero_shot_runs_on_imported_text_features(bench_many, tmp_path: Path):
+def test_zero_shot_runs_on_imported_text_features(
+    bench_here, small_datasets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     few = ["--method", "clip-zero-shot", "--episodes", "100", "--device", "cpu"]
-    export, take, direct, imported, other = bench_many(
-        [
-            (["features", "export", "--dataset", "trifeature", "--backbone", "clip-tiny", "--output", "clip.npz"], tmp_path),
-            (["features", "import", "clip.npz", "--dataset", "trifeature", "--name", "clip"], tmp_path),
-            (["run", *few], tmp_path),
-            (["run", *few, "--backbone", "imported:clip"], tmp_path),
-            (["run", *few, "--backbone", "imported:clip", "--prompts", "ensemble"], tmp_path),
-        ]
+    export, take, direct, imported, other = (
+        bench_here(*words)
+        for words in (
+            ["features", "export", "--dataset", "trifeature", "--backbone", "clip-tiny", "--output", "clip.npz"],
+            ["features", "import", "clip.npz", "--dataset", "trifeature", "--name", "clip"],
+            ["run", *few],
+            ["run", *few, "--backbone", "imported:clip"],
+            ["run", *few, "--backbone", "imported:clip", "--prompts", "ensemble"],
+        )
     )
     assert [done.code for done in (export, take, direct, imported)] == [0] * 4, (
         export.err + take.err + direct.err + imported.err
     )
-    records = [load_record(tmp_path / done.out.splitlines()[-1]) for done in (direct, imported)]
+    records = [load_record(Path(done.out.splitlines()[-1])) for done in (direct, imported)]
     np.testing.assert_array_equal(records[0].accuracies, records[1].accuracies)
     assert other.code == 1 and "no text features of the prompts 'ensemble', only of \"a photo of a {}.\"" in other.error

@@ -6,19 +6,15 @@ command could change; at the end these have the bytes that they had.
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import glob
-import io
 import re
 import shlex
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -26,23 +22,20 @@ import typer
 from PIL import Image
 
 from fewbench.benchmark.built_in import BUILT_IN
-from fewbench.benchmark.commands import main as main_module
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.records.statistics import in_percent
 from fewbench.benchmark.records.store import load_record
 from fewbench.benchmark.registry import find, load
 from fewbench.benchmark.training.meta.train_config import OF_THE_PAPER
 from fewbench.tasks.class_lists import listed_classes
-from fewbench.tasks.datasets import omniglot, trifeature
+from fewbench.tasks.datasets import omniglot
 from fewbench.tasks.datasets.base import SPLITS
-from fewbench.tasks.datasets.mini_imagenet import MiniImageNet
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COPIED = ("README.md", "docs", "results", "leaderboard.md")
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(bench [^`]+)`")
-CLASSES = {"train": 12, "val": 6, "test": 12}  # of a small dataset; the page on training has 10 ways
 IMAGES = 20  # a class, which 5 shots and 15 queries need
 
 
@@ -169,24 +162,6 @@ def test_bench_takes_the_command(command: Command):
         group.make_context(name, list(words))  # values of the right types, and nothing needed is left out
 
 
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def bench(words: list[str]) -> Done:
-    """Run `bench …` as typed, in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["bench", *words])
-        with pytest.raises(SystemExit) as left:
-            main_module.main()
-    return Done(int(left.value.code or 0), out.getvalue(), err.getvalue())
-
-
 def photos(folder: Path, classes: list[str], suffix: str = ".png") -> None:
     """A folder a class, with images of its own colour under noise."""
     generator = np.random.default_rng(0)
@@ -198,33 +173,12 @@ def photos(folder: Path, classes: list[str], suffix: str = ".png") -> None:
             Image.fromarray(pixels).save(folder / name / f"{image}{suffix}")
 
 
-def shorten(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let datasets have a few classes, with lists and a cache in this folder."""
-    if not (folder / "lists").is_dir():
-        (folder / "lists").mkdir()
-        for path in trifeature.LIST.parent.glob("*.csv"):
-            with path.open(encoding="utf-8", newline="") as file:
-                header, *rows = csv.reader(file)
-            if "split" in header and path.stem in ("trifeature", "omniglot", "mini-imagenet"):
-                column, seen = header.index("split"), {}
-                for row in rows:
-                    seen.setdefault(row[column], []).append(row)
-                rows = [row for split, of_split in seen.items() for row in of_split[: CLASSES[split]]]
-            with (folder / "lists" / path.name).open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([header, *rows])
-    for module in (trifeature, omniglot):
-        patch.setattr(module, "LIST", folder / "lists" / module.LIST.name)
-    patch.setattr("fewbench.tasks.class_lists.LISTS", folder / "lists")
-    patch.setattr(MiniImageNet, "per_class", IMAGES)
-    patch.setenv("FEWBENCH_CACHE", str(folder / "cache"))
-
-
 @pytest.fixture(scope="module")
-def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def brought(shorten: Callable[[pytest.MonkeyPatch], None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of small datasets, with the copies of mini-ImageNet and Omniglot that a user brings."""
     small = tmp_path_factory.mktemp("small")
     with pytest.MonkeyPatch.context() as patch:
-        shorten(patch, small)
+        shorten(patch)
         names = [row.class_id for split in SPLITS for row in listed_classes("mini-imagenet", split)]
         characters = [one for split in SPLITS for one in omniglot.characters(split)]
     photos(small / "DOWNLOADS" / "mini-imagenet", names, ".jpg")
@@ -239,9 +193,8 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brought: Path) -> Path:
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_datasets: None) -> Path:
     """A copy of the tracked files that a command could change, as the current folder; datasets are small."""
-    shorten(monkeypatch, brought)
     listed = subprocess.run(["git", "ls-files", "-z", *COPIED], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if listed.returncode:
         pytest.skip("no clone, so nothing is tracked")
@@ -304,7 +257,7 @@ def as_tried(command: Command, rule: Rule | None) -> list[str]:
     return [*words, *(rule.added if rule else ())]
 
 
-def run_page(page: str, chosen: list[Command]) -> dict[str, Done]:
+def run_page(page: str, chosen: list[Command], bench: Callable[..., Any]) -> dict[str, Any]:
     """Run the commands of a page in their order; gives how each ended."""
     ended = {}
     for command in chosen:
@@ -312,7 +265,7 @@ def run_page(page: str, chosen: list[Command]) -> dict[str, Done]:
             shutil.copyfile(*command.words)
             continue
         rule = next((rule for rule in RULES if rule.covers(command)), None)
-        done = ended[command.text] = bench(as_tried(command, rule))
+        done = ended[command.text] = bench(*as_tried(command, rule))
         if rule and rule.error:
             assert done.code in (1, 2) and re.search(rule.error, done.err.splitlines()[-1]), f"{command.text}: {done.err}"
             continue
@@ -334,15 +287,15 @@ OF_PAGES = sorted({command.page for command in COMMANDS if command.fenced} - {*E
 
 
 @pytest.mark.parametrize("page", OF_PAGES)
-def test_the_commands_of_a_page_in_their_order(page: str, brought: Path, clone: Path):
+def test_the_commands_of_a_page_in_their_order(page: str, brought: Path, clone: Path, bench_here: Callable[..., Any]):
     given(page)
     for name in {"DOWNLOADS", "FOLDER"} - {path.name for path in clone.iterdir()}:
         (clone / name).symlink_to(brought / name)
     if page != "data.md":
         for dataset, source in (("mini-imagenet", "DOWNLOADS/mini-imagenet"), ("omniglot", "FOLDER")):
             if any(dataset in command.text for command in COMMANDS if command.page == page) or page == "ablation.md":
-                assert bench(["data", "prepare", dataset, "--from", source]).code == 0
-    ended = run_page(page, [command for command in COMMANDS if command.page == page and command.complete])
+                assert bench_here("data", "prepare", dataset, "--from", source).code == 0
+    ended = run_page(page, [command for command in COMMANDS if command.page == page and command.complete], bench_here)
     assert changed(clone) == []
     for copy in clone.glob("my-*.md"):  # of the same records
         assert page == "reproduction.md" or copy.read_bytes() == (ROOT / "docs" / page).read_bytes()
@@ -375,19 +328,19 @@ def check_first_run(printed: str) -> None:
         (r"against ([\d.]+) for uniform", "--dataset mini-imagenet --tasks 10000 --alpha 0 --beta 0"),
     ],
 )
-def test_the_coarsities_of_the_page(claim: str, drawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_coarsities_of_the_page(bench_here, claim: str, drawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     options = shlex.split(drawn)
     dataset = options[:2] if "--dataset" in options else []
-    assert bench(["testbed", "make", "drawn.csv", "--classes-only", *options]).code == 0
-    found = re.search(r"coarsity +mean ([\d.]+)", bench(["testbed", "show", "drawn.csv", *dataset]).out)
+    assert bench_here("testbed", "make", "drawn.csv", "--classes-only", *options).code == 0
+    found = re.search(r"coarsity +mean ([\d.]+)", bench_here("testbed", "show", "drawn.csv", *dataset).out)
     said = re.search(claim, flowing("semantic.md"))
     assert found is not None and said is not None
     decimals = len(said[1].partition(".")[2])
     assert f"{float(found[1]):.{decimals}f}" == said[1]
 
 
-def test_the_operations_of_the_networks():
+def test_the_operations_of_the_networks(bench_here):
     costs = r"costs (\d+) million FLOPs \(`(bench show [^`]+)`\), \w+ times a conv4's (\d+) million"
     said = re.search(costs + r"; with `backbone\.([^`]+)` it is (\d+)", flowing("backbones.md"))
     assert said is not None
@@ -398,7 +351,7 @@ def test_the_operations_of_the_networks():
         (conv4, ["show", "backbone", "conv4", "--set", "size=32"]),
         (smaller, [*words, "--set", patch]),
     ):
-        operations = re.search(r"FLOPs of such an image: ([\d,]+)", bench(shown).out)
+        operations = re.search(r"FLOPs of such an image: ([\d,]+)", bench_here(*shown).out)
         assert operations and round(int(operations[1].replace(",", "")) / 1e6) == int(number)
 
 
