@@ -17,7 +17,7 @@ from ..plugin_errors import in_one_line
 from . import env, listing, run, show, speed
 from .inputs import data, distances, features, testbed
 from .photos import fit, predict, recommend
-from .results import compare, leaderboard, plot, power, rerun, table
+from .results import compare, leaderboard, plot, power, rerun, submit, table
 from .training import convert_weights, pipeline, pretrain, reproduce, train
 
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -39,6 +39,7 @@ app.command("recommend")(recommend.recommend)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
 app.command("rerun")(rerun.rerun)
+app.command("submit")(submit.submit)
 app.command("list")(listing.list_)
 app.command("show")(show.show)
 app.command("env")(env.env)

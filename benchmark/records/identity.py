@@ -139,3 +139,17 @@ def record_path(results: Path, *, dataset: str, task_slug: str, method: str, bac
     """
     name = f"{file_safe(method)}-{file_safe(backbone)}-{config_sha256[:8]}.json"
     return results / "records" / file_safe(dataset) / file_safe(task_slug) / name
+
+
+def place_of(record: RunRecord) -> Path:
+    """The path within a results folder at which a run writes such a record."""
+    task, corruption = record.task, record.task.corruption
+    clean_or = None if corruption is None else Corruption(corruption.name, corruption.severity)
+    return record_path(
+        Path(),
+        dataset=task.dataset,
+        task_slug=task_slug(task.split, task.sampler, task.ways, task.shots, task.queries, clean_or),
+        method=record.method.name,
+        backbone=record.backbone.name,
+        config_sha256=record.config_sha256,
+    )
