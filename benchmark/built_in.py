@@ -39,9 +39,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cub-200": "fewbench.tasks.datasets.cub_200:Cub200",
         "fc100": "fewbench.tasks.datasets.fc100:Fc100",
         "folder": "fewbench.tasks.datasets.folder:Folder",
+        "hf:NAME": "fewbench.tasks.datasets.indexed.hugging_face:HuggingFace",
         "mini-imagenet": "fewbench.tasks.datasets.mini_imagenet:MiniImageNet",
         "omniglot": "fewbench.tasks.datasets.omniglot:Omniglot",
         "tiered-imagenet": "fewbench.tasks.datasets.tiered_imagenet:TieredImageNet",
+        "torchvision:NAME": "fewbench.tasks.datasets.indexed.torchvision_dataset:Torchvision",
         "trifeature": "fewbench.tasks.datasets.trifeature:Trifeature",
     },
     "backbones": {

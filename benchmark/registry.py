@@ -28,6 +28,8 @@ from ..core.options import Parameter, build, parameters_of, shown
 from . import plugin_errors
 from .built_in import BASES, BUILT_IN, NAMED, YOURS
 
+GIVEN: dict[tuple[str, str], type] = {}  # classes of the running program, by kind and name
+
 # Containers that a class of a plug-in may declare, by the declared one.
 CONTAINERS: dict[Any, Any] = {Mapping: Mapping, tuple: (tuple, list), frozenset: (frozenset, set)}
 
@@ -65,6 +67,20 @@ def entries(kind: str) -> dict[str, Entry]:
     return dict(sorted(found.items()))
 
 
+def give(kind: str, name: str, cls: type) -> str:
+    """Register a class for this program alone, in place of an earlier one of that name, and return the name.
+
+    Raises:
+        UsageError: another class has that name.
+    """
+    entry = None if name.endswith(":NAME") else (entries(kind).get(name) or entries(kind).get(_family(name)))
+    if entry is None:
+        GIVEN[kind, name] = cls
+    elif not issubclass(cls, load(entry)):
+        raise UsageError(f"{kind.removesuffix('s')} {name}: one of {entry.origin} is called so; give another name")
+    return name
+
+
 @cache
 def _points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """The entry points of a group. A search reads every installed package's metadata, and a run looks up a dozen names."""
@@ -77,6 +93,8 @@ def find(kind: str, name: str) -> Entry:
     Raises:
         UsageError: nothing is registered under that name, or the file does not exist.
     """
+    if (kind, name) in GIVEN:
+        return Entry(kind, name, "", "fewbench")
     path, colon, class_name = name.rpartition(":")
     if colon and path.endswith(".py"):
         if not Path(path).is_file():
@@ -112,6 +130,8 @@ def load(entry: Entry) -> type:
         UserError: the module does not import; the line names the distribution or file.
         UsageError: the module has no such class, or the class is not a complete subclass of the kind's base class.
     """
+    if not entry.target:
+        return GIVEN[entry.kind, entry.name]
     module_name, _, class_name = entry.target.rpartition(":")
     told = entry.origin == "fewbench" or entry.name.startswith(f"{entry.origin}:")
     label = entry.name if told else f"{entry.name} (from {entry.origin})"

@@ -128,6 +128,34 @@ class Dataset(Declared, ABC):
         """
         return checked(self.contents(split, source, progress), f"dataset {type(self).__name__}, {split}")
 
+    @staticmethod
+    def from_arrays(images: Any, labels: Any, class_names: Sequence[str] | None = None, name: str = "arrays") -> Dataset:
+        """A dataset of images in memory, for `fewbench.benchmark.run`; all classes are test classes.
+
+        Args:
+            images: an array [n, H, W, C] or [n, C, H, W], or a sequence of arrays, tensors or pictures of PIL of any sizes;
+                uint8, or numbers from 0 to 1.
+            labels: one an image: whole numbers 0 … N − 1 with class names, or else whole numbers or texts.
+            class_names: one for each label.
+            name: what tables and records call it.
+
+        Raises:
+            UserError: an image or a label is of an unknown form.
+        """
+        from .indexed.given import given, paired
+
+        return given(paired(images, labels), class_names, name)
+
+    @staticmethod
+    def from_torch(dataset: Any, class_names: Sequence[str] | None = None, name: str = "torch") -> Dataset:
+        """A dataset of a PyTorch dataset that gives (image, label) by number, without augmentation; otherwise as `from_arrays`.
+
+        Its class names are those of its attribute `classes`, where none are given.
+        """
+        from .indexed.given import given
+
+        return given(dataset, class_names, name)
+
     def for_backbone(self, square: Square) -> Dataset:
         """The dataset with photos made square as a backbone wants them, where they are a user's own; else itself."""
         return self

@@ -28,6 +28,7 @@ from .reading.image_files import Fit, Square
 from .reading.twins import about_twins, without_copies
 
 USUAL = Square(84, "crop", "bicubic")  # 84 pixels as mini-ImageNet, which most few-shot networks are made for
+FOUND = ("layout", "counted")  # properties that take a while and do not depend on how photos become square
 ENOUGH = 16  # images a class for one shot and the usual 15 queries
 
 
@@ -77,9 +78,10 @@ class Photos(Dataset):
             )
 
     @classmethod
-    def called(cls, name: str) -> type[Self]:
-        """The same class under another name of the command line, which tables and records then say."""
-        return type(cls)(cls.__name__, (cls,), {"name": name, "__module__": cls.__module__, "__doc__": cls.__doc__})
+    def called(cls, name: str, **attributes: Any) -> type[Self]:
+        """The same class under another name, which tables and records then say, and with other class attributes."""
+        as_before = {"__module__": cls.__module__, "__doc__": cls.__doc__}
+        return type(cls)(cls.__name__, (cls,), {**as_before, "name": name, **attributes})
 
     @cached_property
     @abstractmethod
@@ -118,12 +120,14 @@ class Photos(Dataset):
 
     def for_backbone(self, square: Square) -> Self:
         """The dataset with the backbone's size, filter and share where these parameters are auto."""
-        return replace(
+        made = replace(
             self,
-            size=self.size or square.size,
+            size=self.size or square.size or None,  # imported features have no size
             filter=square.filter if self.filter == "auto" else self.filter,
             share=square.share if self.share is None else self.share,
         )
+        vars(made).update({name: value for name, value in vars(self).items() if name in FOUND})
+        return made
 
     def class_list(self, split: str) -> list[tuple[str, str]]:
         """(identifier, readable name) of each class of a split, sorted; from the cache where the images are absent."""

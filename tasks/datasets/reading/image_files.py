@@ -86,7 +86,7 @@ def decode(content: bytes | np.ndarray, square: Square) -> np.ndarray:
         with Image.open(io.BytesIO(content), formats=formats()) as image:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            return _resized(_to_rgb(image), square)
+            return _resized(to_rgb(image), square)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -96,7 +96,7 @@ def decode(content: bytes | np.ndarray, square: Square) -> np.ndarray:
         raise UnreadableImage("truncated" if truncated else f"damaged ({' '.join(str(error).split())})") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode of photographs and drawings to RGB: grey, palette, CMYK, 16 bits, with transparency."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image

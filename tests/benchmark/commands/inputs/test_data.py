@@ -77,7 +77,18 @@ def test_list_shows_every_dataset_and_what_is_prepared(bench, photos):
     assert code == 0 and table[0] == [
         *("dataset", "parameters", "split", "classes", "images", "height×width×channels", "MB", "fingerprint")
     ]
-    names = ["cifar-fs", "cub-200", "fc100", *["folder"] * 3, "mini-imagenet", "omniglot", "tiered-imagenet", "trifeature"]
+    names = [
+        "cifar-fs",
+        "cub-200",
+        "fc100",
+        *["folder"] * 3,
+        "hf:NAME",
+        "mini-imagenet",
+        "omniglot",
+        "tiered-imagenet",
+        "torchvision:NAME",
+        "trifeature",
+    ]
     assert [row[0] for row in table[1:]] == names
     assert table[1] == ["cifar-fs", "not", "prepared"]
     splits = [row[row.index("size=16") + 3] for row in table if "size=16" in row]

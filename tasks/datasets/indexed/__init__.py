@@ -1,0 +1,1 @@
+"""Datasets of images that another library or the user's program counts: arrays, PyTorch, torchvision, Hugging Face."""
