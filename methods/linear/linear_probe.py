@@ -30,6 +30,7 @@ from torch.nn.functional import normalize, pad
 from ..base import Episodes, Method, one_hot, parameter
 from ..parts.lbfgs import LogisticProblems, solve
 from ..parts.similarity import dot_products
+from ..parts.span import reduced
 
 # Bound of the error in a support image's score: the objective is convex enough for ‖W − best W‖ ≤ ‖gradient‖.
 TOLERANCE = 3e-4
@@ -56,7 +57,7 @@ class LinearProbe(Method):
         present = labels.sum(dim=2, keepdim=True)  # [E, S, 1], 0 where a place is padding
         support = self._scaled(episodes.support.masked_fill(present == 0, 0).double())
         mean = support.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True)  # [E, 1, D]
-        rows, basis = _reduced((support - mean) * present)  # [E, S, R], [E, D, R]
+        rows, basis = reduced((support - mean) * present)  # [E, S, R], [E, D, R]
         count, ways = present.sum(dim=(1, 2)), episodes.class_mask.sum(dim=1)  # [E], [E]
         costs = self.C * torch.where(ways == 2, 0.5, 1.0).double()  # [E]
         radius = torch.linalg.vector_norm(rows, dim=2).amax(dim=1)  # [E]
@@ -80,9 +81,3 @@ class LinearProbe(Method):
 
     def _scaled(self, features: Tensor) -> Tensor:
         return normalize(features, dim=-1) if self.normalised else features
-
-
-def _reduced(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Express rows [E, S, D] in an orthonormal basis of their span: coordinates [E, S, R] and basis [E, D, R]."""
-    basis, triangle = torch.linalg.qr(rows.transpose(1, 2))  # [E, D, R], [E, R, S] with R = min(S, D)
-    return triangle.transpose(1, 2).contiguous(), basis

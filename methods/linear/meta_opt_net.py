@@ -18,9 +18,9 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from ..base import Episodes, Method, one_hot, parameter
+from ..base import Episodes, Method, parameter
 from ..parts.similarity import dot_products
-from ..parts.svm_solver import solve
+from ..parts.svm_solver import hyperplanes, matrices
 
 
 class Scale(nn.Module):
@@ -45,16 +45,11 @@ class MetaOptNet(Method):
         return Scale()
 
     def touched(self, support: int, query: int, ways: int, width: int) -> int:
-        """The features, or the solver's matrices: N + 1 of [S, S] a step in float64, their factors, inverses and products."""
-        return max(super().touched(support, query, ways, width), 4 * 8 * (ways + 1) * support**2)
+        """The features, or the solver's matrices."""
+        return max(super().touched(support, query, ways, width), matrices(support, ways))
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the scale times the decision value of the class."""
         assert isinstance(episodes.learned, Scale)
-        present = (episodes.support_labels >= 0)[..., None]  # [E, S, 1]
-        support = episodes.support.double().masked_fill(~present, 0)  # [E, S, D]
-        labels = one_hot(episodes.support_labels, episodes.ways, torch.float64)  # [E, S, N]
-        gram = self.cost * torch.bmm(support, support.transpose(1, 2))  # [E, S, S]
-        dual = self.cost * solve(gram, labels, episodes.class_mask)  # [E, S, N]
-        weights = torch.bmm(dual.transpose(1, 2), support).to(episodes.query.dtype)  # [E, N, D]
+        weights = hyperplanes(episodes, self.cost).to(episodes.query.dtype)  # [E, N, D]
         return episodes.learned.scale * dot_products(episodes.query, weights)  # [E, Q, N]

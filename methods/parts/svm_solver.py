@@ -25,10 +25,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..base import Episodes, one_hot
+
 MOST_STEPS = 60
 TO_THE_BOUNDARY = 0.99  # largest step, as a share of the way to the nearest bound
 TOLERANCE = 1e-14  # a problem is solved when the mean of β·z is at most this, for data on a scale of 1
 RIDGE = 1e-10  # in units of the mean diagonal of G; keeps Cholesky factors of a singular G finite
+
+
+def hyperplanes(episodes: Episodes, cost: float) -> Tensor:
+    """The weight vectors [E, N, D] of the machines of E episodes with their cost C, float64, with gradients to the support."""
+    support = episodes.support.double().masked_fill((episodes.support_labels < 0)[..., None], 0)  # [E, S, D]
+    labels = one_hot(episodes.support_labels, episodes.ways, torch.float64)  # [E, S, N]
+    gram = cost * torch.bmm(support, support.transpose(1, 2))  # [E, S, S]
+    dual = cost * solve(gram, labels, episodes.class_mask)  # [E, S, N]
+    return torch.bmm(dual.transpose(1, 2), support)
+
+
+def matrices(support: int, ways: int) -> int:
+    """Bytes of the matrices of a step for one episode: N + 1 of [S, S] in float64, their factors, inverses and products."""
+    return 4 * 8 * (ways + 1) * support**2
 
 
 def solve(gram: Tensor, targets: Tensor, class_mask: Tensor) -> Tensor:
