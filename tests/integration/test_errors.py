@@ -250,31 +250,30 @@ def test_the_real_command_ends_the_same_way(bench, tiny_run: list[str], tmp_path
     assert done.err == "error: --ways 13: this split has only 12 classes; take fewer ways\n"
 
 
-def test_a_corrupt_record_is_named_and_skipped(bench, tmp_path: Path):
+def test_a_corrupt_record_is_named_and_skipped(bench_many, tmp_path: Path):
     records = tmp_path / "results" / "records" / "birds"
     records.mkdir(parents=True)
     (records / "corrupt.json").write_text("{")
-    done = bench("leaderboard", cwd=tmp_path)
+    commands = [["leaderboard"], ["leaderboard", "--check"], ["list", "results"]]
+    done, checked, listed = bench_many([(command, tmp_path) for command in commands])
     assert (done.code, done.out) == (0, "leaderboard.md\n")
     assert re.fullmatch(r"warning: .*corrupt\.json is a damaged record: .*; skipped\n", done.err)
     assert "There are no complete records yet" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    checked = bench("leaderboard", "--check", cwd=tmp_path)
     assert (checked.code, checked.out, checked.err) == (1, "", done.err)
-    listed = bench("list", "results", cwd=tmp_path)
     assert listed.code == 0 and "corrupt.json is a damaged record" in listed.err
 
 
-def test_a_stale_leaderboard_is_told_and_left(bench, tmp_path: Path):
+def test_a_stale_leaderboard_is_told_and_left(bench_many, tmp_path: Path):
     (tmp_path / "leaderboard.md").write_text("# Mine\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n")
     before = (tmp_path / "leaderboard.md").read_text()
-    done = bench("leaderboard", "--check", cwd=tmp_path)
+    check = (["leaderboard", "--check"], tmp_path)
+    (done,) = bench_many([check])
     assert (done.code, done.err) == (1, "error: cannot read records results/records: No such file or directory\n")
     (tmp_path / "results" / "records").mkdir(parents=True)
-    done = bench("leaderboard", "--check", cwd=tmp_path)
+    (done,) = bench_many([check])
     assert (done.code, done.err) == (1, "leaderboard.md is stale; run 'bench leaderboard'\n")
     assert (tmp_path / "leaderboard.md").read_text() == before
-    assert bench("leaderboard", cwd=tmp_path).code == 0
-    assert bench("leaderboard", "--check", cwd=tmp_path).code == 0
+    assert [done.code for done in bench_many([(["leaderboard"], tmp_path), check])] == [0, 0]
 
 
 def test_a_record_spoilt_by_hand_is_named(bench_many, tiny_run: list[str], tmp_path: Path):

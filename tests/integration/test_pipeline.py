@@ -28,7 +28,7 @@ set = {{ "backbone.width" = 8 }}
 [train]
 ways = 4
 queries = 3
-steps = 150
+steps = 60
 validate-every = 10
 val-episodes = 20
 [[run]]

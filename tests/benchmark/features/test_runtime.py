@@ -33,14 +33,18 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "wrn-28-10": {"size": 16},
     "vit": {"size": 16},
     "clip-tiny": {},
-    "timm:mobilenetv2_100": {"size": 64},
-    "timm:tf_efficientnet_lite0": {"size": 64},
-    "efficientnet-lite0": {"size": 64},
-    "efficientnet-lite2": {"size": 64},
-    "timm:resnet18": {"size": 64},
-    "timm:vit_tiny_patch16_224": {"size": 64, "img_size": 64},
-    "open_clip:RN50": {},
-    "open_clip:ViT-B-32": {},
+    "timm:mobilenetv2_100": {"size": 32},
+    "timm:tf_efficientnet_lite0": {"size": 32},
+    "efficientnet-lite0": {"size": 32},
+    "efficientnet-lite2": {"size": 32},
+    "timm:resnet18": {"size": 32},
+    "timm:vit_tiny_patch16_224": {"size": 32, "img_size": 32, "depth": 2},
+    "open_clip:small-resnet": {},
+    "open_clip:small-vit": {},
+}
+OPEN_CLIP = {  # the towers of RN50 and of ViT-B-32, with few layers of few channels
+    "small-resnet": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None},
+    "small-vit": {"image_size": 64, "layers": 2, "width": 128, "patch_size": 32},
 }
 
 
@@ -71,6 +75,17 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, size=(7, 16, 16, 3), dtype=np.uint8)
 
 
+@pytest.fixture
+def small_towers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """open_clip knows small models of its kinds."""
+    import open_clip
+
+    text = {"context_length": 8, "vocab_size": 64, "width": 64, "heads": 1, "layers": 1}
+    for name, vision in OPEN_CLIP.items():
+        config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
+
+
 def initial(name: str, size: int | None = None, **settings: Any) -> LoadedBackbone:
     """A backbone with random weights, also of its norms, so that no branch of the network is silent."""
     cls = registry.load(registry.find("backbones", name))
@@ -98,7 +113,7 @@ def test_every_family_is_tested():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_features_are_those_of_torch(openvino: None, name: str, images: np.ndarray):
+def test_features_are_those_of_torch(openvino: None, small_towers: None, name: str, images: np.ndarray):
     backbone = initial(name, **FAMILIES[name])
     expected = features_of(backbone, images, replace(IN_TORCH, batch_size=4))
     found = features_of(converted(backbone, SILENT), images, replace(IN_OPENVINO, batch_size=4))
