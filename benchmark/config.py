@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.option_tables import options_of, read_table
-from ..core.options import Options, parameter
+from ..core.options import Options, Settings, parameter
 from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 from .scopes import with_scopes
@@ -79,7 +79,7 @@ class RunConfig(Options):
         "auto", "Library that encodes: torch or openvino (extra cpu); auto takes openvino for convolutional networks on a CPU."
     )
     seed: int = parameter(0, "Seed of the episodes.", minimum=0, maximum=LARGEST_SEED, several="listed")
-    settings: Mapping[str, Any] = parameter(
+    settings: Settings = parameter(
         dict, "Parameter of the method, name=value; dataset.name=, backbone.name= or sampler.name= for theirs."
     )
     device: str = parameter("auto", "auto, cpu or cuda (or cuda:1, …).")
@@ -127,7 +127,7 @@ class RunConfig(Options):
         """The corruption of the images; None for clean ones."""
         return None if self.corruption is None or self.severity is None else Corruption(self.corruption, self.severity)
 
-    def settings_of(self, scope: str) -> dict[str, Any]:
+    def settings_of(self, scope: str) -> Settings:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope.
 
         Raises:
@@ -165,7 +165,7 @@ def grid(options: Mapping[str, Any]) -> list[RunConfig]:
     ]
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> Settings:
     """Options from a TOML file: keys as the options of `bench run`, parameters in a table `[set]`.
 
     Raises:

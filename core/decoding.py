@@ -36,8 +36,8 @@ def decode(kind: type[T], content: object, where: str = "") -> T:
     """Make an instance of a dataclass from JSON content.
 
     Fields with a default may be absent, and further keys are allowed as far as JSON can hold their values. Types of fields are
-    text, numbers, bool, None, `Literal`, lists, tuples, dictionaries by text, dataclasses and unions of these; `Any` takes what
-    JSON can hold.
+    text, numbers, bool, None, `Literal`, lists, tuples, dictionaries by text, dataclasses and unions of these; `Any` and
+    `object` take what JSON can hold.
 
     Args:
         kind: the dataclass, or any of these types.
@@ -69,7 +69,7 @@ def _decoder(kind: Any) -> Decoder:
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _of_dataclass(kind)
-    if kind is Any:
+    if kind is Any or kind is object:
         return _anything
     if origin in (Union, UnionType):
         return _of_union(arguments)
@@ -77,7 +77,7 @@ def _decoder(kind: Any) -> Decoder:
         return _of_literal(arguments)
     if origin in (list, tuple):
         return _of_sequence(origin, arguments)
-    if origin is dict:
+    if origin in (dict, Mapping):
         return _of_dictionary(arguments[1])
     return _number if kind is float else _text if kind is str else _of_plain(kind)
 

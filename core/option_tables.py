@@ -6,14 +6,13 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
 
 from .errors import UsageError, did_you_mean
 from .files import regular_file
-from .options import parameters_of, shown
+from .options import Settings, parameters_of, shown
 
 
-def read_table(path: Path, where: str) -> dict[str, Any]:
+def read_table(path: Path, where: str) -> dict[str, object]:
     """Read a TOML file.
 
     Args:
@@ -35,12 +34,12 @@ def read_table(path: Path, where: str) -> dict[str, Any]:
 
 
 def options_of(
-    table: Mapping[str, Any],
+    table: Mapping[str, object],
     config: type,
     where: str,
     elsewhere: Mapping[str, str] | None = None,
     several: bool = True,
-) -> dict[str, Any]:
+) -> Settings:
     """Turn a table into values of a config's fields: dashes in keys become underscores, and `[set]` becomes `settings`.
 
     Args:
@@ -55,7 +54,8 @@ def options_of(
     """
     elsewhere, declared = elsewhere or {}, {one.name: one for one in parameters_of(config)}
     known = declared.keys() - {"settings", *elsewhere}
-    has_settings, found = "settings" in declared, {}
+    has_settings = "settings" in declared
+    found: dict[str, object] = {}
     older = {one.was: name for name, one in declared.items() if one.was}
     keys = [*sorted(known), *(["set"] if has_settings else [])]
     for key, value in table.items():
@@ -71,8 +71,8 @@ def options_of(
             raise UsageError(f"{where}: unknown key '{key}'; {did_you_mean(name, keys)}")
         try:
             one = declared[name]
-            listed = several and one.several and isinstance(value, list)
-            found[name] = [one.as_option(each) for each in value] if listed else one.as_option(value)
+            listed = value if several and one.several and isinstance(value, list) else None
+            found[name] = one.as_option(value) if listed is None else [one.as_option(each) for each in listed]
         except ValueError as error:
             raise UsageError(f"{where}: {key} = {shown(value)}: {error}") from None
     return found
@@ -89,7 +89,7 @@ def check_complete(options: Collection[str], config: type, where: str) -> None:
             raise UsageError(f"{where} lacks {one.name}")
 
 
-def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(table: Mapping[str, object], prefix: str = "") -> Settings:
     """The values of a table and of its inner tables, by dotted name."""
     flat = {}
     for key, value in table.items():

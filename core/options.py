@@ -21,6 +21,8 @@ from .kinds import NAMES, convert, has_type, kind_words, type_name
 from .ranges import LARGEST_COUNT, Range
 
 T = TypeVar("T")
+# Values of options or parameters by name. Which value a name may have is said by its declaration, so here any may stand.
+Settings = Mapping[str, Any]
 Several = Literal["", "listed", "repeated"]
 SHOWN = 80  # characters of a value that a message repeats
 
@@ -222,7 +224,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
+def build(cls: type[T], values: Settings, owner: str) -> T:
     """Make an instance of `cls` with `values` converted to the declared types.
 
     Args:
@@ -242,7 +244,7 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
     return cls(**typed)
 
 
-def typed_values(known: Mapping[str, Parameter], values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def typed_values(known: Mapping[str, Parameter], values: Settings, owner: str) -> Settings:
     """Convert `values` to the types of the `known` parameters and check them; `owner` and errors are as in `build`."""
     converted = {}
     for name, value in values.items():

@@ -27,7 +27,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..core.options import Declared, build, parameter, parameters_of
+from ..core.options import Declared, Settings, build, parameter, parameters_of
 from ..tasks.episodes import Episodes
 
 __all__ = ["AUTO", "Episodes", "Method", "class_means", "one_hot", "parameter"]
@@ -91,7 +91,7 @@ class Method(Declared, ABC):
     citation: ClassVar[str] = ""
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> Self:
+    def from_name(cls, name: str, settings: Settings) -> Self:
         """Make the method from its name and parameters, which may be text or typed values.
 
         Raises:
@@ -100,7 +100,7 @@ class Method(Declared, ABC):
         return build(cls, settings, f"method {name}")
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """All parameters, except `later_parameters` at their default."""
         left_out = self.later_parameters.difference(self.changed)
         return {p.name: getattr(self, p.name) for p in parameters_of(type(self)) if p.name not in left_out}

@@ -57,11 +57,7 @@ def corrupted(split: Split, corruption: Corruption | None) -> Split:
         return split
     if corruption.name == "grey" and split.images.shape[3] == 1:
         raise UsageError(f"--corruption grey: the images of {split.dataset} have no colour; take another corruption")
-    section = {**identity(corruption), "clean_fingerprint": split.fingerprint}
+    said = {"name": corruption.name, "severity": corruption.severity, "version": VERSION}
+    section = {**said, "clean_fingerprint": split.fingerprint}
     fingerprint = hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()
     return replace(split, images=CorruptedImages(split.images, corruption), fingerprint=fingerprint, corruption=section)
-
-
-def identity(corruption: Corruption) -> dict[str, Any]:
-    """The name, severity and version that, together with the clean images, determine the corrupted ones."""
-    return {"name": corruption.name, "severity": corruption.severity, "version": VERSION}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import gammaincinv
 
-from ..core.options import parameter
+from ..core.options import Settings, parameter
 from ..core.random_streams import Purpose, uniform, words
 from .episodes import EpisodeBatch
 from .samplers import UniformSampler
@@ -33,7 +33,7 @@ class ImbalancedSampler(UniformSampler):
     concentration: float = parameter(2.0, "how even the shots are; small numbers are uneven", minimum=1e-3, maximum=1e6)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """The concentration."""
         return {"concentration": self.concentration}
 

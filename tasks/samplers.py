@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..core.errors import UsageError
-from ..core.options import as_option, check, declared, parameter, parameters_of, shown
+from ..core.options import Settings, as_option, check, declared, parameter, parameters_of, shown
 from ..core.random_streams import Purpose, bounded, distinct, uniform, words
 from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
 from .drawn import check_form, check_rows
@@ -85,7 +85,7 @@ class Sampler(ABC):
 
     @property
     @abstractmethod
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """All other settings that determine the episodes, besides ways, shots, queries, split and seed; for the record."""
 
     @property
@@ -167,7 +167,7 @@ class UniformSampler(Sampler):
     queries: int = field(metadata=declared(minimum=1))
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """Empty: ways, shots, queries and seed determine the episodes of a split."""
         return {}
 
@@ -250,7 +250,7 @@ class MetaDatasetSampler(Sampler):
     least_ways: ClassVar[int] = 5
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """The four limits."""
         names = ("max_ways", "max_support", "max_support_per_class", "max_queries")
         return {name: getattr(self, name) for name in names}

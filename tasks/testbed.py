@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypedDict
 
 import numpy as np
 
@@ -178,6 +179,14 @@ def _assemble(classes: np.ndarray, rows: np.ndarray, shots: int) -> EpisodeBatch
     )
 
 
-def coarsity_summary(coarsity: np.ndarray) -> dict[str, float | list[float]]:
-    """Mean and the three quartiles of per-task coarsities [E]."""
-    return {"mean": float(coarsity.mean()), "quartiles": [float(q) for q in np.quantile(coarsity, (0.25, 0.5, 0.75))]}
+class CoarsitySummary(TypedDict):
+    """Mean and the three quartiles of coarsities."""
+
+    mean: float
+    quartiles: tuple[float, float, float]
+
+
+def coarsity_summary(coarsity: np.ndarray) -> CoarsitySummary:
+    """The summary of per-task coarsities [E]."""
+    first, second, third = (float(quartile) for quartile in np.quantile(coarsity, (0.25, 0.5, 0.75)))
+    return {"mean": float(coarsity.mean()), "quartiles": (first, second, third)}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.options import Settings
 from .episodes import EpisodeBatch
 from .samplers import Sampler
 from .testbed import Testbed
@@ -31,7 +32,7 @@ class TestbedSampler(Sampler):
         return len(self.testbed)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """The testbed's hash, number of tasks, and parameters of its drawing."""
         return {"testbed_sha256": self.testbed.sha256, "tasks": len(self.testbed), **self.testbed.parameters}
 

@@ -77,11 +77,12 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fewbench.benchmark.backbones.conv4 import Conv4
     from fewbench.benchmark.backbones.weights.checkpoint import write_checkpoint
     from fewbench.benchmark.backbones.weights.description import Description
+    from fewbench.benchmark.records.answerer import Pretraining
 
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     preprocess = Preprocess(channels=3, size=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     module = Conv4(width=8).build(preprocess.channels, preprocess.size, torch.Generator().manual_seed(1))
-    seen = {"dataset": "nothing", "recipe": "random", "external": False}
+    seen = Pretraining("nothing", "random", external=False)
     write_checkpoint(path, module.state_dict(), Description("conv4", {"width": 8}, preprocess, seen))
     return path
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,9 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase  # what every batch and instance norm is
 
 from ...core.errors import UserError
-from ...core.options import Declared, build, parameters_of
+from ...core.options import Declared, Settings, build, parameters_of
 from ...tasks.datasets.reading.image_files import Square
+from ..records.answerer import NetworkInput
 
 if TYPE_CHECKING:
     from ...methods.base import Method
@@ -34,7 +35,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights that PIL uses for grey
 
 
 @dataclass(frozen=True)
-class Preprocess:
+class Preprocess(NetworkInput):
     """From stored uint8 images to what the network was trained on. Runs on the device, a batch at a time.
 
     Attributes:
@@ -43,11 +44,6 @@ class Preprocess:
         mean: subtracted, one a channel, on the scale 0 … 1.
         std: divided by, one a channel.
     """
-
-    channels: int
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Uint8 [B, H, W, C] to float32 [B, channels, size, size]."""
@@ -100,7 +96,7 @@ class Backbone(Declared, ABC):
     low_rank_layers: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Conv2d)
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> Self:
+    def from_name(cls, name: str, settings: Settings) -> Self:
         """Make the backbone that the user calls `name`, with parameters, text or typed.
 
         Raises:
@@ -133,7 +129,7 @@ class Backbone(Declared, ABC):
         return None
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """Every parameter, as JSON can hold it, but for `later_parameters` at their default."""
         left_out = set(self.later_parameters).difference(self.changed)
         return {name: value for name, value in asdict(self).items() if name not in left_out}
@@ -149,7 +145,7 @@ class Backbone(Declared, ABC):
         return None
 
     @classmethod
-    def hub_pretraining(cls) -> Mapping[str, Any]:
+    def hub_pretraining(cls) -> Mapping[str, object]:
         """What the `hub_weights` have seen: at least what `Pretraining` needs. Of most hubs nobody knows."""
         return {"dataset": "unknown", "recipe": "unknown", "external": True}
 

@@ -62,7 +62,7 @@ class EfficientNetLite(TimmBackbone):
         return cls.package
 
     @classmethod
-    def hub_pretraining(cls) -> Mapping[str, Any]:
+    def hub_pretraining(cls) -> Mapping[str, object]:
         """ImageNet-1k with labels."""
         return {"dataset": "imagenet-1k", "recipe": "supervised", "external": True}
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from ...core.errors import UsageError, UserError, listed
+from ...core.options import Settings
 from .base import Preprocess
 
 LARGEST = 4_096  # pixels a side
 NAMES = tuple(field.name for field in fields(Preprocess))
 
 
-def apart(settings: Mapping[str, Any], own: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def apart(settings: Settings, own: Iterable[str]) -> tuple[Settings, Settings]:
     """The settings of images, and those of the network: a parameter that the network has itself (`own`) is the network's."""
     of_images = {name: value for name, value in settings.items() if name in NAMES and name not in own}
     return of_images, {name: value for name, value in settings.items() if name not in of_images}
 
 
-def changed_by(preprocess: Preprocess, settings: Mapping[str, Any], owner: str) -> tuple[Preprocess, dict[str, Any]]:
+def changed_by(preprocess: Preprocess, settings: Settings, owner: str) -> tuple[Preprocess, Settings]:
     """Replace parts of a preprocessing.
 
     Args:

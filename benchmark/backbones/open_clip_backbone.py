@@ -8,17 +8,16 @@ cropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ...core.errors import UsageError, UserError
 from ...core.files import sha256_of
-from ...core.options import typed_values
+from ...core.options import Settings, typed_values
 from ...methods.parts.random_numbers import seeded
 from ...tasks.datasets.reading.image_files import Square, known_filter
 from .base import Backbone, Preprocess, TokenBlocks
@@ -70,13 +69,13 @@ class OpenClipBackbone(Backbone):
         object.__setattr__(self, "model", find_model(model, self.owner))
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> OpenClipBackbone:
+    def from_name(cls, name: str, settings: Settings) -> OpenClipBackbone:
         """Make `open_clip:MODEL`, which has no parameters."""
         typed_values({}, settings, f"backbone {name}")
         return cls(name.partition(":")[2])
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """None: the name says everything."""
         return {}
 

@@ -24,6 +24,7 @@ from torch import Generator, nn
 
 from ...core.errors import FEW_NAMES, UsageError, did_you_mean
 from ...core.files import sha256_of
+from ...core.options import Settings
 from ...methods.parts.random_numbers import seeded
 from ...tasks.datasets.reading.image_files import Square, known_filter
 from .base import Backbone, Preprocess, TokenBlocks
@@ -81,12 +82,12 @@ class TimmBackbone(Backbone):
         object.__setattr__(self, "arguments", {name: _literal(value) for name, value in (arguments or {}).items()})
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> TimmBackbone:
+    def from_name(cls, name: str, settings: Settings) -> TimmBackbone:
         """Make `timm:MODEL`."""
         return cls(name.partition(":")[2], settings)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """The keyword arguments that were set."""
         return dict(self.arguments)
 

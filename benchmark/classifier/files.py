@@ -7,7 +7,6 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -16,10 +15,11 @@ from torch import nn
 from ...core.decoding import Undecodable, decode, encode
 from ...core.errors import UsageError, UserError
 from ...core.files import make_folder, os_errors_named, regular_file, sha256_of, temporary_path
+from ...core.options import Settings
 from ...core.ranges import LARGEST_SIZE
 from ...tasks.datasets.reading.image_files import Square
 from ..backbones.weights.checkpoint import read_checkpoint, write_checkpoint
-from ..backbones.weights.description import Description, MetaTrained
+from ..backbones.weights.description import Description, MadeBy, MetaTrained
 from ..backbones.weights.file import read_tensors
 from ..backbones.weights.loading import learned_part, load_backbone
 from ..device import choose_device
@@ -53,7 +53,7 @@ class About:
     fewbench: str | None
     method: str
     method_version: str
-    method_parameters: dict[str, Any]
+    method_parameters: Settings
     backbone: str
     classes: list[str]
     square: Square
@@ -102,9 +102,9 @@ def _write(model: Classifier, folder: Path) -> None:
         backbone=backbone.name,
         backbone_parameters=backbone.recipe.parameters,
         preprocess=backbone.preprocess,
-        pretraining=dict(backbone.pretraining),
+        pretraining=backbone.pretraining,
         method=trained,
-        made_by={"weights": backbone.weights, "weights_sha256": backbone.weights_sha256},
+        made_by=MadeBy(weights=backbone.weights, weights_sha256=backbone.weights_sha256),
     )
     network = backbone.module if learned is None else nn.ModuleDict({"backbone": backbone.module, "learned": learned})
     write_checkpoint(folder / BACKBONE, network.state_dict(), described)
@@ -138,9 +138,9 @@ def load(folder: Path, device: str = "auto") -> Classifier:
         if found != about.sha256.get(name):
             raise UserError(f"{folder}: {name} is not the file that model.json describes; it was replaced or damaged")
     method, section = make_method(about.method, about.method_parameters)
-    if section["version"] != about.method_version:
+    if section.version != about.method_version:
         raise UserError(
-            f"{folder}: made with version {about.method_version} of {about.method}, and this is version {section['version']}; "
+            f"{folder}: made with version {about.method_version} of {about.method}, and this is version {section.version}; "
             "fit it again"
         )
     checkpoint = read_checkpoint(folder / BACKBONE)

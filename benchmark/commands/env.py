@@ -16,7 +16,7 @@ def env() -> None:
 
     code = code_version()
     rows = [
-        ["fewbench", f"{code['version']}" + (f", commit {code['git_commit']}" if code["git_commit"] else "")],
+        ["fewbench", code.version + (f", commit {code.git_commit}" if code.git_commit else "")],
         ["python", platform.python_version()],
         ["system", f"{platform.system()} {platform.machine()}"],
         *([package, package_version(package) or "not installed"] for package in PACKAGES),

@@ -65,7 +65,7 @@ def _list_weights() -> None:
     for name, path in shipped_weights().items():
         about = read_description(path)
         assert about is not None  # all that is shipped is described
-        rows.append([name, about.backbone, about.pretraining["dataset"], about.pretraining["recipe"]])
+        rows.append([name, about.backbone, about.pretraining.dataset, about.pretraining.recipe])
     print_table(("name", "backbone", "trained on", "by"), rows)
 
 

@@ -187,15 +187,15 @@ def _show_weights(path: Path) -> None:
         rows += [
             ["backbone", f"{about.backbone} {about.backbone_parameters or ''}"],
             ["images", images],
-            ["pretraining", f"{history.get('recipe')} on {history.get('dataset')}"],
+            ["pretraining", f"{history.recipe} on {history.dataset}"],
         ]
         if (method := about.method) is not None:
             shape = f"{method.ways or 'varying'} ways, {method.shots or 'varying or unknown'} shots"
             rows.append(["meta-trained with", f"{method.name} {method.parameters or ''}, {shape}"])
-        if isinstance(accuracy.get("mean"), float):
-            rows.append(["val accuracy %", percent(accuracy["mean"])])
-        if "command" in about.made_by:
-            rows.append(["made by", str(about.made_by["command"])])
+        if accuracy.mean is not None:
+            rows.append(["val accuracy %", percent(accuracy.mean)])
+        if about.made_by.command is not None:
+            rows.append(["made by", about.made_by.command])
     print_table(("", ""), rows)
 
 

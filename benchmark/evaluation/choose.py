@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -14,6 +12,7 @@ from ...core.progress import Progress
 from ...methods.base import AUTO, Method
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.samplers import Sampler, UniformSampler, check_ways
+from ..records.answerer import Chosen
 from ..records.record import RunRecord
 from .checks import CHOICES, setting_of
 from .evaluate import Evaluator
@@ -46,7 +45,7 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     batch = sampler.draw(0, plan.method.choice_episodes)
     source, _ = source_of(plan, split, device, progress)
     combinations = list(itertools.product(*(plan.method.choices[name] for name in names)))
-    owner, accuracies = plan.method_section["name"], []
+    owner, accuracies = plan.method_section.name, []
     with progress.track(f"choosing {', '.join(names)} of {owner} on {CHOICES}", len(combinations), UNIT) as advance:
         for values in combinations:
             method = replace(plan.method, **dict(zip(names, values, strict=True)))
@@ -57,13 +56,8 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     shots, chosen_values = plan.sampling.shape["shots"], ", ".join(f"{name}={value}" for name, value in values.items())
     task = f"{owner}, {'varying shots' if shots is None else f'{shots}-shot'}"
     progress.say(f"{task}: {chosen_values} is best on {CHOICES}, with {100 * accuracies[best]:.2f} %")
-    chosen = {
-        "values": values,
-        "split": CHOICES,
-        "episodes": len(batch),
-        "tried": [[*one, round(accuracy, 6)] for one, accuracy in zip(combinations, accuracies, strict=True)],
-    }
-    return _decided(plan, values, chosen)
+    tried = [[*one, round(accuracy, 6)] for one, accuracy in zip(combinations, accuracies, strict=True)]
+    return _decided(plan, Chosen(values, CHOICES, len(batch), tried))
 
 
 def as_chosen_before(plan: Plan, record: RunRecord) -> Plan:
@@ -71,12 +65,12 @@ def as_chosen_before(plan: Plan, record: RunRecord) -> Plan:
     chosen = record.method.chosen
     if chosen is None or {*chosen.values} != {*plan.method.undecided_with(plan.backbone.tune)}:
         return plan
-    return _decided(plan, chosen.values, vars(chosen))
+    return _decided(plan, chosen)
 
 
-def _decided(plan: Plan, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Plan:
-    section = {**plan.method_section, "chosen": dict(chosen)}
-    return replace(plan, method=replace(plan.method, **values), method_section=section)
+def _decided(plan: Plan, chosen: Chosen) -> Plan:
+    section = replace(plan.method_section, chosen=chosen)
+    return replace(plan, method=replace(plan.method, **chosen.values), method_section=section)
 
 
 def choice_sampler(method: Method, tune: str, sampling: Sampling, dataset: Dataset, split: Split) -> Sampler:

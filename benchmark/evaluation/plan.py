@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
+from ...core.options import Settings
 from ...core.progress import SILENT, Progress
 from ...methods.base import Method
 from ...tasks import corrupted_split
@@ -22,12 +22,14 @@ from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_
 from ..code_versions import code_of
 from ..config import RunConfig
 from ..features.encode import Encoding
-from ..records.identity import config_digest, record_path, task_slug
+from ..records import answerer
+from ..records.identity import config_digest, configuration, record_path, task_slug
 from ..records.provenance import package_version
+from ..records.task import Task
 from ..text.texts import Texts, texts_of
 from .checks import CHOICES, check_method, check_options
 from .evaluate import Inputs
-from .sampling import Sampling, sampling_of, with_sampling
+from .sampling import Sampling, sampling_of, task_section, with_sampling
 
 PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
 OF_PHOTOS = "efficientnet-lite0"  # of a user's own, where no weights are named either
@@ -52,7 +54,7 @@ class Plan:
 
     config: RunConfig
     method: Method
-    method_section: dict[str, Any]
+    method_section: answerer.Method
     dataset_name: str
     dataset: Dataset
     backbone: LoadedBackbone
@@ -90,46 +92,29 @@ class Plan:
         """The plan without its network, to be kept."""
         return replace(self, backbone=replace(self.backbone, module=nn.Identity()), learned=None)
 
-    def backbone_section(self) -> dict[str, Any]:
+    def backbone_section(self) -> answerer.Backbone:
         """The record's `backbone` section."""
         return self.backbone.section(self.encoding)
 
-    def identity(self) -> dict[str, Any]:
-        """Everything the configuration says about the result; its hash names the record.
-
-        Precision, compilation and corruption are in it where they are not the defaults: older records, which do not say, keep
-        their names. Preprocessing is in it of weights that nothing has changed; all others are of one preprocessing.
-        """
-        config, default = self.config, asdict(Encoding())
-        encoding = {key: value for key in ("precision", "compile") if (value := getattr(self.encoding, key)) != default[key]}
-        method, backbone = self.method_section, self.backbone.describe()
-        learned = {"learned_sha256": method["learned_sha256"]} if "learned_sha256" in method else {}
-        text = {"text": method["text"]} if "text" in method else {}
-        untrained = backbone["pretraining"].get("recipe") == UNTRAINED
-        images = {"preprocess": backbone["preprocess"]} if untrained else {}
-        corruption = {} if config.corrupted_by is None else {"corruption": corrupted_split.identity(config.corrupted_by)}
-        return {
-            "method": {key: method[key] for key in ("name", "parameters")} | learned | text,
-            "backbone": {key: backbone[key] for key in ("name", "parameters", "weights_sha256", "tune")} | encoding | images,
-            "task": {
-                "dataset": self.dataset_name,
-                "dataset_version": self.dataset.version,
-                "dataset_parameters": self.dataset.recorded_parameters(),
-                "split": config.split,
-                "sampler": config.sampler,
-                "sampler_parameters": self.sampling.parameters,
-                **self.sampling.shape,
-                "seed": config.seed,
-                **corruption,
-            },
-            "episodes": config.episodes,
-            "level": config.level,
-            "bootstrap": config.bootstrap,
-        }
+    def task_section(self) -> Task:
+        """The record's `task` section, as far as it is known before the images are opened."""
+        return task_section(self.config, self.dataset, self.sampling)
 
     def config_sha256(self) -> str:
-        """Hexadecimal SHA-256 of `identity`."""
-        return config_digest(self.identity())
+        """Hexadecimal SHA-256 of everything that the configuration says about the result; it names the record."""
+        config, weights = self.config, self.backbone.pretraining
+        return config_digest(
+            configuration(
+                self.method_section,
+                self.backbone_section(),
+                self.task_section(),
+                learns=self.learned is not None,
+                initial=weights.recipe == UNTRAINED,
+                episodes=config.episodes,
+                level=config.level,
+                bootstrap=config.bootstrap,
+            )
+        )
 
     def path(self) -> Path:
         """Where the record belongs."""
@@ -140,7 +125,7 @@ class Plan:
             task_slug=task_slug(
                 config.split, config.sampler, shape["ways"], shape["shots"], shape["queries"], config.corrupted_by
             ),
-            method=self.method_section["name"],
+            method=self.method_section.name,
             backbone=self.backbone.name,
             config_sha256=self.config_sha256(),
         )
@@ -170,11 +155,11 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     tune, encoding = check_method(config, method)
     choices = CHOICES if method.undecided_with(tune) else None
     if texts is not None:
-        section["text"] = texts.section(dataset, config.split, choices)
+        section = replace(section, text=texts.section(dataset, config.split, choices))
     backbone = backbone_of(config, dataset, method, tune, progress, checkpoint)
     learned = learned_part(method, config.method, backbone, sampling.shape["ways"], checkpoint)
-    if learned is not None:
-        section["learned_sha256"] = None if checkpoint is None else backbone.weights_sha256
+    if learned is not None and checkpoint is not None:
+        section = replace(section, learned_sha256=backbone.weights_sha256)
     name = registry.find("datasets", config.dataset).name
     dataset = dataset.for_backbone(backbone.square)
     return Plan(config, method, section, name, dataset, backbone, encoding, learned, sampling, texts)
@@ -203,7 +188,7 @@ def backbone_of(
     return load_backbone(config.backbone, config.settings_of("backbone"), weights, progress, tune)
 
 
-def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, Any]]:
+def make_method(name: str, settings: Settings) -> tuple[Method, answerer.Method]:
     """A method by name, and the record's `method` section.
 
     Raises:
@@ -214,16 +199,16 @@ def make_method(name: str, settings: dict[str, Any]) -> tuple[Method, dict[str, 
     method: Method = registry.make("methods", name, settings)
     distribution = method.distribution or entry.origin
     version = package_version(distribution)
-    section = {
-        "name": entry.name,
-        "version": method.version,
-        "parameters": method.parameters,
-        "changed": method.changed,
-        "code": code_of(type(method)),
-        "source_sha256": None,  # a key that every record of this schema version has
-        "transductive": method.transductive,
-        "uses_class_names": method.uses_class_names,
-        "uses_support": method.uses_support,
-        "distribution": f"{distribution} {version}" if version else distribution,
-    }
+    section = answerer.Method(
+        name=entry.name,
+        version=method.version,
+        parameters=method.parameters,
+        transductive=method.transductive,
+        uses_class_names=method.uses_class_names,
+        distribution=f"{distribution} {version}" if version else distribution,
+        source_sha256=None,
+        code=code_of(type(method)),
+        changed=tuple(method.changed),
+        uses_support=method.uses_support,
+    )
     return method, section

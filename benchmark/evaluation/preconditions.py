@@ -85,7 +85,7 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     _check_memory(plan, one.support.shape[1] + one.query.shape[1])
     first = sampler.draw(0, min(BATCH, plan.config.episodes))  # which checks the tasks
     _check_classifier(plan, int((first.classes != ABSENT).sum(axis=1).max()))
-    check_other_splits(method, plan.method_section["name"], plan.backbone.tune, plan.sampling, plan.dataset, open_split)
+    check_other_splits(method, plan.method_section.name, plan.backbone.tune, plan.sampling, plan.dataset, open_split)
     _check_texts(plan, split)
     return sampler
 
@@ -117,7 +117,7 @@ def _check_classifier(plan: Plan, ways: int) -> None:
     wanted = plan.method.learned_part(plan.backbone.module, plan.backbone.feature_dim, ways, Generator().manual_seed(0))
     if size(wanted) > size(plan.learned):
         raise UsageError(
-            f"--ways {ways}: method {plan.method_section['name']} learned a classifier of fewer classes; take the --ways that "
+            f"--ways {ways}: method {plan.method_section.name} learned a classifier of fewer classes; take the --ways that "
             "it was meta-trained with"
         )
 

@@ -5,15 +5,13 @@ A record holds accuracies, not answers. Episodes are a pure function of the task
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...core.errors import UsageError, UserError
-from ...core.options import as_option
+from ...core.options import Settings, as_option
 from ...core.progress import Progress
 from ...core.ranges import LARGEST_COUNT
 from ...tasks.corrupted_split import corrupted
@@ -24,13 +22,13 @@ from ...tasks.testbed_sampler import TestbedSampler
 from .. import registry
 from ..config import RunConfig
 from ..device import choose_device
-from ..records.identity import TaskKey, canonical_json, task_of
+from ..records.identity import TaskKey, key_of, task_of
 from ..records.record import RunRecord
 from ..scopes import with_scopes
 from .choose import as_chosen_before
 from .evaluate import Answers, Evaluator, Source
 from .plan import Plan, make_plan
-from .sampling import SHAPE, sampling_of, with_sampling
+from .sampling import SHAPE, sampling_of, task_section, with_sampling
 from .sources import source_of_rows
 
 OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with
@@ -93,22 +91,12 @@ def open_task(config: RunConfig, progress: Progress) -> OpenTask:
     split = dataset.split(split_name(config.split), progress)
     sampler = sampling.over(dataset, split)
     images = corrupted(split, config.corrupted_by)
-    key = TaskKey(
-        dataset=registry.find("datasets", config.dataset).name,
-        dataset_version=dataset.version,
-        dataset_parameters=canonical_json(dataset.recorded_parameters()),
-        fingerprint=images.fingerprint,
-        split=config.split,
-        sampler=config.sampler,
-        sampler_parameters=canonical_json(sampler.parameters),
-        seed=config.seed,
-        corruption=None if config.corrupted_by is None else str(config.corrupted_by),
-        **sampling.shape,
-    )
+    task = task_section(config, dataset, sampling)
+    key = key_of(replace(task, fingerprint=images.fingerprint, sampler_parameters=sampler.parameters))
     return OpenTask(key, images, sampler)
 
 
-def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: RunRecord | None = None) -> RunConfig:
+def config_of(options: Settings, settings: Settings, record: RunRecord | None = None) -> RunConfig:
     """The config of a task, with the method, backbone and weights where there is a record.
 
     Args:
@@ -149,7 +137,7 @@ def config_of(options: Mapping[str, Any], settings: Mapping[str, Any], record: R
     return RunConfig(**merged)
 
 
-def _options_of(record: RunRecord) -> dict[str, Any]:
+def _options_of(record: RunRecord) -> Settings:
     """The options that a record was made with, as far as they decide its episodes and answers.
 
     Where files were, it does not say: those of a testbed, of weights and of a plug-in.
@@ -223,7 +211,7 @@ def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch
         raise UserError(
             f"weights {plan.backbone.weights} are not those of the record (other SHA-256); name them with --weights"
         )
-    if plan.method_section.get("text") != record.content["method"].get("text"):
+    if plan.method_section.text != record.method.text:
         raise UserError("prompts or class names are not those of the record; name their files with --prompts and --class-names")
     source, renumbered = _source(plan, task.split, episode, progress)
     answers = Evaluator(plan.method, source, record.method.name).predictions(renumbered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ...core.decoding import encode
 from ...core.errors import UserError
 from ...core.files import os_errors_named
 from ...core.progress import SILENT, Progress
@@ -48,9 +49,8 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
     record = _record_at(path, plan, progress, "it is made again")
     if record is None or not record.complete:
         return None
-    now = plan.backbone_section()
-    # Records made before these were noted do not say; then nothing is known to have changed.
-    if record.content["backbone"].get("preprocess", now["preprocess"]) != now["preprocess"]:
+    # Records made before this was noted do not say; then nothing is known to have changed.
+    if record.backbone.preprocess is not None and _prepared_otherwise(record, plan):
         progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
         return None
     if others := _of_other_code(record, plan):
@@ -71,8 +71,7 @@ def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
         record = _record_at(path, plan, SILENT, "")
     if record is None or record.complete:
         return None
-    now = plan.backbone_section()
-    if record.content["backbone"].get("preprocess") != now["preprocess"] or _of_other_code(record, plan):
+    if _prepared_otherwise(record, plan) or _of_other_code(record, plan):
         progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")
         return None
     return record
@@ -94,10 +93,15 @@ def _record_at(path: Path, plan: Plan, progress: Progress, consequence: str) -> 
     return record
 
 
+def _prepared_otherwise(record: RunRecord, plan: Plan) -> bool:
+    """Whether the images of a record were made ready in another way than those of the plan."""
+    return encode(record.backbone.preprocess) != encode(plan.backbone_section().preprocess)
+
+
 def _of_other_code(record: RunRecord, plan: Plan) -> list[str]:
     """The names of what a record was made with and whose code is another now."""
     codes = [
-        (record.method.name, record.method.code, plan.method_section["code"]),
+        (record.method.name, record.method.code, plan.method_section.code),
         (record.backbone.name, record.backbone.code, plan.backbone.code),
         (record.task.sampler, record.task.code, code_of(plan.sampling.sampler)),
     ]

@@ -5,28 +5,27 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ...core.decoding import encode
 from ...core.errors import Interrupted, UserError
 from ...core.progress import Progress
-from ...tasks.datasets.base import Split
 from ...tasks.episodes import EpisodeBatch, check_tasks
 from ...tasks.samplers import Sampler
 from ...tasks.testbed import coarsity_summary
-from ..code_versions import code_of
 from ..config import RunConfig
 from ..device import choose_device, tf32
 from ..records.codec import decode, encode_rough
 from ..records.provenance import code_version, command_line, environment, utc_now
 from ..records.record import RunRecord, accuracy_section
-from ..records.sections import Timing
+from ..records.sections import Encoded, Sections, Timing
 from ..records.statistics import FEWEST, images_for_interval
 from ..records.store import write_record
+from ..records.task import Coarsity, Corrupted, Task
 from .choose import as_chosen_before, with_choices
 from .evaluate import Evaluator, chunk_size
 from .plan import Plan, make_plan
@@ -118,7 +117,7 @@ class Run:
         self.device = choose_device(plan.config.device)
         self.environment, self.code = environment(self.device), code_version()
         self.note = ""
-        self.encoded: dict[str, Any] | None = None  # when and how the features were made that this run used
+        self.encoded: Encoded | None = None  # when and how the features were made that this run used
         # The episodes, those that share no image, and other seconds of earlier attempts.
         self.main, self.disjoint, self.encode_seconds, self.total_seconds = Series([]), Series([]), 0.0, 0.0
         if earlier is not None:
@@ -180,7 +179,7 @@ class Run:
         began = time.perf_counter()
         source, self.encoded = source_of(self.plan, self.split, self.device, self.progress)
         self.encode_seconds += time.perf_counter() - began
-        return Evaluator(self.plan.method, source, self.plan.method_section["name"])
+        return Evaluator(self.plan.method, source, self.plan.method_section.name)
 
     def _parts(self, name: str) -> Iterator[tuple[Series, str, int, Iterable[EpisodeBatch]]]:
         """The work to do: each series with its name, its intended length and its missing episodes.
@@ -230,7 +229,7 @@ class Run:
             self.partial.unlink(missing_ok=True)
         return Outcome(record, path, reused=False, note=self.note)
 
-    def _record(self, status: str) -> RunRecord:
+    def _record(self, status: Literal["complete", "partial"]) -> RunRecord:
         config = self.plan.config
         accuracy = accuracy_section(
             self.main.accuracies,
@@ -244,39 +243,33 @@ class Run:
             total_seconds=round(self.total_seconds + time.perf_counter() - self.started, 3),
             started_utc=self.started_utc,
             disjoint_seconds=round(self.disjoint.seconds, 3),
+            encoding=self.encoded,
         )
-        return RunRecord.of(
-            {
-                "status": status,
-                "method": self.plan.method_section,
-                "backbone": self.plan.backbone_section(),
-                "task": _task(self.plan, self.split, self.sampler, len(self.main), self.sha.hexdigest()),
-                "n_episodes": len(self.main),
-                "accuracy": encode(accuracy),
-                "timing": {**encode(timing), "encoding": self.encoded},
-                "environment": self.environment,
-                "fewbench": self.code,
-                "argv": command_line(),
-                "config_sha256": self.plan.config_sha256(),
-            }
+        sections = Sections(
+            status=status,
+            method=self.plan.method_section,
+            backbone=self.plan.backbone_section(),
+            task=self._task(),
+            n_episodes=len(self.main),
+            accuracy=accuracy,
+            timing=timing,
+            environment=self.environment,
+            fewbench=self.code,
+            argv=tuple(command_line()),
+            config_sha256=self.plan.config_sha256(),
         )
+        return RunRecord.of(encode(sections))
 
-
-def _task(plan: Plan, split: Split, sampler: Sampler, episodes: int, sha256: str) -> dict[str, Any]:
-    """The record's `task` section."""
-    config, coarsity = plan.config, sampler.coarsity(episodes)
-    return {
-        "coarsity": None if coarsity is None else {**coarsity_summary(coarsity), "per_episode": encode(encode_rough(coarsity))},
-        "dataset": plan.dataset_name,
-        "dataset_version": plan.dataset.version,
-        "dataset_parameters": plan.dataset.recorded_parameters(),
-        "fingerprint": split.fingerprint,
-        "split": config.split,
-        "sampler": config.sampler,
-        "sampler_parameters": sampler.parameters,
-        **plan.sampling.shape,
-        "seed": config.seed,
-        "episodes_sha256": sha256,
-        "code": code_of(type(sampler)),
-        **({} if split.corruption is None else {"corruption": dict(split.corruption)}),
-    }
+    def _task(self) -> Task:
+        coarsities, corruption = self.sampler.coarsity(len(self.main)), self.split.corruption
+        coarsity = (
+            None if coarsities is None else Coarsity(**coarsity_summary(coarsities), per_episode=encode_rough(coarsities))
+        )
+        return replace(
+            self.plan.task_section(),
+            fingerprint=self.split.fingerprint,
+            sampler_parameters=self.sampler.parameters,
+            episodes_sha256=self.sha.hexdigest(),
+            corruption=None if corruption is None else Corrupted(**corruption),
+            coarsity=coarsity,
+        )

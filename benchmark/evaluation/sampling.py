@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import UserError
-from ...core.options import parameters_of, typed_values
+from ...core.options import Settings, parameters_of, typed_values
+from ...tasks.corruptions import VERSION
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.episodes import check_tasks
 from ...tasks.samplers import Sampler
@@ -15,7 +15,9 @@ from ...tasks.testbed import Testbed
 from ...tasks.testbed_files import read_testbed
 from ...tasks.testbed_sampler import TestbedSampler
 from .. import registry
+from ..code_versions import code_of
 from ..config import RunConfig
+from ..records.task import Corrupted, Task
 
 SHAPE = ("ways", "shots", "queries")  # options of their own, not sampler parameters
 
@@ -36,7 +38,7 @@ class Sampling:
 
     name: str
     sampler: type[Sampler]
-    parameters: dict[str, Any]
+    parameters: Settings
     shape: dict[str, int | None]
     seed: int
     episodes: int
@@ -75,9 +77,36 @@ def sampling_of(config: RunConfig) -> Sampling:
     fields = {field.name: field for field in parameters_of(cls)}
     own = {name: field for name, field in fields.items() if field.default is not MISSING}
     typed = typed_values(own, config.settings_of("sampler"), f"sampler {config.sampler}")
-    parameters = {name: field.default for name, field in own.items()} | typed
+    parameters = {**{name: field.default for name, field in own.items()}, **typed}
     shape = {name: getattr(config, name) if name in fields else None for name in SHAPE}
     return Sampling(entry.name, cls, parameters, shape, config.seed, config.episodes)
+
+
+def task_section(config: RunConfig, dataset: Dataset, sampling: Sampling) -> Task:
+    """The record's `task` section, as far as it is known before the images are opened.
+
+    Args:
+        config: with the sampling (`with_sampling`).
+        dataset: that it names.
+        sampling: that it asks for.
+    """
+    corruption = config.corrupted_by
+    return Task(
+        dataset=registry.find("datasets", config.dataset).name,
+        dataset_version=dataset.version,
+        dataset_parameters=dataset.recorded_parameters(),
+        fingerprint="",
+        split=config.split,
+        sampler=config.sampler,
+        sampler_parameters=sampling.parameters,
+        seed=config.seed,
+        episodes_sha256="",
+        corruption=None if corruption is None else Corrupted(corruption.name, corruption.severity, VERSION, ""),
+        code=code_of(sampling.sampler),
+        ways=sampling.shape["ways"],
+        shots=sampling.shape["shots"],
+        queries=sampling.shape["queries"],
+    )
 
 
 def _check(testbed: Testbed, path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,41 +11,39 @@ from torch import nn
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
 from ..features.table import feature_table, table_of_rows
+from ..records.sections import Encoded
 from .evaluate import Source
 from .plan import Plan
 
 
-def source_of(plan: Plan, split: Split, device: torch.device, progress: Progress) -> tuple[Source, dict[str, Any] | None]:
+def source_of(plan: Plan, split: Split, device: torch.device, progress: Progress) -> tuple[Source, Encoded | None]:
     """Open a split for a plan's method; its images are encoded where the method works on features.
 
     Returns:
         The source, and when and how the features were made (`FeatureTable.encoded`); None where there are none.
     """
-    beside = _beside(plan, split, device, progress)
+    source = _without_rows(plan, split, device, progress)
     if plan.inputs == "images":
-        source = Source(device, images=split.images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
-        return replace(source, **beside), None
+        return replace(source, images=split.images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device)), None
     table = feature_table(plan.backbone, split, device, progress, plan.encoding)
-    return replace(Source(device, table=table), **beside), None if table.encoded is None else asdict(table.encoded)
+    return replace(source, table=table), table.encoded
 
 
 def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.device, progress: Progress) -> Source:
     """Open a few rows [n] of a split, which are rows 0 … n − 1 of the source; no other image of it is encoded."""
-    beside = _beside(plan, split, device, progress)
+    source = _without_rows(plan, split, device, progress)
     if plan.inputs == "images":
         images = np.array(split.images[rows])
-        source = Source(device, images=images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
-    else:
-        source = Source(device, table=table_of_rows(plan.backbone, split, rows, device, progress, plan.encoding))
-    return replace(source, **beside)
+        return replace(source, images=images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
+    return replace(source, table=table_of_rows(plan.backbone, split, rows, device, progress, plan.encoding))
 
 
 def _network(plan: Plan, device: torch.device) -> nn.Module:
     return plan.backbone.module.to(device).to(memory_format=torch.channels_last)
 
 
-def _beside(plan: Plan, split: Split, device: torch.device, progress: Progress) -> dict[str, Any]:
-    """The content of a source apart from the rows."""
+def _without_rows(plan: Plan, split: Split, device: torch.device, progress: Progress) -> Source:
+    """A source with all that the method asks for beside the rows."""
     method, train_mean, text, tower = plan.method, None, None, None
     if method.uses_train_mean:
         train = plan.open_split("train", progress)
@@ -58,11 +55,12 @@ def _beside(plan: Plan, split: Split, device: torch.device, progress: Progress) 
     if method.uses_text_tower:
         tower = plan.backbone.text_tower().to(device).eval().requires_grad_(False)
     learned = None if plan.learned is None else plan.learned.to(device)
-    return {
-        "class_names": names,
-        "train_mean": train_mean,
-        "text": text,
-        "text_tower": tower,
-        "tune": plan.backbone.tune,
-        "learned": learned,
-    }
+    return Source(
+        device,
+        class_names=names,
+        train_mean=train_mean,
+        text=text,
+        text_tower=tower,
+        tune=plan.backbone.tune,
+        learned=learned,
+    )

@@ -11,17 +11,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...core.cache import Damaged, Entry, Kept
+from ...core.decoding import decode
 from ...core.errors import UsageError, UserError, did_you_mean
 from ...core.files import cache_root
 from ...core.progress import SILENT, Progress
 from ...core.unfinished import Unfinished, npy_header
 from ...tasks.datasets.base import Dataset
-from .table import FEATURES, Encoded
+from ..records.answerer import NetworkInput, Pretraining
+from ..records.sections import Encoded
+from .table import FEATURES
 
 ROOT = "imported"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+=-]|\.(?!\.)){0,63}")  # a folder's name, never a way out of its folder
@@ -42,6 +44,18 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Maker:
+    """The backbone that made features, as far as their file says it."""
+
+    name: str | None = None
+    weights_sha256: str | None = None
+    code: str | None = None
+    network_parameters: int | None = None
+    preprocess: NetworkInput | None = None
+    pretraining: Pretraining | None = None
+
+
+@dataclass(frozen=True)
 class Imported:
     """The description of an import, kept with the arrays.
 
@@ -53,7 +67,7 @@ class Imported:
         shape: [n, D].
         dtype: of the features.
         sha256: of the features; where there are features of texts, of these with their prompts and names too.
-        made_by: the backbone, as far as the file described it.
+        made_by: all that the file says of the backbone, of which `maker` is the known part.
         encoded: how the features were made, as far as the file says it.
         texts: of each array of text features.
     """
@@ -65,9 +79,14 @@ class Imported:
     shape: tuple[int, int]
     dtype: str
     sha256: str
-    made_by: dict[str, Any]
+    made_by: Mapping[str, object]
     encoded: Encoded | None
     texts: tuple[Texts, ...]
+
+    @property
+    def maker(self) -> Maker:
+        """The backbone."""
+        return decode(Maker, self.made_by)
 
 
 ImportedSplit = Kept[Imported]
@@ -109,7 +128,7 @@ def store(
     fingerprint: str,
     features: np.ndarray,
     texts: Sequence[tuple[Texts, np.ndarray]] = (),
-    made_by: Mapping[str, Any] | None = None,
+    made_by: Mapping[str, object] | None = None,
     encoded: Encoded | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,

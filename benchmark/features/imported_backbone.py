@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Generator, Tensor, nn
 
 from ...core.errors import UsageError, UserError, listed
-from ...core.options import typed_values
+from ...core.options import Settings, typed_values
 from ...methods.base import Method
 from ...tasks.datasets.base import Dataset, Split
 from ..backbones.base import WITH_TEXT, Backbone, Preprocess
 from ..backbones.weights.description import UNKNOWN
 from ..backbones.weights.loading import LoadedBackbone
 from ..config import RunConfig
+from ..records.answerer import Backbone as Section
+from ..records.sections import Encoded
 from .encode import Encoding
 from .imported import FEATURES, ImportedSplit, check_name, open_import, text_file
-from .table import Encoded
 
 if TYPE_CHECKING:
     from ..backbones.text_tower import TextTower
@@ -49,13 +50,13 @@ class ImportedBackbone(Backbone):
         object.__setattr__(self, "name", check_name(name))
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> ImportedBackbone:
+    def from_name(cls, name: str, settings: Settings) -> ImportedBackbone:
         """Make `imported:NAME`, which has no parameters."""
         typed_values({}, settings, f"backbone {name}")
         return cls(name.removeprefix(SCHEME))
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """None: the name says everything."""
         return {}
 
@@ -107,7 +108,7 @@ class ImportedBackbone(Backbone):
             raise UsageError(
                 f"backbone {config.backbone}: no features of class names were imported, and {config.method} needs them"
             )
-        made_by, hashes = found.about.made_by, [split.about.sha256 for split in splits.values()]
+        maker, hashes = found.about.maker, [split.about.sha256 for split in splits.values()]
         return LoadedImport(
             name=config.backbone,
             recipe=recipe,
@@ -116,8 +117,8 @@ class ImportedBackbone(Backbone):
             feature_dim=found.about.shape[1],
             weights=name,
             weights_sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest(),
-            pretraining=made_by.get("pretraining") or UNKNOWN,
-            code=made_by.get("code") or "unknown",
+            pretraining=maker.pretraining or UNKNOWN,
+            code=maker.code or "unknown",
             network_parameters=0,
             tune=tune,
             splits=splits,
@@ -173,17 +174,14 @@ class LoadedImport(LoadedBackbone):
 
     splits: Mapping[str, ImportedSplit] = field(default_factory=dict)
 
-    def describe(self) -> dict[str, Any]:
+    def section(self, encoding: Encoding) -> Section:
         """The record's `backbone` section; what made the features stands under `imported`, as far as it is known."""
-        made_by = next(iter(self.splits.values())).about.made_by
-        known = {key: made_by.get(key) for key in ("preprocess", "network_parameters")}
-        section = {**super().describe(), "preprocess": known["preprocess"], "imported": dict(made_by)}
-        del section["network_parameters"]
-        return section if known["network_parameters"] is None else section | {"network_parameters": known["network_parameters"]}
-
-    def section(self, encoding: Encoding) -> dict[str, Any]:
-        """The record's `backbone` section; nothing was encoded here."""
-        return {**self.describe(), "code": self.code}
+        about = next(iter(self.splits.values())).about
+        known = about.maker
+        section = super().section(encoding)
+        return replace(
+            section, preprocess=known.preprocess, network_parameters=known.network_parameters, imported=about.made_by
+        )
 
     def precomputed(self, split: Split) -> tuple[np.ndarray, Encoded | None]:
         """The imported features of a split.

@@ -20,39 +20,18 @@ from ...core.errors import UsageError, UserError, listed
 from ...core.progress import Progress
 from ...tasks.datasets.base import Dataset, Split, split_name
 from ...tasks.datasets.store import sources_of
+from ..records.sections import Encoded
 from .exchange import FeatureContents, read_contents
-from .imported import ImportedSplit, Texts, check_name, store
-from .table import Encoded
+from .imported import ImportedSplit, Maker, Texts, check_name, store
 
 UNIT = 1e-5  # lengths that differ from 1 by less are left as they are
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """The training of a backbone's weights."""
-
-    dataset: str
-    recipe: str
-    external: bool
-
-
-@dataclass(frozen=True)
-class MadeBy:
-    """The backbone that made the features; every field may be absent, and there may be more."""
-
-    name: str | None = None
-    weights_sha256: str | None = None
-    code: str | None = None
-    network_parameters: int | None = None
-    preprocess: dict[str, Any] | None = None
-    pretraining: Pretraining | None = None
 
 
 @dataclass(frozen=True)
 class Metadata:
     """A file's entry `metadata`; all of it may be absent in a file that was made elsewhere."""
 
-    backbone: MadeBy = MadeBy()
+    backbone: Maker = Maker()
     encoded: Encoded | None = None
     texts: tuple[Texts, ...] = ()
 
@@ -84,12 +63,12 @@ def import_features(
     return store(name, dataset, chosen, opened.fingerprint, features, texts, made_by, metadata.encoded, overwrite, progress)
 
 
-def _metadata(contents: FeatureContents, where: str) -> tuple[Metadata, Mapping[str, Any]]:
+def _metadata(contents: FeatureContents, where: str) -> tuple[Metadata, Mapping[str, object]]:
     """A file's description of its features and of the backbone."""
     try:
         content = json.loads(contents.entries.get("metadata", "{}"))
         metadata = decode(Metadata, content, "metadata")
-        made_by = decode(dict[str, Any], content.get("backbone", {}), "metadata.backbone")
+        made_by = decode(dict[str, object], content.get("backbone", {}), "metadata.backbone")
     except Undecodable as error:
         raise UserError(f"{where}: {error}") from error
     except (ValueError, RecursionError) as error:

@@ -25,33 +25,13 @@ from ...tasks.datasets.base import Split
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import device_name
 from ..records.identity import file_safe
+from ..records.sections import Encoded
 from .encode import DEFAULT, VERSION, Encoding, encode
 from .rows import RowFile, chunks
 from .runtime import NotConverted, converted, version_of
 
 FEATURES = "features.npy"
 IN_MEMORY = 2**30  # bytes; a larger table is read from the disk, episode by episode
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """How features were made; the record's `timing.encoding`.
-
-    Attributes:
-        images: how many were encoded.
-        seconds: what that took.
-        device: type of the device.
-        device_name: as its maker calls it.
-        precision: of the encoding.
-        runtime: name and version of the library that computed the network; None where nobody noted it.
-    """
-
-    images: int
-    seconds: float
-    device: str
-    device_name: str | None
-    precision: str
-    runtime: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,17 @@ other data or another version of the code give another name.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ...core.decoding import encode
 from ...core.errors import UserError
+from ...core.options import Settings
 from .. import registry, training
 from ..backbones.weights.checkpoint import read_description
 from ..code_versions import code_of
+from ..records.answerer import NetworkInput
 from ..records.identity import config_digest, file_safe
 from ..training.plan import TrainingPlan
 
@@ -32,30 +35,42 @@ def file_of(plan: TrainingPlan, precision: str | None, results: Path) -> Path:
         results: folder of `checkpoints`.
     """
     known = content(plan, precision)
-    config, digest = known["config"], config_digest(known)[:DIGITS]
+    config, digest = known.config, config_digest(encode(known))[:DIGITS]
     parts = (plan.verb, config.get("method", config.get("recipe")), config["backbone"], config["dataset"], digest)
     return results / "checkpoints" / f"{'-'.join(file_safe(part) for part in parts)}.safetensors"
 
 
-def content(plan: TrainingPlan, precision: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Content:
+    """Everything that the weights of a stage depend on."""
+
+    config: Settings
+    files_sha256: Mapping[str, str]
+    dataset_version: str
+    preprocess: NetworkInput
+    fingerprints: Mapping[str, str]
+    code: Mapping[str, object]
+
+
+def content(plan: TrainingPlan, precision: str | None) -> Content:
     """Everything that the weights of a stage depend on."""
     identity = plan.identity()
-    config = {name: value for name, value in identity["config"].items() if name not in NOT_CONTENT}
+    config = {name: value for name, value in identity.config.items() if name not in NOT_CONTENT}
     for name, kind in NAMES.items():  # a plug-in's file is known by its name, wherever it lies; its code counts below
         if name in config:
             config[name] = registry.find(kind, config[name]).name
-    return {
-        "config": {**config, "precision": precision},
-        "files_sha256": plan.files_sha256,
-        "dataset_version": plan.dataset.version,
-        "preprocess": asdict(plan.preprocess),
-        "fingerprints": {"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},
-        "code": {
+    return Content(
+        config={**config, "precision": precision},
+        files_sha256=plan.files_sha256,
+        dataset_version=plan.dataset.version,
+        preprocess=plan.preprocess,
+        fingerprints={"train": plan.train.fingerprint, "val": plan.validation.split.fingerprint},
+        code={
             "backbone": [code_of(type(plan.backbone)), plan.backbone.code_version()],
             "rule": code_of(type(plan.rule)),
             "training": training.VERSION,
         },
-    }
+    )
 
 
 def is_there(file: Path) -> bool:

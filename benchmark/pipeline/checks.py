@@ -71,7 +71,7 @@ def _check_run(run: PipelineRun, pipeline: Pipeline) -> None:
     method, section = make_method(config.method, config.settings_of("method"))
     tune, _ = check_method(config, method)
     sampling.over(dataset, preview(dataset, config.split))
-    check_other_splits(method, section["name"], tune, sampling, dataset, lambda split: preview(dataset, split))
+    check_other_splits(method, section.name, tune, sampling, dataset, lambda split: preview(dataset, split))
     if method.needs_training and not pipeline.learned_by(run):
         raise UsageError(f"[[run]]: method {config.method} has to be trained; add [train] with that method")
 

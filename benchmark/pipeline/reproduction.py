@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ...core.decoding import encode
 from ...core.errors import UsageError, UserError, did_you_mean
 from .. import registry
 from ..backbones.weights.checkpoint import read_description
 from ..backbones.weights.description import Description
 from ..published.beside import Verdict, margin_of, verdict_of
-from ..records.identity import file_safe
+from ..records.identity import asks_for, file_safe, parts_of, task_of
 from ..records.record import RunRecord
 from ..records.store import load_records
 from ..training.meta.train_config import TrainConfig
@@ -78,17 +79,17 @@ def description(pipeline: Pipeline, stage: str, results: Path) -> Description | 
         return None
     if stage == "pretrain":
         return about
-    started = about.pretraining.get("started_from")
+    started = about.pretraining.started_from
     if pipeline.pretrain is None and pipeline.after is None:
         return about if (started is None) == (pipeline.weights is None) else None
     first, stage = (pipeline, "pretrain") if pipeline.after is None else (load(pipeline.after), "train")
     before = description(first, stage, results)
-    return about if started and before and before.weights_sha256 == started["weights_sha256"] else None
+    return about if started and before and before.weights_sha256 == started.weights_sha256 else None
 
 
 def _made(config: PretrainConfig | TrainConfig, about: Description) -> bool:
     """Whether a description is of a training with this configuration, as far as that leaves nothing open."""
-    made = about.made_by.get("config", {})
+    made = about.made_by.config or {}
     stated = {one.name: one.default for one in fields(config) if getattr(config, one.name) is not None}
     return all(
         made.get(name, default) == getattr(config, name) for name, default in stated.items() if name not in NOT_STATED
@@ -175,27 +176,27 @@ def _comparison(
     pipeline: Pipeline, run: PipelineRun, about: Description, found: Sequence[tuple[Path, RunRecord]]
 ) -> Comparison:
     for path, record in found:
-        if record.task.dataset == _dataset(run) and _is_of(record, run, about):
+        if _is_of(record, run, about):
             return Comparison(pipeline, run, about, record, path)
     return Comparison(pipeline, run, about)
 
 
 def _is_of(record: RunRecord, run: PipelineRun, about: Description) -> bool:
     """Whether a record is of this run with these weights."""
-    task, backbone, config = record.task, record.backbone, run.config
-    shape = {name: None if run.varies else getattr(config, name) for name in ("ways", "shots", "queries")}
-    method = about.method
+    config, method = run.config, about.method
+    if method is None or not asks_for(config, _dataset(run), run.varies, task_of(record)):
+        return False
+    answers = {
+        "method.name": method.name,
+        "method.parameters": {**method.parameters, **config.settings_of("method")},
+        "backbone.weights_sha256": about.weights_sha256,
+        "backbone.precision": config.precision,
+        "backbone.compile": config.compile,
+        **({} if config.tune is None else {"backbone.tune": config.tune}),
+    }
     return (
-        method is not None
-        and record.complete
+        record.complete
         and record.n_episodes == config.episodes
-        and record.accuracy.level == LEVEL
-        and backbone.weights_sha256 == about.weights_sha256
-        and (backbone.precision, backbone.compile) == ("fp32", False)
-        and config.tune in (None, backbone.tune)
-        and (task.split, task.sampler, task.seed) == ("test", config.sampler, config.seed)
-        and task.corruption is None
-        and shape == {name: getattr(task, name) for name in shape}
-        and record.method.name == method.name
-        and record.method.parameters == {**method.parameters, **config.settings_of("method")}
+        and record.level == LEVEL
+        and encode(answers).items() <= parts_of(record).items()
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ...core.options import Settings
 
 ALL: tuple[str, ...] = ("all",)  # stands for every parameter, where a record does not know the defaults
 
@@ -38,7 +41,7 @@ class Chosen:
         tried: each combination of values with its accuracy.
     """
 
-    values: dict[str, Any]
+    values: Settings
     split: str
     episodes: int
     tried: list[list[Any]]
@@ -56,7 +59,8 @@ class Method:
         uses_class_names: whether it uses the names of the classes.
         uses_support: whether its answers depend on the support; older records of methods that are zero-shot do not say so.
         distribution: where it comes from, with a version.
-        code: `version 1`, or `sha256 …` of a plug-in's code; older records have the hash of a source file, which is not read.
+        source_sha256: of older records the hash of a source file, which is not read; None in younger ones.
+        code: `version 1`, or `sha256 …` of a plug-in's code.
         changed: names of the parameters that differ from their defaults.
         learned_sha256: hash of the checkpoint with the learned modules; None for initial values and methods that learn nothing.
         text: names and prompts, for a method that uses them.
@@ -65,10 +69,11 @@ class Method:
 
     name: str
     version: str
-    parameters: dict[str, Any]
+    parameters: Settings
     transductive: bool
     uses_class_names: bool
     distribution: str | None
+    source_sha256: str | None
     code: str | None = None
     changed: tuple[str, ...] = ALL
     learned_sha256: str | None = None
@@ -79,7 +84,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """The training of weights.
+    """The training of weights. Of most weights from elsewhere nobody knows more than the first three.
 
     Attributes:
         dataset: the dataset that they were trained on.
@@ -88,6 +93,18 @@ class Pretraining:
         weights_sha256: hash of the weights, where a meta-training started from them.
         steps: steps of a meta-training; None for a pretraining.
         started_from: training of the weights that a meta-training started from; None for initial weights.
+        dataset_version: as the dataset declares it.
+        dataset_parameters: all of them.
+        fingerprint: of the images of the split.
+        split: class split that was learnt.
+        classes: number of its classes.
+        captions_sha256: hash of a file of captions that was read beside it.
+        recipe_parameters: of a pretraining.
+        epochs: passes over the images, of a pretraining.
+        images: images that were seen, each as often as it was, by a pretraining.
+        episodes: of a meta-training.
+        seconds: that the training took.
+        stopped: why it ended: done, patience or unfinished.
     """
 
     dataset: str
@@ -96,6 +113,18 @@ class Pretraining:
     weights_sha256: str | None = None
     steps: int | None = None
     started_from: Pretraining | None = None
+    dataset_version: str | None = None
+    dataset_parameters: Settings | None = None
+    fingerprint: str | None = None
+    split: str | None = None
+    classes: int | None = None
+    captions_sha256: str | None = None
+    recipe_parameters: Settings | None = None
+    epochs: float | None = None
+    images: int | None = None
+    episodes: int | None = None
+    seconds: float | None = None
+    stopped: str | None = None
 
     @property
     def meta_trained(self) -> bool:
@@ -104,7 +133,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
-class Preprocess:
+class NetworkInput:
     """The network's input: channels and size of an image, and mean and deviation that normalise each channel."""
 
     channels: int
@@ -131,10 +160,11 @@ class Backbone:
         precision: precision of encoding.
         compile: whether the network was compiled.
         preprocess: the network's input.
+        imported: the backbone that made imported features, as far as their file says it.
     """
 
     name: str
-    parameters: dict[str, Any]
+    parameters: Settings
     weights: str | None
     weights_sha256: str | None
     pretraining: Pretraining | None
@@ -145,4 +175,5 @@ class Backbone:
     code: str | None = None
     precision: str = "fp32"
     compile: bool = False
-    preprocess: Preprocess | None = None
+    preprocess: NetworkInput | None = None
+    imported: Mapping[str, object] | None = None

@@ -9,17 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ...core.decoding import encode
 from ...tasks.corruptions import Corruption
-from .answerer import Backbone, Method
+from ..config import RunConfig
+from .answerer import Backbone, Method, Text
 from .record import RunRecord
 from .sections import Named
+from .task import Task
 
 FIRST_VERSION = "version 1"
 LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a file name
+
+
+# What decides an answer, of the sections of a record.
+OF_METHOD = ("name", "parameters", "learned_sha256", "text")
+OF_BACKBONE = ("name", "parameters", "weights_sha256", "tune", "precision", "compile")
 
 
 class TaskKey(NamedTuple):
@@ -49,7 +58,11 @@ class TaskKey(NamedTuple):
 
 def task_of(record: Named) -> TaskKey:
     """The task of a run."""
-    task = record.task
+    return key_of(record.task)
+
+
+def key_of(task: Task) -> TaskKey:
+    """What decides the episodes of a task."""
     values = {name: getattr(task, name) for name in TaskKey._fields if name != "corruption"}
     texts = {name: canonical_json(values[name]) for name in ("dataset_parameters", "sampler_parameters")}
     return TaskKey(**{**values, **texts}, corruption=None if task.corruption is None else str(task.corruption))
@@ -61,31 +74,88 @@ def same_episodes(records: Iterable[RunRecord]) -> bool:
     return len(drawn) == len({n for n, _ in drawn})
 
 
-def answerer_of(record: RunRecord) -> str:
-    """Method and backbone with all that decides their answers, as canonical JSON; equal on all tasks."""
+def answerer_of(record: Named, but: Collection[str] = ()) -> str:
+    """Method and backbone with all that decides their answers, as canonical JSON; equal on all tasks.
+
+    Args:
+        record: the run.
+        but: what may differ, such as `backbone.tune`.
+    """
+    return canonical_json({name: value for name, value in parts_of(record).items() if name not in but})
+
+
+def parts_of(record: Named) -> dict[str, object]:
+    """All that decides the answers of method and backbone, by the name of the part: `method.parameters`, `backbone.tune`."""
     method, backbone = record.method, record.backbone
-    return canonical_json([_of_method(method), _of_backbone(backbone)])
+    of_method = {f"method.{name}": encode(getattr(method, name)) for name in OF_METHOD if name != "text"}
+    of_text = {f"method.text.{one.name}": getattr(method.text, one.name, None) for one in fields(Text)}
+    return {**of_method, **of_text, **{f"backbone.{name}": encode(getattr(backbone, name)) for name in OF_BACKBONE}}
 
 
-def _of_method(method: Method) -> dict[str, Any]:
-    text = None if method.text is None else vars(method.text)
-    return {"name": method.name, "parameters": method.parameters, "learned_sha256": method.learned_sha256, "text": text}
+def asks_for(config: RunConfig, dataset: str, varies: bool, task: TaskKey) -> bool:
+    """Whether a config asks for a task, as far as it says: all but the version of the data and parameters.
+
+    Args:
+        config: the request.
+        dataset: registered name of its dataset.
+        varies: whether ways, shots and queries vary from episode to episode.
+        task: of a run that was done.
+    """
+    said = {name: getattr(config, name) for name in TaskKey._fields if hasattr(config, name)}
+    said |= {"dataset": dataset, "corruption": None if config.corrupted_by is None else str(config.corrupted_by)}
+    said |= dict.fromkeys(("ways", "shots", "queries")) if varies else {}
+    return all(getattr(task, name) == value for name, value in said.items())
 
 
-def _of_backbone(backbone: Backbone) -> dict[str, Any]:
-    names = ("name", "parameters", "weights_sha256", "tune", "precision", "compile")
-    return {name: getattr(backbone, name) for name in names}
+def configuration(
+    method: Method, backbone: Backbone, task: Task, *, learns: bool, initial: bool, episodes: int, level: float, bootstrap: bool
+) -> dict[str, object]:
+    """Everything that a configuration says about the result; its hash names the record.
+
+    Precision, compilation and corruption are in it where they are not the defaults: older records, which do not say, keep
+    their names. So is what no plan knows before it opens the images: fingerprint and clean images are not in it.
+
+    Args:
+        method: as its record has it.
+        backbone: as its record has it.
+        task: as its record has it, with or without what only the images say.
+        learns: whether the method learned something beside the backbone, or could have.
+        initial: whether nothing has changed the weights; how images are made ready is then not said by them.
+        episodes: number of episodes that are wanted.
+        level: confidence level of the intervals.
+        bootstrap: whether there is a bootstrap interval.
+    """
+    usual = {one.name: one.default for one in fields(Backbone)}
+    of_method = {name: encode(getattr(method, name)) for name in OF_METHOD}
+    of_backbone = {name: value for name in OF_BACKBONE if (value := getattr(backbone, name)) != usual[name]}
+    of_task = {name: getattr(task, name) for name in TaskKey._fields if name not in ("fingerprint", "corruption")}
+    if method.text is None:
+        del of_method["text"]
+    if not learns:
+        del of_method["learned_sha256"]
+    if initial:
+        of_backbone["preprocess"] = encode(backbone.preprocess)
+    if (corruption := task.corruption) is not None:
+        of_task["corruption"] = {name: getattr(corruption, name) for name in ("name", "severity", "version")}
+    return {
+        "method": of_method,
+        "backbone": of_backbone,
+        "task": of_task,
+        "episodes": episodes,
+        "level": level,
+        "bootstrap": bootstrap,
+    }
 
 
-def other_code(noted: str | None, now: str) -> bool:
+def other_code(noted: str | None, now: str | None) -> bool:
     """Whether the code has changed since a record.
 
     Args:
         noted: `code` of a section of the record; None in older records, which stand for version 1.
         now: today's code, as `code_versions.code_of` gives it.
     """
-    if noted is None:
-        return now.startswith("version ") and now.partition(",")[0] != FIRST_VERSION
+    if noted is None or now is None:
+        return now is not None and now.startswith("version ") and now.partition(",")[0] != FIRST_VERSION
     return noted != now
 
 
@@ -97,12 +167,12 @@ def without_repeats(records: Iterable[RunRecord]) -> list[RunRecord]:
     return list(first.values())
 
 
-def canonical_json(content: Any) -> str:
+def canonical_json(content: object) -> str:
     """JSON text that depends on the content alone: sorted keys, no spaces."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
+def config_digest(config: Mapping[str, object]) -> str:
     """Hexadecimal SHA-256 of a configuration's canonical JSON."""
     return hashlib.sha256(canonical_json(config).encode("utf-8")).hexdigest()
 

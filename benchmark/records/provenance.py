@@ -8,7 +8,12 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from .sections import Code, Environment
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("numpy", "scipy", "torch", "timm", "safetensors", "scikit-learn")
 FOLDERS = ("benchmark", "core", "methods", "tasks")
@@ -22,12 +27,12 @@ def package_version(name: str = "fewbench") -> str | None:
         return None
 
 
-def code_version() -> dict[str, Any]:
-    """The record's `fewbench` section: package version, and commit and dirtiness where the code runs from a checkout."""
+def code_version() -> Code:
+    """Package version, and commit and dirtiness where the code runs from a checkout."""
     root = Path(__file__).resolve().parents[2]
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     dirty = bool(_git(root, "status", "--porcelain", "--", *FOLDERS)) if commit else None
-    return {"version": package_version() or "not installed", "git_commit": commit, "git_dirty": dirty}
+    return Code(package_version() or "not installed", commit, dirty)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -38,19 +43,19 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def environment(device: Any) -> dict[str, Any]:
-    """The record's `environment` section; it names no host, user or path."""
+def environment(device: torch.device) -> Environment:
+    """Versions and hardware of this process."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": device.type,
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "packages": {package: package_version(package) for package in PACKAGES},
-    }
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        device=device.type,
+        device_name=name,
+        threads=torch.get_num_threads(),
+        packages={package: package_version(package) for package in PACKAGES},
+    )
 
 
 def processor() -> str:

@@ -5,8 +5,9 @@ A section may hold further keys, of later versions or of plug-ins: they stay in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from .answerer import Backbone, Method
 from .codec import Coded
@@ -56,8 +57,17 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """The encoding of the features, in this run or an earlier one."""
+class Encoded:
+    """The encoding of the features, in this run or an earlier one.
+
+    Attributes:
+        images: number of images.
+        seconds: that they took.
+        device: type of the device.
+        device_name: as its maker calls it.
+        precision: of the encoding.
+        runtime: name and version of the library that computed the network; None where nobody noted it.
+    """
 
     images: int
     seconds: float
@@ -85,7 +95,7 @@ class Timing:
     total_seconds: float
     started_utc: str
     disjoint_seconds: float = 0.0
-    encoding: Encoding | None = None
+    encoding: Encoded | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,27 @@ class Code:
     version: str
     git_commit: str | None
     git_dirty: bool | None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Versions and hardware; no host, user or path is named. Records may lack any of it.
+
+    Attributes:
+        python: version.
+        system: name and machine.
+        device: type of the device.
+        device_name: as its maker calls it.
+        threads: of the CPU.
+        packages: version of each package that matters; None where it is not installed.
+    """
+
+    python: str | None = None
+    system: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    threads: int | None = None
+    packages: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +153,7 @@ class Sections:
     n_episodes: int
     accuracy: Accuracy
     timing: Timing
-    environment: dict[str, Any] = field(repr=False)
+    environment: Environment = field(repr=False)
     fewbench: Code
     argv: tuple[str, ...]
     config_sha256: str

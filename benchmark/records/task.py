@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from ...core.options import Settings
 from .codec import Rough
 
 
@@ -68,11 +68,11 @@ class Task:
 
     dataset: str
     dataset_version: str
-    dataset_parameters: dict[str, Any]
+    dataset_parameters: Settings
     fingerprint: str
     split: str
     sampler: str
-    sampler_parameters: dict[str, Any]
+    sampler_parameters: Settings
     ways: int | None
     shots: int | None
     queries: int | None

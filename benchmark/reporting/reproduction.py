@@ -86,6 +86,6 @@ def cost(one: Comparison) -> str:
     if one.about is None:
         return ""
     trained = one.about.pretraining
-    minutes = trained["seconds"] / 60
-    time = f"{minutes:.0f} min" if minutes >= 1 else f"{trained['seconds']:.0f} s"
-    return f"{time} on {one.about.made_by['device']}, {trained['steps']:,} steps"
+    seconds, steps = trained.seconds or 0.0, trained.steps or 0
+    time = f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+    return f"{time} on {one.about.made_by.device}, {steps:,} steps"

@@ -14,13 +14,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from ...core.errors import UserError
-from ..records.identity import canonical_json, same_episodes, task_of, without_repeats
+from ..records.identity import answerer_of, canonical_json, same_episodes, task_of, without_repeats
 from ..records.record import RunRecord
 from ..records.stages import NONE, Stages, stages_of
 from .markdown import EMPTY, table_lines
@@ -29,6 +28,7 @@ from .pivot import Query
 LEVEL = 0.95
 PRETRAINING, META, FINE = "pretraining", "meta-training", "fine-tuning"
 UNIMPORTANT = "parallel"  # a parameter of methods that decides only how episodes are computed together
+STAGED = ("method.parameters", "method.learned_sha256", "backbone.weights_sha256", "backbone.tune")  # what stages say
 HEADS = ("stage", "in domain", "across domains")
 
 
@@ -148,10 +148,9 @@ def _by_place(records: Sequence[RunRecord]) -> dict[str, tuple[Stages, RunRecord
 
 def _place(record: RunRecord, stages: Stages) -> str:
     """Everything that both runs of a pair have in common, as text."""
-    network: list[Any] = [record.backbone.name, record.backbone.parameters]
     parameters = {name: value for name, value in record.method.parameters.items() if name != UNIMPORTANT}
     tuning = None if stages.fine_tuned == NONE else parameters
-    return canonical_json([record.method.name, tuning, network, vars(stages), task_of(record)._asdict()])
+    return canonical_json([answerer_of(record, but=STAGED), tuning, vars(stages), task_of(record)])
 
 
 def _went_on_from(record: RunRecord, other: RunRecord) -> bool:

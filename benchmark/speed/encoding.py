@@ -12,6 +12,7 @@ from ...core.errors import UsageError
 from ...core.progress import Progress
 from .. import registry
 from ..backbones.base import initial_network
+from ..backbones.weights.description import UNKNOWN
 from ..backbones.weights.loading import LoadedBackbone
 from ..features.encode import Encoding, encode
 from ..features.runtime import NotConverted, Runtime, converted_uncached, gains, installed
@@ -84,7 +85,7 @@ def initial_backbone(name: str) -> LoadedBackbone:
     recipe = cls.from_name(name, {})
     preprocess = recipe.preprocess()
     module, width = initial_network(recipe, preprocess)
-    return LoadedBackbone(name, recipe, module, preprocess, width, "", "", {}, "", 0)
+    return LoadedBackbone(name, recipe, module, preprocess, width, "", "", UNKNOWN, "", 0)
 
 
 def encoding_speeds(name: str, batches: tuple[int, ...], progress: Progress, least: float) -> Iterator[EncodingSpeed]:

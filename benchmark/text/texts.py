@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from ...methods.base import Method
 from ...tasks.datasets.base import Dataset
 from ..backbones.weights.loading import LoadedBackbone
 from ..config import RunConfig
+from ..records.answerer import Text
 from .features import text_features
 from .names import readable_names
 from .prompts import PromptSet, find_prompts
@@ -57,7 +57,7 @@ class Texts:
         progress.say(f"prompt '{self.prompts.fill(names[0])[0]}'" + (f" (the first of {many})" if many > 1 else ""))
         return text_features(backbone, self.prompts, names, device, progress)
 
-    def section(self, dataset: Dataset, split: str, choices: str | None) -> dict[str, Any]:
+    def section(self, dataset: Dataset, split: str, choices: str | None) -> Text:
         """The record's section on the texts: enough to know whether another run has the same.
 
         Args:
@@ -65,12 +65,13 @@ class Texts:
             split: of the run.
             choices: the split whose episodes decide parameters; None where none does. Its names count if they are of a file.
         """
-        digest = self._names_sha256(dataset, split)
-        prompts = {} if self.prompts is None else {"prompts": self.prompts.name, "prompts_sha256": self.prompts.sha256}
-        given = {} if self.file is None else {"class_names": self.file.name}
-        if self.file is not None and choices is not None:
-            given["choices_names_sha256"] = self._names_sha256(dataset, choices)
-        return {**prompts, **given, "names_sha256": digest}
+        return Text(
+            names_sha256=self._names_sha256(dataset, split),
+            prompts=None if self.prompts is None else self.prompts.name,
+            prompts_sha256=None if self.prompts is None else self.prompts.sha256,
+            class_names=None if self.file is None else self.file.name,
+            choices_names_sha256=None if self.file is None or choices is None else self._names_sha256(dataset, choices),
+        )
 
     def _names_sha256(self, dataset: Dataset, split: str) -> str:
         identifiers, names = zip(*dataset.class_list(split), strict=True)

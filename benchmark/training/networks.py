@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from torch import Generator, nn
 
 from ...core.errors import UsageError, UserError
+from ...core.options import Settings
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
 from ..backbones.base import Backbone, Preprocess, feature_width
 from ..backbones.weights.find import find_weights
 from ..backbones.weights.loading import load_backbone, make_backbone
+from ..records.answerer import Pretraining
 from .meta.train_config import TrainConfig
 
 SAMPLE = 4096  # images that mean and deviation are taken of
 
 
-def network_of(
-    config: TrainConfig, train: Split, generator: Generator, progress: Progress
-) -> tuple[Backbone, dict[str, Any], nn.Module, Preprocess, dict[str, Any] | None]:
-    """The backbone, its parameters with what was set of its images, network, preprocessing, and what its weights have seen.
+class Network(NamedTuple):
+    """A network that a meta-training starts from.
 
-    The last is None for initial weights.
+    Attributes:
+        backbone: the recipe of the network.
+        parameters: of it, with what was set of its images.
+        module: the network.
+        preprocess: makes images ready for it.
+        seen: what its weights have seen; None for initial weights.
     """
+
+    backbone: Backbone
+    parameters: Settings
+    module: nn.Module
+    preprocess: Preprocess
+    seen: Pretraining | None
+
+
+def network_of(config: TrainConfig, train: Split, generator: Generator, progress: Progress) -> Network:
+    """The network of a meta-training, with weights or without."""
     if config.weights is None:
         backbone = make_backbone(config.backbone, config.settings_of("backbone"))
-        return backbone, backbone.parameters, *network_for(config.size, backbone, train, generator), None
+        return Network(backbone, backbone.parameters, *network_for(config.size, backbone, train, generator), None)
     weights = find_weights(config.backbone, config.weights, config.dataset)
     loaded = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress)
     if config.size not in (None, loaded.preprocess.size):
         raise UsageError(f"--size {config.size}: the weights {loaded.weights} take images of {loaded.preprocess.size} pixels")
-    start = {"weights_sha256": loaded.weights_sha256, **loaded.pretraining}
-    return loaded.recipe, loaded.parameters, loaded.module, loaded.preprocess, start
+    seen = replace(loaded.pretraining, weights_sha256=loaded.weights_sha256)
+    return Network(loaded.recipe, loaded.parameters, loaded.module, loaded.preprocess, seen)
 
 
 def network_for(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from ...core.errors import UsageError
-from ...core.options import Options, declared, parameter
+from ...core.options import Options, Settings, declared, parameter
 from ...core.ranges import LARGEST_SEED
 
 Schedule = Literal["cosine", "step", "constant"]
@@ -51,7 +51,7 @@ class LoopOptions(Options):
         if (self.schedule == "step") != (self.halve_every is not None):
             raise UsageError("--schedule step and --halve-every N belong together")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Settings:
         """The options that change what is trained."""
         return {name: value for name, value in asdict(self).items() if name not in NOT_IDENTITY}
 

@@ -6,28 +6,28 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from ...core.decoding import encode
 from ...core.progress import SILENT, Progress
 from ...tasks.datasets.base import Dataset, Split
 from .. import registry
 from ..backbones.base import Backbone, Preprocess
-from ..backbones.weights.description import Description, MetaTrained
+from ..backbones.weights.description import Description, MadeBy, MetaTrained, ValAccuracy
+from ..records.answerer import Pretraining
 from ..records.provenance import code_version, package_version
+from ..records.sections import Code
 from .command_line import command_line
 from .loop.distributed import part_here
 from .loop.learner import Learner
 from .loop.loop import Fitted, fit
-from .loop.outputs import check_output, folder_of, is_finished, publish
+from .loop.outputs import Identity, check_output, folder_of, is_finished, publish
 from .meta.train_config import TrainConfig
 from .meta.validation import Validation
 from .options import Effort, LoopOptions
 from .pretrain_config import PretrainConfig
-
-Section = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class TrainingPlan:
         loop: options of the loop, without a time limit.
         learner: makes what the loop trains; is given the folder of the checkpoints, for whatever else a training that goes on
             has to know.
-        history: what the kind of training adds to the section `pretraining` of the description.
-        val_accuracy: what it adds to the section of that name.
+        history: what the weights have then seen, as far as it is particular to the kind of training.
+        val_accuracy: the validation, as far as it is.
         learned: what a method learns beside the network, or None.
         method: of a meta-training.
         files_sha256: SHA-256 of each file that is read beside the dataset, by what it is: files count by their content.
@@ -67,58 +67,49 @@ class TrainingPlan:
     rule: object
     loop: LoopOptions
     learner: Callable[[Path], Learner]
-    history: Callable[[Fitted], Section]
-    val_accuracy: Callable[[Fitted], Section] = lambda fitted: {}
+    history: Callable[[Fitted], Pretraining]
+    val_accuracy: Callable[[Fitted], ValAccuracy] = lambda fitted: ValAccuracy()
     learned: nn.Module | None = None
     method: MetaTrained | None = None
     files_sha256: Mapping[str, str] = field(default_factory=dict)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """Everything that the result depends on."""
         options = asdict(self.config)
         usual = {one.name: one.default for one in fields(self.config)}
         known = {name: value for name, value in options.items() if name not in self.config.later or value != usual[name]}
-        return {
-            "config": json.loads(json.dumps(known)),
-            "fingerprint": self.train.fingerprint,
-            "processes": part_here().world,
-            **self.files_sha256,
-        }
+        return Identity(json.loads(json.dumps(known)), self.train.fingerprint, part_here().world, **self.files_sha256)
 
-    def description(self, fitted: Fitted, code: dict[str, Any]) -> Description:
+    def description(self, fitted: Fitted, code: Code) -> Description:
         """The description in the weights file; `code` is the version that began the training (`provenance.code_version`)."""
         processes = part_here().world
         return Description(
             backbone=registry.find("backbones", self.config.backbone).name,
             backbone_parameters=self.backbone.parameters,
             preprocess=self.preprocess,
-            pretraining={
-                "dataset": registry.find("datasets", self.config.dataset).name,
-                "dataset_version": self.dataset.version,
-                "dataset_parameters": self.dataset.recorded_parameters(),
-                "fingerprint": self.train.fingerprint,
-                "split": "train",
-                "classes": len(self.train.class_ids),
-                "seconds": round(fitted.seconds, 1),
-                "stopped": fitted.stopped,
-                **self.history(fitted),
-            },
+            pretraining=replace(
+                self.history(fitted),
+                dataset_version=self.dataset.version,
+                dataset_parameters=self.dataset.recorded_parameters(),
+                fingerprint=self.train.fingerprint,
+                split="train",
+                classes=len(self.train.class_ids),
+                seconds=round(fitted.seconds, 1),
+                stopped=fitted.stopped,
+            ),
             method=self.method,
-            made_by={
-                "command": command_line(self.verb, asdict(self.config), processes),
-                "config": self.identity()["config"],
-                "processes": processes,
-                "device": self.device.type,
-                "git_commit": code["git_commit"],
-                "fewbench": code["version"],
-                "torch": package_version("torch"),
-            },
-            val_accuracy={
-                **self.validation.shape,
-                "mean": fitted.best_value,
-                "step": fitted.best_step,
-                **self.val_accuracy(fitted),
-            },
+            made_by=MadeBy(
+                command=command_line(self.verb, asdict(self.config), processes),
+                config=self.identity().config,
+                processes=processes,
+                device=self.device.type,
+                git_commit=code.git_commit,
+                fewbench=code.version,
+                torch=package_version("torch"),
+            ),
+            val_accuracy=replace(
+                self.val_accuracy(fitted), mean=fitted.best_value, step=fitted.best_step, **self.validation.shape
+            ),
         )
 
 
@@ -164,7 +155,7 @@ def carry_out(
 
     options = replace(plan.loop, time_limit=time_limit)
     fitted = fit(
-        learner, validate, options, folder, plan.identity(), plan.device, progress, force,
+        learner, validate, options, folder, encode(plan.identity()), plan.device, progress, force,
         lambda so_far: plan.description(so_far, code).to_json(),
     )  # fmt: skip
     if first:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...core.errors import UsageError
-from ...core.options import Options, declared, parameter
+from ...core.options import Options, Settings, declared, parameter
 from ...core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ..scopes import with_scopes
 from .options import Precision, check_norm
@@ -56,9 +55,7 @@ class PretrainConfig(Options):
     patience: int | None = parameter(None, "Stop after so many epochs without a better one.", minimum=1)
     warmup_epochs: float = parameter(0.25, "Epochs, or a part of one, in which the learning rate rises.", minimum=0)
     clip_norm: float | None = parameter(None, "Length that the gradient may have.", above=0)
-    settings: Mapping[str, Any] = parameter(
-        dict, "Parameter, name=value; recipe., backbone. or dataset. before the name says whose."
-    )
+    settings: Settings = parameter(dict, "Parameter, name=value; recipe., backbone. or dataset. before the name says whose.")
 
     def __post_init__(self) -> None:
         """Check every field, and what several of them say together.
@@ -80,7 +77,7 @@ class PretrainConfig(Options):
         if self.crop and not find_recipe(self.recipe).shifts:  # last, since it imports torch
             raise UsageError(f"--crop: recipe {self.recipe} draws views of its own; set recipe.smallest_area")
 
-    def settings_of(self, scope: str) -> dict[str, Any]:
+    def settings_of(self, scope: str) -> Settings:
         """The parameters meant for the backbone, the dataset or the recipe."""
         chosen = {key.partition(".")[2]: value for key, value in self.settings.items() if key.partition(".")[0] == scope}
         return {**chosen, "norm": self.norm} if scope == "backbone" and self.norm is not None else chosen

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Generator
@@ -21,9 +20,10 @@ from ...methods.vision_language.clip_zero_shot import ClipZeroShot
 from ...tasks.datasets.base import Dataset
 from .. import registry
 from ..backbones.base import feature_width
-from ..backbones.weights.description import UNTRAINED
+from ..backbones.weights.description import UNTRAINED, ValAccuracy
 from ..backbones.weights.loading import make_backbone
 from ..device import choose_device
+from ..records.answerer import Pretraining
 from ..text.captions import class_names
 from ..text.prompts import SINGLE, find_prompts
 from .loop.distributed import local_device, part_here
@@ -92,7 +92,7 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
     )
     module = module.to(device).to(memory_format=torch.channels_last)
     epoch = len(train.images) // config.batch_size  # steps
-    files = {} if captions is None or captions.file_sha256 is None else {"captions_sha256": captions.file_sha256}
+    captions_sha256 = None if captions is None else captions.file_sha256
 
     def learner(folder: Path) -> Learner:
         """The network with the recipe's heads."""
@@ -101,15 +101,16 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
         material = Material(module, width, images, classes, preprocess, crop, flip, config.epochs * epoch, generator, captions)
         return recipe.learner(material).to(device)
 
-    def history(fitted: Fitted) -> dict[str, Any]:
-        return {
-            "recipe": config.recipe if fitted.steps_done else UNTRAINED,
-            "recipe_parameters": asdict(recipe),
-            **files,
-            "epochs": fitted.steps_done / epoch,
-            "images": fitted.steps_done * config.batch_size,
-            "external": False,
-        }
+    def history(fitted: Fitted) -> Pretraining:
+        return Pretraining(
+            dataset=registry.find("datasets", config.dataset).name,
+            recipe=config.recipe if fitted.steps_done else UNTRAINED,
+            external=False,
+            captions_sha256=captions_sha256,
+            recipe_parameters=asdict(recipe),
+            epochs=fitted.steps_done / epoch,
+            images=fitted.steps_done * config.batch_size,
+        )
 
     return TrainingPlan(
         verb="pretrain",
@@ -135,8 +136,8 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
         ),
         learner=learner,
         history=history,
-        val_accuracy=lambda fitted: {"epoch": fitted.best_step // epoch},
-        files_sha256=files,
+        val_accuracy=lambda fitted: ValAccuracy(epoch=fitted.best_step // epoch),
+        files_sha256={} if captions_sha256 is None else {"captions_sha256": captions_sha256},
     )
 
 

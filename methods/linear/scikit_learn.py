@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import FEW_NAMES, UsageError, UserError, did_you_mean
+from ...core.options import Settings
 from ..base import Episodes, Method
 
 SCHEME = "sklearn:"
@@ -65,7 +66,7 @@ class ScikitLearnMethod(Method):
         object.__setattr__(self, "values", read)
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> ScikitLearnMethod:
+    def from_name(cls, name: str, settings: Settings) -> ScikitLearnMethod:
         """Make the method of the name `sklearn:PATH`.
 
         Raises:
@@ -74,7 +75,7 @@ class ScikitLearnMethod(Method):
         return cls(name.removeprefix(SCHEME), settings)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """The given parameters; all others have scikit-learn's defaults."""
         return dict(self.values)
 

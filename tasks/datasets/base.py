@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.errors import UsageError, UserError, did_you_mean
 from ...core.files import cache_root
-from ...core.options import Declared
+from ...core.options import Declared, Settings
 from ...core.progress import SILENT, Progress
 from ..taxonomy import Taxonomy
 from . import store
@@ -170,11 +170,11 @@ class Dataset(Declared, ABC):
         own = re.sub(r"[^\w.=+-]|\.\.", "_", f"{self.name}-{self.version}{variant}")  # which leads out of no cache
         return cache_root() / "datasets" / own
 
-    def recorded_parameters(self) -> dict[str, Any]:
+    def recorded_parameters(self) -> Settings:
         """The parameters for records, by name."""
         return asdict(self)
 
-    def changed_parameters(self) -> dict[str, Any]:
+    def changed_parameters(self) -> Settings:
         """The parameters that differ from their defaults."""
         defaults = {name: field.default for name, field in self.__dataclass_fields__.items()}
         return {key: value for key, value in asdict(self).items() if value != defaults[key]}

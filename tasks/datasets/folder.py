@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from ...core.errors import UsageError
 from ...core.files import stamp
-from ...core.options import parameter
+from ...core.options import Settings, parameter
 from ..taxonomy import Taxonomy, read_parents
 from . import store
 from .base import Contents
@@ -56,12 +56,12 @@ class Folder(Photos):
             return Taxonomy.from_parent_table(self.parent_table, [class_id for class_id, _ in self.class_list(split)])
         return super().taxonomy(split)
 
-    def recorded_parameters(self) -> dict[str, Any]:
+    def recorded_parameters(self) -> Settings:
         """The parameters. Those of `Choices` are left out at their defaults, since older records do not have them."""
         reading = {name: value for name, value in asdict(Choices()).items() if getattr(self, name) == value}
         return {name: value for name, value in super().recorded_parameters().items() if name not in reading}
 
-    def image_parameters(self) -> dict[str, Any]:
+    def image_parameters(self) -> Settings:
         """The changed parameters but for root and parents."""
         return {key: value for key, value in self.changed_parameters().items() if key not in ("root", "parents")}
 

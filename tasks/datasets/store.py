@@ -12,13 +12,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...core.cache import Damaged, Entry, Kept
 from ...core.errors import UserError
 from ...core.files import make_folder
+from ...core.options import Settings
 from ...core.progress import Progress
 from ...core.unfinished import Unfinished, npy_header
 from .contents import Contents, streamed
@@ -34,7 +34,7 @@ class Origin:
 
     dataset: str
     version: str
-    parameters: dict[str, Any]
+    parameters: Settings
     split: str
     citation: str
     licence: str

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ....core.errors import UsageError, UserError, did_you_mean
 from ... import registry
 from ...evaluation.plan import make_method
+from ...records.answerer import Pretraining
 from ...records.provenance import code_version, package_version
 from ...training.command_line import command_line
 from .checkpoint import write_checkpoint
-from .description import UNKNOWN, Description, MetaTrained
+from .description import UNKNOWN, Description, MadeBy, MetaTrained
 from .file import read_tensors
 from .layouts import layout_of
 
@@ -68,17 +69,13 @@ def convert(
         backbone=released.backbone_name,
         backbone_parameters=released.backbone.parameters,
         preprocess=released.preprocess,
-        method=MetaTrained(released.method, section["parameters"], ways),
-        pretraining={
-            "dataset": dataset or UNKNOWN["dataset"],
-            "recipe": f"released weights of {released.code}",
-            "external": external,
-        },
-        made_by={
-            "command": f"{command_line('convert-weights', options)} {shlex.join(path.name for path in files)}",
-            "git_commit": code_version()["git_commit"],
-            "fewbench": package_version(),
-        },
+        method=MetaTrained(released.method, section.parameters, ways),
+        pretraining=Pretraining(dataset or UNKNOWN.dataset, f"released weights of {released.code}", external),
+        made_by=MadeBy(
+            command=f"{command_line('convert-weights', options)} {shlex.join(path.name for path in files)}",
+            git_commit=code_version().git_commit,
+            fewbench=package_version(),
+        ),
     )
     both = nn.ModuleDict({"backbone": released.module, "learned": released.learned})
     write_checkpoint(output, both.state_dict(), about)
@@ -104,7 +101,7 @@ def _check_history(dataset: str | None, external: bool) -> None:
         raise UsageError("--no-external says that only train classes were seen: name their --dataset")
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     return read_tensors(path)

@@ -7,17 +7,17 @@ It stands as JSON in the metadata of the safetensors file itself. Older files ha
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ....core.decoding import Undecodable, decode
+from ....core.decoding import Undecodable, decode, encode
 from ....core.errors import UserError
+from ....core.options import Settings
 from ...records.answerer import Pretraining
 from ..base import Preprocess
 from ..image_settings import problem_of
 
-UNKNOWN = {"dataset": "unknown", "recipe": "unknown", "external": True}  # history of weights without a description
+UNKNOWN = Pretraining("unknown", "unknown", external=True)  # of weights without a description
 UNTRAINED = "none"  # the recipe of weights that nothing has changed
 MOST_WAYS = 100_000
 
@@ -34,9 +34,61 @@ class MetaTrained:
     """
 
     name: str
-    parameters: dict[str, Any]
+    parameters: Settings
     ways: int | None
     shots: int | None = None
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """How weights were made. What a command does not know is None.
+
+    Attributes:
+        command: that makes them.
+        config: the options of that command, all of them decided.
+        processes: that trained them.
+        device: type of the device.
+        git_commit: of the code.
+        fewbench: its version.
+        torch: version.
+        half_of: hash of the weights of which these are the half precision.
+        weights: name of the weights that a classifier of photos was fitted on.
+        weights_sha256: their hash.
+    """
+
+    command: str | None = None
+    config: Settings | None = None
+    processes: int | None = None
+    device: str | None = None
+    git_commit: str | None = None
+    fewbench: str | None = None
+    torch: str | None = None
+    half_of: str | None = None
+    weights: str | None = None
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ValAccuracy:
+    """The validation that chose the state of the weights.
+
+    Attributes:
+        mean: accuracy, a fraction.
+        ways: classes of a validation episode.
+        shots: support images a class; 0 where names alone were classified by.
+        queries: query images a class.
+        episodes: number of them.
+        step: steps done before it.
+        epoch: epochs done before it, of a pretraining.
+    """
+
+    mean: float | None = None
+    ways: int | None = None
+    shots: int | None = None
+    queries: int | None = None
+    episodes: int | None = None
+    step: int | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +99,7 @@ class Description:
         backbone: registered name, or `file.py:Class`.
         backbone_parameters: of the network.
         preprocess: makes stored images ready for it.
-        pretraining: what the weights have seen: at least what `Pretraining` needs.
+        pretraining: what the weights have seen.
         method: that they were meta-trained with; None: they were not.
         made_by: command, configuration and versions.
         val_accuracy: of the state that was kept.
@@ -55,18 +107,17 @@ class Description:
     """
 
     backbone: str
-    backbone_parameters: dict[str, Any]
+    backbone_parameters: Settings
     preprocess: Preprocess
-    pretraining: dict[str, Any]
+    pretraining: Pretraining
     method: MetaTrained | None = None
-    made_by: dict[str, Any] = field(default_factory=dict)
-    val_accuracy: dict[str, Any] = field(default_factory=dict)
+    made_by: MadeBy = MadeBy()
+    val_accuracy: ValAccuracy = ValAccuracy()
     weights_sha256: str | None = None
 
     def to_json(self) -> str:
         """JSON text; what is not known is left out."""
-        known = {name: value for name, value in asdict(self).items() if value is not None}
-        return json.dumps(known, indent=1, sort_keys=True)
+        return json.dumps(encode(self), indent=1, sort_keys=True)
 
 
 def read_json(text: str, where: str) -> Description:
@@ -80,9 +131,7 @@ def read_json(text: str, where: str) -> Description:
         UserError: it is no JSON, or not as a description should be.
     """
     try:
-        content = json.loads(text)
-        description = decode(Description, content)
-        decode(Pretraining, description.pretraining, "pretraining")
+        description = decode(Description, json.loads(text))
     except Undecodable as error:
         raise UserError(f"{where} is not as it should be: {error}") from error
     except ValueError as error:

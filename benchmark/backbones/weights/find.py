@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ....core.errors import UsageError, did_you_mean
 from ....core.files import not_a_file
+from ....core.options import Settings
 from ... import registry
 from ...config import RunConfig
 from ..base import Backbone
@@ -75,7 +75,7 @@ def described_checkpoint(path: Path) -> tuple[Description, MetaTrained]:
     return description, description.method
 
 
-def brought_by(path: Path) -> dict[str, Any]:
+def brought_by(path: Path) -> Settings:
     """The options of `bench run` that a checkpoint of `bench train` brings: its method, its dataset, and ways and shots.
 
     Ways and shots are those of the validation that chose the weights; of published weights those of the training. The size of
@@ -86,18 +86,21 @@ def brought_by(path: Path) -> dict[str, Any]:
         UserError: the file is damaged.
     """
     about, method = described_checkpoint(path)
-    config = about.made_by.get("config")
-    dataset = (config if isinstance(config, dict) else about.pretraining).get("dataset")  # a plug-in's with its folder
-    known = {"method": method.name, "dataset": None if dataset == UNKNOWN["dataset"] else dataset}
-    for name in ("ways", "shots"):
-        known[name] = about.val_accuracy.get(name, getattr(method, name))
-    return {name: value for name, value in known.items() if isinstance(value, str if name in ("method", "dataset") else int)}
+    of_training, validated = about.made_by.config or {}, about.val_accuracy
+    dataset = of_training.get("dataset", about.pretraining.dataset)  # of a plug-in with its folder
+    known = {
+        "method": method.name,
+        "dataset": None if dataset == UNKNOWN.dataset else dataset,
+        "ways": method.ways if validated.ways is None else validated.ways,
+        "shots": method.shots if validated.shots is None else validated.shots,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
-def dataset_settings(path: Path) -> dict[str, Any]:
+def dataset_settings(path: Path) -> Settings:
     """The parameters of the dataset that a checkpoint was trained on, as `--set dataset.NAME=` has them."""
-    parameters = described_checkpoint(path)[0].pretraining.get("dataset_parameters")
-    return {f"dataset.{name}": value for name, value in parameters.items()} if isinstance(parameters, dict) else {}
+    parameters = described_checkpoint(path)[0].pretraining.dataset_parameters or {}
+    return {f"dataset.{name}": value for name, value in parameters.items()}
 
 
 def with_checkpoint(config: RunConfig) -> tuple[RunConfig, Checkpoint | None]:

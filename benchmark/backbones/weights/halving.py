@@ -25,7 +25,7 @@ def halve(file: Path, output: Path) -> Path:
     checkpoint = read_checkpoint(file)
     if checkpoint.description is None:
         raise UsageError(f"{file}: without a description; --half takes what bench pretrain, train or convert-weights wrote")
-    made_by = {**checkpoint.description.made_by, "half_of": checkpoint.sha256}
+    made_by = replace(checkpoint.description.made_by, half_of=checkpoint.sha256)
     tensors = {name: _half(name, tensor, file) for name, tensor in checkpoint.tensors.items()}
     write_checkpoint(output, tensors, replace(checkpoint.description, made_by=made_by))
     return output

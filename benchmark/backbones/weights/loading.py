@@ -6,21 +6,24 @@ backbone and `--set backbone.NAME=` say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Generator, nn
 
+from ....core.decoding import decode
 from ....core.errors import UsageError, UserError
-from ....core.options import parameters_of
+from ....core.options import Settings, parameters_of
 from ....core.progress import SILENT, Progress
 from ....methods.base import Method
 from ....tasks.datasets.reading.image_files import Square
 from ... import registry
 from ...code_versions import code_of
+from ...records.answerer import Backbone as Section
+from ...records.answerer import Pretraining
 from .. import image_settings, tuning
 from ..base import Backbone, Preprocess, feature_width, initial_network
 from .checkpoint import Checkpoint, read_checkpoint
@@ -31,7 +34,7 @@ from .matching import NEEDED, choose, fill
 if TYPE_CHECKING:
     from ....tasks.datasets.base import Split
     from ...features.encode import Encoding
-    from ...features.table import Encoded
+    from ...records.sections import Encoded
     from ...text.prompts import PromptSet
     from ..text_tower import TextTower
 
@@ -48,7 +51,7 @@ class LoadedBackbone:
         feature_dim: D.
         weights: name of the weights; those of a hub have the name of their repository.
         weights_sha256: of the weights file without its description.
-        pretraining: what the weights have seen, from the description.
+        pretraining: what the weights have seen.
         code: of the network, as `code_versions.code_of` gives it, with the version of the package that it comes from.
         network_parameters: how many numbers the network has, without adapters.
         tune: which of them a method may move (tuning.py); those alone have `requires_grad`.
@@ -63,15 +66,15 @@ class LoadedBackbone:
     feature_dim: int
     weights: str
     weights_sha256: str
-    pretraining: Mapping[str, Any]
+    pretraining: Pretraining
     code: str
     network_parameters: int
     tune: str = "none"
-    image_settings: Mapping[str, Any] = field(default_factory=dict)
+    image_settings: Settings = field(default_factory=dict)
     file: Path | None = None
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Settings:
         """Of the architecture, and what was set of the preprocessing."""
         return {**self.recipe.parameters, **self.image_settings}
 
@@ -104,25 +107,23 @@ class LoadedBackbone:
         """
         return None
 
-    def describe(self) -> dict[str, Any]:
-        """The record's `backbone` section."""
-        return {
-            "name": self.name,
-            "parameters": self.parameters,
-            "changed": [*self.recipe.changed, *self.image_settings],
-            "weights": self.weights,
-            "weights_sha256": self.weights_sha256,
-            "pretraining": self.pretraining,
-            "preprocess": {**asdict(self.preprocess), "mean": [*self.preprocess.mean], "std": [*self.preprocess.std]},
-            "tune": self.tune,
-            "network_parameters": self.network_parameters,
-            "feature_dim": self.feature_dim,
-        }
-
-    def section(self, encoding: Encoding) -> dict[str, Any]:
-        """The record's `backbone` section with the code, and with how images were encoded."""
-        made = {"code": self.code, "precision": encoding.precision, "compile": encoding.compile}
-        return {**self.describe(), **made}
+    def section(self, encoding: Encoding) -> Section:
+        """The record's `backbone` section, with how images are encoded."""
+        return Section(
+            name=self.name,
+            parameters=self.parameters,
+            weights=self.weights,
+            weights_sha256=self.weights_sha256,
+            pretraining=self.pretraining,
+            tune=self.tune,
+            feature_dim=self.feature_dim,
+            changed=(*self.recipe.changed, *self.image_settings),
+            network_parameters=self.network_parameters,
+            code=self.code,
+            precision=encoding.precision,
+            compile=encoding.compile,
+            preprocess=self.preprocess,
+        )
 
 
 def backbone_class(name: str) -> type[Backbone]:
@@ -135,7 +136,7 @@ def backbone_class(name: str) -> type[Backbone]:
     return registry.load(registry.find("backbones", name))
 
 
-def make_backbone(name: str, settings: Mapping[str, Any]) -> Backbone:
+def make_backbone(name: str, settings: Settings) -> Backbone:
     """The backbone that the user calls `name`, without a network.
 
     Raises:
@@ -146,7 +147,7 @@ def make_backbone(name: str, settings: Mapping[str, Any]) -> Backbone:
 
 
 def load_backbone(
-    name: str, settings: Mapping[str, Any], weights: Checkpoint | Path | None, progress: Progress = SILENT, tune: str = "none"
+    name: str, settings: Settings, weights: Checkpoint | Path | None, progress: Progress = SILENT, tune: str = "none"
 ) -> LoadedBackbone:
     """Build a network and fill in weights.
 
@@ -205,10 +206,10 @@ def load_backbone(
     )
 
 
-def _history(cls: type[Backbone], checkpoint: Checkpoint | None) -> Mapping[str, Any]:
+def _history(cls: type[Backbone], checkpoint: Checkpoint | None) -> Pretraining:
     """What weights have seen, as far as it is known."""
     if checkpoint is None:
-        return cls.hub_pretraining()
+        return decode(Pretraining, dict(cls.hub_pretraining()), f"{cls.__name__}.hub_pretraining")
     return UNKNOWN if checkpoint.description is None else checkpoint.description.pretraining
 
 

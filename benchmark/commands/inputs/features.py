@@ -141,7 +141,7 @@ def list_() -> None:
 
 def _row(name: str, about: Imported) -> list[str]:
     count, width = about.shape
-    made_by = about.made_by.get("name", "unknown")
+    made_by = about.maker.name or "unknown"
     sets = [f"{text.templates[0]} ({len(text.templates)})" for text in about.texts]
     return [name, about.dataset, about.split, str(count), str(width), about.dtype, made_by, "; ".join(sets), about.sha256[:12]]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
-from ...records.identity import canonical_json
+from ...records.identity import parts_of
 from ...records.labels import label_of, labels_of
 from ...records.ranking import compare_records
 from ...records.record import RunRecord
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, ROW_HEIGHT, REST_HEIGHT = 7.0, 0.3, 1.1  # inches
+PROMPTS = ("method.text.prompts", "method.text.prompts_sha256")  # what may differ
 LONGEST_PROMPTS = 24  # characters of a prompt set's name
 
 
@@ -74,9 +75,9 @@ def check_prompts(records: Sequence[RunRecord]) -> RunRecord:
         if prompts_of(record) is None:
             raise UsageError(f"{label_of(record)} uses no prompts; give records of methods that do, such as clip-zero-shot")
     check_one_task(records)
-    first = _beside_prompts(records[0])
+    first = parts_of(records[0])
     for record in records:
-        differing = [name for name, value in _beside_prompts(record).items() if value != first[name]]
+        differing = [name for name, value in parts_of(record).items() if value != first[name] and name not in PROMPTS]
         if differing:
             both = ", and ".join(map(str, labels_of([records[0], record])))
             raise UsageError(f"the records differ in more than their prompts ({', '.join(differing)}): {both}")
@@ -98,18 +99,6 @@ def prompts_of(record: RunRecord) -> str | None:
 
 def _prompts_sha256(record: RunRecord) -> str | None:
     return None if record.method.text is None else record.method.text.prompts_sha256
-
-
-def _beside_prompts(record: RunRecord) -> dict[str, Any]:
-    """The parts of a record that have to be equal, by the words for them."""
-    method, backbone = record.method, record.backbone
-    encoder = [getattr(backbone, name) for name in ("name", "parameters", "weights_sha256", "tune", "precision")]
-    return {
-        "method": method.name,
-        "parameters": canonical_json(method.parameters),
-        "backbone": canonical_json(encoder),
-        "class names": "" if method.text is None else method.text.names_sha256,
-    }
 
 
 def _label(record: RunRecord) -> str:

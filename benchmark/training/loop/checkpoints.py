@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypedDict, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,15 +15,41 @@ from torch import Tensor, nn
 
 from ....core.errors import UserError
 from ....core.files import os_errors_named, write_atomically
+from .curves import SavedCurves
+from .optimisers import OptimizerValues
 
 KEY = "fewbench_training"  # of the JSON in the header
 FORMAT = 1  # raised when a training cannot go on from older checkpoints
 ANEW = "--force begins anew"
+Kind = TypeVar("Kind", bound="About")
+
+
+class About(TypedDict):
+    """What every checkpoint says beside its tensors."""
+
+    identity: Mapping[str, object]  # of the training, as JSON has it
+    step: int  # steps done before it
+    packages: dict[str, str | None]  # versions that may change last bits
+
+
+class AboutBest(About):
+    """What the best checkpoint says."""
+
+    value: float  # of its validation
+
+
+class AboutLast(About):
+    """What the last checkpoint says: all that a training needs to go on."""
+
+    curves: SavedCurves
+    seconds: float  # of training, by all calls
+    optimizer: OptimizerValues
+    scaler: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The content of a checkpoint file.
+class Checkpoint(Generic[Kind]):
+    """The content of a checkpoint file, of the last or of the best.
 
     Attributes:
         path: the file.
@@ -33,7 +59,7 @@ class Checkpoint:
 
     path: Path
     tensors: dict[str, Tensor]
-    about: dict[str, Any]
+    about: Kind
 
     def under(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with "prefix.", without it."""
@@ -42,7 +68,7 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any], metadata: Mapping[str, str] | None = None
+    path: Path, tensors: Mapping[str, Tensor], about: About, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a checkpoint whole, or leave the earlier one.
 
@@ -62,11 +88,15 @@ def write_checkpoint(
     )
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, kind: type[Kind]) -> Checkpoint[Kind]:
     """Read a checkpoint.
 
+    Args:
+        path: the file.
+        kind: what it should say, AboutLast or AboutBest.
+
     Raises:
-        UserError: the file is damaged or no checkpoint of this version.
+        UserError: the file is damaged, or no checkpoint of this kind and version.
     """
     try:
         with os_errors_named("cannot read the checkpoint"), safe_open(path, framework="pt") as file:
@@ -74,12 +104,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, ValueError) as error:
         raise UserError(f"{path} is not a whole checkpoint ({error}); {ANEW}") from error
-    if about.get("format") != FORMAT:
+    if about.get("format") != FORMAT or not kind.__required_keys__ <= about.keys():
         raise UserError(f"{path} is no training checkpoint of this version of fewbench; {ANEW}")
     return Checkpoint(path, tensors, about)
 
 
-def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
+def check_identity(checkpoint: Checkpoint[Kind], identity: Mapping[str, object]) -> None:
     """Check that a checkpoint is of this training.
 
     Args:
@@ -100,7 +130,7 @@ def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
         raise UserError(f"{checkpoint.path} is of another training ({told}); go on with the same options, or {ANEW}")
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(content: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Leaves of nested sections as JSON, by dotted name."""
     leaves: dict[str, str] = {}
     for name, value in content.items():
@@ -111,7 +141,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return leaves
 
 
-def load_module(module: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
+def load_module(module: nn.Module, checkpoint: Checkpoint[Kind], prefix: str) -> None:
     """Fill a module from the tensors under a prefix.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from ...reporting.figures.canvas import COLOURS, figure_bytes
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 ROWS = 1000  # of a whole training, apart from those of validations
 OWN_COLUMNS = ("step", "learning_rate", "seconds", "validation")  # the others are measured at every step
 WIDTH, PANEL_HEIGHT = 7.0, 2.0  # inches
+
+
+class SavedCurves(TypedDict):
+    """Curves as JSON has them, with exact numbers."""
+
+    columns: list[str]
+    rows: list[list[float | None]]
+    sums: dict[str, float]
+    count: int
 
 
 @dataclass
@@ -33,13 +42,13 @@ class Curves:
     count: int = 0
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Curves:
+    def from_json(cls, content: SavedCurves) -> Curves:
         """Read back what `to_json` gave."""
         rows = [dict(zip(content["columns"], row, strict=True)) for row in content["rows"]]
         return cls(rows, content["sums"], content["count"])
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything, with exact numbers."""
+    def to_json(self) -> SavedCurves:
+        """Everything."""
         return {
             "columns": self._columns(),
             "rows": [[*row.values()] for row in self.rows],

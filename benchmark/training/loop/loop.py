@@ -7,11 +7,11 @@ and randomness of a step are functions of seed and step, checkpoints lie between
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ def fit(
     validate: Callable[[], float],
     options: LoopOptions,
     folder: Path,
-    identity: dict[str, Any],
+    identity: Mapping[str, object],
     device: torch.device,
     progress: Progress,
     force: bool = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import torch
 from timm import optim
@@ -15,7 +15,22 @@ from ....core.errors import FEW_NAMES, UsageError, did_you_mean
 from ..options import LoopOptions
 
 WARMUP_START = 0.01  # of the learning rate
-PLAIN = (bool, int, float, str, type(None))  # what JSON holds and reads back unchanged
+Plain = bool | int | float | str | None  # what JSON holds and reads back unchanged
+
+
+class OptimizerValues(TypedDict):
+    """The state of an optimiser that is no tensor: values by name, by the number of a parameter or of a group."""
+
+    state: dict[str, dict[str, Plain]]
+    groups: dict[str, dict[str, Plain]]
+
+
+class Warmup(TypedDict):
+    """The arguments of timm's schedules for the first steps."""
+
+    warmup_t: int
+    warmup_lr_init: float
+    t_in_epochs: bool
 
 
 def make_optimizer(module: nn.Module, options: LoopOptions) -> torch.optim.Optimizer:
@@ -42,7 +57,7 @@ def make_optimizer(module: nn.Module, options: LoopOptions) -> torch.optim.Optim
 
 def make_schedule(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Scheduler:
     """The learning rate as a function of the step alone: `step_update(step)` before each step, from 0."""
-    warmup: dict[str, Any] = {
+    warmup: Warmup = {
         "warmup_t": options.warmup_steps,
         "warmup_lr_init": WARMUP_START * options.learning_rate,
         "t_in_epochs": False,
@@ -54,36 +69,36 @@ def make_schedule(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Sch
     return StepLRScheduler(optimizer, decay_t=max(1, options.steps), decay_rate=1.0, **warmup)
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], OptimizerValues]:
     """The state of an optimiser.
 
     Returns:
-        Tensors by name, and the rest as JSON can hold it.
+        Tensors by name, and the rest.
 
     Raises:
         UsageError: the state has values that are neither tensors nor JSON.
     """
     content = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
-    plain: dict[str, Any] = {"state": {}, "groups": {}}
+    plain: OptimizerValues = {"state": {}, "groups": {}}
     for section, found in (("state", content["state"]), ("groups", dict(enumerate(content["param_groups"])))):
         for number, values in found.items():
             rest = plain[section][str(number)] = {}
             for name, value in values.items():
                 if isinstance(value, Tensor):
                     tensors[f"{section}.{number}.{name}"] = value
-                elif isinstance(value, PLAIN):
+                elif isinstance(value, Plain):
                     rest[name] = value
                 elif section == "state":  # in groups what is left are the parameters' numbers, and options such as betas
                     raise UsageError(f"the state of this optimizer ({name}) cannot be saved; take another, such as adamw")
     return tensors, plain
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], plain: OptimizerValues) -> None:
     """Give an optimiser of the same parameters back what `optimizer_state` took."""
     groups = optimizer.state_dict()["param_groups"]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in plain["state"].items()}
+    state: dict[int, dict[str, Plain | Tensor]] = {int(number): dict(values) for number, values in plain["state"].items()}
     for number, values in plain["groups"].items():
         groups[int(number)].update(values)
     for key, value in tensors.items():

@@ -5,13 +5,14 @@ During the training its checkpoints lie in a folder beside the weights (`NAME.tr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from ....core.errors import UsageError, UserError
 from ....core.files import os_errors_named, remove_folder
+from ....core.options import Settings
 from ...backbones.weights.checkpoint import read_description, write_checkpoint
 from ...backbones.weights.description import Description
 
@@ -35,13 +36,31 @@ def folder_of(output: Path) -> Path:
     return output.with_name(f"{output.stem}.training")
 
 
-def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
+@dataclass(frozen=True)
+class Identity:
+    """Everything that the result of a training depends on.
+
+    Attributes:
+        config: the options, all of them decided.
+        fingerprint: of the train split.
+        processes: number of them.
+        start_sha256: of the weights that it started from.
+        captions_sha256: of a file of captions.
+    """
+
+    config: Settings
+    fingerprint: str | None
+    processes: int | None
+    start_sha256: str | None = None
+    captions_sha256: str | None = None
+
+
+def is_finished(output: Path, identity: Identity, maker: str) -> bool:
     """Whether the weights are there, made in the very same way.
 
     Args:
         output: the weights file.
-        identity: what the result depends on: `config`, `fingerprint` of the train split, number of `processes`, and
-            `start_sha256` of the weights that it started from, `captions_sha256` of a file of captions, where there are such.
+        identity: what the result depends on.
         maker: the command, for messages.
 
     Raises:
@@ -51,20 +70,16 @@ def is_finished(output: Path, identity: dict[str, Any], maker: str) -> bool:
         return False
     try:
         about = read_description(output)
-        history, made_by = (about.pretraining, about.made_by) if about else ({}, {})
-        started = history.get("started_from")
-        made = {
-            "config": made_by["config"],
-            "fingerprint": history["fingerprint"],
-            "processes": made_by["processes"],
-            **({"start_sha256": started["weights_sha256"]} if started else {}),
-            **({"captions_sha256": history["captions_sha256"]} if "captions_sha256" in history else {}),
-        }
-    except (UserError, KeyError, TypeError):
-        raise UsageError(f"{output} is there already, and not by this version of {maker}; {CURE}") from None
+    except UserError:
+        about = None
+    if about is None or about.made_by.config is None:
+        raise UsageError(f"{output} is there already, and not by this version of {maker}; {CURE}")
+    seen = about.pretraining
+    started = None if seen.started_from is None else seen.started_from.weights_sha256
+    made = Identity(about.made_by.config, seen.fingerprint, about.made_by.processes, started, seen.captions_sha256)
     if made == identity:
         return True
-    flat = [{**each, **each["config"], **each["config"].get("settings", {})} for each in (made, identity)]
+    flat = [{**vars(each), **each.config, **each.config.get("settings", {})} for each in (made, identity)]
     names = [name for name in flat[1] if name not in ("config", "settings") and flat[0].get(name) != flat[1][name]]
     was = f" ({names[0]} {flat[0].get(names[0])}, not {flat[1][names[0]]})" if names else ""
     raise UsageError(f"{output} is there already, of another training{was}; {CURE}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +19,17 @@ from ...backbones.layers import begin_step
 from ...backbones.weights.checkpoint import KEY as DESCRIPTION
 from ...records.provenance import package_version
 from ..options import LoopOptions
-from .checkpoints import ANEW, Checkpoint, check_identity, load_module, read_checkpoint, write_checkpoint
+from .checkpoints import (
+    ANEW,
+    About,
+    AboutBest,
+    AboutLast,
+    Checkpoint,
+    check_identity,
+    load_module,
+    read_checkpoint,
+    write_checkpoint,
+)
 from .curves import OWN_COLUMNS, ROWS, Curves
 from .distributed import Processes
 from .learner import Learner, dropout_seed, step_generator
@@ -56,7 +66,7 @@ class Trainer:
         validate: Callable[[], float],
         options: LoopOptions,
         folder: Path,
-        identity: dict[str, Any],
+        identity: Mapping[str, object],
         progress: Progress,
         group: Processes,
         describe: Callable[[Trainer], str] | None = None,
@@ -66,7 +76,7 @@ class Trainer:
         self.validate, self.options, self.folder, self.progress, self.group = validate, options, folder, progress, group
         self.describe = describe
         whole = {**identity, "loop": options.identity(), "processes": group.part.world}
-        self.identity: dict[str, Any] = json.loads(json.dumps(whole))
+        self.identity: Mapping[str, object] = json.loads(json.dumps(whole))
         self.trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(learner, options)
         self.schedule = make_schedule(self.optimizer, options)
@@ -173,7 +183,8 @@ class Trainer:
             if self.group.first:
                 # With its description it can be evaluated before the training is finished.
                 described = None if self.describe is None else {DESCRIPTION: self.describe(self)}
-                write_checkpoint(self.folder / BEST, self._learner_tensors(), {**self._about(), "value": value}, described)
+                about: AboutBest = {**self._about(), "value": value}
+                write_checkpoint(self.folder / BEST, self._learner_tensors(), about, described)
         row = self.curves.rows[-1]
         told = "".join(f"{name} {row[name]:.3f}, " for name in row if name not in OWN_COLUMNS)
         self.progress.say(f"step {self.step} of {self.options.steps}: {told}validation {value:.4f}")
@@ -196,8 +207,13 @@ class Trainer:
         if self.group.first:
             self._check_parameters()
             tensors, plain = optimizer_state(self.optimizer)
-            about = {**self._about(), "curves": self.curves.to_json(), "seconds": self.seconds}
-            about |= {"optimizer": plain, "scaler": self.scaler.state_dict()}
+            about: AboutLast = {
+                **self._about(),
+                "curves": self.curves.to_json(),
+                "seconds": self.seconds,
+                "optimizer": plain,
+                "scaler": self.scaler.state_dict(),
+            }
             named = {f"optimizer.{name}": value for name, value in tensors.items()}
             write_checkpoint(self.folder / LAST, {**self._learner_tensors(), **named}, about)
             write_atomically(self.folder / CSV, self.curves.csv())
@@ -214,7 +230,7 @@ class Trainer:
         make_folder(self.folder)
         if self.group.first:
             sweep(self.folder)
-        last = None if force or not (self.folder / LAST).exists() else read_checkpoint(self.folder / LAST)
+        last = None if force or not (self.folder / LAST).exists() else read_checkpoint(self.folder / LAST, AboutLast)
         if last is not None and last.about["step"] > 0:
             self._go_on_from(last)
             self.group.wait()
@@ -227,7 +243,7 @@ class Trainer:
         if self.options.steps == 0:
             self.curves.close_row(0, 0.0, 0.0)  # which the only validation belongs to
 
-    def _go_on_from(self, last: Checkpoint) -> None:
+    def _go_on_from(self, last: Checkpoint[AboutLast]) -> None:
         check_identity(last, self.identity)
         load_module(self.learner, last, "learner")
         about = last.about
@@ -236,7 +252,7 @@ class Trainer:
         self.step, self.seconds_before = about["step"], about["seconds"]
         self.curves = Curves.from_json(about["curves"])
         if self.curves.validations() or (self.folder / BEST).exists():
-            best = read_checkpoint(self.folder / BEST)
+            best = read_checkpoint(self.folder / BEST, AboutBest)
             check_identity(best, self.identity)
             self.best = Best(best.about["value"], best.about["step"])
             self.stale = sum(step > self.best.step for step, _ in self.curves.validations())
@@ -249,7 +265,7 @@ class Trainer:
         """Give the learner its best state, in all processes; the training has come to its end, so there is one."""
         assert self.best is not None
         self.group.wait()  # until the first process has written it
-        load_module(self.learner, read_checkpoint(self.folder / BEST), "learner")
+        load_module(self.learner, read_checkpoint(self.folder / BEST, AboutBest), "learner")
         self.learner.eval()
         return self.best
 
@@ -264,7 +280,7 @@ class Trainer:
     def _learner_tensors(self) -> dict[str, Tensor]:
         return {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> About:
         packages = {name: package_version(name) for name in PACKAGES}
         return {"identity": self.identity, "step": self.step, "packages": packages}
 

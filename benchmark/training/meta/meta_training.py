@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Generator
@@ -28,6 +28,8 @@ from ...config import RunConfig
 from ...device import choose_device
 from ...evaluation.plan import make_method
 from ...evaluation.sampling import Sampling, sampling_of
+from ...records.answerer import Method as Section
+from ...records.answerer import Pretraining
 from ...records.identity import file_safe
 from ..augmentation import Augmentation
 from ..loop.distributed import local_device, part_here
@@ -93,7 +95,7 @@ def plan_of(config: TrainConfig, progress: Progress) -> TrainingPlan:
         **{f"dataset.{name}": value for name, value in dataset.recorded_parameters().items()},
         **{f"backbone.{name}": value for name, value in parameters.items()},
         **{f"sampler.{name}": value for name, value in sampling.parameters.items()},
-        **section["parameters"],
+        **section.parameters,
     }
     module = module.requires_grad_(True).to(device)
     meta_batch = decided.meta_batch or 1
@@ -107,14 +109,15 @@ def plan_of(config: TrainConfig, progress: Progress) -> TrainingPlan:
         made.method = _settled(made, folder)
         return made
 
-    def history(fitted: Fitted) -> dict[str, Any]:
-        return {
-            "recipe": _past(section["name"], sampling, start),
-            "episodes": fitted.steps_done * meta_batch,
-            "steps": fitted.steps_done,
-            "started_from": start,
-            "external": bool(start and start["external"]),
-        }
+    def history(fitted: Fitted) -> Pretraining:
+        return Pretraining(
+            dataset=registry.find("datasets", config.dataset).name,
+            recipe=_past(section.name, sampling, start),
+            external=start is not None and start.external,
+            steps=fitted.steps_done,
+            started_from=start,
+            episodes=fitted.steps_done * meta_batch,
+        )
 
     return TrainingPlan(
         verb="train",
@@ -131,8 +134,8 @@ def plan_of(config: TrainConfig, progress: Progress) -> TrainingPlan:
         learner=learner,
         history=history,
         learned=learned,
-        method=MetaTrained(section["name"], section["parameters"], ways, sampling.shape["shots"]),
-        files_sha256={} if start is None else {"start_sha256": start["weights_sha256"]},
+        method=MetaTrained(section.name, section.parameters, ways, sampling.shape["shots"]),
+        files_sha256={} if start is None or start.weights_sha256 is None else {"start_sha256": start.weights_sha256},
     )
 
 
@@ -157,7 +160,7 @@ class Decided(NamedTuple):
 
     config: TrainConfig
     method: Method
-    section: dict[str, Any]  # of a record, about the method
+    section: Section  # of a record, about the method
     dataset: Dataset
     sampling: Sampling
 
@@ -228,9 +231,9 @@ def _check_ways(config: TrainConfig, method: Method, ways: int | None) -> None:
         )
 
 
-def _past(method: str, sampling: Sampling, start: dict[str, Any] | None) -> str:
+def _past(method: str, sampling: Sampling, start: Pretraining | None) -> str:
     """The history of the weights in a few words: what they started from, then the episodes that they were trained on."""
     shape = sampling.shape
     episodes = "varying" if shape["ways"] is None else f"{shape['ways']}-way {shape['shots']}-shot"
-    before = f"{start['recipe']} on {start['dataset']}, then " if start else ""
+    before = f"{start.recipe} on {start.dataset}, then " if start else ""
     return f"{before}{method} {episodes}"

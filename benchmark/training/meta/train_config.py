@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ....core.errors import UsageError
-from ....core.options import Options, declared, parameter
+from ....core.options import Options, Settings, declared, parameter
 from ....core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ...config import SCOPES
 from ...scopes import with_scopes
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 PAPER = "default: the paper's for the dataset"
 # Options that are those of the method's paper for the dataset (`Method.trained_with`); these, where the paper says nothing.
-OF_THE_PAPER: dict[str, Any] = {
+OF_THE_PAPER: Settings = {
     "ways": 5, "shots": 1, "queries": 15, "meta_batch": 1, "steps": 10_000, "optimizer": "adam", "learning_rate": 1e-3,
     "weight_decay": 0.0, "schedule": "constant", "halve_every": None, "clip_norm": None, "clip_value": None,
 }  # fmt: skip
@@ -70,7 +69,7 @@ class TrainConfig(Options):
     device: str = parameter("auto", "auto, cpu or cuda.")
     precision: Precision | None = parameter(None, "Of the forward pass: fp32, bf16 or fp16; default: bf16 on a GPU.")
     patience: int | None = parameter(None, "Stop after so many validations without a better one.", minimum=1)
-    settings: Mapping[str, Any] = parameter(
+    settings: Settings = parameter(
         dict, "Parameter of the method, name=value; backbone., dataset. or sampler. says whose else."
     )
 
@@ -85,14 +84,14 @@ class TrainConfig(Options):
         if self.crop and self.smallest_area is not None:
             raise UsageError("--crop shifts images and --smallest-area crops them; give one of the two")
 
-    def decided(self, method: type[Method], dataset: str) -> dict[str, Any]:
+    def decided(self, method: type[Method], dataset: str) -> Settings:
         """The options of the paper, as they are given, or else as the method's paper has them for a dataset."""
         paper = {**OF_THE_PAPER, **method.trained_with.get("*", {}), **method.trained_with.get(dataset, {})}
         given = {name: getattr(self, name) for name in OF_THE_PAPER if getattr(self, name) is not None}
         found = {**paper, **given}
         return found if found["schedule"] == "step" or "halve_every" in given else {**found, "halve_every": None}
 
-    def settings_of(self, scope: str) -> dict[str, Any]:
+    def settings_of(self, scope: str) -> Settings:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope."""
         settings = with_scopes(self.settings, self.dataset, self.method)
         scoped = {key: key.partition(".")[0] if key.partition(".")[0] in SCOPES else "method" for key in settings}

@@ -13,6 +13,7 @@ from fewbench.benchmark.backbones.weights.checkpoint import write_checkpoint
 from fewbench.benchmark.backbones.weights.description import Description
 from fewbench.benchmark.backbones.weights.find import find_weights
 from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
+from fewbench.benchmark.records.answerer import Pretraining
 from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.datasets.trifeature import Trifeature
 
@@ -29,7 +30,7 @@ def dual() -> DualEncoder:
 @pytest.fixture
 def weights(dual: DualEncoder, tmp_path: Path) -> Path:
     path = tmp_path / "clip.safetensors"
-    preprocess, seen = Preprocess(3, 64, (0.5,) * 3, (0.25,) * 3), {"dataset": "nothing", "recipe": "random", "external": False}
+    preprocess, seen = Preprocess(3, 64, (0.5,) * 3, (0.25,) * 3), Pretraining("nothing", "random", external=False)
     write_checkpoint(path, dual.model.state_dict(), Description("clip-tiny", {}, preprocess, seen))
     return path
 
@@ -117,7 +118,7 @@ def test_the_shipped_weights_are_small_and_tell_colours_by_name():
     path = find_weights("clip-tiny", None, "trifeature")
     assert path is not None and path.path.stat().st_size < 2_000_000
     backbone = load_backbone("clip-tiny", {}, path)
-    assert backbone.pretraining["recipe"] == "clip" and not backbone.pretraining["external"]
+    assert backbone.pretraining.recipe == "clip" and not backbone.pretraining.external
     tower, split = backbone.text_tower(), Trifeature().split("val")
     colours = sorted({name.split()[0] for name in split.class_names})
     rows = torch.arange(0, len(split.images), 40)  # one image a class

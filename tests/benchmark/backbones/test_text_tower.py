@@ -16,6 +16,8 @@ from fewbench.benchmark.backbones.clip_tiny import VOCABULARY, VOCABULARY_SIZE
 from fewbench.benchmark.backbones.open_clip_models import OpenClipModel
 from fewbench.benchmark.backbones.text_tower import TextTower, build_text_tower, load_text_tower
 from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
+from fewbench.benchmark.features.encode import Encoding
+from fewbench.core.decoding import encode
 from fewbench.core.errors import UserError
 from fewbench.methods.parts.random_numbers import seeded
 
@@ -186,7 +188,7 @@ def test_a_loaded_backbone_reads_with_its_own_weights(registered: Path):
     with torch.no_grad():
         expected = reference.encode_text(open_clip.get_tokenizer("fewbench-read")(TEXTS))
         torch.testing.assert_close(tower(tower.tokenize(TEXTS)), expected)
-    assert "text" not in json.dumps(backbone.describe())
+    assert "text" not in json.dumps(encode(backbone.section(Encoding())))
 
 
 def test_a_backbone_of_images_alone_names_those_with_texts():

@@ -12,10 +12,12 @@ from timm.layers.norm_act import BatchNormAct2d, GroupNormAct
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones import timm_backbone
 from fewbench.benchmark.backbones.base import Preprocess, feature_width
+from fewbench.benchmark.backbones.weights.description import UNKNOWN
 from fewbench.benchmark.backbones.weights.find import find_weights
 from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.benchmark.config import RunConfig
 from fewbench.benchmark.evaluation.plan import make_plan
+from fewbench.benchmark.features.encode import Encoding
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.files import sha256_of
 from fewbench.core.progress import SilentProgress
@@ -68,7 +70,7 @@ def test_a_file_of_a_classifier_becomes_a_feature_extractor(classifier: torch.nn
     (line,) = told.lines
     assert f"tensors of timm:{SMALL} match; not used: classifier.weight, classifier.bias" in line
     assert (backbone.name, backbone.weights, backbone.weights_sha256) == (f"timm:{SMALL}", "trained", sha256_of(weights))
-    assert backbone.pretraining == {"dataset": "unknown", "recipe": "unknown", "external": True}
+    assert backbone.pretraining == UNKNOWN
 
 
 @pytest.mark.parametrize("name", [SMALL, "mobilenetv2_100", "vit_tiny_patch16_224"])
@@ -90,12 +92,12 @@ def test_a_model_of_fixed_size_takes_another_as_img_size():
 def test_arguments_reach_timm_and_the_record(weights: Path):
     plain = load_backbone(f"timm:{SMALL}", {}, weights)
     same = load_backbone(f"timm:{SMALL}", {"pad_type": "same", "drop_rate": "0.25"}, weights)
-    assert same.describe()["parameters"] == {"pad_type": "same", "drop_rate": 0.25}
-    assert same.describe()["changed"] == ["pad_type", "drop_rate"]
-    assert plain.describe()["parameters"] == {} and plain.describe()["changed"] == []
+    assert same.parameters == {"pad_type": "same", "drop_rate": 0.25}
+    assert same.section(Encoding()).changed == ("pad_type", "drop_rate")
+    assert plain.parameters == {} and plain.section(Encoding()).changed == ()
     images = torch.rand(1, 3, 160, 160, generator=seeded(0))
     assert not torch.allclose(same.module(images), plain.module(images))
-    assert load_backbone(f"timm:{SMALL}", same.parameters, weights).describe() == same.describe()
+    assert load_backbone(f"timm:{SMALL}", same.parameters, weights).section(Encoding()) == same.section(Encoding())
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_without_weights_the_hub_gives_them(hub: Path, classifier: torch.nn.Modu
     assert all(torch.equal(value, state[name]) for name, value in backbone.module.state_dict().items())
     assert (backbone.weights, backbone.weights_sha256) == (f"timm/{SMALL}.r160_in1k", sha256_of(hub))
     assert find_weights(f"timm:{SMALL}", backbone.weights, "any") is None  # the name in a record finds them again
-    assert backbone.pretraining["external"] and told.lines == [f"backbone timm:{SMALL}: pretrained weights {backbone.weights}"]
+    assert backbone.pretraining.external and told.lines == [f"backbone timm:{SMALL}: pretrained weights {backbone.weights}"]
 
 
 def test_images_that_the_model_refuses_are_told_before_weights_are_fetched_or_matched(
@@ -221,7 +223,7 @@ def test_a_plan_takes_timm_models(weights: Path, tiny: str, tmp_path: Path):
     )
     plan = make_plan(config, told)
     assert plan.path().name.startswith(f"protonet-timm-{SMALL}-")
-    assert plan.identity()["backbone"]["parameters"] == {"size": 32}
+    assert plan.backbone_section().parameters == {"size": 32}
     assert len(told.lines) == 1
 
 

@@ -79,5 +79,5 @@ def test_it_can_be_pretrained_and_tuned(recipe: str, tiny: str, tmp_path: Path):
     )
     path = pretrain(config, tmp_path / "weights.safetensors", SILENT)
     loaded = load_backbone("vit", {}, path, tune="prompt")
-    assert loaded.feature_dim == 16 and loaded.pretraining["recipe"] == recipe and not loaded.pretraining["external"]
+    assert loaded.feature_dim == 16 and loaded.pretraining.recipe == recipe and not loaded.pretraining.external
     assert {name for name, value in loaded.module.named_parameters() if value.requires_grad} == {"prompts"}

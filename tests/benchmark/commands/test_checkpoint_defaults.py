@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, write_checkpoint
+from fewbench.benchmark.backbones.weights.description import MadeBy
 from fewbench.benchmark.commands.main import app
+from fewbench.benchmark.records.answerer import Pretraining
 from fewbench.benchmark.training import plan
 from fewbench.benchmark.training.meta.meta_training import meta_train
 from fewbench.benchmark.training.meta.train_config import TrainConfig
@@ -65,8 +67,8 @@ def test_a_sampler_of_varying_tasks_has_its_own_shape(trained: Path, tmp_path: P
 def test_a_checkpoint_that_does_not_say_its_dataset_is_told(trained: Path, tmp_path: Path):
     checkpoint = read_checkpoint(trained)
     assert checkpoint.description is not None
-    seen = {"dataset": "unknown", "recipe": "released", "external": True}
-    about = replace(checkpoint.description, pretraining=seen, made_by={})
+    seen = Pretraining("unknown", "released", external=True)
+    about = replace(checkpoint.description, pretraining=seen, made_by=MadeBy())
     write_checkpoint(tmp_path / "w.safetensors", checkpoint.tensors, about)
     done = dry_run(tmp_path / "w.safetensors")
     says = "checkpoint w.safetensors does not say its dataset; this run is of trifeature, --dataset takes another"

@@ -63,8 +63,8 @@ def signed(tmp_path: Path, config: RunConfig) -> RunConfig:
 
 def test_every_combination_is_tried_on_val_episodes_and_the_first_of_the_best_is_taken(signed: RunConfig, tiny: str):
     plan = with_choices(make_plan(signed), CPU, SILENT)
-    chosen = plan.method_section["chosen"]
-    assert (chosen["split"], chosen["episodes"]) == ("val", 70)
+    chosen = plan.method_section.chosen
+    assert chosen is not None and (chosen.split, chosen.episodes) == ("val", 70)
     split = registry.load(registry.find("datasets", tiny))().split("val")
     sampler = UniformSampler(split.offsets, seed=0, ways=5, shots=1, queries=5)
     batch = sampler.draw(0, 70)
@@ -75,16 +75,17 @@ def test_every_combination_is_tried_on_val_episodes_and_the_first_of_the_best_is
         for factor in (-1.0, 1.0, 2.0)
         for norm in (1.0, 2.0)
     ]
-    assert chosen["tried"] == by_hand
+    assert chosen.tried == by_hand
     best = max(accuracy for _, _, accuracy in by_hand)
     first = next(one for one in by_hand if one[2] == best)
-    assert chosen["values"] == {"factor": first[0], "norm": first[1]} and first[0] == 1.0  # 2.0 is as good, and comes later
-    assert plan.method == replace(make_plan(signed).method, **chosen["values"])
+    assert chosen.values == {"factor": first[0], "norm": first[1]} and first[0] == 1.0  # 2.0 is as good, and comes later
+    assert plan.method == replace(make_plan(signed).method, **chosen.values)
 
 
 def test_what_is_given_is_not_chosen(signed: RunConfig):
     plan = with_choices(make_plan(replace(signed, settings={"factor": -1.0})), CPU, SILENT)
-    assert set(plan.method_section["chosen"]["values"]) == {"norm"} and len(plan.method_section["chosen"]["tried"]) == 2
+    chosen = plan.method_section.chosen
+    assert chosen is not None and set(chosen.values) == {"norm"} and len(chosen.tried) == 2
     decided = make_plan(replace(signed, settings={"factor": 1.0, "norm": 2.0}))
     assert with_choices(decided, CPU, SILENT) is decided
 

@@ -46,5 +46,5 @@ def test_a_precision_that_the_device_lacks_is_refused_before_weights_are_looked_
 def test_the_backbones_code_is_in_the_record_and_not_in_its_name(config: RunConfig):
     found = make_plan(config)
     other = replace(found, backbone=replace(found.backbone, code="version 2"))
-    assert other.backbone_section()["code"] == "version 2" != found.backbone_section()["code"]
+    assert other.backbone_section().code == "version 2" != found.backbone_section().code
     assert other.path() == found.path()

@@ -217,7 +217,7 @@ def test_weights_that_are_not_there_are_asked_for(recorded, tiny):
 
 def test_other_weights_are_refused(recorded, tiny, tiny_weights, tmp_path):
     record, backbone = recorded(), load_backbone("conv4", {}, tiny_weights)
-    about = Description("conv4", {"width": 8}, backbone.preprocess, dict(backbone.pretraining))
+    about = Description("conv4", {"width": 8}, backbone.preprocess, backbone.pretraining)
     next(backbone.module.parameters()).mul_(2)
     write_checkpoint(tmp_path / "tiny.safetensors", backbone.module.state_dict(), about)
     config = config_of({"dataset": tiny, "weights": str(tmp_path / "tiny.safetensors")}, {}, record)

@@ -47,7 +47,7 @@ def test_a_record_says_what_was_done(config: RunConfig, tiny: str, tiny_weights:
     assert record.n_episodes == len(record.accuracies) == EPISODES
     assert record.method.name == "protonet" and record.method.distribution.startswith("fewbench")
     assert record.method.code == record.task.code == "version 1"
-    assert record.environment["device"] == "cpu"
+    assert record.environment.device == "cpu"
     interval = t_interval(record.accuracies)
     assert (record.mean, record.half_width) == (interval.mean, interval.half_width)
     assert 0.2 < record.mean < 1 and 0 < record.accuracies.std()

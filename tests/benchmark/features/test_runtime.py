@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbench.benchmark import RunConfig, registry, run
+from fewbench.benchmark.backbones.weights.description import UNKNOWN
 from fewbench.benchmark.backbones.weights.loading import LoadedBackbone, load_backbone
 from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.code_versions import code_of
@@ -100,7 +101,7 @@ def initial(name: str, size: int | None = None, **settings: Any) -> LoadedBackbo
                     cast(Tensor, tensor).uniform_(0.5, 1.5, generator=generator)
         blank = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
         width = module(blank).shape[1]
-    return LoadedBackbone(name, recipe, module, preprocess, width, "random", "0" * 64, {}, code_of(cls), 1)
+    return LoadedBackbone(name, recipe, module, preprocess, width, "random", "0" * 64, UNKNOWN, code_of(cls), 1)
 
 
 def features_of(backbone: LoadedBackbone, images: np.ndarray, encoding: Encoding) -> np.ndarray:

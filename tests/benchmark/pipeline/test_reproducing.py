@@ -41,7 +41,7 @@ def results(reproductions: Path, tmp_path: Path) -> Iterator[Path]:
 
 def test_a_reproduction_is_trained_evaluated_and_compared(results: Path):
     one, two = compare(load("quick"), results)
-    assert one.about is not None and one.about.pretraining["steps"] == 4
+    assert one.about is not None and one.about.pretraining.steps == 4
     assert one.record is not None and two.record is not None
     assert one.path is not None and load_record(one.path).mean == one.record.mean
     assert one.record.backbone.weights == "quick" and one.record.n_episodes == 60
@@ -83,7 +83,7 @@ def test_runs_of_another_training_do_not_count(results: Path, reproductions: Pat
     with pytest.raises(UsageError, match="of another training than quick now is; --overwrite trains it anew"):
         reproduce("quick", results)
     one, _ = reproduce("quick", results, overwrite=True)
-    assert one.about is not None and one.about.pretraining["steps"] == 6 and one.record is not None
+    assert one.about is not None and one.about.pretraining.steps == 6 and one.record is not None
 
 
 def test_a_training_out_of_time_goes_on(reproductions: Path, tmp_path: Path):
@@ -114,7 +114,7 @@ def test_the_page_says_what_was_found_and_what_was_not_run(results: Path, reprod
     assert [row[-1] for row in rows[2:]] == ["not run yet", "not run yet", one.verdict, "–"]
     assert rows[4][4] == f"{100 * one.record.mean:.2f} ± {100 * one.record.half_width:.2f}"
     assert rows[4][5] == f"{one.difference:+.2f} ± {one.combined:.2f}"
-    assert rows[4][6] == "60" and rows[4][7] == f"{one.about.pretraining['seconds']:.0f} s on cpu, 4 steps"
+    assert rows[4][6] == "60" and rows[4][7] == f"{one.about.pretraining.seconds:.0f} s on cpu, 4 steps"
     assert "- **quick**: ProtoNet on noise. Published: nobody. Differs from the paper: all of it.\n" in filled
 
 
@@ -136,7 +136,7 @@ def test_a_reproduction_may_pretrain_what_its_training_starts_from(reproductions
     one, _ = reproduce("quick", results)
     pretrained = checkpoint("quick", results, "pretrain")
     assert one.record is not None and one.about is not None
-    assert one.about.pretraining["started_from"]["weights_sha256"] == weights_sha256(pretrained)
+    assert one.about.pretraining.started_from.weights_sha256 == weights_sha256(pretrained)
     heard = told()
     checkpoint("quick", results).unlink()
     reproduce("quick", results, heard)
@@ -152,7 +152,7 @@ def test_a_reproduction_may_start_where_another_ended(reproductions: Path, tmp_p
     one, _ = reproduce("second", results)
     started = checkpoint("quick", results)
     assert one.record is not None and one.about is not None
-    assert one.about.pretraining["started_from"]["weights_sha256"] == weights_sha256(started)
+    assert one.about.pretraining.started_from.weights_sha256 == weights_sha256(started)
     assert compare(load("quick"), results)[0].record is None  # trained, not evaluated
     alone(started)
     heard = told()
@@ -169,7 +169,7 @@ def test_a_reproduction_may_start_from_weights_which_may_come_by_hand(reproducti
     path.write_text(f'weights = "conv4-omniglot"\n{path.read_text(encoding="utf-8")}', encoding="utf-8")
     one, _ = reproduce("quick", results, weights=tiny_weights)
     assert one.record is not None and one.about is not None
-    assert one.about.pretraining["started_from"]["weights_sha256"] == weights_sha256(tiny_weights)
+    assert one.about.pretraining.started_from.weights_sha256 == weights_sha256(tiny_weights)
 
 
 def test_runs_of_varying_shape_on_another_dataset_and_with_a_scope(reproductions: Path, tiny: str, tmp_path: Path):

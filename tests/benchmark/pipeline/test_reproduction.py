@@ -7,7 +7,7 @@ import pytest
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.backbones.weights.description import Description, MetaTrained
+from fewbench.benchmark.backbones.weights.description import Description, MadeBy, MetaTrained
 from fewbench.benchmark.config import RunConfig
 from fewbench.benchmark.evaluation.plan import make_method
 from fewbench.benchmark.pipeline.reproduction import (
@@ -20,6 +20,7 @@ from fewbench.benchmark.pipeline.reproduction import (
     weights_file,
 )
 from fewbench.benchmark.pipeline.stages import Pipeline, PipelineRun, Target
+from fewbench.benchmark.records.answerer import Pretraining
 from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.core.errors import UsageError
 
@@ -140,8 +141,8 @@ def test_a_description_is_of_a_reproduction_where_all_that_it_states_is_the_same
     del config["jitter"]  # an option that was not there when the weights were made
 
     def is_of(**changed: Any) -> bool:
-        made_by = {"config": {**config, **changed}}
-        seen, method = {"dataset": "", "recipe": "", "external": False}, MetaTrained("protonet", {}, 5)
+        made_by = MadeBy(config={**config, **changed})
+        seen, method = Pretraining("", "", external=False), MetaTrained("protonet", {}, 5)
         about = Description("conv4", {}, Preprocess(1, 28, (0.0,), (1.0,)), seen, method, made_by, weights_sha256="")
         path.write_text(about.to_json(), encoding="utf-8")
         return description(pipeline, "train", tmp_path) is not None

@@ -52,7 +52,7 @@ def test_each_stage_takes_what_the_one_before_it_made(read, call: Call):
     pretrained, trained, proto, finetuned = paths(finished)
     about = read_checkpoint(trained).description
     assert about is not None
-    assert about.pretraining["started_from"]["weights_sha256"] == weights_sha256(pretrained)
+    assert about.pretraining.started_from.weights_sha256 == weights_sha256(pretrained)
     assert about.backbone_parameters == {"width": 8}  # said by the pretraining alone
     records = [outcome.record for outcome in finished.outcomes]
     assert {record.backbone.weights_sha256 for record in records} == {weights_sha256(trained)}
@@ -84,7 +84,7 @@ def test_a_run_may_take_what_was_there_before_meta_training(read, call: Call, ti
 def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: Path):
     (trained,) = paths(carry_out_pipeline(read(TRAIN, str(tiny_weights)), call))
     about = read_checkpoint(trained).description
-    assert about is not None and about.pretraining["started_from"]["weights_sha256"] == weights_sha256(tiny_weights)
+    assert about is not None and about.pretraining.started_from.weights_sha256 == weights_sha256(tiny_weights)
 
 
 def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call, told):
@@ -256,6 +256,6 @@ episodes = 2
     about = read_checkpoint(trained).description
     assert about is not None
     assert about.preprocess.size == 32 and about.backbone_parameters == {"dynamic_img_size": True}
-    assert about.made_by["config"]["settings"]["backbone.size"] == 32  # another size is another training
+    assert about.made_by.config["settings"]["backbone.size"] == 32  # another size is another training
     record = finished.outcomes[0].record
     assert record.method.learned_sha256 == weights_sha256(trained) and record.backbone.preprocess.size == 32

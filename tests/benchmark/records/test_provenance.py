@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fewbench.benchmark.records import provenance
+from fewbench.core.decoding import encode
 
 
 def test_versions_of_distributions():
@@ -19,10 +20,10 @@ def test_versions_of_distributions():
 
 def test_the_environment_names_versions_and_hardware_but_no_person_or_place():
     found = provenance.environment(torch.device("cpu"))
-    assert found["python"] == platform.python_version()
-    assert found["device"] == "cpu" and found["threads"] == torch.get_num_threads()
-    assert set(found["packages"]) == set(provenance.PACKAGES) and found["packages"]["torch"]
-    text = json.dumps(found)
+    assert found.python == platform.python_version()
+    assert found.device == "cpu" and found.threads == torch.get_num_threads()
+    assert set(found.packages) == set(provenance.PACKAGES) and found.packages["torch"]
+    text = json.dumps(encode(found))
     assert platform.node() not in text or len(platform.node()) < 4
     assert str(Path.home()) not in text and str(Path.cwd()) not in text
 
@@ -54,23 +55,28 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def version() -> tuple[str | None, bool | None]:
+    found = provenance.code_version()
+    return found.git_commit, found.git_dirty
+
+
 def test_a_checkout_tells_its_commit_and_whether_the_code_was_changed(checkout: Path):
     git(checkout, "init", "--quiet")
     git(checkout, "add", ".")
     git(checkout, "commit", "--quiet", "--message", "first")
     commit = git(checkout, "rev-parse", "HEAD")
     (checkout / "results.json").touch()  # a result does not change the code
-    assert provenance.code_version().items() >= {"git_commit": commit, "git_dirty": False}.items()
+    assert version() == (commit, False)
     (checkout / "methods" / "code.py").write_text("changed = True")
-    assert provenance.code_version().items() >= {"git_commit": commit, "git_dirty": True}.items()
+    assert version() == (commit, True)
 
 
 def test_outside_a_checkout_there_is_no_commit(checkout: Path):
     git(checkout.parent, "init", "--quiet", str(checkout / "inner"))  # a repository elsewhere is none of this code
-    assert provenance.code_version().items() >= {"git_commit": None, "git_dirty": None}.items()
+    assert version() == (None, None)
 
 
 def test_a_checkout_without_git_on_the_machine_has_no_commit(checkout: Path, monkeypatch: pytest.MonkeyPatch):
     git(checkout, "init", "--quiet")
     monkeypatch.setenv("PATH", "")
-    assert provenance.code_version().items() >= {"git_commit": None, "git_dirty": None}.items()
+    assert version() == (None, None)

@@ -38,7 +38,7 @@ def test_the_frozen_record_of_schema_1_still_reads(record):
     # s² = (25268 − 466²/10)/9 in 75ths squared, t(0.975, 9) = 2.262157
     assert record.half_width == pytest.approx(2.262157 * (3552.4 / 9 / 10) ** 0.5 / 75, rel=1e-6)
     assert (record.complete, record.n_episodes, record.method.name, record.backbone.name) == (True, 10, "protonet", "conv4")
-    assert record.environment["cpu"] == "größer als ×86"
+    assert record.content["environment"]["cpu"] == "größer als ×86"
     assert record.accuracy.without_replacement.episodes == 3
 
 

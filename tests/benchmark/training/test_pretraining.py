@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, read_description, weights_sha256, write_checkpoint
+from fewbench.benchmark.backbones.weights.description import MadeBy
 from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.training import pretraining
@@ -55,7 +56,7 @@ def test_every_recipe_says_how_its_weights_were_made(recipe: str, quick: Pretrai
     assert sidecar["val_accuracy"]["step"] in (6, 12)
     assert sidecar["val_accuracy"]["mean"] > 0.5  # chance is 0.2
     loaded = load_backbone("conv4", {}, path)
-    assert loaded.feature_dim == 8 and loaded.pretraining["recipe"] == recipe and not loaded.pretraining["external"]
+    assert loaded.feature_dim == 8 and loaded.pretraining.recipe == recipe and not loaded.pretraining.external
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".csv", ".png", ".safetensors"]
 
 
@@ -80,7 +81,7 @@ def test_the_rate_rises_through_the_warmup_and_long_gradients_are_cut(quick: Pre
 
 
 def test_options_that_came_later_change_an_identity_only_where_they_are_used(quick: PretrainConfig) -> None:
-    usual, other = (pretraining.plan_of(replace(quick, clip_norm=norm), SILENT).identity()["config"] for norm in (None, 2.0))
+    usual, other = (pretraining.plan_of(replace(quick, clip_norm=norm), SILENT).identity().config for norm in (None, 2.0))
     assert other == {**usual, "clip_norm": 2.0} and not set(PretrainConfig.later) & set(usual)
 
 
@@ -124,7 +125,7 @@ def test_other_weights_are_replaced_only_when_asked(quick: PretrainConfig, tmp_p
     assert about(path)["made_by"]["config"]["learning_rate"] == 0.01
     checkpoint = read_checkpoint(path)
     assert checkpoint.description is not None
-    write_checkpoint(path, checkpoint.tensors, replace(checkpoint.description, made_by={}))
+    write_checkpoint(path, checkpoint.tensors, replace(checkpoint.description, made_by=MadeBy()))
     with pytest.raises(UsageError, match="not by this version of bench pretrain"):
         pretrain(other, path, SILENT)
 

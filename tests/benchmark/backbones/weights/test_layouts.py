@@ -167,13 +167,13 @@ def test_learn2learn_takes_pixels_up_to_255(tmp_path: Path):
 
 def test_the_description_says_what_is_known(relation, tmp_path: Path):
     unknown = described(convert("relation-net", relation[0], tmp_path / "unknown.safetensors"))
-    assert unknown.pretraining["dataset"] == "unknown" and unknown.pretraining["external"] is True
-    assert unknown.pretraining["recipe"].startswith("released weights of Sung et al. 2018")
+    assert unknown.pretraining.dataset == "unknown" and unknown.pretraining.external is True
+    assert unknown.pretraining.recipe.startswith("released weights of Sung et al. 2018")
     path = convert("relation-net", relation[0], tmp_path / "known.safetensors", "mini-imagenet", 20, external=False)
     known = described(path)
-    assert known.pretraining["dataset"] == "mini-imagenet" and known.pretraining["external"] is False
+    assert known.pretraining.dataset == "mini-imagenet" and known.pretraining.external is False
     assert known.method is not None and known.method.ways == 20
-    assert known.made_by["command"] == (
+    assert known.made_by.command == (
         "bench convert-weights --layout relation-net --output known.safetensors --dataset mini-imagenet --ways 20 "
         "--no-external encoder.pkl relation.pkl"
     )

@@ -17,9 +17,12 @@ from fewbench.benchmark.backbones.weights.checkpoint import (
     weights_sha256,
     write_checkpoint,
 )
-from fewbench.benchmark.backbones.weights.description import Description
+from fewbench.benchmark.backbones.weights.description import UNKNOWN, Description, MadeBy
 from fewbench.benchmark.backbones.weights.find import find_weights, shipped_weights
-from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
+from fewbench.benchmark.backbones.weights.loading import LoadedBackbone, load_backbone, make_backbone
+from fewbench.benchmark.features.encode import Encoding
+from fewbench.benchmark.records.answerer import Backbone, Pretraining
+from fewbench.core.decoding import encode
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.files import sha256_of
 from fewbench.core.progress import SilentProgress
@@ -37,6 +40,10 @@ def one_line(caught: pytest.ExceptionInfo) -> str:
     return str(caught.value)
 
 
+def section(backbone: LoadedBackbone) -> Backbone:
+    return backbone.section(Encoding())
+
+
 def test_what_was_saved_is_loaded(weights: Path):
     backbone = load_backbone("conv4", {}, weights)
     expected = Conv4(width=8).build(3, 16, torch.Generator().manual_seed(1)).state_dict()
@@ -48,8 +55,8 @@ def test_what_was_saved_is_loaded(weights: Path):
     assert (backbone.name, backbone.parameters, backbone.feature_dim) == ("conv4", {"width": 8}, 8)
     assert backbone.preprocess == Preprocess(3, 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     assert backbone.weights == "tiny" and backbone.weights_sha256 == weights_sha256(weights)
-    assert backbone.describe()["pretraining"] == {"dataset": "nothing", "recipe": "random", "external": False}
-    assert backbone.describe()["changed"] == ["width"]
+    assert backbone.pretraining == Pretraining("nothing", "random", external=False)
+    assert section(backbone).changed == ("width",)
 
 
 def test_a_loaded_network_lets_gradients_reach_what_is_tuned(weights: Path):
@@ -58,14 +65,14 @@ def test_a_loaded_network_lets_gradients_reach_what_is_tuned(weights: Path):
     assert free == {f"{block}.1.{name}" for block in range(4) for name in ("weight", "bias")}
     assert not tuned.module.training
     size = 3 * 8 * 9 + 3 * 8 * 8 * 9 + 4 * 8 + 4 * 2 * 8
-    assert tuned.describe() == {**plain.describe(), "tune": "norm", "network_parameters": size}
-    assert plain.describe()["tune"] == "none" and plain.describe()["network_parameters"] == size
+    assert section(tuned) == replace(section(plain), tune="norm", network_parameters=size)
+    assert section(plain).tune == "none" and section(plain).network_parameters == size
 
 
 def test_adapters_do_not_count_as_parameters_of_the_network(weights: Path):
     pytest.importorskip("peft")
     plain, tuned = load_backbone("conv4", {}, weights), load_backbone("conv4", {}, weights, tune="lora")
-    assert tuned.describe() == {**plain.describe(), "tune": "lora"}
+    assert section(tuned) == replace(section(plain), tune="lora")
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(tuned.module(images), plain.module(images)) and not tuned.module.training
 
@@ -95,9 +102,9 @@ def test_one_file_holds_weights_and_description_and_has_the_hash_of_the_weights(
     checkpoint = described(weights)
     assert [path.name for path in weights.parent.iterdir()] == [weights.name]
     assert checkpoint.sha256 == weights_sha256(weights) != sha256_of(weights)
-    write_checkpoint(weights, checkpoint.tensors, replace(checkpoint.description, made_by={"command": "bench é"}))  # type: ignore
+    write_checkpoint(weights, checkpoint.tensors, replace(checkpoint.description, made_by=MadeBy(command="bench é")))  # type: ignore
     again = described(weights)
-    assert again.description.made_by == {"command": "bench é"} and again.sha256 == checkpoint.sha256  # type: ignore[union-attr]
+    assert again.description.made_by == MadeBy(command="bench é") and again.sha256 == checkpoint.sha256  # type: ignore[union-attr]
     save_file(checkpoint.tensors, weights)
     assert sha256_of(weights) == checkpoint.sha256  # the hash that older files have
 
@@ -105,7 +112,7 @@ def test_one_file_holds_weights_and_description_and_has_the_hash_of_the_weights(
 def test_a_description_beside_older_weights_is_read(weights: Path, older: Path):
     loaded = load_backbone("conv4", {}, older)
     assert (loaded.parameters, loaded.preprocess.size, loaded.weights_sha256) == ({"width": 8}, 16, sha256_of(older))
-    assert loaded.pretraining == {"dataset": "nothing", "recipe": "random", "external": False}
+    assert loaded.pretraining == Pretraining("nothing", "random", external=False)
 
 
 def test_older_weights_that_are_replaced_take_their_description_with_them(older: Path):
@@ -230,7 +237,7 @@ def described_as(path: Path, backbone: str, settings: dict[str, object]) -> None
     """Write weights of a network as `bench pretrain` would."""
     made = make_backbone(backbone, settings)
     preprocess = Preprocess(3, 16, (0.5,) * 3, (0.25,) * 3)
-    seen = {"dataset": "nothing", "recipe": "random", "external": False}
+    seen = Pretraining("nothing", "random", external=False)
     state = made.build(3, 16, torch.Generator().manual_seed(0)).state_dict()
     write_checkpoint(path, state, Description(backbone, made.parameters, preprocess, seen))
 
@@ -269,14 +276,14 @@ def test_weights_without_description_are_external(weights: Path):
     save_file(described(weights).tensors, weights)
     told = Told()
     backbone = load_backbone("conv4", {"width": "8", "size": "16", "mean": "0.5", "std": "0.2,0.25,0.3"}, weights, told)
-    assert backbone.describe()["pretraining"] == {"dataset": "unknown", "recipe": "unknown", "external": True}
+    assert backbone.pretraining == UNKNOWN
     assert backbone.preprocess == Preprocess(3, 16, (0.5, 0.5, 0.5), (0.2, 0.25, 0.3))
     assert backbone.parameters == {"width": 8, "size": 16, "mean": 0.5, "std": [0.2, 0.25, 0.3]}
-    assert backbone.describe()["changed"] == ["width", "size", "mean", "std"]
-    assert backbone.describe()["preprocess"]["std"] == [0.2, 0.25, 0.3]
+    assert section(backbone).changed == ("width", "size", "mean", "std")
+    assert encode(section(backbone))["preprocess"]["std"] == [0.2, 0.25, 0.3]
     assert told.lines == ["weights tiny.safetensors: 24 of 24 tensors of conv4 match"]
     again = load_backbone("conv4", backbone.parameters, weights)  # as a replay does
-    assert again.describe() == backbone.describe()
+    assert section(again) == section(backbone)
     assert torch.equal(again.module(torch.ones(1, 3, 16, 16)), backbone.module(torch.ones(1, 3, 16, 16)))
 
 
@@ -338,9 +345,9 @@ def test_shipped_weights_load_and_say_how_they_were_made(name: str):
     about = read_description(path)
     assert about is not None
     backbone = load_backbone(about.backbone, {}, path)
-    assert name == f"{backbone.name}-{about.pretraining['dataset']}"
+    assert name == f"{backbone.name}-{about.pretraining.dataset}"
     assert backbone.weights_sha256 == weights_sha256(path) == about.weights_sha256
-    assert about.pretraining["split"] == "train" and not about.pretraining["external"]
-    assert about.made_by["command"].startswith("bench pretrain ") and about.made_by["config"]["seed"] is not None
-    assert about.val_accuracy["mean"] > 1 / about.val_accuracy["ways"]
+    assert about.pretraining.split == "train" and not about.pretraining.external
+    assert (about.made_by.command or "").startswith("bench pretrain ") and (about.made_by.config or {})["seed"] is not None
+    assert (about.val_accuracy.mean or 0) > 1 / (about.val_accuracy.ways or 1)
     assert path.stat().st_size < 2_000_000

@@ -39,11 +39,11 @@ def test_options_reach_the_description(files: list[str]):
     assert (done.exit_code, done.stdout) == (0, "out.safetensors\n")
     about = about_of("out.safetensors")
     assert about.method == MetaTrained("relation-net", {"bn": "batch"}, 20)
-    assert about.pretraining["external"] is True
-    command = about.made_by["command"]
+    assert about.pretraining.external is True
+    command = about.made_by.command
     assert command.endswith("--dataset omniglot --ways 20 --external --set bn=batch encoder.pkl relation.pkl")
     assert invoke(*files, *options, "--no-external", "--overwrite").exit_code == 0
-    assert about_of("out.safetensors").pretraining["external"] is False
+    assert about_of("out.safetensors").pretraining.external is False
 
 
 def test_one_file_is_not_enough(files: list[str]):
@@ -57,7 +57,7 @@ def test_half_keeps_what_is_known_and_nearly_every_bit(files: list[str], monkeyp
     whole, half = read_checkpoint(Path("whole.safetensors")), read_checkpoint(Path("half.safetensors"))
     assert half.description is not None and whole.description is not None
     assert half.description.pretraining == whole.description.pretraining
-    assert half.description.made_by["half_of"] == whole.sha256 != half.sha256
+    assert half.description.made_by.half_of == whole.sha256 != half.sha256
     for name, tensor in whole.tensors.items():
         kept = half.tensors[name]
         assert kept.dtype == (torch.float16 if tensor.dim() > 1 else tensor.dtype)

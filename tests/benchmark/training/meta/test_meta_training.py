@@ -85,8 +85,8 @@ def test_crops_and_colours_change_what_is_learnt_and_are_recorded(quick: TrainCo
     plain, other = (plan_of(config, SILENT) for config in (quick, replace(quick, smallest_area=0.3, jitter=0.4)))
     batches = [plan.learner(tmp_path).batch(0, Part()) for plan in (plain, other, other)]
     assert torch.equal(batches[1].support, batches[2].support) and not torch.equal(batches[0].support, batches[1].support)
-    usual = plain.identity()["config"]
-    assert other.identity()["config"] == {**usual, "smallest_area": 0.3, "jitter": 0.4}
+    usual = plain.identity().config
+    assert other.identity().config == {**usual, "smallest_area": 0.3, "jitter": 0.4}
     assert not {"smallest_area", "jitter"} & set(usual)
 
 

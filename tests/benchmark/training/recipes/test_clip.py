@@ -181,7 +181,7 @@ def test_one_file_holds_both_towers_and_says_how_it_was_made(quick: PretrainConf
     backbone = load_backbone("clip-tiny", {}, path)
     tower = backbone.text_tower()
     assert tower(tower.tokenize(["a photo of a val pattern 3."])).shape == (1, backbone.feature_dim)
-    assert not backbone.pretraining["external"]
+    assert not backbone.pretraining.external
     words, before = shlex.split(sidecar["made_by"]["command"]), path.stat().st_mtime_ns
     app([*words[1:], "--output", str(path)], standalone_mode=False)
     assert "nothing was trained; --overwrite repeats it" in capsys.readouterr().err
