@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from ..core.options import parameters_of, parse_assignments
+from ..core.options import Settings, parameters_of, parse_assignments
 from . import registry
 
 
-def with_scopes(settings: Mapping[str, Any], dataset: str, method: str | None = None) -> dict[str, Any]:
+def with_scopes(settings: Settings, dataset: str, method: str | None = None) -> Settings:
     """Put `dataset.` before the names without a scope that the dataset has as parameters and the method has not.
 
     Args:
@@ -23,13 +22,13 @@ def with_scopes(settings: Mapping[str, Any], dataset: str, method: str | None = 
     """
     if all("." in name for name in settings):
         return dict(settings)
-    mine = {} if method is None else _parameters("methods", method)
-    its = _parameters("datasets", dataset) or {}
+    mine = set[str]() if method is None else _parameters("methods", method)
+    its = _parameters("datasets", dataset) or set()
     meant = {name for name in its if mine is not None and name not in mine}
     return {f"dataset.{name}" if name in meant else name: value for name, value in settings.items()}
 
 
-def of_dataset(assignments: Iterable[str]) -> dict[str, Any]:
+def of_dataset(assignments: Iterable[str]) -> Settings:
     """The parameters of a dataset from `name=value` or `dataset.name=value`.
 
     Raises:
@@ -38,7 +37,7 @@ def of_dataset(assignments: Iterable[str]) -> dict[str, Any]:
     return {name.removeprefix("dataset."): value for name, value in parse_assignments(assignments).items()}
 
 
-def _parameters(kind: str, name: str) -> dict[str, Any] | None:
-    """The parameters of a class; None where it takes others than its fields."""
+def _parameters(kind: str, name: str) -> set[str] | None:
+    """The names of the parameters of a class; None where it takes others than its fields."""
     cls = registry.load(registry.find(kind, name))
-    return None if getattr(cls, "open_parameters", "") else {one.name: one for one in parameters_of(cls)}
+    return None if getattr(cls, "open_parameters", "") else {one.name for one in parameters_of(cls)}

@@ -8,13 +8,11 @@ names. Texts of other words are read in smaller pieces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...core.files import sha256_of
-from ...core.options import typed_values
+from ...core.options import Settings, typed_values
 from .open_clip_backbone import OpenClipBackbone
 from .open_clip_models import OpenClipModel
 from .text_tower import Tokenizer
@@ -41,7 +39,7 @@ class ClipTiny(OpenClipBackbone):
         object.__setattr__(self, "model", OpenClipModel("clip-tiny", "", CONFIG, {}))
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> ClipTiny:
+    def from_name(cls, name: str, settings: Settings) -> ClipTiny:
         """Make it; it has no parameters."""
         typed_values({}, settings, f"backbone {name}")
         return cls()

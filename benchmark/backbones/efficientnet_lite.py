@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from ...core.errors import UsageError, UserError
 from ...core.files import sha256_of
+from ...core.options import Settings
 from ...methods.parts.random_numbers import seeded
 from .timm_backbone import TimmBackbone
 from .weights.file import read_tensors
@@ -46,7 +47,7 @@ class EfficientNetLite(TimmBackbone):
         super().__init__(self.architecture)
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> EfficientNetLite:
+    def from_name(cls, name: str, settings: Settings) -> EfficientNetLite:
         """Make the backbone.
 
         Raises:

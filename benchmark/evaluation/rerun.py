@@ -80,8 +80,8 @@ class Rerun:
     def surroundings(self) -> list[str]:
         """What of the surroundings differs, each in words such as `torch 2.14.1, now 2.15.0`."""
         then, now = self.record.environment, self.again.environment
-        pairs = [(name, then.get(name), now.get(name)) for name in ("python", "device", "device_name", "threads")]
-        before, after = then.get("packages") or {}, now.get("packages") or {}
+        pairs = [(name, getattr(then, name), getattr(now, name)) for name in ("python", "device", "device_name", "threads")]
+        before, after = then.packages, now.packages
         pairs += [(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
         pairs += [
             (name, getattr(self.record, name).code, getattr(self.again, name).code) for name in ("method", "backbone", "task")

@@ -77,6 +77,6 @@ def _problems(path: Path, record: RunRecord, records: Path) -> tuple[str, ...]:
 
 
 def _notes(record: RunRecord) -> tuple[str, ...]:
-    if record.content["fewbench"].get("git_dirty"):
+    if record.fewbench.git_dirty:
         return ("it was made with uncommitted changes of the code",)
     return ()

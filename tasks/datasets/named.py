@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 from ...core.cache import Damaged, Entry, Kept
 from ...core.errors import UsageError, UserError
 from ...core.files import cache_root, remove_folder
-from ...core.options import build, parameters_of
+from ...core.options import Settings, build, parameters_of
 from ...core.progress import Progress
 from ...core.unfinished import Unfinished
 from ..taxonomy import Taxonomy
@@ -58,7 +58,7 @@ class Copied:
     """
 
     source: str
-    settings: dict[str, Any]
+    settings: Settings
     classes: tuple[CopiedClass, ...]
     read_as: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -90,7 +90,7 @@ class Named(Photos):
     name: ClassVar[str] = "NAME"
 
     @classmethod
-    def from_name(cls, name: str, settings: Mapping[str, Any]) -> Self:
+    def from_name(cls, name: str, settings: Settings) -> Self:
         """The photos of a name, with the parameters of their preparation where no others are set.
 
         Raises:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import UsageError, UserError, listed
 from ...core.files import cache_root
-from ...core.options import parameter
+from ...core.options import Settings, parameter
 from ...core.progress import SILENT, Progress
 from ...core.ranges import LARGEST_SIZE
 from ..taxonomy import Taxonomy
@@ -149,7 +149,7 @@ class Photos(Dataset):
         class_ids = [class_id for class_id, _ in self.class_list(split)]
         return Taxonomy.from_folder_tree(class_ids) if any("/" in one for one in class_ids) else super().taxonomy(split)
 
-    def recorded_parameters(self) -> dict[str, Any]:
+    def recorded_parameters(self) -> Settings:
         """The parameters, with the size, filter and share that "auto" means."""
         square = self.square
         return {**super().recorded_parameters(), "size": square.size, "filter": square.filter, "share": square.share}
@@ -189,7 +189,7 @@ class Photos(Dataset):
                 return f"the images of {self.owner} have changed since it was prepared"
         return found
 
-    def image_parameters(self) -> dict[str, Any]:
+    def image_parameters(self) -> Settings:
         """The changed parameters that the prepared images depend on, beside their place."""
         return self.changed_parameters()
 

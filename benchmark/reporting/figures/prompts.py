@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH, ROW_HEIGHT, REST_HEIGHT = 7.0, 0.3, 1.1  # inches
 PROMPTS = ("method.text.prompts", "method.text.prompts_sha256")  # what may differ
+WORDS = {"method.name": "method", "method.text.names_sha256": "class names"}
 LONGEST_PROMPTS = 24  # characters of a prompt set's name
 
 
@@ -77,7 +78,8 @@ def check_prompts(records: Sequence[RunRecord]) -> RunRecord:
     check_one_task(records)
     first = parts_of(records[0])
     for record in records:
-        differing = [name for name, value in parts_of(record).items() if value != first[name] and name not in PROMPTS]
+        parts = {name: value for name, value in parts_of(record).items() if name not in PROMPTS}
+        differing = [WORDS.get(name, name) for name, value in parts.items() if value != first[name]]
         if differing:
             both = ", and ".join(map(str, labels_of([records[0], record])))
             raise UsageError(f"the records differ in more than their prompts ({', '.join(differing)}): {both}")

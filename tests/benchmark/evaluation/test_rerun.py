@@ -54,10 +54,10 @@ def test_other_accuracies_are_different_and_few_small_ones_are_rounding(config: 
 
 def test_what_of_the_surroundings_differs_is_said(config: RunConfig, where: Where, altered):
     record = run(config)
-    older = altered(record, environment={"packages": {**record.environment["packages"], "torch": "1.0"}, "python": "2.7"})
+    older = altered(record, environment={"packages": {**record.environment.packages, "torch": "1.0"}, "python": "2.7"})
     found = rerun(older, where, SILENT, episodes=64)
     now = record.environment
-    assert found.surroundings == [f"python 2.7, now {now['python']}", f"torch 1.0, now {now['packages']['torch']}"]
+    assert found.surroundings == [f"python 2.7, now {now.python}", f"torch 1.0, now {now.packages['torch']}"]
 
 
 @pytest.mark.parametrize(

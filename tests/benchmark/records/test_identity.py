@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.records.identity import config_digest, file_safe, record_path, task_of, task_slug
+from fewbench.benchmark.backbones.weights.description import UNTRAINED
+from fewbench.benchmark.records.identity import config_digest, configuration, file_safe, record_path, task_of, task_slug
 from fewbench.benchmark.records.record import accuracy_section
-from fewbench.benchmark.records.store import load_record
+from fewbench.benchmark.records.store import load_record, load_records
 from fewbench.tasks.corruptions import Corruption
 
 FROZEN = Path(__file__).parents[1] / "data" / "record-schema-1.json"
@@ -86,3 +87,22 @@ def test_task_slug_leaves_out_what_varies():
 )
 def test_names_become_safe_parts_of_a_path(name, safe):
     assert file_safe(name) == safe
+
+
+def test_the_names_of_the_committed_records_follow_from_their_sections():
+    folder = Path(__file__).parents[3] / "results" / "records" / "omniglot"
+    records = [record for _, record in load_records(folder)[0]]
+    assert records
+    for record in records:
+        seen = record.backbone.pretraining
+        said = configuration(
+            record.method,
+            record.backbone,
+            record.task,
+            learns="learned_sha256" in record.content["method"],
+            initial=seen is not None and seen.recipe == UNTRAINED,
+            episodes=record.n_episodes,
+            level=record.level,
+            bootstrap=record.accuracy.bootstrap is not None,
+        )
+        assert config_digest(said) == record.config_sha256

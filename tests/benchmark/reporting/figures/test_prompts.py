@@ -74,11 +74,11 @@ def test_the_single_prompt_may_stand_anywhere(record):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"parameters": {"scale": 2.0}}, r"differ in more than their prompts \(parameters\)"),
+        ({"parameters": {"scale": 2.0}}, r"differ in more than their prompts \(method\.parameters\)"),
         ({"names": "other"}, r"differ in more than their prompts \(class names\)"),
         (
             {"backbone": {"weights_sha256": "other"}},
-            r"differ in more than their prompts \(backbone\): clip-zero-shot \(.*, and clip-zero",
+            r"differ in more than their prompts \(backbone\.weights_sha256\): clip-zero-shot \(.*, and clip-zero",
         ),
         ({"shots": 5}, r"of several tasks.*differing in shots"),
     ],
