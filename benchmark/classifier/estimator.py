@@ -59,9 +59,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Fit on photos.
 
         Raises:
-            UsageError: an unknown name, or as many labels as photos are not given.
+            UsageError: an unknown name, a quantile outside its range, or as many labels as photos are not given.
             UserError: a photo cannot be read.
         """
+        if not 0 <= self.quantile <= 1:
+            raise UsageError(f"quantile={self.quantile}: from 0 to 1")
         if len(X) != len(y):
             raise UsageError(f"{len(X)} photos and {len(y)} labels: one label a photo")
         self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)

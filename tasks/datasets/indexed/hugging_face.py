@@ -45,8 +45,11 @@ class HuggingFace(Indexed):
             library = importlib.import_module("datasets")
         except ImportError as error:
             raise UserError(f"dataset {self.name} needs the library datasets: pip install 'fewbench[hf]'") from error
+        path = self.name.partition(":")[2]
+        if path.startswith((".", "/", "~")) and not Path(path).expanduser().exists():
+            raise UserError(f"dataset {self.name}: no such file or folder")
         try:
-            found = self._loaded(library, self.name.partition(":")[2])
+            found = self._loaded(library, path)
         except Exception as error:  # whatever the library and the network raise
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"dataset {self.name}: it cannot be opened: {type(error).__name__}: {reason}") from error

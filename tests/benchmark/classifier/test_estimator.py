@@ -64,3 +64,5 @@ def test_wrong_arrays_and_lengths_are_one_line(arrays):
         FewShotClassifier(**OPTIONS).fit(images, names[:3])
     with pytest.raises(UsageError, match="expected uint8"):
         FewShotClassifier(**OPTIONS).fit(images.astype(float), names)
+    with pytest.raises(UsageError, match=r"quantile=1\.5: from 0 to 1"):
+        FewShotClassifier(**OPTIONS, quantile=1.5).fit(images, names)

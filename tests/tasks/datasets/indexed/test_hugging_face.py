@@ -92,6 +92,7 @@ def test_class_names_and_parts_are_those_of_the_dataset(library):
     ("name", "settings", "error", "message"),
     [
         ("absent", {}, UserError, "it cannot be opened: FileNotFoundError: no such repository"),
+        ("./absent", {}, UserError, "dataset hf:./absent: no such file or folder"),
         ("trees", {"parts": "tset"}, UsageError, "no split 'tset'; did you mean 'test'"),
         ("trees", {"image": "image"}, UsageError, "no column 'image'"),
         ("trees", {"label": "lable"}, UsageError, "no column 'lable'; did you mean 'label'"),
