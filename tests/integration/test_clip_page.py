@@ -1,4 +1,4 @@
-"""The commands of docs/clip.md, run offline as they stand but with fewer episodes and classes."""
+"""The commands of docs/clip.md, run offline as they stand but with fewer episodes, also to choose on, and classes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.records.store import load_records
 from fewbench.benchmark.text.prompts import NAMES
+from fewbench.methods.base import Method
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clip.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
@@ -36,6 +37,7 @@ def test_the_pages_commands_run_offline_in_their_order(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(Method, "choice_episodes", 20)
     (tmp_path / "names.csv").write_text("class_id,name\nred-solid-disc,red disc\n", encoding="utf-8")
     commands = [command for command in COMMANDS if NEEDS_A_DOWNLOAD not in command]
     assert len(commands) == 7 and len(COMMANDS) == 8

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, NamedTuple
@@ -148,14 +149,20 @@ def test_no_commands_are_overlooked():
     assert sum(command.fenced for command in COMMANDS) >= len([line for line in starting if "`" not in line]) > 60
 
 
+@cache
+def command_tree() -> Any:
+    """The commands with their options, which Typer makes anew, out of the code, whenever it is asked."""
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize("command", BENCH, ids=lambda command: f"{command.page}: {command.text}")
 def test_bench_takes_the_command(command: Command):
-    group, words = typer.main.get_command(app), [word for word in command.words if word != "…"]
+    group, words = command_tree(), [word for word in command.words if word != "…"]
     name = "bench"
     while hasattr(group, "commands") and words and not words[0].startswith("-"):
         name, *words = words
-        assert name in group.commands, f"bench has no {name}"  # type: ignore[attr-defined]
-        group = group.commands[name]  # type: ignore[attr-defined]
+        assert name in group.commands, f"bench has no {name}"
+        group = group.commands[name]
     known = {option for parameter in group.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= {*known, "--help"}
     if command.fenced:

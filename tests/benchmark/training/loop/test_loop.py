@@ -99,14 +99,14 @@ def test_a_later_validation_that_is_as_good_is_no_better(train):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_stopped_by_time_again_and_again_it_ends_as_undisturbed(train, precision: str):
-    whole = train("whole", steps=12, validate_every=5, precision=precision)
+    whole = train("whole", steps=7, validate_every=3, precision=precision)
     listener = Listener()
-    for step in range(1, 12):
-        with pytest.raises(UserError, match=f"stopped by --time-limit after {step} of 12 steps; the same command goes on from"):
-            train("parts", steps=12, validate_every=5, precision=precision, time_limit=1e-9, progress=listener)
-    fitted = train("parts", steps=12, validate_every=5, precision=precision, time_limit=1e-9, progress=listener)
+    for step in range(1, 7):
+        with pytest.raises(UserError, match=f"stopped by --time-limit after {step} of 7 steps; the same command goes on from"):
+            train("parts", steps=7, validate_every=3, precision=precision, time_limit=1e-9, progress=listener)
+    fitted = train("parts", steps=7, validate_every=3, precision=precision, time_limit=1e-9, progress=listener)
     assert same(fitted, whole)
-    assert "resuming after step 3 of 12" in listener.lines
+    assert "resuming after step 2 of 7" in listener.lines
     assert not [line for line in listener.lines if "limit" in line]  # the error says it
 
 
