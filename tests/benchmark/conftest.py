@@ -1,5 +1,5 @@
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from fewbench.benchmark.records.codec import encode_rough
 from fewbench.benchmark.records.identity import config_digest
 from fewbench.benchmark.records.record import RunRecord, accuracy_section
 from fewbench.benchmark.records.store import load_record
+from fewbench.benchmark.training.loop.curves import Curves
 from fewbench.core.decoding import encode
 from fewbench.tasks.testbed import coarsity_summary
 
@@ -23,6 +24,14 @@ PUBLISHED = {
     "source": "https://arxiv.org/abs/1703.05175", "printed_method": "ProtoNet", "printed_backbone": "Conv-4",
     "printed_pretraining": "base classes", "printed_dataset": "miniImageNet",
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def undrawn_curves() -> Iterator[None]:
+    """The picture beside a training's checkpoints is empty: drawing it takes longer than the few steps of these tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Curves, "png", lambda curves: b"")
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,11 @@ import pytest
 from fewbench.benchmark.training.loop.curves import Curves
 
 
+@pytest.fixture(autouse=True)
+def undrawn_curves() -> None:
+    """Here they are drawn."""
+
+
 @pytest.fixture
 def curves() -> Curves:
     """Rows after steps 2 and 3, the second one validated, and a step after them."""
