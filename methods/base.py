@@ -19,7 +19,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -139,6 +139,18 @@ class Method(Declared, ABC):
         Returns:
             float [E, Q, N], higher is better; only the order within a query's N scores counts.
         """
+
+    def classify_each(self, episodes: Episodes, candidates: Sequence[Self]) -> Iterator[Tensor]:
+        """Yield what `classify` returns for each of several settings of this method, in turn.
+
+        A method overrides this where they can share work.
+
+        Args:
+            episodes: as for `classify`.
+            candidates: the settings, which differ in parameters that are "auto" here.
+        """
+        for candidate in candidates:
+            yield candidate.classify(episodes)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module | None:
         """Make the module that is meta-trained beside the backbone, with initial values; None where there is none.

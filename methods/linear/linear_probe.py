@@ -8,7 +8,8 @@ objective of scikit-learn's LogisticRegression:
     C · Σ cross-entropy(W·x + b, y) + ½ · ‖W‖²
 
 The weights of a class are a combination of the support features, centred since the intercept is not penalised. The search
-therefore only uses the directions that these span: 5 coordinates, not 512, for 5 images with 512 features.
+therefore only uses the directions that these span, their principal components: 5 coordinates, not 512, for 5 images with 512
+features. Where C is chosen, the search for each candidate starts from the solution for the one before.
 
 For two classes scikit-learn fits a single vector, w₁ − w₀, whose penalty is twice that of the two vectors here. C is therefore
 halved for episodes of two ways; the difference of their two scores is scikit-learn's decision value.
@@ -19,21 +20,21 @@ arXiv:2109.01134, begin their search with these 7), and one C for all episodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from ..base import Episodes, Method, one_hot, parameter
-from ..parts.lbfgs import LogisticProblems, solve
-from ..parts.similarity import dot_products
-from ..parts.span import reduced
+from ..parts.logistic.problems import LogisticProblems
+from ..parts.logistic.solver import solve
 
 # Bound of the error in a support image's score: the objective is convex enough for ‖W − best W‖ ≤ ‖gradient‖.
 TOLERANCE = 3e-4
+LARGE = 64  # support images; from there on, episodes of unequal size are fitted one by one, since padding costs more than calls
 
 
 @dataclass(frozen=True)
@@ -52,32 +53,105 @@ class LinearProbe(Method):
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the logit."""
-        assert not isinstance(self.C, str)
-        labels = one_hot(episodes.support_labels, episodes.ways, torch.float64)  # [E, S, N]
+        return next(self.classify_each(episodes, [self]))
+
+    def classify_each(self, episodes: Episodes, candidates: Sequence[Self]) -> Iterator[Tensor]:
+        """Score the queries by each candidate's logits; the candidates differ in C alone."""
+        parts = [(part, self._fits(episodes, part)) for part in _parts(episodes)]
+        for candidate in candidates:
+            assert not isinstance(candidate.C, str)
+            scores = episodes.query.new_zeros(*episodes.query.shape[:2], episodes.ways)  # [E, Q, N]
+            for part, fits in parts:
+                found = fits.scores(candidate.C)
+                scores[part, : found.shape[1], : found.shape[2]] = found
+            yield scores
+
+    def _fits(self, episodes: Episodes, part: slice) -> _Fits:
+        """The fits of some of the episodes, without columns that are padding in all of them."""
+        mask, query, queries = episodes.class_mask[part], episodes.query[part], episodes.query_mask
+        labels = one_hot(episodes.support_labels[part], _used(mask), torch.float64)  # [E, S, N]
+        labels = labels[:, : _used(labels.any(dim=2))]
+        query = query if queries is None else query[:, : _used(queries[part])]
         present = labels.sum(dim=2, keepdim=True)  # [E, S, 1], 0 where a place is padding
-        support = self._scaled(episodes.support.masked_fill(present == 0, 0).double())
-        mean = support.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True)  # [E, 1, D]
-        rows, basis = reduced((support - mean) * present)  # [E, S, R], [E, D, R]
-        count, ways = present.sum(dim=(1, 2)), episodes.class_mask.sum(dim=1)  # [E], [E]
-        costs = self.C * torch.where(ways == 2, 0.5, 1.0).double()  # [E]
-        radius = torch.linalg.vector_norm(rows, dim=2).amax(dim=1)  # [E]
-        # Coordinate of the intercept: large enough to make the objective about as convex in its weight as in the others.
-        unit = torch.maximum(radius, (ways / (costs * count)).sqrt())[:, None, None]  # [E, 1, 1]
-        left_out = (labels > 0) | (present == 0) | ~episodes.class_mask[:, None]  # [E, S, N]
-        solution = solve(
-            LogisticProblems(
-                rows=torch.cat([rows, unit * present], dim=2),
-                targets=labels.transpose(1, 2).contiguous(),
-                left_out=torch.zeros_like(labels).masked_fill(left_out, -torch.inf).transpose(1, 2).contiguous(),
-                costs=costs,
-                penalties=pad(rows.new_ones(rows.shape[2]), (0, 1)),
-                tolerances=TOLERANCE / unit[:, 0, 0],
-            )
-        )
-        weights = torch.bmm(solution[..., :-1], basis.transpose(1, 2))  # [E, N, D]
-        # In float64: the scores of queries far from 0 are small differences.
-        scores = dot_products(self._scaled(episodes.query.double()) - mean, weights) + unit * solution[..., -1][:, None]
-        return scores.to(episodes.query.dtype)  # [E, Q, N]
+        support = episodes.support[part, : labels.shape[1]].masked_fill(present == 0, 0)
+        return _Fits(self._scaled(support.double()), labels, present, mask[:, : labels.shape[2]], self._scaled(query))
 
     def _scaled(self, features: Tensor) -> Tensor:
         return normalize(features, dim=-1) if self.normalised else features
+
+
+class _Fits:
+    """The fits of E episodes, for any C.
+
+    Args:
+        support: float64 [E, S, D]; zeros where a place is padding.
+        labels: [E, S, N], one-hot; zeros where a place is padding.
+        present: [E, S, 1], 0 where a place is padding, else 1.
+        class_mask: bool [E, N].
+        query: [E, Q, D].
+    """
+
+    def __init__(self, support: Tensor, labels: Tensor, present: Tensor, class_mask: Tensor, query: Tensor) -> None:
+        self.present = present
+        mean = support.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True)  # [E, 1, D]
+        rounded = mean.to(query.dtype)
+        # Scores of queries far from 0 are small differences, unless the queries are centred.
+        self.query, self.rest = query - rounded, rounded - mean  # [E, Q, D], [E, 1, D]
+        self.rows, self.basis = _principal((support - mean) * present)
+        self.radius = torch.linalg.vector_norm(self.rows, dim=2).amax(dim=1)  # [E]
+        self.ways, self.count = class_mask.sum(dim=1), present.sum(dim=(1, 2))  # [E], [E]
+        self.targets = labels.transpose(1, 2).contiguous()  # [E, N, S]
+        left_out = (self.targets > 0) | (present.transpose(1, 2) == 0) | ~class_mask[..., None]
+        self.left_out = torch.zeros_like(self.targets).masked_fill(left_out, -torch.inf)
+        self.solution: Tensor | None = None  # [E, N, R + 1], of the last fit, its last coordinate the intercept
+
+    def scores(self, cost: float) -> Tensor:
+        """The logits at a C, [E, Q, N]. The search starts from the solution of the last fit."""
+        costs = cost * torch.where(self.ways == 2, 0.5, 1.0).double()  # [E]
+        # Coordinate of the intercept: large enough to make the objective about as convex in its weight as in the others.
+        unit = torch.maximum(self.radius, (self.ways / (costs * self.count)).sqrt())[:, None, None]  # [E, 1, 1]
+        problems = LogisticProblems(
+            rows=torch.cat([self.rows, unit * self.present], dim=2),
+            targets=self.targets,
+            left_out=self.left_out,
+            costs=costs,
+            penalties=pad(self.rows.new_ones(self.rows.shape[2]), (0, 1)),
+            tolerances=TOLERANCE / unit[:, 0, 0],
+        )
+        found = solve(problems, None if self.solution is None else _scaled_last(self.solution, 1 / unit))
+        self.solution = _scaled_last(found, unit)
+        weights = torch.bmm(found[..., :-1], self.basis.transpose(1, 2))  # [E, N, D]
+        constant = self.solution[..., -1:] + torch.bmm(weights, self.rest.transpose(1, 2))  # [E, N, 1]
+        weights, constant = weights.to(self.query.dtype), constant.to(self.query.dtype)
+        return torch.baddbmm(constant, weights, self.query.transpose(1, 2)).transpose(1, 2)
+
+
+def _scaled_last(solution: Tensor, factor: Tensor) -> Tensor:
+    """A solution [E, N, R] with its last coordinate times a factor [E, 1, 1]."""
+    return torch.cat([solution[..., :-1], solution[..., -1:] * factor], dim=2)
+
+
+def _principal(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Express rows [E, S, D] by their principal components: coordinates [E, S, R] and basis [E, D, R] with R = min(S, D)."""
+    if rows.shape[2] < rows.shape[1]:
+        basis = torch.linalg.eigh(torch.bmm(rows.transpose(1, 2), rows))[1]
+        return torch.bmm(rows, basis), basis
+    squares, vectors = torch.linalg.eigh(torch.bmm(rows, rows.transpose(1, 2)))  # [E, R], [E, S, R]
+    none = squares <= squares[:, -1:] * (rows.shape[1] * torch.finfo(rows.dtype).eps)  # rounding errors of 0
+    lengths = squares.masked_fill(none, 0).sqrt()[:, None]  # [E, 1, R]
+    directions = vectors * (1 / lengths).masked_fill(none[:, None], 0)
+    return vectors * lengths, torch.bmm(rows.transpose(1, 2), directions)
+
+
+def _parts(episodes: Episodes) -> list[slice]:
+    """All episodes as one part; or one by one, where they are large and of unequal size."""
+    count, places = episodes.support_labels.shape
+    if places < LARGE or (episodes.class_mask.all() and (episodes.support_labels >= 0).all()):
+        return [slice(count)]
+    return [slice(i, i + 1) for i in range(count)]
+
+
+def _used(there: Tensor) -> int:
+    """The number of columns of [E, n] before those that are False throughout."""
+    used = there.any(dim=0).nonzero()
+    return int(used[-1]) + 1 if len(used) else 0

@@ -1,4 +1,4 @@
-"""The batched L-BFGS: solved problems, and problems that do not disturb each other."""
+"""The solver of logistic regressions, with either search direction: solved problems that do not disturb each other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import math
 import pytest
 import torch
 
-from fewbench.methods.parts import lbfgs
-from fewbench.methods.parts.lbfgs import LogisticProblems, solve
+from fewbench.methods.parts.logistic import solver
+from fewbench.methods.parts.logistic.newton import newton_direction
+from fewbench.methods.parts.logistic.problems import LogisticProblems, State
+from fewbench.methods.parts.logistic.solver import solve
 
 COSTS = (1e-3, 1.0, 1e3, 1e6)
+
+
+@pytest.fixture(params=[0, solver.FEW], ids=["L-BFGS", "Newton"], autouse=True)
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solver, "FEW", request.param)
 
 
 def problems_of(costs: tuple[float, ...], tolerance: float = 1e-6) -> LogisticProblems:
@@ -70,15 +77,15 @@ def test_a_problem_is_solved_alike_alone_and_beside_others():
 
 
 def test_problems_leave_the_batch_as_they_are_solved(monkeypatch: pytest.MonkeyPatch):
-    sizes, line_search = [], lbfgs._line_search
+    sizes, line_search = [], solver._line_search
 
     def watched(problems: LogisticProblems, *others):
         sizes.append(len(problems.costs))
         return line_search(problems, *others)
 
-    monkeypatch.setattr(lbfgs, "_line_search", watched)
+    monkeypatch.setattr(solver, "_line_search", watched)
     solve(problems_of(COSTS))
-    assert sizes[0] == 4 and sizes[-1] == 1
+    assert sizes[0] == 4 and sizes[-1] < 4
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -90,8 +97,24 @@ def test_a_problem_that_is_solved_at_the_start_stays_there():
 
 
 def test_the_search_ends_after_the_most_steps(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lbfgs, "MOST_STEPS", 2)
     problems = problems_of((1.0,))
-    far = solve(problems)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(solver, "MOST_STEPS", 2)
+        far = solve(problems)
     assert objective(problems, solve(problems)) < objective(problems, far) < objective(problems, torch.zeros_like(far))
+
+
+def test_a_search_that_starts_at_the_solution_stays_there():
+    problems = problems_of(COSTS)
+    found = solve(problems)
+    torch.testing.assert_close(solve(problems, found), found)
+
+
+def test_newtons_direction_solves_the_equations_of_the_hessian():
+    problems = problems_of((1.0,))
+    weights = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights -= weights.mean(dim=1, keepdim=True)  # as those of every point of a search
+    state = State.at(problems, weights)
+    hessian = torch.autograd.functional.hessian(lambda w: objective(problems, w), weights).reshape(12, 12)
+    step = newton_direction(problems, state)
+    torch.testing.assert_close(hessian @ step.flatten(), -state.gradient.flatten())

@@ -1,0 +1,1 @@
+"""Logistic regressions, many at once: the problems, their solver, and its search directions."""
