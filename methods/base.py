@@ -140,7 +140,7 @@ class Method(Declared, ABC):
             float [E, Q, N], higher is better; only the order within a query's N scores counts.
         """
 
-    def classify_each(self, episodes: Episodes, candidates: Sequence[Self]) -> Iterator[Tensor]:
+    def classify_each(self, episodes: Episodes, candidates: Sequence[Method]) -> Iterator[Tensor]:
         """Yield what `classify` returns for each of several settings of this method, in turn.
 
         A method overrides this where they can share work.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from ...core.errors import UsageError
@@ -20,7 +21,7 @@ from .plan import Plan
 from .sampling import SHAPE, Sampling
 from .sources import source_of
 
-UNIT = "combinations"  # of the bar, which no time limit may end: a choice that is begun again each time is never made
+UNIT = "trials"  # of the bar, which no time limit may end: a choice that is begun again each time is never made
 
 
 def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
@@ -45,12 +46,14 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     batch = sampler.draw(0, plan.method.choice_episodes)
     source, _ = source_of(plan, split, device, progress)
     combinations = list(itertools.product(*(plan.method.choices[name] for name in names)))
-    owner, accuracies = plan.method_section.name, []
-    with progress.track(f"choosing {', '.join(names)} of {owner} on {CHOICES}", len(combinations), UNIT) as advance:
-        for values in combinations:
-            method = replace(plan.method, **dict(zip(names, values, strict=True)))
-            accuracies.append(float(Evaluator(method, source, owner).accuracies(batch).mean()))
-            advance(1)
+    candidates = [replace(plan.method, **dict(zip(names, values, strict=True))) for values in combinations]
+    owner, found = plan.method_section.name, [[] for _ in candidates]
+    trials = Evaluator(plan.method, source, owner).trials(batch, candidates)
+    with progress.track(f"choosing {', '.join(names)} of {owner} on {CHOICES}", len(candidates) * len(batch), UNIT) as advance:
+        for number, accuracies in trials:
+            found[number].append(accuracies)
+            advance(len(accuracies))
+    accuracies = [float(np.concatenate(one).mean()) for one in found]
     best = max(range(len(combinations)), key=accuracies.__getitem__)  # the first of equals
     values = dict(zip(names, combinations[best], strict=True))
     shots, chosen_values = plan.sampling.shape["shots"], ", ".join(f"{name}={value}" for name, value in values.items())

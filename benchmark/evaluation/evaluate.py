@@ -5,7 +5,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -116,10 +116,25 @@ class Evaluator:
             UserError: as `score` does.
         """
         for batch in batches:
-            chunk = chunk_size(self.method, batch, self.source.inputs, self.source.width)
-            for part in (batch[i : i + chunk] for i in range(0, len(batch), chunk)):
-                scores, labels = self.score(part.trimmed())
-                yield part, (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
+            for part in self._parts(batch):
+                yield part, _accuracies(*self.score(part.trimmed()))
+
+    def trials(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[int, np.ndarray]]:
+        """Score a batch by several settings of the method, chunk by chunk; each chunk is looked up once.
+
+        Yields:
+            The number of a setting and the accuracies of a chunk's episodes, float64 [E].
+
+        Raises:
+            UserError: as `score` does.
+        """
+        for part in self._parts(batch):
+            for number, found in enumerate(self._scored(part.trimmed(), candidates)):
+                yield number, _accuracies(*found)
+
+    def _parts(self, batch: EpisodeBatch) -> Iterator[EpisodeBatch]:
+        chunk = chunk_size(self.method, batch, self.source.inputs, self.source.width)
+        return (batch[i : i + chunk] for i in range(0, len(batch), chunk))
 
     def accuracies(self, batch: EpisodeBatch) -> np.ndarray:
         """Accuracies of a whole batch, float64 [E], scored chunk by chunk."""
@@ -145,20 +160,26 @@ class Evaluator:
             UserError: the method failed, or its scores have the wrong shape or kind or are not finite; the line names
                 method and episode.
         """
-        episodes = self.fill(batch)
-        try:
-            with torch.no_grad():
-                scores = self.method.classify(episodes)
-        except (UserError, KeyboardInterrupt):
-            raise
-        except (Exception, SystemExit) as error:
-            # A plug-in is somebody else's code: whatever it raises is told in one line.
-            first, last = batch.index[0], batch.index[-1]
-            raise UserError(f"method {self.name} failed in episodes {first} to {last}: {told(error)}") from error
+        return next(self._scored(batch, [self.method]))
+
+    def _scored(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for each setting of the method what `score` returns."""
+        scores_of_each = candidates[0].classify_each(self.fill(batch), candidates)
         labels = torch.tensor(batch.query_labels, device=self.source.device)  # [E, Q]
-        self._check(scores, batch, labels != ABSENT, episodes.class_mask)
-        scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too
-        return scores.masked_fill(~episodes.class_mask[:, None], -torch.inf), labels
+        class_mask = torch.tensor(batch.classes != ABSENT, device=self.source.device)  # [E, N]
+        for _ in candidates:
+            try:
+                with torch.no_grad():
+                    scores = next(scores_of_each)
+            except (UserError, KeyboardInterrupt):
+                raise
+            except (Exception, SystemExit) as error:
+                # A plug-in is somebody else's code: whatever it raises is told in one line.
+                first, last = batch.index[0], batch.index[-1]
+                raise UserError(f"method {self.name} failed in episodes {first} to {last}: {told(error)}") from error
+            self._check(scores, batch, labels != ABSENT, class_mask)
+            scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too
+            yield scores.masked_fill(~class_mask[:, None], -torch.inf), labels
 
     def fill(self, batch: EpisodeBatch) -> Episodes:
         """Look up the rows of a batch, and all else that the method asks for. The labels of the queries stay behind."""
@@ -217,6 +238,11 @@ class Evaluator:
             if bad.any():
                 episode = int(bad.flatten(1).any(dim=1).nonzero()[0])
                 raise UserError(f"method {self.name} returned {what} in episode {int(batch.index[episode])}")
+
+
+def _accuracies(scores: Tensor, labels: Tensor) -> np.ndarray:
+    """Accuracy of each episode, float64 [E]."""
+    return (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
 
 
 def credit(scores: Tensor, labels: Tensor) -> Tensor:

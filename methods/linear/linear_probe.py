@@ -14,15 +14,16 @@ features. Where C is chosen, the search for each candidate starts from the solut
 For two classes scikit-learn fits a single vector, w₁ − w₀, whose penalty is twice that of the two vectors here. C is therefore
 halved for episodes of two ways; the difference of their two scores is scikit-learn's decision value.
 
-Differs from the paper: there are 7 candidates of C instead of 96 between the same ends, 10⁻⁶ and 10⁶ (Zhou et al. 2022,
-arXiv:2109.01134, begin their search with these 7), and one C for all episodes.
+Differs from the paper: Newton's method finds the minimum where the support is small. There are 7 candidates of C instead of 96
+between the same ends, 10⁻⁶ and 10⁶ (Zhou et al. 2022, arXiv:2109.01134, begin their search with these 7), and one C for all
+episodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -39,8 +40,9 @@ LARGE = 64  # support images; from there on, episodes of unequal size are fitted
 
 @dataclass(frozen=True)
 class LinearProbe(Method):
-    """Linear probe: L2-penalised logistic regression on the support features by L-BFGS (Radford et al. 2021)."""
+    """Linear probe: L2-penalised logistic regression on the support features (Radford et al. 2021)."""
 
+    version: ClassVar[str] = "2"
     citation: ClassVar[str] = "Radford et al. 2021, arXiv:2103.00020"
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {"C": (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)}
 
@@ -55,11 +57,11 @@ class LinearProbe(Method):
         """Score: the logit."""
         return next(self.classify_each(episodes, [self]))
 
-    def classify_each(self, episodes: Episodes, candidates: Sequence[Self]) -> Iterator[Tensor]:
+    def classify_each(self, episodes: Episodes, candidates: Sequence[Method]) -> Iterator[Tensor]:
         """Score the queries by each candidate's logits; the candidates differ in C alone."""
         parts = [(part, self._fits(episodes, part)) for part in _parts(episodes)]
         for candidate in candidates:
-            assert not isinstance(candidate.C, str)
+            assert isinstance(candidate, LinearProbe) and not isinstance(candidate.C, str)
             scores = episodes.query.new_zeros(*episodes.query.shape[:2], episodes.ways)  # [E, Q, N]
             for part, fits in parts:
                 found = fits.scores(candidate.C)

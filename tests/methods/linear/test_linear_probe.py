@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fewbench.core.errors import UsageError
+from fewbench.methods.linear import linear_probe
 from fewbench.methods.linear.linear_probe import LinearProbe
 from fewbench.tasks.episodes import Episodes
 
@@ -86,3 +87,20 @@ def test_a_class_with_more_images_has_the_higher_intercept(make_episodes):
 def test_a_c_that_is_not_above_0_is_refused(cost: float):
     with pytest.raises(UsageError, match=": above 0"):
         LinearProbe(C=cost)
+
+
+def test_candidates_of_c_have_the_scores_that_each_has_alone(episodes: Episodes):
+    candidates = [LinearProbe(C=cost) for cost in LinearProbe.choices["C"]]
+    for candidate, scores in zip(candidates, candidates[0].classify_each(episodes, candidates), strict=True):
+        alone = candidate.classify(episodes)
+        difference = (scores - scores[..., :1] - alone + alone[..., :1]).masked_fill(~episodes.class_mask[:, None], 0)
+        assert (difference.abs() <= 1e-3 + 1e-4 * alone.abs()).all()
+
+
+def test_large_episodes_of_unequal_size_are_fitted_one_by_one(make_unequal_episodes, monkeypatch: pytest.MonkeyPatch):
+    episodes = make_unequal_episodes()
+    together = LinearProbe(C=1.0).classify(episodes)
+    monkeypatch.setattr(linear_probe, "LARGE", 1)
+    scores = LinearProbe(C=1.0).classify(episodes)
+    assert_scores(episodes, scores, 1.0, tol=1e-10)
+    assert not torch.equal(scores, together)

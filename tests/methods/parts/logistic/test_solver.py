@@ -115,6 +115,6 @@ def test_newtons_direction_solves_the_equations_of_the_hessian():
     weights = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     weights -= weights.mean(dim=1, keepdim=True)  # as those of every point of a search
     state = State.at(problems, weights)
-    hessian = torch.autograd.functional.hessian(lambda w: objective(problems, w), weights).reshape(12, 12)
+    hessian = torch.func.hessian(lambda w: objective(problems, w))(weights).reshape(12, 12)
     step = newton_direction(problems, state)
     torch.testing.assert_close(hessian @ step.flatten(), -state.gradient.flatten())
