@@ -1,4 +1,4 @@
-"""The linear probe's batched L-BFGS beside one fit of scikit-learn's LogisticRegression an episode, on features in memory.
+"""The linear probe's batched fits beside one fit of scikit-learn's LogisticRegression an episode, on features in memory.
 
 Both time the fits and the scores alone, without drawing episodes and looking their rows up. At its default tolerance
 scikit-learn's scores are a tenth or two from the minimum's; at 1e-8 they are as near to it as those here, and that is the speed
