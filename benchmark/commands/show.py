@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import MISSING
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ from ...core.options import parameters_of, parse_assignments
 from ..config import RESULTS
 from .parts.folders import Results, in_results
 from .parts.lines import say
-
-if TYPE_CHECKING:
-    from ..records.record import RunRecord
 
 KINDS = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "sampler": "samplers"}
 FILES = (".json", ".safetensors")
@@ -47,7 +44,7 @@ def show(
 
 def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
     from .. import registry
-    from .parts.described import described
+    from ..described import described
     from .parts.terminal import print_table
 
     is_file = ".py:" in name
@@ -121,55 +118,11 @@ def _network(name: str, own: set[str], settings: dict[str, str]) -> tuple[list[s
 
 
 def _show_record(path: Path) -> None:
-    from ..records.statistics import apart_in_percent, in_percent
     from ..records.store import load_record
-    from ..records.task_words import with_parameters
-    from ..reporting.setting import setting_of
-    from .parts.terminal import percent, print_table
+    from ..reporting.record_rows import rows_of
+    from .parts.terminal import print_table
 
-    record = load_record(path)
-    task, accuracy, timing = record.task, record.accuracy, record.timing
-    apart, bootstrap = accuracy.without_replacement, accuracy.bootstrap
-    pretraining, commit = record.backbone.pretraining, record.fewbench.git_commit or "unknown"
-    external = ", external" if pretraining and pretraining.external else ""
-    version = with_parameters(f"version {task.dataset_version}", task.dataset_parameters)
-    rows = [
-        ["status", record.status],
-        ["method", f"{record.method.name} {record.method.parameters or ''}"],
-        ["setting", setting_of(record).name],
-        ["backbone", f"{record.backbone.name}, weights {record.backbone.weights}"],
-        ["pretraining", f"{pretraining.recipe} on {pretraining.dataset}{external}" if pretraining else "none"],
-        [
-            "task",
-            f"{task.dataset} {task.split}, {task.ways}-way {task.shots}-shot, {task.queries} queries a class",
-        ],
-        ["sampler", f"{task.sampler}, seed {task.seed}"],
-        ["images", f"{version}, fingerprint {task.fingerprint}"],
-        *_coarsity_rows(record),
-        *([["corruption", str(task.corruption)]] if task.corruption else []),
-        ["episodes", str(record.n_episodes)],
-        [
-            "accuracy %",
-            f"{in_percent(record.mean, record.half_width, record.n_episodes)} ({100 * accuracy.level:g} % t interval)",
-        ],
-    ]
-    if bootstrap:
-        rows.append(["bootstrap %", f"{percent(bootstrap.low)} to {percent(bootstrap.high)}"])
-    if apart:
-        figure = apart_in_percent(apart.mean, apart.half_width, apart.episodes, record.n_episodes)
-        rows.append(["without replacement %", figure])
-    rows += [
-        [
-            "seconds",
-            f"{timing.total_seconds} (encoding {timing.encode_seconds}, classifying {timing.classify_seconds})",
-        ],
-        ["made", f"{timing.started_utc} by fewbench {record.fewbench.version}, commit {commit}"],
-        ["command", " ".join(record.argv)],
-        ["episodes sha256", task.episodes_sha256],
-        ["weights sha256", record.backbone.weights_sha256 or "none"],
-        ["config sha256", record.config_sha256],
-    ]
-    print_table(("", ""), rows)
+    print_table(("", ""), rows_of(load_record(path)))
 
 
 def _show_weights(path: Path) -> None:
@@ -197,21 +150,3 @@ def _show_weights(path: Path) -> None:
         if about.made_by.command is not None:
             rows.append(["made by", about.made_by.command])
     print_table(("", ""), rows)
-
-
-def _coarsity_rows(record: RunRecord) -> list[list[str]]:
-    from ..records.statistics import in_percent
-    from ..reporting.coarsity import quartiles
-
-    coarsity = record.task.coarsity
-    if coarsity is None:
-        return []
-    limits = ", ".join(f"{value:.2f}" for value in coarsity.quartiles)
-    accuracies = [
-        "none" if one is None else in_percent(one.accuracy.mean, one.accuracy.half_width, one.accuracy.n)
-        for one in quartiles(record)
-    ]
-    return [
-        ["coarsity", f"mean {coarsity.mean:.2f}, quartiles {limits}"],
-        ["accuracy % by quartile", f"{', '.join(accuracies)} (the most fine-grained tasks first)"],
-    ]

@@ -26,7 +26,7 @@ COLOURS = (
 MARKERS = "osD^vP<>X"
 LEGEND_LINE = 0.17  # inches
 INTERVALS = "bars: 95 % intervals, where they are wider than the dot"
-LONGEST_LINE = 80  # characters that fit a width of 7 inches
+USUAL_WIDTH, LONGEST_LINE = 7.0, 80  # inches, and the characters that fit
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "fewbench",  # otherwise the ids in the file are random
     "svg.fonttype": "none",  # text stays text: smaller, and it can be searched
@@ -144,3 +144,8 @@ def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED)) -> str:
 def wrapped(text: str, longest: int = LONGEST_LINE) -> str:
     """Text in lines of at most `longest` characters; nothing of it is left out."""
     return textwrap.fill(text, longest)
+
+
+def wrapped_to(text: str, width: float) -> str:
+    """Text in lines that fit a width in inches."""
+    return wrapped(text, int(LONGEST_LINE * width / USUAL_WIDTH))

@@ -11,7 +11,7 @@ from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
 from ..coarsity import quartiles
-from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
+from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped_to
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,9 @@ WIDTH, HEIGHT = 7.0, 4.0  # inches
 BINS, FEWEST_IN_BIN, MOST_WITH_BINS = 20, 30, 4
 
 
-def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
+def draw_coarsity(
+    records: Sequence[RunRecord], form: str = "svg", names: Sequence[str] = (), width: float = WIDTH
+) -> bytes:
     """Draw runs on tasks with coarsity, in the order given.
 
     A line joins the mean accuracies, with their t intervals, at the mean coarsities of the quartiles of each run's episodes.
@@ -30,6 +32,8 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     Args:
         records: at least one, each with coarsity.
         form: "svg" or "png".
+        names: what each is called; none for what differs among them.
+        width: in inches.
 
     Returns:
         The file's content; the same bytes for the same records and version of matplotlib.
@@ -38,7 +42,7 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         UserError: the coarsities of a record are damaged.
     """
     tasks = {task_label(record) for record in records}
-    labels = [wrapped(str(label)) for label in labels_of(records)]
+    labels = [wrapped_to(name, width) for name in names or map(str, labels_of(records))]
     styles = looks([record.method.name for record in records])
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
     with_bins = len(records) <= MOST_WITH_BINS and min(record.n_episodes for record in records) >= BINS * FEWEST_IN_BIN
@@ -53,13 +57,13 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
         panel.tick_params(axis="y", length=0)
-        panel.set_xlabel("coarsity (mean squared distance between the classes; fine-grained on the left)")
+        panel.set_xlabel(wrapped_to("coarsity (mean squared distance between the classes; fine-grained on the left)", width))
         panel.set_ylabel("accuracy (%)")
         if len(tasks) == 1:
-            panel.set_title(wrapped(tasks.pop()), fontsize=9, fontweight="bold")
-        figure.legend(loc="outside lower center", frameon=False, title=key)
+            panel.set_title(wrapped_to(tasks.pop(), width), fontsize=9, fontweight="bold")
+        figure.legend(loc="outside lower center", frameon=False, title=wrapped_to(key, width))
 
-    return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
+    return figure_bytes((width, HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
 
 
 def _draw_quartiles(panel: Axes, record: RunRecord, label: str, marker: str, colour: str) -> None:

@@ -10,7 +10,7 @@ from ...records.identity import task_of
 from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
-from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks, wrapped
+from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks, wrapped, wrapped_to
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,9 @@ ROOM = 2  # factor between the outermost points and the ends of an axis
 Cost = Callable[[RunRecord], float | None]
 
 
-def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
+def draw_scaling(
+    records: Sequence[RunRecord], form: str = "svg", names: Sequence[str] = (), width: float = WIDTH
+) -> bytes:
     """Draw runs on one task, in the order given: a point each, with its t interval, in a panel for each cost.
 
     A run stands in the panels of the costs that it knows; a panel that would be empty is left out.
@@ -29,6 +31,8 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     Args:
         records: at least one, each with `parameters_of_network`.
         form: "svg" or "png".
+        names: what each is called; none for what differs among them.
+        width: in inches; panels of a narrow figure are one below the other.
 
     Returns:
         The file's content; the same bytes for the same records and version of matplotlib.
@@ -39,7 +43,8 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     check_one_task(records)
     devices = {device for record in records if (device := _device(record)) is not None}
     machines = [f", on {device}" if len(devices) > 1 and (device := _device(record)) else "" for record in records]
-    labels = [wrapped(f"{label}{machine}") for label, machine in zip(labels_of(records), machines, strict=True)]
+    named = zip(names or labels_of(records), machines, strict=True)
+    labels = [wrapped_to(f"{label}{machine}", width) for label, machine in named]
     styles = looks([record.method.name for record in records])
     where = f" ({devices.pop()})" if len(devices) == 1 else ""
     costs: dict[str, Cost] = {
@@ -47,9 +52,10 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         f"encoding, milliseconds an image{where}": milliseconds_an_image,
     }
     costs = {axis: cost for axis, cost in costs.items() if any(cost(record) is not None for record in records)}
+    rows = len(costs) if width < WIDTH else 1
 
     def paint(figure: Figure) -> None:
-        panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(rows, len(costs) // rows, sharey=True, squeeze=False).flat
         for panel, (axis, cost) in zip(panels, costs.items(), strict=True):
             for record, label, (marker, colour) in zip(records, labels, styles, strict=True):
                 _draw_run(panel, record, cost(record), label, marker, colour)
@@ -59,12 +65,12 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg") -> bytes:
             panel.tick_params(axis="y", length=0)
             panel.set_xlabel(wrapped(axis, LONGEST_LINE // 2))
         panels[0].set_ylabel("accuracy (%)")
-        figure.suptitle(wrapped(task_label(records[0])), fontsize=9, fontweight="bold")
+        figure.suptitle(wrapped_to(task_label(records[0]), width), fontsize=9, fontweight="bold")
         # The first panel has every run.
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
 
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
-    return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
+    return figure_bytes((width, rows * HEIGHT + LEGEND_LINE * lines_of_text), paint, form)
 
 
 def parameters_of_network(record: RunRecord) -> int | None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
-from ... import registry
+from ...built_in import BUILT_IN
+from ...described import described
 from ...records.identity import answerer_of
 from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
-from .canvas import INTERVALS, LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
+from .canvas import INTERVALS, LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped_to
 from .scaling import check_one_task
 
 if TYPE_CHECKING:
@@ -54,8 +55,24 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         UsageError: the tasks differ in more than their shots, or have no fixed number of them.
     """
     lines = lines_of(records)
-    labels = list(map(wrapped, line_labels(lines)))
+    return draw_lines(lines, line_labels(lines), form)
+
+
+def draw_lines(lines: Sequence[Line], names: Sequence[str], form: str = "svg", width: float = WIDTH) -> bytes:
+    """Draw lines of accuracy against shots.
+
+    Args:
+        lines: at least one, of one task but for its shots.
+        names: what each is called.
+        form: "svg" or "png".
+        width: in inches.
+
+    Returns:
+        The file's content.
+    """
+    labels = [wrapped_to(name, width) for name in names]
     styles = looks([line.records[0].method.name for line in lines])
+    records = [record for line in lines for record in line.records]
     shots = sorted({_shots(record) for record in records})
 
     def paint(figure: Figure) -> None:
@@ -76,11 +93,11 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         panel.tick_params(axis="y", length=0)
         panel.set_xlabel("support images a class (shots)")
         panel.set_ylabel("accuracy (%)")
-        panel.set_title(wrapped(_title(records[0])), fontsize=9, fontweight="bold")
+        panel.set_title(wrapped_to(_title(records[0]), width), fontsize=9, fontweight="bold")
         figure.legend(loc="outside lower center", frameon=False, title=INTERVALS)
 
     lines_of_text = sum(label.count("\n") + 1 for label in labels)
-    return figure_bytes((WIDTH, HEIGHT + LEGEND_LINE * (1 + lines_of_text)), paint, form)
+    return figure_bytes((width, HEIGHT + LEGEND_LINE * (1 + lines_of_text)), paint, form)
 
 
 def lines_of(records: Sequence[RunRecord]) -> list[Line]:
@@ -100,7 +117,7 @@ def lines_of(records: Sequence[RunRecord]) -> list[Line]:
         if record.n_episodes > known.n_episodes:
             of_run[count] = record
     return [
-        Line(tuple(of_run[shots] for shots in sorted(of_run)), level=_uses_no_support(next(iter(of_run.values()))))
+        Line(tuple(of_run[shots] for shots in sorted(of_run)), level=uses_no_support(next(iter(of_run.values()))))
         for of_run in gathered.values()
     ]
 
@@ -112,10 +129,10 @@ def line_labels(lines: Sequence[Line]) -> list[str]:
     return [f"{label}{': no support' if line.level else ''}" for label, line in zip(labels, lines, strict=True)]
 
 
-def _uses_no_support(record: RunRecord) -> bool:
-    """Whether a registered method's accuracy is that of zero shots."""
-    name = record.method.name
-    return registry.knows("methods", name) and not registry.load(registry.find("methods", name)).uses_support
+def uses_no_support(record: RunRecord) -> bool:
+    """Whether a run's accuracy is that of zero shots, which older records do not say."""
+    target = BUILT_IN["methods"].get(record.method.name)
+    return not (record.method.uses_support and (target is None or described(target).uses_support))
 
 
 def _shots(record: RunRecord) -> int:

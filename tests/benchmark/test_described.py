@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from fewbench.benchmark.built_in import BUILT_IN
-from fewbench.benchmark.commands.parts.described import described
+from fewbench.benchmark.described import described
 from fewbench.benchmark.registry import find, load
 from fewbench.core.options import parameters_of
 

@@ -1,4 +1,4 @@
-"""A built-in class as its source declares it, for `bench show`: its method bodies are left out, and torch is not imported."""
+"""A built-in class as its source declares it: its method bodies are left out, and torch is not imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 PACKAGE = "fewbench"
 LIGHT = "fewbench.core."  # modules that are imported as they are
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 
 
 def described(target: str) -> type:
