@@ -21,9 +21,7 @@ WIDTH, HEIGHT = 7.0, 4.0  # inches
 BINS, FEWEST_IN_BIN, MOST_WITH_BINS = 20, 30, 4
 
 
-def draw_coarsity(
-    records: Sequence[RunRecord], form: str = "svg", names: Sequence[str] = (), width: float = WIDTH
-) -> bytes:
+def draw_coarsity(records: Sequence[RunRecord], form: str = "svg", names: Sequence[str] = (), width: float = WIDTH) -> bytes:
     """Draw runs on tasks with coarsity, in the order given.
 
     A line joins the mean accuracies, with their t intervals, at the mean coarsities of the quartiles of each run's episodes.

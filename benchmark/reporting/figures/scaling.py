@@ -21,9 +21,7 @@ ROOM = 2  # factor between the outermost points and the ends of an axis
 Cost = Callable[[RunRecord], float | None]
 
 
-def draw_scaling(
-    records: Sequence[RunRecord], form: str = "svg", names: Sequence[str] = (), width: float = WIDTH
-) -> bytes:
+def draw_scaling(records: Sequence[RunRecord], form: str = "svg", names: Sequence[str] = (), width: float = WIDTH) -> bytes:
     """Draw runs on one task, in the order given: a point each, with its t interval, in a panel for each cost.
 
     A run stands in the panels of the costs that it knows; a panel that would be empty is left out.
