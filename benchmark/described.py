@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,11 @@ def described(target: str) -> type:
     """
     module, _, name = target.partition(":")
     return _names_of(module)[name]
+
+
+def module_text(target: str) -> str:
+    """The docstring of the module of `module:Class`: title, citation and explanation, in paragraphs."""
+    return inspect.cleandoc(ast.get_docstring(ast.Module(_names_of(target.partition(":")[0]).body, [])) or "")
 
 
 @cache

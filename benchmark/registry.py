@@ -27,6 +27,7 @@ from ..core.files import regular_file
 from ..core.options import Parameter, build, parameters_of, shown
 from . import plugin_errors
 from .built_in import BASES, BUILT_IN, NAMED, YOURS
+from .described import described
 
 GIVEN: dict[tuple[str, str], type] = {}  # classes of the running program, by kind and name
 
@@ -151,6 +152,15 @@ def load(entry: Entry) -> type:
     if entry.origin != "fewbench":
         _check_declared(cls, base, f"{entry.singular} {label}")
     return cls
+
+
+def declared(entry: Entry) -> type:
+    """The class of an entry for its parameters and attributes: a built-in method's from its source, without torch.
+
+    Raises:
+        UserError, UsageError: as `load` does.
+    """
+    return described(entry.target) if entry.kind == "methods" and entry.origin == "fewbench" else load(entry)
 
 
 def _check_declared(cls: type, base: type, owner: str) -> None:

@@ -39,5 +39,5 @@ def of_dataset(assignments: Iterable[str]) -> Settings:
 
 def _parameters(kind: str, name: str) -> set[str] | None:
     """The names of the parameters of a class; None where it takes others than its fields."""
-    cls = registry.load(registry.find(kind, name))
+    cls = registry.declared(registry.find(kind, name))
     return None if getattr(cls, "open_parameters", "") else {one.name for one in parameters_of(cls)}

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase  # what every batch and instance norm is
 
 from ...core.errors import UserError
 from ...core.options import Declared, Settings, build, parameters_of
 from ...tasks.datasets.reading.image_files import Square
-from ..records.answerer import NetworkInput
+from .image_settings import Preprocess
 
 if TYPE_CHECKING:
     from ...methods.base import Method
@@ -31,33 +30,6 @@ if TYPE_CHECKING:
 
 WITH_TEXT = "take --backbone clip-tiny or open_clip:ARCH/TAG"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels, as torchvision has them
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights that PIL uses for grey
-
-
-@dataclass(frozen=True)
-class Preprocess(NetworkInput):
-    """From stored uint8 images to what the network was trained on. Runs on the device, a batch at a time.
-
-    Attributes:
-        channels: 1 or 3. Colour images become grey by luma, grey ones become colour by repeating.
-        size: height and width in pixels; other sizes are resized (bilinear, antialiased, aspect ratio not kept).
-        mean: subtracted, one a channel, on the scale 0 … 1.
-        std: divided by, one a channel.
-    """
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Uint8 [B, H, W, C] to float32 [B, channels, size, size]."""
-        x = images.permute(0, 3, 1, 2).float() / 255
-        if x.shape[1] == 3 and self.channels == 1:
-            x = (x * x.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
-        elif x.shape[1] == 1 and self.channels == 3:
-            x = x.expand(-1, 3, -1, -1)
-        if x.shape[2:] != (self.size, self.size):
-            # Channel by channel, which takes half as long and gives the same numbers.
-            x = functional.interpolate(
-                x.contiguous(), (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
-            )
-        return (x - x.new_tensor(self.mean)[:, None, None]).div_(x.new_tensor(self.std)[:, None, None])
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,53 @@
-"""How the user says what images are made into: `--set backbone.size=128`, also channels, mean and std."""
+"""What images are made into for a network, and how the user says so: `--set backbone.size=128`, also channels, mean and std.
+
+Torch is imported when images are changed, so that descriptions of weights need none.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UsageError, UserError, listed
 from ...core.options import Settings
-from .base import Preprocess
+from ..records.answerer import NetworkInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST = 4_096  # pixels a side
-NAMES = tuple(field.name for field in fields(Preprocess))
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights that PIL uses for grey
+NAMES = tuple(field.name for field in fields(NetworkInput))
+
+
+@dataclass(frozen=True)
+class Preprocess(NetworkInput):
+    """From stored uint8 images to what the network was trained on. Runs on the device, a batch at a time.
+
+    Attributes:
+        channels: 1 or 3. Colour images become grey by luma, grey ones become colour by repeating.
+        size: height and width in pixels; other sizes are resized (bilinear, antialiased, aspect ratio not kept).
+        mean: subtracted, one a channel, on the scale 0 … 1.
+        std: divided by, one a channel.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Uint8 [B, H, W, C] to float32 [B, channels, size, size]."""
+        from torch.nn import functional
+
+        x = images.permute(0, 3, 1, 2).float() / 255
+        if x.shape[1] == 3 and self.channels == 1:
+            x = (x * x.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+        elif x.shape[1] == 1 and self.channels == 3:
+            x = x.expand(-1, 3, -1, -1)
+        if x.shape[2:] != (self.size, self.size):
+            # Channel by channel, which takes half as long and gives the same numbers.
+            x = functional.interpolate(
+                x.contiguous(), (self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+            )
+        return (x - x.new_tensor(self.mean)[:, None, None]).div_(x.new_tensor(self.std)[:, None, None])
 
 
 def apart(settings: Settings, own: Iterable[str]) -> tuple[Settings, Settings]:

@@ -17,7 +17,7 @@ from ..plugin_errors import in_one_line
 from . import env, listing, run, show, speed
 from .inputs import data, distances, features, testbed
 from .photos import fit, predict, recommend
-from .results import compare, leaderboard, plot, power, rerun, submit, table
+from .results import compare, leaderboard, plot, power, rerun, site, submit, table
 from .training import convert_weights, pipeline, pretrain, reproduce, train
 
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("table")(table.table)
+app.command("site")(site.site)
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("recommend")(recommend.recommend)

@@ -44,7 +44,6 @@ def show(
 
 def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
     from .. import registry
-    from ..described import described
     from .parts.terminal import print_table
 
     is_file = ".py:" in name
@@ -53,8 +52,7 @@ def _show_entry(name: str, kinds: list[str], settings: dict[str, str]) -> None:
         known = [known for kind in kinds for known in registry.entries(kind)]
         raise UsageError(f"nothing is called '{name}'; {did_you_mean(name, known)} (bench list, or FILE.py:Class)")
     entry = registry.find(found[0], name)
-    as_declared = entry.kind == "methods" and entry.origin == "fewbench"  # shown without torch, and at once
-    cls = described(entry.target) if as_declared else registry.load(entry)
+    cls = registry.declared(entry)
     if settings and entry.kind != "backbones":
         raise UsageError(f"--set is for bench show backbone NAME; {entry.name} is a {entry.singular}")
     parameters = [p for p in parameters_of(cls) if entry.kind != "samplers" or p.default is not MISSING]

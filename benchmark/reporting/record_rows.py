@@ -66,11 +66,11 @@ def _of_result(record: RunRecord) -> list[list[str]]:
 
 def _of_making(record: RunRecord) -> list[list[str]]:
     timing, machine, commit = record.timing, record.environment, record.fewbench.git_commit or "unknown"
-    versions = {"python": machine.get("python"), **(machine.get("packages") or {})}
+    versions = {"python": machine.python, **machine.packages}
     return [
         ["seconds", f"{timing.total_seconds} (encoding {timing.encode_seconds}, classifying {timing.classify_seconds})"],
         ["made", f"{timing.started_utc} by fewbench {record.fewbench.version}, commit {commit}"],
-        ["device", f"{machine.get('device_name')}, {machine.get('system')}"],
+        ["device", f"{machine.device_name or machine.device}, {machine.system}"],
         ["versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)],
         ["command", " ".join(record.argv)],
         ["episodes sha256", record.task.episodes_sha256],

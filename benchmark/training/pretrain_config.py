@@ -10,7 +10,7 @@ from ...core.options import Options, Settings, declared, parameter
 from ...core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ..scopes import with_scopes
 from .options import Precision, check_norm
-from .recipes import check_recipe, find_recipe
+from .recipes import check_recipe, takes_shifts
 
 SCOPES = ("backbone", "dataset", "recipe")
 
@@ -74,7 +74,7 @@ class PretrainConfig(Options):
             if not dot or scope not in SCOPES:
                 name = key.rpartition(".")[2]
                 raise UsageError(f"--set {key}: say whose it is: {', '.join(f'{known}.{name}' for known in SCOPES)}")
-        if self.crop and not find_recipe(self.recipe).shifts:  # last, since it imports torch
+        if self.crop and not takes_shifts(self.recipe):
             raise UsageError(f"--crop: recipe {self.recipe} draws views of its own; set recipe.smallest_area")
 
     def settings_of(self, scope: str) -> Settings:

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from ..backbones.base import LUMA
+from ..backbones.image_settings import LUMA
 
 DISTORTED = 0.8  # share of the views whose colours are changed, as in SimCLR
 ASPECT = 4 / 3  # the crop's width over its height is from 1 / ASPECT to ASPECT

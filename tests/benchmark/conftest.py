@@ -56,7 +56,7 @@ def altered() -> Callable[..., RunRecord]:
     return alter
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record(altered):
     """A function that makes a record: the frozen one with other accuracies and with sections changed key by key."""
     frozen = load_record(FROZEN)
@@ -75,7 +75,7 @@ def make_record(altered):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def coarse():
     """A function that makes a change to the section `task`: a semantic task with a coarsity for each episode."""
 

@@ -13,14 +13,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ....core.errors import UserError
 from ....core.files import regular_file, sha256_of, write_atomically
 from .description import Description, beside, read_json
 from .file import read_metadata, read_networks, usual, with_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KEY = "fewbench"  # of the description in the file's metadata
 METADATA = "__metadata__"  # where safetensors keep it in their header
@@ -121,6 +122,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], description: Des
     Raises:
         UserError: it cannot be written.
     """
+    import torch
     from safetensors.torch import save
 
     # Copies: of tensors that share memory, as tied weights do, safetensors takes but one.

@@ -14,8 +14,7 @@ from ....core.decoding import Undecodable, decode, encode
 from ....core.errors import UserError
 from ....core.options import Settings
 from ...records.answerer import Pretraining
-from ..base import Preprocess
-from ..image_settings import problem_of
+from ..image_settings import Preprocess, problem_of
 
 UNKNOWN = Pretraining("unknown", "unknown", external=True)  # of weights without a description
 UNTRAINED = "none"  # the recipe of weights that nothing has changed

@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ....core.errors import UserError, listed
 from ....core.files import os_errors_named, regular_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAFETENSORS, PYTORCH = "safetensors", "PyTorch"
 NEITHER = "neither safetensors nor written by torch.save"
@@ -23,7 +23,7 @@ LONGEST = 100_000_000  # bytes of the JSON that safetensors begin with
 NESTS = ("state_dict", "model", "params")  # entries where trainers usually put the network; params is FEAT's
 DEEPEST = 4  # entries inside entries
 SHOWN = 5  # names in a message
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)
+DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # how the files of torch.save begin: those of today, and those of torch 1.5 and before
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")  # how torch names the class that it refused to unpickle
 
@@ -100,6 +100,8 @@ def _networks(content: Any, name: str, depth: int) -> Iterator[tuple[str, dict[s
     """The dictionaries of tensors in a dictionary, by their dotted names; those of optimisers have numbers for keys."""
     if not isinstance(content, dict) or not depth:
         return
+    from torch import Tensor
+
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if tensors:
         yield name, tensors
@@ -118,13 +120,15 @@ def _check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: one is sparse, quantised, of another exotic type, or has no numbers at all.
     """
+    import torch
+
     for name, tensor in tensors.items():
         kind = str(tensor.dtype).removeprefix("torch.")
         if tensor.is_meta:
             kind = "without numbers (on the device meta)"
         elif tensor.layout != torch.strided:
             kind = str(tensor.layout).removeprefix("torch.").replace("_", " ")
-        elif tensor.dtype in DTYPES:
+        elif kind in DTYPES:
             continue
         raise UserError(f"--weights {path.name}: {name} is {kind}; save dense tensors of float32, float16 or bfloat16")
 
@@ -152,7 +156,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     with os_errors_named(f"--weights {path.name}"):
         if _kind(path) != SAFETENSORS:
             return {}
-        with _opened(path) as file:
+        with _opened(path, "np") as file:
             return file.metadata() or {}
 
 
@@ -171,11 +175,11 @@ def _kind(path: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, framework: str = "pt") -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             yield file
     # The others are of types that this torch lacks.
     except (SafetensorError, AttributeError, KeyError, RuntimeError, TypeError) as error:
@@ -183,6 +187,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _read_pytorch(path: Path) -> Any:
+    import torch
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a damaged file torch warns before it fails

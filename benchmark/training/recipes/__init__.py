@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError, did_you_mean
+from ...described import described
 
 if TYPE_CHECKING:
     from .base import Recipe
@@ -28,6 +29,11 @@ def check_recipe(name: str) -> None:
     """
     if name not in RECIPES:
         raise UsageError(f"unknown recipe '{name}'; {did_you_mean(name, RECIPES)}")
+
+
+def takes_shifts(name: str) -> bool:
+    """Whether a recipe's images may be shifted, read from its source: that needs no torch."""
+    return bool(getattr(described(f"{__name__}.{RECIPES[name]}"), "shifts", False))
 
 
 def find_recipe(name: str) -> type[Recipe]:

@@ -37,7 +37,7 @@ def published() -> Callable[..., PublishedNumber]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trained(make_record) -> Callable[..., RunRecord]:
     """A function that makes a record of a network that was trained on omniglot, with labels or on episodes."""
 
