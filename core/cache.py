@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -36,10 +36,16 @@ from .files import (
 from .progress import Progress
 from .unfinished import JOURNAL, Unfinished
 
+Key = Mapping[str, object]  # everything that an entry depends on; it is hashed and kept, and nobody looks into it
 MANIFEST = "manifest.json"
 LONGEST = 180  # characters of a lock's name; a longer name is cut and ends in a hash
 
 About = TypeVar("About")
+
+
+def digest_of(key: Key) -> str:
+    """Hexadecimal SHA-256 of a key."""
+    return sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
 class Damaged(UserError):

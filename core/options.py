@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from .errors import UsageError, did_you_mean
 from .kinds import NAMES, convert, has_type, kind_words, type_name
@@ -25,6 +25,16 @@ T = TypeVar("T")
 Settings = Mapping[str, Any]
 Several = Literal["", "listed", "repeated"]
 SHOWN = 80  # characters of a value that a message repeats
+
+
+class Declaration(TypedDict, total=False):
+    """What a field says of its option beside type and default; see `declared`."""
+
+    help: str
+    range: Range | None
+    several: Several
+    none: str | None
+    was: str
 
 
 def parameter(default: Any, help: str = "", **more: Any) -> Any:
@@ -51,7 +61,7 @@ def declared(
     several: Several = "",
     none: str | None = None,
     was: str = "",
-) -> dict[str, Any]:
+) -> Declaration:
     """The metadata of a field. A field without a default is written as `field(metadata=declared("…", minimum=1))`.
 
     Args:
@@ -199,14 +209,15 @@ def _parameters_of(cls: type) -> tuple[Parameter, ...]:
         return ()
     hints = typing.get_type_hints(cls)
     return tuple(
-        Parameter(field.name, hints[field.name], field.default, **{"help": "", **_said(field)})
+        Parameter(field.name, hints[field.name], field.default, **_said(field))
         for field in dataclasses.fields(cls)
         if field.init
     )
 
 
-def _said(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    return {name: field.metadata[name] for name in ("help", "range", "several", "none", "was") if name in field.metadata}
+def _said(field: dataclasses.Field[Any]) -> Declaration:
+    said = {name: value for name, value in field.metadata.items() if name in Declaration.__annotations__}
+    return cast(Declaration, {"help": "", **said})
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:

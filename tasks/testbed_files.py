@@ -16,13 +16,14 @@ from __future__ import annotations
 import importlib
 import io
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..core.decoding import decode
 from ..core.errors import UsageError, UserError
 from ..core.files import os_errors_named, regular_file, write_atomically
 from .episodes import ABSENT, EpisodeBatch, check_tasks
@@ -34,6 +35,18 @@ IMAGE_COLUMNS = [*CLASS_COLUMNS, "image_id", "support"]
 LARGEST = 2**31 - 1  # limit of class and image numbers, which are hashed as 32-bit integers
 PADDING = 16  # limit of the padded batch: at most PADDING places for each row of the file, plus SPARE
 SPARE = 2**20
+
+
+@dataclass(frozen=True)
+class About:
+    """What a Parquet file says of its testbed; a CSV file says nothing."""
+
+    parameters: dict[str, float] = field(default_factory=dict)
+    seed: int | None = None
+    dataset: str | None = None
+    split: str | None = None
+    fingerprint: str | None = None
+    sha256: str | None = None
 
 
 def write_testbed(path: Path, testbed: Testbed) -> None:
@@ -48,7 +61,7 @@ def write_testbed(path: Path, testbed: Testbed) -> None:
         write_atomically(path, table.to_csv(lineterminator="\n").encode())
         return
     arrow, parquet = _arrow()
-    about = {name: getattr(testbed, name) for name in ("dataset", "split", "fingerprint", "parameters", "seed", "sha256")}
+    about = {one.name: getattr(testbed, one.name) for one in fields(About)}
     content = arrow.Table.from_pandas(table, preserve_index=False)
     buffer = io.BytesIO()
     parquet.write_table(content.replace_schema_metadata({ABOUT: json.dumps(about, sort_keys=True)}), buffer)
@@ -63,7 +76,7 @@ def read_testbed(path: Path) -> Testbed:
         UserError: the file cannot be read, is not a testbed, has queries and a task that a method cannot be judged by
             (`check_tasks`), was changed after it was made, or Parquet's library is not installed.
     """
-    about: dict[str, Any] = {"parameters": {}}
+    about = About()
     try:
         with os_errors_named("cannot read"):
             if _suffix(path) == ".csv":
@@ -72,7 +85,6 @@ def read_testbed(path: Path) -> Testbed:
                 table, about = _read_parquet(path)
     except ValueError as error:  # also the base of the errors of pandas, pyarrow and JSON
         raise UserError(f"{path}: no testbed ({str(error).splitlines()[0]})") from error
-    sha256 = about.pop("sha256", None)
     columns = _checked(table, path)
     episodes = _episodes(columns, path)
     if episodes.query.size:  # published files have supports alone, which can be described, not run on
@@ -80,8 +92,10 @@ def read_testbed(path: Path) -> Testbed:
             check_tasks(replace(episodes, index=np.unique(columns["task"])))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
-    testbed = Testbed(episodes=episodes, coarsity=_first_of_each_task(columns), **about)
-    if sha256 not in (None, testbed.sha256):
+    testbed = Testbed(
+        episodes, _first_of_each_task(columns), about.parameters, about.seed, about.dataset, about.split, about.fingerprint
+    )
+    if about.sha256 not in (None, testbed.sha256):
         raise UserError(f"{path}: the testbed was changed after it was made: its hash does not match; make it again")
     return testbed
 
@@ -99,14 +113,14 @@ def _arrow() -> tuple[Any, Any]:
         raise UserError("testbeds in Parquet need pyarrow: pip install pyarrow, or give the testbed the suffix .csv") from error
 
 
-def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, About]:
     _, parquet = _arrow()
     with regular_file(path).open("rb") as file:
         content = parquet.read_table(file)
     about = (content.schema.metadata or {}).get(ABOUT)
     if about is None:
         raise ValueError("it was not written by fewbench")
-    return content.to_pandas(), json.loads(about)
+    return content.to_pandas(), decode(About, json.loads(about))
 
 
 def _table(testbed: Testbed) -> pd.DataFrame:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ...core.errors import UsageError, did_you_mean
+from ...core.options import Settings
 from ..config import RESULTS
 from ..published.choice import Choice
 from .parts.declared import takes
@@ -19,7 +20,7 @@ KINDS = ("methods", "datasets", "backbones", "samplers", "weights", "results", "
 
 @takes(Choice)
 def list_(
-    published: dict[str, Any],
+    published: Settings,
     what: Annotated[str, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}; without it, these kinds.")] = "",
     results: Results = RESULTS,
 ) -> None:

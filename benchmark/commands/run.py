@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.errors import Interrupted, UsageError, UserError
-from ...core.options import parameters_of
+from ...core.options import Settings, parameters_of
 from ..config import FOLDER, RunConfig, grid, read_toml
 from .parts.declared import takes
 from .parts.lines import say
@@ -25,7 +25,7 @@ SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.nor
 
 @takes(RunConfig)
 def run(
-    given: dict[str, Any],
+    given: Settings,
     alpha: Annotated[float | None, typer.Option(help="Semantic sampler: how much nearness of classes counts.")] = None,
     beta: Annotated[float | None, typer.Option(help="Semantic sampler: how much often-drawn classes are avoided.")] = None,
     norm: Annotated[
@@ -133,7 +133,7 @@ def _trace(error: UserError, progress: TerminalProgress) -> None:
             say(line, err=True)
 
 
-def _configs(given: dict[str, Any], config: Path | None, say: Callable[[str], None]) -> list[RunConfig]:
+def _configs(given: Settings, config: Path | None, say: Callable[[str], None]) -> list[RunConfig]:
     """The grid that command line and TOML file ask for; typed options override the file, the file overrides defaults."""
     options = {} if config is None else read_toml(config)
     settings = {**options.get("settings", {}), **given["settings"]}
@@ -146,7 +146,7 @@ def _configs(given: dict[str, Any], config: Path | None, say: Callable[[str], No
     return grid(options)
 
 
-def _with_brought(options: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+def _with_brought(options: Settings, say: Callable[[str], None]) -> Settings:
     """Add the options that a checkpoint brings to those that were given; say where a given option differs from it.
 
     Raises:

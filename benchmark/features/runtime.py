@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.cache import Damaged, Entry
+from ...core.cache import Damaged, Entry, Key, digest_of
 from ...core.errors import UserError
 from ...core.files import cache_root
 from ...core.progress import Progress
@@ -45,7 +44,7 @@ class NotConverted(UserError):
 class Conversion:
     """The description that the cache keeps with a converted network: everything that it depends on."""
 
-    key: dict[str, Any]
+    key: Key
 
 
 def installed() -> bool:
@@ -77,8 +76,7 @@ def converted(backbone: LoadedBackbone, progress: Progress) -> LoadedBackbone:
         UserError: the cache cannot be written.
     """
     key = _key(backbone)
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    entry = Entry(cache_root() / "networks" / f"{file_safe(backbone.name)}-{digest[:24]}", Conversion)
+    entry = Entry(cache_root() / "networks" / f"{file_safe(backbone.name)}-{digest_of(key)[:24]}", Conversion)
     what = f"converting {backbone.name}"
     try:
         entry.find()
@@ -111,7 +109,7 @@ class InOpenVino(nn.Module):
         return torch.from_numpy(self.network(x.contiguous().numpy(), share_inputs=True)[0])
 
 
-def _key(backbone: LoadedBackbone) -> dict[str, Any]:
+def _key(backbone: LoadedBackbone) -> Key:
     """Everything that a conversion depends on."""
     sha = hashlib.sha256()
     for name, tensor in backbone.module.state_dict().items():

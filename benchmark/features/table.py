@@ -5,19 +5,16 @@ The cache key holds everything that changes a feature, so a table is never stale
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.cache import Entry
+from ...core.cache import Entry, Key, digest_of
 from ...core.files import cache_root
 from ...core.progress import Progress
 from ...core.unfinished import Block, Reached, Unfinished
@@ -38,7 +35,7 @@ IN_MEMORY = 2**30  # bytes; a larger table is read from the disk, episode by epi
 class TableAbout:
     """The description that the cache keeps with a table: everything that changes a feature, and how they were made."""
 
-    key: dict[str, Any]
+    key: Key
     encoded: Encoded
 
 
@@ -87,7 +84,7 @@ class FeatureTable:
         return torch.from_numpy((total / len(self.features)).astype(np.float32)).to(self.device)
 
 
-def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, device: str = "cpu") -> dict[str, Any]:
+def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, device: str = "cpu") -> Key:
     """Everything that changes a feature.
 
     Args:
@@ -96,7 +93,7 @@ def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, de
         encoding: of which precision, compiling and the runtime count; the size of batches changes last bits alone.
         device: type of the device; others than the CPU round otherwise, and their tables are their own.
     """
-    content = {
+    content: dict[str, object] = {
         "fingerprint": split.fingerprint,
         "split": split.name,
         "backbone": backbone.name,
@@ -165,7 +162,7 @@ def _kept_table(
         UserError: it cannot be encoded or written.
     """
     content = key(backbone, split, encoding, device.type)
-    name = f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{_hash(content)[:24]}"
+    name = f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{digest_of(content)[:24]}"
     what, images = f"encoding {split.dataset} {split.name}", split.images
 
     def blocks(network: LoadedBackbone, reached: Reached) -> Generator[Block, None, None]:
@@ -188,7 +185,7 @@ def _kept_table(
         return TableAbout(content, encoded)
 
     # Batches of another size round otherwise: an interrupted encoding is gone on with in batches of one size.
-    plan = _hash({**content, "device": device.type, "batch_size": encoding.batch_size})
+    plan = digest_of({**content, "device": device.type, "batch_size": encoding.batch_size})
     kept = Entry(cache_root() / "features" / name, TableAbout).find_or_make(fill, progress, what, plan)
     return FeatureTable.of(kept.array(FEATURES), device, kept.about.encoded)
 
@@ -217,7 +214,3 @@ def table_of_rows(
 def _network(backbone: LoadedBackbone, encoding: Encoding, progress: Progress) -> LoadedBackbone:
     """The backbone with its network in the encoding's runtime."""
     return converted(backbone, progress) if encoding.runtime == "openvino" else backbone
-
-
-def _hash(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ...core.errors import UsageError, did_you_mean
 from ...core.option_tables import check_complete, options_of, read_table
+from ...core.options import Settings
 from ..config import RunConfig, grid
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
@@ -78,7 +79,7 @@ class _Reader:
     """One file. Its methods raise a UsageError where a table is not right."""
 
     where: str
-    tables: dict[str, Any]
+    tables: Mapping[str, object]
     common: Common
     method: str | None  # of stages that name none
     made: str | None = None  # the backbone of the last stage that trains, of those read so far
@@ -111,8 +112,8 @@ class _Reader:
         if stage not in self.tables:
             return None
         where = f"{self.where}: [{stage}]"
-        options = self.options(stage, config)
-        backbone = options.setdefault("backbone", TrainConfig.backbone)
+        options = {"backbone": TrainConfig.backbone, **self.options(stage, config)}
+        backbone = options["backbone"]
         self.check_backbone(backbone, where)
         self.made, self.trained = backbone, (*self.trained, stage)
         try:
@@ -120,7 +121,7 @@ class _Reader:
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from error
 
-    def options(self, stage: str, config: type, table: Any = None, where: str | None = None) -> dict[str, Any]:
+    def options(self, stage: str, config: type, table: object = None, where: str | None = None) -> Settings:
         """The options of a table, with those that it inherits."""
         where, table = where or f"{self.where}: [{stage}]", self.tables[stage] if table is None else table
         if not isinstance(table, Mapping):
@@ -132,13 +133,13 @@ class _Reader:
         check_complete(options, config, where)
         return options
 
-    def run_tables(self) -> list[dict[str, Any]]:
+    def run_tables(self) -> list[dict[str, object]]:
         runs = self.tables.get("run", [])
         if not isinstance(runs, list) or not all(isinstance(table, Mapping) for table in runs):
             raise UsageError(f"{self.where}: run is a list of tables, [[run]]")
         return [dict(table) for table in runs]
 
-    def runs(self, table: dict[str, Any], where: str) -> list[PipelineRun]:
+    def runs(self, table: dict[str, object], where: str) -> list[PipelineRun]:
         """The runs of a table, several where it has lists."""
         after = self.after(table.pop("after", None), where)
         target = Target(**options_of({name: table.pop(name) for name in TARGET if name in table}, Target, where))
@@ -156,16 +157,17 @@ class _Reader:
             raise UsageError(f"{where}: published is of one run; its lists make {len(configs)}")
         return [PipelineRun(config, after, target) for config in configs]
 
-    def after(self, named: Any, where: str) -> str | None:
+    def after(self, named: object, where: str) -> str | None:
         """The stage whose weights a run takes; None: none that trains."""
         if named is None:
             return self.trained[-1] if self.trained else None
         if named == "pretrain" and self.common.weights is not None:  # which stand in for those of P
             return None
-        if named not in self.trained:
-            among = ", ".join(self.trained) or "none"
-            raise UsageError(f"{where}: after = {named!r}: one of the stages that train here ({among})")
-        return named
+        for stage in self.trained:
+            if named == stage:
+                return stage
+        among = ", ".join(self.trained) or "none"
+        raise UsageError(f"{where}: after = {named!r}: one of the stages that train here ({among})")
 
     def check_backbone(self, backbone: str | None, where: str) -> None:
         if self.made is not None and backbone != self.made:

@@ -195,7 +195,7 @@ def _changed(section: Method | Backbone) -> tuple[Collection[str], Collection[st
     return ((), tuple(section.parameters)) if section.changed is ALL else (section.changed, ())
 
 
-def _shown(sections: Sequence[Section]) -> list[dict[str, Any]]:
+def _shown(sections: Sequence[Section]) -> list[dict[str, object]]:
     """The values to be shown of each section, by name; what sections of one name show is decided together."""
     shown: dict[str, set[str]] = defaultdict(set)
     kinds: dict[tuple[str, str], set[str]] = defaultdict(set)

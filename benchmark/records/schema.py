@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+Content = dict[str, object]  # JSON of a record, of which nothing is checked yet
 SCHEMA_VERSION = 1
 
 # One step each: MIGRATIONS[v] turns the JSON content of schema v into that of schema v + 1.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[Content], Content]] = {}
 
 
-def migrate(content: dict[str, Any]) -> dict[str, Any]:
+def migrate(content: Content) -> Content:
     """Bring the JSON content of a record, of this schema version or an older one, to this version.
 
     Raises:

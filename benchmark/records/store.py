@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import UserError, one_line
 from ...core.files import os_errors_named, regular_file, write_atomically
@@ -50,7 +49,7 @@ def parse_record(text: str, path: Path) -> RunRecord:
         raise DamagedRecord(path, error) from error
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object. Of a key that occurs twice, readers of JSON may take either."""
     content = dict(pairs)
     if len(content) < len(pairs):

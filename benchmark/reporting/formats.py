@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from .board import Board, Cell, Row
 from .markdown import Markdown, accuracy_cell, escaped, table_lines
@@ -151,8 +150,33 @@ def _numeric(board: Board) -> list[bool]:
     return [False, False] + [True] * len(board.headers)
 
 
-def entries_of(board: Board, quotes: Quotes) -> list[dict[str, Any]]:
-    """Every run of a board as names and values; accuracies and half-widths are percent."""
+@dataclass(frozen=True)
+class Entry:
+    """One run of a board, as CSV and JSON have it; accuracies and half-widths are percent."""
+
+    board: str
+    dataset: str
+    task: str
+    method: str
+    backbone: str
+    training: str
+    setting: str
+    accuracy: float
+    half_width: float | None
+    level: float
+    rank_best: int
+    rank_worst: int
+    best_of_group: bool
+    episodes: int
+    published: float | None
+    published_half_width: float | None
+    published_kind: str | None
+    verdict: str | None
+    record: str
+
+
+def entries_of(board: Board, quotes: Quotes) -> list[Entry]:
+    """Every run of a board."""
     entries = []
     for place, row in enumerate(board.rows):
         quoted = quotes.beside.get(place)
@@ -163,43 +187,43 @@ def entries_of(board: Board, quotes: Quotes) -> list[dict[str, Any]]:
     return entries
 
 
-def _entry(board: Board, row: Row, header: str, cell: Cell, quote: Quote | None) -> dict[str, Any]:
+def _entry(board: Board, row: Row, header: str, cell: Cell, quote: Quote | None) -> Entry:
     record = cell.record
-    return {
-        "board": board.title,
-        "dataset": board.dataset,
-        "task": header,
-        "method": row.method,
-        "backbone": row.backbone,
-        "training": row.training,
-        "setting": row.setting.name,
-        "accuracy": round(100 * record.mean, 4),
-        "half_width": None if record.half_width is None else round(100 * record.half_width, 4),
-        "level": record.accuracy.level,
-        "rank_best": cell.rank.best,
-        "rank_worst": cell.rank.worst,
-        "best_of_group": cell.best,
-        "episodes": record.n_episodes,
-        "published": None if quote is None else quote.number.accuracy,
-        "published_half_width": None if quote is None else quote.number.half_width,
-        "published_kind": None if quote is None else quote.number.kind,
-        "verdict": None if quote is None else quote.verdict,
-        "record": cell.path.as_posix(),
-    }
+    return Entry(
+        board=board.title,
+        dataset=board.dataset,
+        task=header,
+        method=row.method,
+        backbone=row.backbone,
+        training=row.training,
+        setting=row.setting.name,
+        accuracy=round(100 * record.mean, 4),
+        half_width=None if record.half_width is None else round(100 * record.half_width, 4),
+        level=record.accuracy.level,
+        rank_best=cell.rank.best,
+        rank_worst=cell.rank.worst,
+        best_of_group=cell.best,
+        episodes=record.n_episodes,
+        published=None if quote is None else quote.number.accuracy,
+        published_half_width=None if quote is None else quote.number.half_width,
+        published_kind=None if quote is None else quote.number.kind,
+        verdict=None if quote is None else quote.verdict,
+        record=cell.path.as_posix(),
+    )
 
 
-def csv_of(entries: Sequence[dict[str, Any]]) -> str:
+def csv_of(entries: Sequence[Entry]) -> str:
     """Entries as CSV; what is absent is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(entries[0]) if entries else [], lineterminator="\n")
+    writer = csv.DictWriter(text, list(vars(entries[0])) if entries else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(entries)
+    writer.writerows(map(vars, entries))
     return text.getvalue()
 
 
-def json_of(entries: Sequence[dict[str, Any]]) -> str:
+def json_of(entries: Sequence[Entry]) -> str:
     """Entries as a JSON list."""
-    return json.dumps(list(entries), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(list(map(vars, entries)), indent=1, ensure_ascii=False) + "\n"
 
 
 def anchor_of(title: str) -> str:

@@ -209,7 +209,7 @@ def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     return table_lines([escaped(head) for head in heads], body, numeric)
 
 
-def _content(record: RunRecord) -> dict[str, Any]:
+def _content(record: RunRecord) -> Mapping[str, object]:
     stages = stages_of(record)
     return {**record.content, "stages": {**asdict(stages), "chain": stages.chain}}
 

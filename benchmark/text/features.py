@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...core.cache import Entry
+from ...core.cache import Entry, Key, digest_of
 from ...core.errors import UserError
 from ...core.files import cache_root
 from ...core.progress import Progress
@@ -36,7 +33,7 @@ class EncodedTexts:
         cut: what is to be said of texts that were too long for the tower; "" where none was.
     """
 
-    key: dict[str, Any]
+    key: Key
     cut: str
 
 
@@ -65,14 +62,13 @@ def text_features(
         return torch.from_numpy(precomputed).to(device)
     distinct = list(dict.fromkeys(names))
     content = key(backbone, prompts, distinct, device.type)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def fill(unfinished: Unfinished) -> EncodedTexts:
         features, cut = _encode(backbone, prompts, distinct, device, progress)
         np.save(unfinished.folder / FEATURES, features)
         return EncodedTexts(content, cut)
 
-    folder = cache_root() / "text" / f"{file_safe(backbone.name)}-{file_safe(prompts.name)}-{digest[:24]}"
+    folder = cache_root() / "text" / f"{file_safe(backbone.name)}-{file_safe(prompts.name)}-{digest_of(content)[:24]}"
     kept = Entry(folder, EncodedTexts).find_or_make(fill, progress, f"encoding texts with {backbone.name}")
     if kept.about.cut:
         progress.say(kept.about.cut)
@@ -80,7 +76,7 @@ def text_features(
     return torch.from_numpy(kept.array(FEATURES)[[place[name] for name in names]]).to(device)
 
 
-def key(backbone: LoadedBackbone, prompts: PromptSet, names: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+def key(backbone: LoadedBackbone, prompts: PromptSet, names: Sequence[str], device: str = "cpu") -> Key:
     """Everything that changes a text feature.
 
     Args:

@@ -10,7 +10,6 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import UsageError, listed
 from ...core.files import os_errors_named, regular_file
@@ -57,7 +56,7 @@ def prompts_of_file(path: Path, chosen: str, dataset: str) -> tuple[str, ...]:
     return tuple(_with_place(owner, number, prompt) for number, prompt in enumerate(prompts, start=1))
 
 
-def _chosen_set(owner: str, sets: dict[str, Any], chosen: str, dataset: str) -> Any:
+def _chosen_set(owner: str, sets: dict[str, object], chosen: str, dataset: str) -> object:
     """One of several sets: the one that is chosen, the only one, or the one that is called as the dataset."""
     plain = {re.sub(r"\W|_", "", name).lower(): name for name in sets}
     name = chosen or (next(iter(sets)) if len(sets) == 1 else plain.get(re.sub(r"\W|_", "", dataset).lower(), ""))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from fewbench.benchmark.training.loop.checkpoints import read_checkpoint
+from fewbench.benchmark.training.loop.checkpoints import About, read_checkpoint
 
 STEPS, KILLS = 60, 10
 LIMIT = 120  # seconds to wait for something that takes a few
@@ -54,7 +54,7 @@ def wait_for_steps(folder: Path, count: int) -> None:
 
 def result(folder: Path) -> tuple[dict[str, list[int]], list[list[float]]]:
     """The bits of both checkpoints, and the curve without its seconds."""
-    last, best = read_checkpoint(folder / "last.safetensors"), read_checkpoint(folder / "best.safetensors")
+    last, best = read_checkpoint(folder / "last.safetensors", About), read_checkpoint(folder / "best.safetensors", About)
     tensors = {f"last {name}": value for name, value in last.tensors.items()}
     tensors |= {f"best {name}": value for name, value in best.tensors.items()}
     curves = last.about["curves"]
@@ -89,7 +89,7 @@ def test_ten_kills_at_random_points_lose_nothing_but_the_steps_since_the_last_ch
         kills += 1
         begun = steps_begun(tmp_path)
         assert begun[before:] == [*range(gone_on, gone_on + len(begun) - before)]  # from the checkpoint, one by one
-        gone_on = read_checkpoint(tmp_path / "last.safetensors").about["step"]
+        gone_on = read_checkpoint(tmp_path / "last.safetensors", About).about["step"]
         assert gone_on <= begun[-1] + 1
         if checkpoint_seconds == 0:
             assert gone_on >= begun[-1]  # every step but the one under way was written down
@@ -109,7 +109,7 @@ def test_ctrl_c_writes_a_checkpoint_and_the_same_command_goes_on(trainings: Any,
     done = len(steps_begun(tmp_path))
     error = (tmp_path / "error").read_text(encoding="utf-8")
     assert error == f"interrupted after step {done} of {STEPS}; the same command goes on from there"
-    assert read_checkpoint(tmp_path / "last.safetensors").about["step"] == done
+    assert read_checkpoint(tmp_path / "last.safetensors", About).about["step"] == done
     trainings.start(request(tmp_path, checkpoint_seconds=1000))
     assert trainings.codes() == [0]
     assert steps_begun(tmp_path) == [*range(STEPS)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ....core.options import Settings
 from ...built_in import YOURS
 from ..parts.lines import say
 
@@ -134,7 +135,7 @@ def _kept(name: str, photos: str, settings: list[str], overwrite: bool, progress
 
 
 def _dataset(
-    name: str, set_: Iterable[str] | None, source: Path | None = None, options: dict[str, Any] | None = None
+    name: str, set_: Iterable[str] | None, source: Path | None = None, options: Settings | None = None
 ) -> tuple[Dataset, Path | None]:
     """A dataset with its parameters, and the source, or None where the source became a parameter."""
     from ... import registry
@@ -146,7 +147,7 @@ def _dataset(
     return registry.make("datasets", name, settings), source
 
 
-def _parameters(set_: Iterable[str] | None) -> dict[str, Any]:
+def _parameters(set_: Iterable[str] | None) -> Settings:
     from ...scopes import of_dataset
 
     return of_dataset(set_ or [])

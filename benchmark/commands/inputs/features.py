@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ....core.options import Settings
 from ..parts.lines import say
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ def _row(name: str, about: Imported) -> list[str]:
     return [name, about.dataset, about.split, str(count), str(width), about.dtype, made_by, "; ".join(sets), about.sha256[:12]]
 
 
-def _settings(set_: list[str] | None, scopes: tuple[str, ...], dataset: str) -> dict[str, dict[str, Any]]:
+def _settings(set_: list[str] | None, scopes: tuple[str, ...], dataset: str) -> Mapping[str, Settings]:
     """The parameters of each scope.
 
     Raises:
@@ -156,7 +158,7 @@ def _settings(set_: list[str] | None, scopes: tuple[str, ...], dataset: str) -> 
     from ....core.options import parse_assignments
     from ...scopes import with_scopes
 
-    settings: dict[str, dict[str, Any]] = {scope: {} for scope in scopes}
+    settings: dict[str, dict[str, object]] = {scope: {} for scope in scopes}
     for key, value in with_scopes(parse_assignments(set_ or []), dataset).items():
         scope, _, name = key.partition(".")
         if scope not in settings or not name:
@@ -165,7 +167,7 @@ def _settings(set_: list[str] | None, scopes: tuple[str, ...], dataset: str) -> 
     return settings
 
 
-def _dataset(name: str, settings: dict[str, dict[str, Any]]) -> Dataset:
+def _dataset(name: str, settings: Mapping[str, Settings]) -> Dataset:
     from ... import registry
 
     return registry.make("datasets", name, settings["dataset"])

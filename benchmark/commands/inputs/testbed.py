@@ -86,15 +86,15 @@ def show(
     chosen = classes_of(dataset, set_ or [], split, with_images=False)
     described = describe_testbed(read_testbed(file), chosen.class_ids)
     if json:
-        typer.echo(json_module.dumps(described, indent=1, sort_keys=True))
+        typer.echo(json_module.dumps(vars(described), indent=1, sort_keys=True))
         return
-    coarsity, occurrences = described["coarsity"], described["occurrences"]
+    coarsity, times = described.coarsity, described.occurrences.values()
     quartiles = ", ".join(f"{value:.2f}" for value in coarsity["quartiles"])
-    ways, shots, queries = (described[name] for name in ("ways", "shots", "queries"))
+    shape = f"{described.ways}-way {described.shots}-shot, {described.queries} queries a class"
     rows = [
-        ["tasks", f"{described['tasks']}, {ways}-way {shots}-shot, {queries} queries a class"],
+        ["tasks", f"{described.tasks}, {shape}"],
         ["coarsity", f"mean {coarsity['mean']:.2f}, quartiles {quartiles}"],
-        ["occurrences of a class", f"{min(occurrences.values())} to {max(occurrences.values())}"],
-        *([name, str(described[name])] for name in ("parameters", "seed", "fingerprint", "sha256")),
+        ["occurrences of a class", f"{min(times)} to {max(times)}"],
+        *([name, str(getattr(described, name))] for name in ("parameters", "seed", "fingerprint", "sha256")),
     ]
     print_table(("", ""), rows)

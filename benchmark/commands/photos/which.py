@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from ....core.options import Settings
 
 Photos = Annotated[
     str,
@@ -14,7 +16,7 @@ Photos = Annotated[
 MinImages = Annotated[int | None, typer.Option(help="Leave out classes with fewer photos.", min=1)]
 
 
-def options_of(photos: str, min_images: int | None) -> dict[str, Any]:
+def options_of(photos: str, min_images: int | None) -> Settings:
     """The options of `RunConfig` for photos. What is there as a path is one; else a registered name is meant."""
     from ... import registry
 

@@ -218,7 +218,7 @@ def episode(
 
     output = output or results / "figures" / f"episode-{index}.png"
     form_of(output, ("png",))
-    named: dict[str, Any] = {
+    named: dict[str, object] = {
         "dataset": dataset, "split": split, "sampler": sampler, "testbed": testbed, "corruption": corruption,
         "severity": severity, "ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "seed": seed,
         "method": method, "weights": weights, "prompts": prompts, "class_names": class_names,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from ....core.errors import UserError
+from ....core.options import Settings
 from ...published.beside import Beside
 from ...published.choice import Choice
 from ...published.number import KINDS, PublishedNumber
@@ -17,7 +17,7 @@ SHORT_HASH = 7  # digits of a commit
 APART = "≠"
 
 
-def list_published(results: Path, options: dict[str, Any]) -> None:
+def list_published(results: Path, options: Settings) -> None:
     """Print the published numbers that the options choose, with their sources, and in a line how many were left out.
 
     Without options the datasets are printed, with the numbers that there are of each.

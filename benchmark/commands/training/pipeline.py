@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ....core.options import Settings
 from ...config import RESULTS
 from ...training.options import Effort
 from ..parts.declared import takes
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @takes(Effort)
 def pipeline(
-    effort: dict[str, Any],
+    effort: Settings,
     method: Annotated[str, typer.Argument(help="Method of the stages that name none, such as pmf.")],
     config: Annotated[Path, typer.Option(help="TOML file with the tables pretrain, train and run (docs/pipeline.md).")],
     weights: Annotated[str | None, typer.Option(help="Weights to start from, instead of those that the file names.")] = None,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ....core.options import Settings
 from ...config import RESULTS
 from ...training.options import Effort
 from ...training.pretrain_config import PretrainConfig
@@ -17,8 +18,8 @@ from ..parts.lines import say
 
 @takes(PretrainConfig, Effort)
 def pretrain(
-    given: dict[str, Any],
-    effort: dict[str, Any],
+    given: Settings,
+    effort: Settings,
     output: Annotated[
         Path | None,
         typer.Option(help="Weights file; default checkpoints/BACKBONE-DATASET[-RECIPE].safetensors of --results."),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ....core.errors import UsageError
+from ....core.options import Settings
 from ...config import RESULTS
 from ...training.options import Effort
 from ..parts.declared import takes
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @takes(Effort)
 def reproduce(
-    effort: dict[str, Any],
+    effort: Settings,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Reproductions to run (bench reproduce --list).")
     ] = None,

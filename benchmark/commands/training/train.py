@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ....core.options import Settings
 from ...config import RESULTS
 from ...training.meta.train_config import TrainConfig
 from ...training.options import Effort
@@ -17,8 +18,8 @@ from ..parts.lines import say
 
 @takes(TrainConfig, Effort)
 def train(
-    given: dict[str, Any],
-    effort: dict[str, Any],
+    given: Settings,
+    effort: Settings,
     norm: Annotated[str | None, typer.Option(help="Norm layers of the backbone, the same as --set backbone.norm=.")] = None,
     output: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fewbench.benchmark.training.loop.checkpoints import read_checkpoint
+from fewbench.benchmark.training.loop.checkpoints import About, read_checkpoint
 from fewbench.benchmark.training.loop.distributed import Processes, local_device, part_here, processes
 from fewbench.benchmark.training.loop.learner import Part
 from fewbench.core.errors import UserError
@@ -45,7 +45,7 @@ def test_two_processes_with_half_a_batch_each_train_as_one_with_the_whole(traini
     for world in (1, 2):
         trainings.start(*requests(tmp_path / str(world), world))
         assert trainings.codes() == [0] * world
-    one, two = (read_checkpoint(tmp_path / str(world) / "last.safetensors") for world in (1, 2))
+    one, two = (read_checkpoint(tmp_path / str(world) / "last.safetensors", About) for world in (1, 2))
     for name, value in one.under("learner").items():
         torch.testing.assert_close(two.under("learner")[name], value, rtol=1e-5, atol=1e-5)
     losses = [[row[1] for row in checkpoint.about["curves"]["rows"]] for checkpoint in (one, two)]
@@ -59,10 +59,10 @@ def test_two_processes_out_of_time_stop_at_one_step_and_go_on_together(trainings
     assert trainings.codes() == [0, 0]
     trainings.start(*requests(tmp_path / "parts", 2, time_limit=1e-9))
     assert trainings.codes() == [1, 1]
-    assert read_checkpoint(tmp_path / "parts" / "last.safetensors").about["step"] == 1
+    assert read_checkpoint(tmp_path / "parts" / "last.safetensors", About).about["step"] == 1
     trainings.start(*requests(tmp_path / "parts", 2))
     assert trainings.codes() == [0, 0]
-    whole, parts = (read_checkpoint(tmp_path / name / "last.safetensors").tensors for name in ("whole", "parts"))
+    whole, parts = (read_checkpoint(tmp_path / name / "last.safetensors", About).tensors for name in ("whole", "parts"))
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 

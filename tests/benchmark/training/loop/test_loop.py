@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fewbench.benchmark.training.loop import trainer
-from fewbench.benchmark.training.loop.checkpoints import read_checkpoint
+from fewbench.benchmark.training.loop.checkpoints import AboutBest, AboutLast, read_checkpoint
 from fewbench.benchmark.training.loop.loop import Fitted, LoopOptions, fit
 from fewbench.core.errors import Interrupted, UserError
 from fewbench.core.progress import SILENT
@@ -73,7 +73,7 @@ def test_a_learner_learns_and_its_best_state_is_kept(train, toy: ModuleType, tmp
     losses = [row["loss"] for row in fitted.curves.rows]
     assert sum(losses[-50:]) < 0.8 * sum(losses[:50])
     assert listener.lines[0].startswith("step 50 of 150: loss ") and ", accuracy 0." in listener.lines[0]
-    assert read_checkpoint(tmp_path / "run" / "best.safetensors").about["value"] == fitted.best_value
+    assert read_checkpoint(tmp_path / "run" / "best.safetensors", AboutBest).about["value"] == fitted.best_value
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "last.safetensors",
         "best.safetensors",
@@ -142,7 +142,7 @@ def test_nan_stops_at_once_and_keeps_the_last_good_checkpoint(train, toy: Module
     with pytest.raises(UserError, match=r"the loss is no longer finite at step 12; the last good checkpoint") as caught:
         train(learner=toy.ToyLearner(nan_at=11))
     assert "\n" not in str(caught.value)
-    last = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    last = read_checkpoint(tmp_path / "run" / "last.safetensors", AboutLast)
     assert last.about["step"] == 11
     assert all(value.isfinite().all() for value in last.tensors.values())
 
@@ -157,7 +157,7 @@ def test_parameters_that_overflow_behind_a_finite_loss_are_not_saved(train, toy:
     learner.after_step = overflow
     with pytest.raises(UserError, match="the parameters are no longer finite after step 5;"):
         train(learner=learner)
-    assert read_checkpoint(tmp_path / "run" / "last.safetensors").about["step"] == 4
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors", AboutLast).about["step"] == 4
 
 
 def test_a_validation_that_is_no_number_is_refused(train):
@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(train, toy: ModuleType, tmp_p
     with pytest.raises(UserError, match=r"cannot write .*last\.safetensors: No space left on device"):
         train(learner=learner)
     monkeypatch.setattr(os, "fsync", sync)
-    assert read_checkpoint(tmp_path / "run" / "last.safetensors").about["step"] == 5
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors", AboutLast).about["step"] == 5
     assert same(train(), train("undisturbed"))
 
 
@@ -218,7 +218,9 @@ def test_ctrl_c_saves_whole_steps_and_the_training_goes_on_bit_for_bit(train, to
     with pytest.raises(Interrupted, match=r"interrupted after step .* of 30; the same command goes on from there") as caught:
         train(learner=learner, validate=validate, checkpoint_seconds=1000.0)
     assert caught.value.exit_code == 130
-    assert read_checkpoint(tmp_path / "run" / "last.safetensors").about["step"] == {"step": 16, "validation": 8}[place]
+    assert (
+        read_checkpoint(tmp_path / "run" / "last.safetensors", AboutLast).about["step"] == {"step": 16, "validation": 8}[place]
+    )
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert same(train(), train("undisturbed"))
 
@@ -251,7 +253,7 @@ def test_out_of_time_nothing_is_validated(train, tmp_path: Path):
     with pytest.raises(UserError, match=r"goes on from there, without --force$"):
         train(time_limit=1e-9, validate=lambda: validated.append(1), force=True)
     assert not validated
-    assert read_checkpoint(tmp_path / "run" / "last.safetensors").about["step"] == 1
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors", AboutLast).about["step"] == 1
 
 
 def test_a_kill_goes_on_from_the_validation_before_it(train, toy: ModuleType, tmp_path: Path):
@@ -264,7 +266,7 @@ def test_a_kill_goes_on_from_the_validation_before_it(train, toy: ModuleType, tm
     learner.after_step = die
     with pytest.raises(SystemError):
         train(learner=learner, checkpoint_seconds=1000.0)
-    assert read_checkpoint(tmp_path / "run" / "last.safetensors").about["step"] == 8
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors", AboutLast).about["step"] == 8
     validated: list[int] = []
 
     def validate() -> float:
@@ -294,7 +296,7 @@ def test_a_kill_between_the_best_checkpoint_and_the_last_costs_no_patience(train
     monkeypatch.setattr(trainer, "write_checkpoint", killed)
     with pytest.raises(SystemError):
         train(validate=validations(8), **options)
-    assert read_checkpoint(tmp_path / "run" / "best.safetensors").about["step"] == 16
+    assert read_checkpoint(tmp_path / "run" / "best.safetensors", AboutBest).about["step"] == 16
     monkeypatch.undo()
     again = train(validate=validations(16), **options)
     assert (again.best_step, again.steps_done) == (whole.best_step, whole.steps_done) == (32, 40)
