@@ -26,7 +26,11 @@ SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name
 class RunConfig(Options):
     """One evaluation: one method on one task with one backbone. Each field is an option of `bench run`, with its help."""
 
-    method: str = parameter("protonet", "Name, FILE.py:Class or sklearn:module.Class.", several="repeated")
+    method: str = parameter(
+        "protonet",
+        "Name, FILE.py:Class, sklearn:module.Class, or all-frozen: each that needs only features of a frozen backbone.",
+        several="repeated",
+    )
     ways: int = parameter(5, "Classes an episode.", minimum=2, maximum=LARGEST_SIZE, several="repeated")
     shots: int = parameter(1, "Support images a class.", minimum=1, several="repeated")
     queries: int = parameter(15, "Query images a class.", minimum=1, several="listed")

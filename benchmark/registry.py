@@ -113,6 +113,19 @@ def find(kind: str, name: str) -> Entry:
     return known[name]
 
 
+def all_frozen() -> list[str]:
+    """Names of the built-in methods that need only features of a frozen backbone: no training, class names or text. Sorted."""
+    found = {name: load(find("methods", name)) for name in sorted(BUILT_IN["methods"]) if not name.endswith(":NAME")}
+    asks = ("needs_training", "uses_class_names", "uses_text", "uses_text_tower")
+    return [
+        name
+        for name, cls in found.items()
+        if cls.inputs == "features"
+        and not any(getattr(cls, ask) for ask in asks)
+        and cls().inputs_with(cls.default_tune if cls.adapts else "none") == "features"
+    ]
+
+
 def knows(kind: str, name: str) -> bool:
     """Whether a name is registered, or belongs to a registered family."""
     return name in entries(kind) or _family(name) in entries(kind)

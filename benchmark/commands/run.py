@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..records.labels import Label
     from .parts.terminal import TerminalProgress
 
+ALL_FROZEN = "all-frozen"
 SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.norm"}  # options for parameters
 
 
@@ -141,9 +142,23 @@ def _configs(given: Settings, config: Path | None, say: Callable[[str], None]) -
     options = {one.name: options[one.name] for one in parameters_of(RunConfig) if one.name in options}
     if options.get("data") is not None and options.get("dataset", FOLDER) != FOLDER:
         raise UsageError(f"--data {options['data']} and --dataset {_listed(options['dataset'])}: take one of them")
+    if ALL_FROZEN in _several(options.get("method")):
+        options["method"] = _with_frozen(_several(options["method"]))
     if options.get("checkpoint") is not None:
         options = _with_brought(options, say)
     return grid(options)
+
+
+def _several(value: object) -> list[object]:
+    """The values of an option that may hold one or a list."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _with_frozen(methods: list[object]) -> list[object]:
+    """The methods, with those that all-frozen stands for in its place."""
+    from .. import registry
+
+    return [name for method in methods for name in (registry.all_frozen() if method == ALL_FROZEN else [method])]
 
 
 def _with_brought(options: Settings, say: Callable[[str], None]) -> Settings:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..base import Episodes, one_hot
+from ..parts.similarity import SMALLEST_NORM
 
 ABSENT = -1e30  # added to the scores of a class that an episode does not have: probability 0, and finite products with 0
 
@@ -45,8 +45,10 @@ class Joint:
         """
         support, query = cleared(episodes)
         rows = torch.cat([support, query], dim=1)
+        if normalised:  # in place: the rows are what such a method spends its time on
+            rows /= torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_(min=SMALLEST_NORM)
         return cls(
-            rows=normalize(rows, dim=-1) if normalised else rows,
+            rows=rows,
             labels=one_hot(episodes.support_labels, episodes.ways, rows.dtype).transpose(1, 2).contiguous(),
             present=queries_present(episodes)[:, None],
             absent=torch.zeros_like(episodes.class_mask, dtype=rows.dtype).masked_fill(~episodes.class_mask, ABSENT)[..., None],
