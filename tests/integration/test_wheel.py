@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "benchmark", "methods", "tasks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-DATA = ("*.safetensors", "*.json", "*.csv", "*.toml", "*.txt.gz", "WORDNET_LICENSE")
+DATA = ("*.safetensors", "*.json", "*.csv", "*.toml", "*.txt.gz", "*.html", "*.css", "*.js", "WORDNET_LICENSE")
 
 
 def needed_setuptools() -> int:
