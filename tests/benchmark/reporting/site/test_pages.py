@@ -1,5 +1,6 @@
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -8,7 +9,6 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from fewbench.benchmark.built_in import BUILT_IN
-from fewbench.benchmark.commands.results.site import site as site_command
 from fewbench.benchmark.pipeline.reproduction import Comparison, all_reproductions
 from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.leaderboard import Boards
@@ -19,6 +19,14 @@ from fewbench.core.errors import UserError
 
 from .conftest import HOSTILE
 
+WITHOUT_TORCH = """
+import sys
+
+sys.modules["torch"] = None  # as if it were not installed
+from fewbench.benchmark.commands.main import main
+
+main()
+"""
 EXTERNAL = ("https://", "http://")
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src", "object": "data", "image": "href"}
 
@@ -162,9 +170,10 @@ def test_without_records_there_is_no_site():
         files_of(Boards(()), [], Path("my results"))
 
 
-def test_the_command_writes_the_site_without_torch(few, tmp_path, monkeypatch):
+def test_the_command_writes_the_site_without_torch(few, tmp_path):
     for number, record in enumerate(few[:6]):
         write_record(record, tmp_path / "records" / f"{number}.json")
-    monkeypatch.setitem(sys.modules, "torch", None)
-    site_command(tmp_path / "site", results=tmp_path)
-    assert (tmp_path / "site" / "index.html").is_file() and (tmp_path / "site" / "datasets" / "omniglot.html").is_file()
+    words = [sys.executable, "-c", WITHOUT_TORCH, "site", "my-site", "--results", "."]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "my-site/index.html\n")
+    assert (tmp_path / "my-site" / "datasets" / "omniglot.html").is_file()
