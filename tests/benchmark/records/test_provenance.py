@@ -80,3 +80,19 @@ def test_a_checkout_without_git_on_the_machine_has_no_commit(checkout: Path, mon
     git(checkout, "init", "--quiet")
     monkeypatch.setenv("PATH", "")
     assert version() == (None, None)
+
+
+def test_the_command_line_names_no_folder_of_the_machine(monkeypatch):
+    typed = [
+        "/opt/venv/bin/bench",
+        "run",
+        "--weights",
+        "/data/of me/w.pt",
+        "--set=dataset.root=/data/photos",
+        "--results",
+        "mine/r",
+    ]
+    monkeypatch.setattr(provenance.sys, "argv", typed)
+    assert provenance.command_line() == [
+        *("bench", "run", "--weights", "w.pt", "--set=dataset.root=photos", "--results", "mine/r"),
+    ]
