@@ -58,12 +58,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "trifeature": "fewbench.tasks.datasets.trifeature:Trifeature",
     },
     "backbones": {
-        "clip-tiny": "fewbench.benchmark.backbones.clip_tiny:ClipTiny",
+        "clip-tiny": "fewbench.benchmark.backbones.clip.clip_tiny:ClipTiny",
         "conv4": "fewbench.benchmark.backbones.conv4:Conv4",
         "efficientnet-lite0": "fewbench.benchmark.backbones.efficientnet_lite:EfficientNetLite0",
         "efficientnet-lite2": "fewbench.benchmark.backbones.efficientnet_lite:EfficientNetLite2",
         "imported:NAME": "fewbench.benchmark.features.imported_backbone:ImportedBackbone",
-        "open_clip:NAME": "fewbench.benchmark.backbones.open_clip_backbone:OpenClipBackbone",
+        "open_clip:NAME": "fewbench.benchmark.backbones.clip.open_clip_backbone:OpenClipBackbone",
         "relation-encoder": "fewbench.benchmark.backbones.relation_encoder:RelationEncoder",
         "resnet12": "fewbench.benchmark.backbones.resnet12:ResNet12",
         "timm:NAME": "fewbench.benchmark.backbones.timm_backbone:TimmBackbone",  # whatever NAME is
@@ -72,7 +72,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "samplers": {
         "imbalanced": "fewbench.tasks.imbalanced:ImbalancedSampler",
-        "meta-dataset": "fewbench.tasks.samplers:MetaDatasetSampler",
+        "meta-dataset": "fewbench.tasks.meta_dataset:MetaDatasetSampler",
         "semantic": "fewbench.benchmark.evaluation.semantic_sampler:SemanticSampler",
         "uniform": "fewbench.tasks.samplers:UniformSampler",
     },

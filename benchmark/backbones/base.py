@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ...methods.base import Method
     from ...tasks.datasets.base import Dataset
     from ..config import RunConfig
-    from .dual_encoder import DualEncoder
-    from .text_tower import TextTower
+    from .clip.dual_encoder import DualEncoder
+    from .clip.text_tower import TextTower
     from .weights.loading import LoadedBackbone
 
 WITH_TEXT = "take --backbone clip-tiny or open_clip:ARCH/TAG"

@@ -28,7 +28,7 @@ from .encode import Encoding
 from .imported import FEATURES, ImportedSplit, check_name, open_import, text_file
 
 if TYPE_CHECKING:
-    from ..backbones.text_tower import TextTower
+    from ..backbones.clip.text_tower import TextTower
     from ..text.prompts import PromptSet
 
 SCHEME = "imported:"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import UserError
-from ..backbones.open_clip_models import SCHEME, OpenClipModel, find_model
+from ..backbones.clip.open_clip_models import SCHEME, OpenClipModel, find_model
 
 PROMPT = "a photo of a {}."  # Radford et al. 2021, arXiv:2103.00020
 
@@ -32,7 +32,7 @@ def text_distances(model: str, names: Sequence[str]) -> np.ndarray:
     owner = f"distances {SCHEME}{model}"
     import torch
 
-    from ..backbones.text_tower import find_tokenizer, load_text_tower
+    from ..backbones.clip.text_tower import find_tokenizer, load_text_tower
 
     found, weights = _weights(model, owner)
     tower = load_text_tower(found, find_tokenizer(found.architecture, owner), weights, owner)

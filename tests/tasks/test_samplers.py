@@ -13,7 +13,8 @@ from scipy import stats
 from fewbench.core.errors import UsageError
 from fewbench.core.random_streams import Purpose, distinct, words
 from fewbench.tasks.episodes import ABSENT, EpisodeBatch, digest
-from fewbench.tasks.samplers import CHUNK, MetaDatasetSampler, Sampler, UniformSampler
+from fewbench.tasks.meta_dataset import MetaDatasetSampler
+from fewbench.tasks.samplers import CHUNK, Sampler, UniformSampler
 
 SEEDS = st.integers(0, 2**64 - 1)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ...features.encode import Encoding
     from ...records.sections import Encoded
     from ...text.prompts import PromptSet
-    from ..text_tower import TextTower
+    from ..clip.text_tower import TextTower
 
 
 @dataclass(frozen=True)

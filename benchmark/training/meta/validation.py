@@ -15,7 +15,7 @@ from ....tasks.datasets.base import Images, Split
 from ....tasks.episodes import EpisodeBatch
 from ....tasks.samplers import UniformSampler
 from ...backbones.base import Preprocess
-from ...backbones.dual_encoder import DualEncoder
+from ...backbones.clip.dual_encoder import DualEncoder
 from ...evaluation.evaluate import Evaluator, Source
 from ...features.table import FeatureTable
 

@@ -9,9 +9,9 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from timm.models import get_pretrained_cfg
 
+from fewbench.benchmark.backbones.clip.open_clip_backbone import OpenClipBackbone
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.efficientnet_lite import EfficientNetLite0
-from fewbench.benchmark.backbones.open_clip_backbone import OpenClipBackbone
 from fewbench.benchmark.backbones.timm_backbone import TimmBackbone
 from fewbench.tasks.datasets.reading.image_files import Square, decode
 

@@ -85,7 +85,7 @@ def test_a_hub_that_cannot_be_reached_says_how_to_name_a_file(monkeypatch: pytes
     def unreachable(repository, revision, filenames, owner, cure):
         raise UserError(f"{owner}: {repository}; {cure}")
 
-    monkeypatch.setattr("fewbench.benchmark.backbones.open_clip_models.fetch", unreachable)
+    monkeypatch.setattr("fewbench.benchmark.backbones.clip.open_clip_models.fetch", unreachable)
     with pytest.raises(UserError, match=r"name a file: open_clip:ViT-B-32/FILE"):
         text_distances("ViT-B-32/openai", NAMES)
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.backbones.clip_tiny import ClipTiny
+from fewbench.benchmark.backbones.clip.clip_tiny import ClipTiny
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.text.captions import Captions
 from fewbench.benchmark.training.loop.learner import Part

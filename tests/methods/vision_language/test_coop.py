@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from fewbench.benchmark.backbones.clip_tiny import ClipTiny
-from fewbench.benchmark.backbones.text_tower import TextTower, build_text_tower
+from fewbench.benchmark.backbones.clip.clip_tiny import ClipTiny
+from fewbench.benchmark.backbones.clip.text_tower import TextTower, build_text_tower
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.vision_language.coop import CoOp
 from fewbench.tasks.episodes import Episodes

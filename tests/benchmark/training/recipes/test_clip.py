@@ -16,8 +16,8 @@ from torch.nn.functional import normalize
 
 from fewbench.benchmark import registry
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.backbones.clip_tiny import ClipTiny
-from fewbench.benchmark.backbones.dual_encoder import DualEncoder
+from fewbench.benchmark.backbones.clip.clip_tiny import ClipTiny
+from fewbench.benchmark.backbones.clip.dual_encoder import DualEncoder
 from fewbench.benchmark.backbones.weights.checkpoint import read_description, weights_sha256
 from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.commands.main import app

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...core.errors import FEW_NAMES, UsageError, UserError, did_you_mean
-from .weights.hub import CURE, fetch
+from ....core.errors import FEW_NAMES, UsageError, UserError, did_you_mean
+from ..weights.hub import CURE, fetch
 
 SCHEME = "open_clip:"
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # usual names of weights on the hub

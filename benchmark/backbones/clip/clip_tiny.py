@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.files import sha256_of
-from ...core.options import Settings, typed_values
+from ....core.files import sha256_of
+from ....core.options import Settings, typed_values
 from .open_clip_backbone import OpenClipBackbone
 from .open_clip_models import OpenClipModel
 from .text_tower import Tokenizer

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.backbones import open_clip_models
 from fewbench.benchmark.backbones.base import Preprocess
+from fewbench.benchmark.backbones.clip import open_clip_models
 from fewbench.benchmark.backbones.weights.find import find_weights
 from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.benchmark.built_in import BUILT_IN

@@ -7,8 +7,8 @@ from torch import Generator
 
 from fewbench.benchmark.backbones import tuning
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.backbones.clip_tiny import CONFIG, VOCABULARY_SIZE, ClipTiny
-from fewbench.benchmark.backbones.dual_encoder import DualEncoder
+from fewbench.benchmark.backbones.clip.clip_tiny import CONFIG, VOCABULARY_SIZE, ClipTiny
+from fewbench.benchmark.backbones.clip.dual_encoder import DualEncoder
 from fewbench.benchmark.backbones.weights.checkpoint import write_checkpoint
 from fewbench.benchmark.backbones.weights.description import Description
 from fewbench.benchmark.backbones.weights.find import find_weights

@@ -15,17 +15,17 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from ...core.errors import UsageError, UserError
-from ...core.files import sha256_of
-from ...core.options import Settings, typed_values
-from ...methods.parts.random_numbers import seeded
-from ...tasks.datasets.reading.image_files import Square, known_filter
-from .base import Backbone, Preprocess, TokenBlocks
+from ....core.errors import UsageError, UserError
+from ....core.files import sha256_of
+from ....core.options import Settings, typed_values
+from ....methods.parts.random_numbers import seeded
+from ....tasks.datasets.reading.image_files import Square, known_filter
+from ..base import Backbone, Preprocess, TokenBlocks
+from ..weights.file import read_tensors
+from ..weights.matching import fill
 from .dual_encoder import DualEncoder, build_dual_encoder
 from .open_clip_models import SCHEME, OpenClipModel, find_model, open_clip_package
 from .text_tower import TextTower, Tokenizer, find_tokenizer, load_text_tower
-from .weights.file import read_tensors
-from .weights.matching import fill
 
 
 class ImageTower(nn.Module):
@@ -186,7 +186,7 @@ class OpenClipBackbone(Backbone):
         elif isinstance(tower, ModifiedResNet):
             inside = (f"layer4.{len(tower.layer4) - 1}.", "attnpool.")
         elif isinstance(tower, TimmModel):
-            from .timm_blocks import last_block
+            from ..timm_blocks import last_block
 
             inside = ("head.", *(f"trunk.{name}" for name in last_block(tower.trunk)))
         else:
@@ -198,7 +198,7 @@ class OpenClipBackbone(Backbone):
         from open_clip.timm_model import TimmModel
         from open_clip.transformer import VisionTransformer
 
-        from .timm_blocks import token_blocks
+        from ..timm_blocks import token_blocks
 
         tower = module.get_submodule("visual")
         if isinstance(tower, VisionTransformer):

@@ -12,9 +12,9 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
-from fewbench.benchmark.backbones.clip_tiny import VOCABULARY, VOCABULARY_SIZE
-from fewbench.benchmark.backbones.open_clip_models import OpenClipModel
-from fewbench.benchmark.backbones.text_tower import TextTower, build_text_tower, load_text_tower
+from fewbench.benchmark.backbones.clip.clip_tiny import VOCABULARY, VOCABULARY_SIZE
+from fewbench.benchmark.backbones.clip.open_clip_models import OpenClipModel
+from fewbench.benchmark.backbones.clip.text_tower import TextTower, build_text_tower, load_text_tower
 from fewbench.benchmark.backbones.weights.loading import load_backbone, make_backbone
 from fewbench.benchmark.features.encode import Encoding
 from fewbench.core.decoding import encode

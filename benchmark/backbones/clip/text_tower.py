@@ -14,11 +14,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...core.errors import UserError
-from ...methods.parts.random_numbers import seeded
+from ....core.errors import UserError
+from ....methods.parts.random_numbers import seeded
+from ..weights.file import read_tensors
+from ..weights.matching import fill
 from .open_clip_models import OpenClipModel, open_clip_package
-from .weights.file import read_tensors
-from .weights.matching import fill
 
 Tokenizer = Callable[..., Tensor]  # (list of B texts, context_length=L) to int64 [B, L], as open_clip's are called
 PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final")  # of open_clip's own text towers

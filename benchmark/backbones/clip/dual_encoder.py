@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Generator, Tensor, nn
 
-from ...core.errors import UserError
-from ...methods.parts.random_numbers import drawn
+from ....core.errors import UserError
+from ....methods.parts.random_numbers import drawn
 from .open_clip_models import OpenClipModel
 from .text_tower import TextTower, Tokenizer
 

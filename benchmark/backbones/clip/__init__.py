@@ -1,0 +1,1 @@
+"""Backbones with a text tower beside the image tower: CLIP and its kin."""
