@@ -194,7 +194,7 @@ def test_a_loaded_backbone_reads_with_its_own_weights(registered: Path):
 def test_a_backbone_of_images_alone_names_those_with_texts():
     with pytest.raises(UserError, match=r"^backbone Conv4 has no text tower; take --backbone clip-tiny or open_clip:ARCH/TAG$"):
         load_backbone(
-            "conv4", {}, next(Path(__file__).parents[3].glob("benchmark/backbones/weights/shipped/conv4-tri*.safetensors"))
+            "conv4", {}, next(Path(__file__).parents[4].glob("benchmark/backbones/weights/shipped/conv4-tri*.safetensors"))
         ).text_tower()
     with pytest.raises(UserError, match="has no text tower"):
         make_backbone("conv4", {}).dual_encoder(3, 32, torch.Generator())
