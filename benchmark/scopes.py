@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..core.options import Settings, parameters_of, parse_assignments
-from . import registry
 
 
 def with_scopes(settings: Settings, dataset: str, method: str | None = None) -> Settings:
@@ -39,5 +38,7 @@ def of_dataset(assignments: Iterable[str]) -> Settings:
 
 def _parameters(kind: str, name: str) -> set[str] | None:
     """The names of the parameters of a class; None where it takes others than its fields."""
+    from . import registry  # which imports numpy; `bench --help` reads the options of this module's users
+
     cls = registry.declared(registry.find(kind, name))
     return None if getattr(cls, "open_parameters", "") else {one.name for one in parameters_of(cls)}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...core.decoding import encode
 from ...core.errors import UsageError
 from ...core.progress import Progress
 from ...tasks.datasets.base import Dataset, Split
@@ -78,7 +79,7 @@ def export_features(
     metadata = {
         "dataset_version": dataset.version,
         "dataset_parameters": dataset.recorded_parameters(),
-        "backbone": backbone.section(encoding),
+        "backbone": encode(backbone.section(encoding)),
         "encoded": None if table.encoded is None else asdict(table.encoded),
         "texts": texts,
     }

@@ -66,7 +66,10 @@ class LinearProbe(Method):
             for part, fits in parts:
                 found = fits.scores(candidate.C)
                 scores[part, : found.shape[1], : found.shape[2]] = found
-            yield scores
+            # What stands for an absent class or in a padded place must not depend on the other episodes.
+            scores = scores.masked_fill(~episodes.class_mask[:, None], 0)
+            there = episodes.query_mask
+            yield scores if there is None else scores.masked_fill(~there[..., None], 0)
 
     def _fits(self, episodes: Episodes, part: slice) -> _Fits:
         """The fits of some of the episodes, without columns that are padding in all of them."""

@@ -199,7 +199,7 @@ MISTAKES = {
     "unknown thing to list": Mistake(["list", "method"], 2, r"cannot list 'method'; did you mean 'methods'\?"),
     "record that is not there": Mistake(["show", "gone.json"], 1, r"cannot read record gone\.json: No such file"),
     "record that is damaged": Mistake(["show", "corrupt.json"], 1, r"corrupt\.json is a damaged record: .*; remove it"),
-    "comparison with nothing": Mistake(["compare", "corrupt.json"], 2, r"[Mm]issing argument"),
+    "comparison with nothing": Mistake(["compare", "corrupt.json"], 2, r"1 record; give two or more to compare"),
 }
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from fewbench.core.errors import UserError
 from fewbench.tasks.episodes import EpisodeBatch, check_tasks
-from fewbench.tasks.samplers import MetaDatasetSampler, Sampler, UniformSampler
+from fewbench.tasks.meta_dataset import MetaDatasetSampler
+from fewbench.tasks.samplers import Sampler, UniformSampler
 
 SOUND = UniformSampler(np.arange(7) * 8, seed=0, ways=3, shots=2, queries=2).draw(4, 8)  # tasks 4 to 7 of 48 images
 

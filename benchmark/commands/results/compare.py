@@ -41,7 +41,10 @@ def compare(
         _ranks_over_tasks(loaded, level)
         return
     from ...records.comparison import compare_pairs
+    from ...records.ranking import compare_records
 
+    for record in loaded[1:]:
+        compare_records(loaded[0], record, level)  # so that a message has the records in the order given
     loaded.sort(key=lambda record: -record.mean)
     pairs = compare_pairs(loaded, level)
     _runs(loaded)

@@ -15,7 +15,8 @@ from fewbench.methods.base import Method
 from fewbench.methods.linear.meta_opt_net import MetaOptNet
 from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.episodes import EpisodeBatch, Episodes
-from fewbench.tasks.samplers import MetaDatasetSampler, UniformSampler
+from fewbench.tasks.meta_dataset import MetaDatasetSampler
+from fewbench.tasks.samplers import UniformSampler
 
 CPU = torch.device("cpu")
 ROWS = 400  # of the table below, ten classes of 40

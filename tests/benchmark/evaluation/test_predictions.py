@@ -10,7 +10,7 @@ from fewbench.benchmark.features.table import FeatureTable
 from fewbench.methods.base import Episodes, Method
 from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.episodes import EpisodeBatch
-from fewbench.tasks.samplers import MetaDatasetSampler
+from fewbench.tasks.meta_dataset import MetaDatasetSampler
 
 CPU = torch.device("cpu")
 FEATURES = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)

@@ -124,9 +124,9 @@ def test_a_query_reads_at_least_once():
 
 @pytest.mark.parametrize("name", ["matching-net", "protonet"])
 def test_records_from_before_a_parameter_keep_their_identity(name: str):
-    assert make_method(name, {})[1]["parameters"] == {}
+    assert make_method(name, {})[1].parameters == {}
 
 
 def test_a_parameter_that_was_set_is_part_of_the_record():
-    assert make_method("matching-net", {"full_context": "true"})[1]["parameters"] == {"full_context": True}
-    assert make_method("protonet", {"distance": "cosine"})[1]["parameters"] == {"distance": "cosine"}
+    assert make_method("matching-net", {"full_context": "true"})[1].parameters == {"full_context": True}
+    assert make_method("protonet", {"distance": "cosine"})[1].parameters == {"distance": "cosine"}

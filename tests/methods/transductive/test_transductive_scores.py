@@ -224,4 +224,4 @@ def test_paddle(episodes: Episodes):
             reward = 0.8 * np.log(parts.mean(axis=0))
         return -7.5 * squared_distances(query, points) + reward
 
-    compare(Paddle(steps=5, complexity=0.8), formula, episodes)
+    compare(Paddle(steps=5, scale=15.0, complexity=0.8), formula, episodes)
