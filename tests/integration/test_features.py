@@ -73,7 +73,11 @@ def test_bad_files_and_names_end_in_one_line(bench_many, tiny, tmp_path: Path):
         "absent": ([*take, "none.npz", "--name", "bad"], 1, "cannot read"),
         "suffix": ([*take, "none.pt", "--name", "bad"], 2, "a file of features ends in"),
         "export": (["features", "export", "--dataset", tiny, "--output", "a.pt"], 2, "a file of features ends in"),
-        "scope": ([*take, "few.npz", "--name", "bad", "--set", "noise=3"], 2, "--set noise: this takes dataset.name alone"),
+        "scope": (
+            [*take, "few.npz", "--name", "bad", "--set", "backbone.noise=3"],
+            2,
+            "--set backbone.noise: this takes dataset.name alone",
+        ),
         "prompts": (
             ["features", "export", "--dataset", tiny, "--output", "a.parquet", "--prompts", "single"],
             2,

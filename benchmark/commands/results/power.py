@@ -29,9 +29,9 @@ def power(
     from ...records.store import load_record
     from ..parts.terminal import print_table
 
-    records = [load_record(in_results(path, results, "records")) for path in (a, b)]
-    common = compare_records(*records, level).n
-    found = power_of(*(record.accuracies[:common] for record in records), difference / 100, power, level)
+    first, second = (load_record(in_results(path, results, "records")) for path in (a, b))
+    common = compare_records(first, second, level).n
+    found = power_of(first.accuracies[:common], second.accuracies[:common], difference / 100, power, level)
     headers = (
         "A",
         "B",
@@ -42,7 +42,7 @@ def power(
         "from episodes",
     )
     row = [
-        *map(str, labels_of(records)),
+        *map(str, labels_of([first, second])),
         f"{100 * found.deviation:.2f}",
         "-" if found.correlation is None else f"{found.correlation:.2f}",
         f"{found.episodes:,}",

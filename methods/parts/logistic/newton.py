@@ -41,4 +41,8 @@ def newton_direction(problems: LogisticProblems, state: State) -> Tensor:
     coupled = torch.cholesky_solve(coupled, torch.linalg.cholesky_ex(inner)[0])
     target = target + halves @ coupled[:, None]
     step = torch.linalg.solve_triangular(factors.transpose(2, 3), target, upper=True)[..., 0]
-    return step.mean(dim=1, keepdim=True) - step  # the sum over the classes stays 0
+    there = (problems.targets.sum(dim=2, keepdim=True) > 0).to(step.dtype)  # [E, N, 1], 0 for absent classes
+    if there.all():
+        return step.mean(dim=1, keepdim=True) - step  # the sum over the classes stays 0
+    mean = (step * there).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True)
+    return (mean - step) * there

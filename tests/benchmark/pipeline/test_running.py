@@ -256,6 +256,7 @@ episodes = 2
     about = read_checkpoint(trained).description
     assert about is not None
     assert about.preprocess.size == 32 and about.backbone_parameters == {"dynamic_img_size": True}
+    assert about.made_by.config is not None
     assert about.made_by.config["settings"]["backbone.size"] == 32  # another size is another training
     record = finished.outcomes[0].record
     assert record.method.learned_sha256 == weights_sha256(trained) and record.backbone.preprocess.size == 32

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.weights.loading import LoadedBackbone
+from fewbench.benchmark.records.answerer import Pretraining
 from fewbench.benchmark.text import features as module
 from fewbench.benchmark.text.features import text_features
 from fewbench.benchmark.text.prompts import PromptSet
@@ -76,7 +77,7 @@ def backbone() -> Backbone:
         feature_dim=8,
         weights="letters",
         weights_sha256="a" * 64,
-        pretraining={},
+        pretraining=Pretraining("letters", "supervised", external=False),
         code="version 1",
         network_parameters=0,
     )

@@ -286,7 +286,7 @@ def test_a_kill_between_the_best_checkpoint_and_the_last_costs_no_patience(train
         following = iter(sorted(step for step in values if step >= first))
         return lambda: values[next(following)]
 
-    def killed(path: Path, tensors: Any, about: dict[str, Any], metadata: Any = None) -> None:
+    def killed(path: Path, tensors: Any, about: Any, metadata: Any = None) -> None:
         if path.name == "last.safetensors" and about["step"] == 16:
             raise SystemError
         write(path, tensors, about, metadata)
