@@ -57,7 +57,7 @@ def result(folder: Path) -> tuple[dict[str, list[int]], list[list[float]]]:
     last, best = read_checkpoint(folder / "last.safetensors", About), read_checkpoint(folder / "best.safetensors", About)
     tensors = {f"last {name}": value for name, value in last.tensors.items()}
     tensors |= {f"best {name}": value for name, value in best.tensors.items()}
-    curves = last.about["curves"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+    curves = last.about["curves"]  # pyright: ignore[reportGeneralTypeIssues]
     seconds = curves["columns"].index("seconds")
     rows = [row[:seconds] + row[seconds + 1 :] for row in curves["rows"]]
     return {name: value.flatten().view(torch.uint8).tolist() for name, value in tensors.items()}, rows

@@ -48,7 +48,7 @@ def test_two_processes_with_half_a_batch_each_train_as_one_with_the_whole(traini
     one, two = (read_checkpoint(tmp_path / str(world) / "last.safetensors", About) for world in (1, 2))
     for name, value in one.under("learner").items():
         torch.testing.assert_close(two.under("learner")[name], value, rtol=1e-5, atol=1e-5)
-    curves = [checkpoint.about["curves"] for checkpoint in (one, two)]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+    curves = [checkpoint.about["curves"] for checkpoint in (one, two)]  # pyright: ignore[reportGeneralTypeIssues]
     losses = [[row[1] for row in curve["rows"]] for curve in curves]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)  # of the whole batch, not of the first half
     first, second = (load_file(tmp_path / "2" / f"best{rank}") for rank in (0, 1))
