@@ -36,6 +36,10 @@ def compare(
         raise UsageError(f"{len(records)} record; give two or more to compare")
     if across and plot:
         raise UsageError("--plot draws the ranks of one task; leave out --across")
+    if plot:
+        from ...reporting.figures.canvas import form_of
+
+        form_of(plot)  # a name that no figure can have is told before anything is computed
     loaded = [load_record(in_results(path, results, "records")) for path in records]
     if across:
         _ranks_over_tasks(loaded, level)
