@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 
 ENCODING = "values+codes:zlib:base64"
 ROUGH = "float32:zlib:base64"
+PACKED = ("codes", "data")  # what is base64 text, of `Coded` and of `Rough`
 Dtype = Literal["uint8", "uint16", "uint32"]
 DTYPES: dict[Dtype, str] = {"uint8": "<u1", "uint16": "<u2", "uint32": "<u4"}  # little-endian on every machine
 
@@ -92,6 +94,11 @@ def decode(coded: Coded, n: int) -> np.ndarray:
 def decode_rough(coded: Rough, n: int) -> np.ndarray:
     """Read what `encode_rough` wrote: float64 [n]; arguments and errors as for `decode`."""
     return np.frombuffer(_unpacked(coded.data, 4 * n, n), dtype="<f4").astype(np.float64)
+
+
+def plain(coded: Mapping[str, object]) -> dict[str, object]:
+    """The JSON content of `Coded` or `Rough` with its text unpacked: equal for equal values, whatever zlib wrote it."""
+    return {name: zlib.decompress(base64.b64decode(str(value))) if name in PACKED else value for name, value in coded.items()}
 
 
 def _unpacked(text: str, size: int, n: int) -> bytes:
