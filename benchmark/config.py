@@ -13,6 +13,7 @@ from ..core.errors import UsageError
 from ..core.option_tables import options_of, read_table
 from ..core.options import Options, Settings, parameter
 from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
+from ..tasks.conditions.conditions import Conditions, NoiseKind
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 from .scopes import with_scopes
 
@@ -55,6 +56,19 @@ class RunConfig(Options):
     )
     severity: int | None = parameter(
         None, "Severity of the corruption.", minimum=SEVERITIES[0], maximum=SEVERITIES[-1], several="repeated"
+    )
+    query_balance: float | None = parameter(
+        None,
+        "Divide the queries among the classes by a Dirichlet distribution of this concentration (2 in papers; small: uneven).",
+        minimum=1e-3,
+        maximum=1e6,
+        several="repeated",
+    )
+    label_noise: float | None = parameter(
+        None, "Probability with which a support image has the label of another class.", minimum=0, maximum=1, several="repeated"
+    )
+    noise_kind: NoiseKind = parameter(
+        "symmetric", "Wrong labels are those of any other class (symmetric), or of the next one (pair).", several="listed"
     )
     backbone: str | None = parameter(
         None, "Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.", several="listed"
@@ -130,6 +144,14 @@ class RunConfig(Options):
     def corrupted_by(self) -> Corruption | None:
         """The corruption of the images; None for clean ones."""
         return None if self.corruption is None or self.severity is None else Corruption(self.corruption, self.severity)
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """In what the task departs from balanced queries and right labels; None where it does not."""
+        balance = None if self.query_balance is None else float(self.query_balance)  # a record has 2.0 where 2 was given
+        noise = float(self.label_noise) if self.label_noise else None
+        found = Conditions(balance, noise, self.noise_kind if noise else None)
+        return found if found.any else None
 
     def settings_of(self, scope: str) -> Settings:
         """The parameters meant for the dataset, backbone or sampler; for scope "method" those without a scope.

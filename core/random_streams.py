@@ -29,6 +29,9 @@ class Purpose(IntEnum):
     EPISODE_SEEDS = 5  # the seeds of a method's own random numbers
     DISJOINT = 6  # a split into images that no two episodes share
     CORRUPTION = 7  # of an image, where it is random
+    QUERY_SHARES = 8  # of the classes among the queries, where they vary
+    FURTHER_QUERIES = 9  # images beyond those of the balanced episode
+    LABEL_NOISE = 10  # of the support
     STEP = 64  # of a training: augmentation
     ORDER = 65  # of the images in an epoch
     DROPOUT = 66  # seeds of torch's own generators before a step of a training

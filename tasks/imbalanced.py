@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from ..core.options import Settings, parameter
-from ..core.random_streams import Purpose, uniform, words
+from ..core.random_streams import Purpose, words
+from .dirichlet import log_shares
 from .episodes import EpisodeBatch
 from .samplers import UniformSampler
 
@@ -60,17 +60,8 @@ class ImbalancedSampler(UniformSampler):
         spare = (self.shots - 1) * self.ways  # images beyond the first of each class
         limit = min(spare, int(self.sizes.min()) - self.queries - 1)  # such images of one class
         steps = np.arange(1, limit + 1) - 0.5
-        priority = self._log_shares(start, stop)[:, :, None] - np.log(steps)  # [E, N, limit]
+        drawn = words(self.seed, Purpose.SHARES, 0, start, stop, 2 * self.ways)
+        priority = log_shares(drawn, self.concentration)[:, :, None] - np.log(steps)  # [E, N, limit]
         winners = np.argsort(-priority.reshape(stop - start, -1), axis=1, kind="stable")[:, :spare]
         beyond = (winners[:, :, None] // max(limit, 1) == np.arange(self.ways)).sum(axis=1)
         return 1 + beyond
-
-    def _log_shares(self, start: int, stop: int) -> np.ndarray:
-        """Logarithms of Dirichlet shares up to a constant, [E, N]: logarithms of independent Gamma(concentration) draws.
-
-        Gamma(a) is drawn as Gamma(a + 1) · U^(1/a). Neither factor underflows, however small the concentration is.
-        """
-        drawn = words(self.seed, Purpose.SHARES, 0, start, stop, 2 * self.ways)
-        middle = uniform(drawn) - 2.0**-33  # strictly between 0 and 1
-        gamma = gammaincinv(self.concentration + 1, middle[:, : self.ways])
-        return np.log(gamma) + np.log(middle[:, self.ways :]) / self.concentration

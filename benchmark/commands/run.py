@@ -231,7 +231,7 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
     from .parts.terminal import print_table
 
     rows = []
-    told = ("dataset", "corruption", "ways", "shots")
+    told = ("dataset", "corruption", "conditions", "ways", "shots")
     tasks = [task_of(outcome.record) for outcome in outcomes]
     cells = [tuple(getattr(task, name) for name in told) for task in tasks]
     labels = labels_of([outcome.record for outcome in outcomes], told, beside=cells)
@@ -241,7 +241,7 @@ def print_outcomes(outcomes: list[Outcome]) -> None:
         episodes = f"{record.n_episodes}{'' if record.complete else ' (partial)'}"
         accuracy = in_percent(record.mean, record.half_width, record.n_episodes)
         seconds = f"{record.timing.total_seconds:.1f}"
-        images = ", ".join(filter(None, [task.dataset, task.corruption]))
+        images = ", ".join(filter(None, [task.dataset, task.corruption, task.conditions]))
         images = ", ".join(filter(None, [images, label.task]))
         rows.append([label.method, label.backbone, images, *shape, episodes, accuracy, seconds])
     level = outcomes[0].record.accuracy.level

@@ -123,7 +123,13 @@ class Plan:
             config.results,
             dataset=self.dataset_name,
             task_slug=task_slug(
-                config.split, config.sampler, shape["ways"], shape["shots"], shape["queries"], config.corrupted_by
+                config.split,
+                config.sampler,
+                shape["ways"],
+                shape["shots"],
+                shape["queries"],
+                config.corrupted_by,
+                config.conditions,
             ),
             method=self.method_section.name,
             backbone=self.backbone.name,

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.decoding import encode
 from ...core.errors import UsageError, UserError
 from ...core.options import Settings, as_option
 from ...core.progress import Progress
 from ...core.ranges import LARGEST_COUNT
+from ...tasks.conditions.conditions import Conditions
 from ...tasks.corrupted_split import corrupted
 from ...tasks.datasets.base import Dataset, Split, split_name
 from ...tasks.episodes import EpisodeBatch, digest
@@ -161,6 +163,7 @@ def _options_of(record: RunRecord) -> Settings:
         "tune": backbone.tune,
         "corruption": None if corruption is None else corruption.name,
         "severity": None if corruption is None else corruption.severity,
+        **encode(task.conditions or Conditions()),
         "prompts": None if text is None else text.prompts,
         "precision": backbone.precision,
         "compile": backbone.compile,

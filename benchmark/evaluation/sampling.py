@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 
-from ...core.errors import UserError
+from ...core.errors import UsageError, UserError
 from ...core.options import Settings, parameters_of, typed_values
+from ...tasks.conditions.conditions import Conditions
+from ...tasks.conditions.sampler import ConditionedSampler
 from ...tasks.corruptions import VERSION
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.episodes import check_tasks
@@ -34,6 +36,7 @@ class Sampling:
         seed: of the task.
         episodes: how many are wanted.
         testbed: from a file.
+        conditions: in what the task departs from balanced queries and right labels.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Sampling:
     seed: int
     episodes: int
     testbed: Testbed | None = None
+    conditions: Conditions = Conditions()
 
     def over(self, dataset: Dataset, split: Split) -> Sampler:
         """The sampler over a split.
@@ -51,6 +55,9 @@ class Sampling:
             UsageError: the split is too small for the episodes asked for.
             UserError: the testbed belongs to other images, or the dataset has no taxonomy.
         """
+        return ConditionedSampler.around(self._clean(dataset, split), self.conditions)
+
+    def _clean(self, dataset: Dataset, split: Split) -> Sampler:
         if self.testbed is not None:
             self.testbed.check_fits(split.offsets, split.fingerprint or None)
             return TestbedSampler(split.offsets, self.seed, self.testbed)
@@ -62,16 +69,17 @@ def sampling_of(config: RunConfig) -> Sampling:
     """Look up the sampler of a config.
 
     Raises:
-        UsageError: an unknown sampler or parameter, or a value of the wrong type.
+        UsageError: an unknown sampler or parameter, a value of the wrong type, or a query balance where queries vary.
         UserError: the testbed file cannot be read, or a plug-in does not import.
     """
+    conditions = config.conditions or Conditions()
     if config.testbed is not None:
         testbed = read_testbed(Path(config.testbed))
         _check(testbed, config.testbed)
         shape: dict[str, int | None] = dict(zip(SHAPE, testbed.shape, strict=True))
         parameters = {"testbed_sha256": testbed.sha256}
         tasks = min(config.episodes, len(testbed))
-        return Sampling(TestbedSampler.name, TestbedSampler, parameters, shape, config.seed, tasks, testbed)
+        return Sampling(TestbedSampler.name, TestbedSampler, parameters, shape, config.seed, tasks, testbed, conditions)
     entry = registry.find("samplers", config.sampler)
     cls: type[Sampler] = registry.load(entry)
     fields = {field.name: field for field in parameters_of(cls)}
@@ -79,7 +87,9 @@ def sampling_of(config: RunConfig) -> Sampling:
     typed = typed_values(own, config.settings_of("sampler"), f"sampler {config.sampler}")
     parameters = {**{name: field.default for name, field in own.items()}, **typed}
     shape = {name: getattr(config, name) if name in fields else None for name in SHAPE}
-    return Sampling(entry.name, cls, parameters, shape, config.seed, config.episodes)
+    if conditions.query_balance is not None and shape["queries"] is None:
+        raise UsageError(f"--query-balance: the sampler {config.sampler} decides how many queries a class has; take another")
+    return Sampling(entry.name, cls, parameters, shape, config.seed, config.episodes, conditions=conditions)
 
 
 def task_section(config: RunConfig, dataset: Dataset, sampling: Sampling) -> Task:
@@ -102,6 +112,7 @@ def task_section(config: RunConfig, dataset: Dataset, sampling: Sampling) -> Tas
         seed=config.seed,
         episodes_sha256="",
         corruption=None if corruption is None else Corrupted(corruption.name, corruption.severity, VERSION, ""),
+        conditions=config.conditions,
         code=code_of(sampling.sampler),
         ways=sampling.shape["ways"],
         shots=sampling.shape["shots"],

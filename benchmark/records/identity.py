@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.decoding import encode
+from ...tasks.conditions.conditions import Conditions
 from ...tasks.corruptions import Corruption
 from ..config import RunConfig
 from .answerer import Backbone, Method, Text
@@ -28,6 +29,7 @@ LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a fi
 
 # What decides an answer, of the sections of a record.
 OF_METHOD = ("name", "parameters", "learned_sha256", "text")
+DEPARTURES = ("corruption", "conditions")  # sections of a task that the usual one does not have
 OF_BACKBONE = ("name", "parameters", "weights_sha256", "tune", "precision", "compile")
 
 
@@ -49,6 +51,7 @@ class TaskKey(NamedTuple):
     queries: int | None
     seed: int
     corruption: str | None = None  # name and severity, such as "noise 3"
+    conditions: str | None = None  # in words, such as "query balance 2"
 
     def differences(self, other: TaskKey) -> list[str]:
         """The differences in words, such as `shots 1 and 5`."""
@@ -63,9 +66,10 @@ def task_of(record: Named) -> TaskKey:
 
 def key_of(task: Task) -> TaskKey:
     """What decides the episodes of a task."""
-    values = {name: getattr(task, name) for name in TaskKey._fields if name != "corruption"}
+    values = {name: getattr(task, name) for name in TaskKey._fields if name not in DEPARTURES}
     texts = {name: canonical_json(values[name]) for name in ("dataset_parameters", "sampler_parameters")}
-    return TaskKey(**{**values, **texts}, corruption=None if task.corruption is None else str(task.corruption))
+    departures = {name: None if (one := getattr(task, name)) is None else str(one) for name in DEPARTURES}
+    return TaskKey(**{**values, **texts, **departures})
 
 
 def same_episodes(records: Iterable[RunRecord]) -> bool:
@@ -102,7 +106,8 @@ def asks_for(config: RunConfig, dataset: str, varies: bool, task: TaskKey) -> bo
         task: of a run that was done.
     """
     said = {name: getattr(config, name) for name in TaskKey._fields if hasattr(config, name)}
-    said |= {"dataset": dataset, "corruption": None if config.corrupted_by is None else str(config.corrupted_by)}
+    departures = {"corruption": config.corrupted_by, "conditions": config.conditions}
+    said |= {"dataset": dataset, **{name: None if one is None else str(one) for name, one in departures.items()}}
     said |= dict.fromkeys(("ways", "shots", "queries")) if varies else {}
     return all(getattr(task, name) == value for name, value in said.items())
 
@@ -112,8 +117,8 @@ def configuration(
 ) -> dict[str, object]:
     """Everything that a configuration says about the result; its hash names the record.
 
-    Precision, compilation and corruption are in it where they are not the defaults: older records, which do not say, keep
-    their names. So is what no plan knows before it opens the images: fingerprint and clean images are not in it.
+    Precision, compilation, corruption and conditions are in it where they are not the defaults: older records, which do not
+    say, keep their names. So is what no plan knows before it opens the images: fingerprint and clean images are not in it.
 
     Args:
         method: as its record has it.
@@ -128,7 +133,7 @@ def configuration(
     usual = {one.name: one.default for one in fields(Backbone)}
     of_method = {name: encode(getattr(method, name)) for name in OF_METHOD}
     of_backbone = {name: value for name in OF_BACKBONE if (value := getattr(backbone, name)) != usual[name]}
-    of_task = {name: getattr(task, name) for name in TaskKey._fields if name not in ("fingerprint", "corruption")}
+    of_task = {name: getattr(task, name) for name in TaskKey._fields if name not in ("fingerprint", *DEPARTURES)}
     if method.text is None:
         del of_method["text"]
     if not learns:
@@ -137,6 +142,8 @@ def configuration(
         of_backbone["preprocess"] = encode(backbone.preprocess)
     if (corruption := task.corruption) is not None:
         of_task["corruption"] = {name: getattr(corruption, name) for name in ("name", "severity", "version")}
+    if task.conditions is not None:
+        of_task["conditions"] = encode(task.conditions)
     return {
         "method": of_method,
         "backbone": of_backbone,
@@ -189,10 +196,12 @@ def task_slug(
     shots: int | None,
     queries: int | None,
     corruption: Corruption | None = None,
+    conditions: Conditions | None = None,
 ) -> str:
     """The readable folder name of a task, such as `test-5way-1shot-15query-uniform-noise-3`; what is None is left out."""
     shape = [f"{value}{word}" for value, word in ((ways, "way"), (shots, "shot"), (queries, "query")) if value is not None]
     ending = [] if corruption is None else [corruption.name, str(corruption.severity)]
+    ending += [] if conditions is None else [file_safe(str(conditions))]
     return "-".join([split, *shape, file_safe(sampler), *ending])
 
 
@@ -218,7 +227,7 @@ def place_of(record: RunRecord) -> Path:
     return record_path(
         Path(),
         dataset=task.dataset,
-        task_slug=task_slug(task.split, task.sampler, task.ways, task.shots, task.queries, clean_or),
+        task_slug=task_slug(task.split, task.sampler, task.ways, task.shots, task.queries, clean_or, task.conditions),
         method=record.method.name,
         backbone=record.backbone.name,
         config_sha256=record.config_sha256,

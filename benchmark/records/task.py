@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.options import Settings
+from ...tasks.conditions.conditions import Conditions
 from .codec import Rough
 
 
@@ -62,6 +63,7 @@ class Task:
         seed: of the sampler.
         episodes_sha256: over the drawn rows.
         corruption: the corruption of the images; None for clean ones.
+        conditions: in what the task departs from balanced queries and right labels; None where it does not.
         coarsity: how far apart the classes are, where the sampler knows it.
         code: of the sampler, as for the method.
     """
@@ -79,6 +81,7 @@ class Task:
     seed: int
     episodes_sha256: str
     corruption: Corrupted | None = None
+    conditions: Conditions | None = None
     coarsity: Coarsity | None = None
     code: str | None = None
 

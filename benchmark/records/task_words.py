@@ -12,7 +12,9 @@ from .identity import TaskKey, task_of
 from .sections import Named
 
 # The fields of a task that `task_label` tells.
-TASK_TITLE = ("dataset", "corruption", "split", "ways", "shots", "queries", "sampler", "sampler_parameters", "seed")
+TASK_TITLE = (
+    "dataset", "corruption", "conditions", "split", "ways", "shots", "queries", "sampler", "sampler_parameters", "seed",
+)  # fmt: skip
 USUAL_TASK = {"queries": RunConfig.queries, "sampler": RunConfig.sampler, "seed": RunConfig.seed, "corruption": None}
 FINGERPRINT_DIGITS = 12  # of any hash that people read
 
@@ -22,7 +24,7 @@ def task_title(task: TaskKey) -> str:
     shape = " ".join(f"{n}-{word}" for n, word in ((task.ways, "way"), (task.shots, "shot")) if n is not None)
     queries = "" if task.queries is None else _queries(task)
     corruption = "" if task.corruption is None else f"corruption {task.corruption}"
-    parts = (shape, queries, _sampler(task), f"{task.split} split", f"seed {task.seed}", corruption)
+    parts = (shape, queries, _sampler(task), f"{task.split} split", f"seed {task.seed}", corruption, task.conditions)
     return ", ".join(part for part in parts if part)
 
 
@@ -99,6 +101,7 @@ TASK_WORDS: dict[str, Callable[[TaskKey], str]] = {
     "dataset_version": lambda task: f"version {task.dataset_version}",
     "dataset_parameters": lambda task: with_parameters("dataset", json.loads(task.dataset_parameters)),
     "corruption": lambda task: f"corruption {task.corruption}" if task.corruption else "clean",
+    "conditions": lambda task: task.conditions or "balanced queries, right labels",
     "fingerprint": lambda task: f"fingerprint {task.fingerprint[:FINGERPRINT_DIGITS]}",
     "split": lambda task: f"{task.split} split",
     "ways": lambda task: f"{task.ways}-way" if task.ways else "varying ways",

@@ -128,7 +128,8 @@ class Board:
 def boards_of(found: Iterable[Found], grouping: Grouping = GROUPINGS["backbone"]) -> list[Board]:
     """Make the boards of complete records.
 
-    Other images, versions and splits of a dataset have boards of their own, and so have semantic tasks and corrupted images.
+    Other images, versions and splits of a dataset have boards of their own, and so have semantic tasks, corrupted images and
+    conditions.
 
     Args:
         found: records with their paths; partial ones are left out.
@@ -149,18 +150,19 @@ def boards_of(found: Iterable[Found], grouping: Grouping = GROUPINGS["backbone"]
 def _table_of(record: RunRecord) -> tuple[Any, ...]:
     """What all tasks of a board have in common, in an order for sorting."""
     task, key = record.task, task_of(record)
-    kind = (task.dataset, task.corruption is not None, task.sampler in SEMANTIC)
+    kind = (task.dataset, key.conditions or "", task.corruption is not None, task.sampler in SEMANTIC)
     return (*kind, task.split != "test", task.split, key.dataset_version, key.dataset_parameters, task.clean_fingerprint)
 
 
 def _titles(records: Sequence[RunRecord]) -> list[str]:
     """The title of each board, from one of its records."""
     images = [task_of(record)._replace(fingerprint=record.task.clean_fingerprint) for record in records]
-    told = ("dataset", "split", "ways", "shots", "sampler_parameters", *USUAL_TASK)
+    told = ("dataset", "split", "ways", "shots", "sampler_parameters", "conditions", *USUAL_TASK)
     titles = []
     for record, words in zip(records, task_words(images, told), strict=True):
         task = record.task
         kinds = ["semantic tasks"] * (task.sampler in SEMANTIC) + ["corrupted images"] * (task.corruption is not None)
+        kinds += [] if task.conditions is None else [str(task.conditions)]
         split = [] if task.split == "test" else [f"{task.split} split"]
         titles.append(", ".join([task.dataset, *kinds, *split, *([words] if words else [])]))
     return titles

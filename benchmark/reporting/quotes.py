@@ -181,8 +181,8 @@ def _inductive(task: TaskKey, numbers: Sequence[PublishedNumber]) -> list[Publis
 def _of_task(
     task: TaskKey, numbers: Sequence[PublishedNumber], method: str | None = None, backbone: str | None = None
 ) -> list[Beside]:
-    """The published numbers of a task on clean test images; one that does not say its queries may be of any."""
-    if task.split != "test" or task.corruption is not None:
+    """The published numbers of a usual task on clean test images; one that does not say its queries may be of any."""
+    if task.split != "test" or task.corruption is not None or task.conditions is not None:
         return []
     found = published_beside(numbers, task.dataset, task.ways, task.shots, method, backbone, task.sampler)
     return [one for one in found if one.number.queries in (None, task.queries)]

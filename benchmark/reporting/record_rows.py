@@ -32,6 +32,7 @@ def _of_run(record: RunRecord) -> list[list[str]]:
         ["images", f"{version}, fingerprint {task.fingerprint}"],
         *_of_coarsity(record),
         *([["corruption", str(task.corruption)]] if task.corruption else []),
+        *([["conditions", str(task.conditions)]] if task.conditions else []),
     ]
 
 

@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark.backbones.weights.description import UNTRAINED
-from fewbench.benchmark.records.identity import config_digest, configuration, file_safe, record_path, task_of, task_slug
+from fewbench.benchmark.records.identity import (
+    config_digest,
+    configuration,
+    file_safe,
+    place_of,
+    record_path,
+    task_of,
+    task_slug,
+)
 from fewbench.benchmark.records.record import accuracy_section
 from fewbench.benchmark.records.store import load_record, load_records
 from fewbench.tasks.corruptions import Corruption
@@ -44,6 +52,27 @@ def test_task_keys_tell_corrupted_images_apart(record, altered):
     assert {key.corruption for key in keys | {task_of(record)}} == {None, "noise 3", "noise 4"}
     with pytest.raises(ValueError, match=r"^task\.corruption\.version is missing$"):
         altered(record, task={"corruption": {"name": "noise", "severity": 3}})
+
+
+def test_task_keys_and_paths_tell_conditions_apart(record, altered):
+    tasks = [{"query_balance": 2.0}, {"query_balance": 0.5}, {"label_noise": 0.2, "noise_kind": "pair"}]
+    records = [record, *(altered(record, task={"conditions": conditions}) for conditions in tasks)]
+    assert [task_of(one).conditions for one in records] == [
+        None, "query balance 2", "query balance 0.5", "label noise (pair flips) 0.2",
+    ]  # fmt: skip
+    assert len({place_of(one).parent for one in records}) == 4
+    assert place_of(records[1]).parent.name.endswith("-query-balance-2")
+
+
+def test_a_task_without_conditions_has_the_digest_that_it_always_had(record, altered):
+    def digest(one) -> str:
+        found = configuration(
+            one.method, one.backbone, one.task, learns=False, initial=False, episodes=10, level=0.95, bootstrap=False
+        )
+        assert ("conditions" in found["task"]) == (one.task.conditions is not None)
+        return config_digest(found)
+
+    assert digest(record) != digest(altered(record, task={"conditions": {"query_balance": 2.0}}))
 
 
 def test_task_keys_do_not_see_how_many_episodes_or_which_method(record, altered):

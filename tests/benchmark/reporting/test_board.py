@@ -99,6 +99,14 @@ def test_other_images_and_semantic_tasks_have_boards_of_their_own(make_record, b
     assert [board.title for board in boards(records)] == titles
 
 
+def test_conditions_have_boards_of_their_own(make_record, boards):
+    conditions = [None, {"query_balance": 2.0}, {"query_balance": 0.5}, {"label_noise": 0.2, "noise_kind": "symmetric"}]
+    found = boards([make_record([0.5], task={"conditions": one}) for one in conditions])
+    assert [board.title for board in found] == [
+        "omniglot", "omniglot, label noise 0.2", "omniglot, query balance 0.5", "omniglot, query balance 2",
+    ]  # fmt: skip
+
+
 def test_corrupted_images_share_a_board_after_all_others_of_their_dataset(make_record, boards):
     clean = make_record([0.5])
     corrupted = [
