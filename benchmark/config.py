@@ -104,6 +104,7 @@ class RunConfig(Options):
     results: Path = parameter(RESULTS, RESULTS_HELP, was="output")
     overwrite: bool = parameter(False, "Repeat a finished run.")
     limit: int | None = parameter(None, "Stop after so many episodes; the record is partial and off the board.", minimum=1)
+    keep_predictions: bool = parameter(False, "Keep the answer to every query in a file beside the record, for bench report.")
     level: float = parameter(0.95, "Confidence level of the intervals.", above=0, below=1)
     bootstrap: bool = parameter(False, "Also give the percentile bootstrap interval.")
     output: InitVar[Path | None] = None  # the older name of `results`, for scripts

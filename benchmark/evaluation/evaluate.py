@@ -5,7 +5,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -106,8 +106,14 @@ class Evaluator:
     source: Source
     name: str
 
-    def chunks(self, batches: Iterable[EpisodeBatch]) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
+    def chunks(
+        self, batches: Iterable[EpisodeBatch], keep: Callable[[EpisodeBatch, Tensor, Tensor], None] | None = None
+    ) -> Iterator[tuple[EpisodeBatch, np.ndarray]]:
         """Score batches, chunk by chunk.
+
+        Args:
+            batches: of episodes.
+            keep: given each chunk without padding, and what `score` returns for it.
 
         Yields:
             Each chunk with the accuracies of its episodes, float64 [E], fractions: the mean of the `credit` of the queries.
@@ -117,7 +123,11 @@ class Evaluator:
         """
         for batch in batches:
             for part in self._parts(batch):
-                yield part, _accuracies(*self.score(part.trimmed()))
+                trimmed = part.trimmed()
+                scores, labels = self.score(trimmed)
+                if keep is not None:
+                    keep(trimmed, scores, labels)
+                yield part, _accuracies(scores, labels)
 
     def trials(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[int, np.ndarray]]:
         """Score a batch by several settings of the method, chunk by chunk; each chunk is looked up once.

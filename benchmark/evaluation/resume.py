@@ -12,12 +12,14 @@ from ...core.progress import SILENT, Progress
 from ..code_versions import code_of
 from ..records.identity import other_code
 from ..records.labels import labels_of
+from ..records.predictions import load_predictions
 from ..records.record import RunRecord
 from ..records.store import DamagedRecord, load_record
 from .plan import Plan
 from .planned import UNSEEN, planned
 
 PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
+ANEW = "starting from the first episode"
 
 
 def partial_path(plan: Plan) -> Path:
@@ -53,6 +55,8 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
     if record.backbone.preprocess is not None and _prepared_otherwise(record, plan):
         progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
         return None
+    if not _has_predictions(path, record, plan, progress, "it is made again"):
+        return None
     if others := _of_other_code(record, plan):
         progress.say(f"{path} was made by another version of {' and '.join(others)}'s code; --overwrite repeats it")
     return record
@@ -65,16 +69,16 @@ def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
         UserError: what is at its place cannot be read, or is another run's; it is left alone.
     """
     path = partial_path(plan)
-    record = _record_at(path, plan, progress, "starting from the first episode")
+    record = _record_at(path, plan, progress, ANEW)
     if record is None:
         path = plan.path()  # where a partial record may have been put, too
         record = _record_at(path, plan, SILENT, "")
     if record is None or record.complete:
         return None
     if _prepared_otherwise(record, plan) or _of_other_code(record, plan):
-        progress.say(f"{path} was left by other code or preprocessing; starting from the first episode")
+        progress.say(f"{path} was left by other code or preprocessing; {ANEW}")
         return None
-    return record
+    return record if _has_predictions(path, record, plan, progress, ANEW) else None
 
 
 def _record_at(path: Path, plan: Plan, progress: Progress, consequence: str) -> RunRecord | None:
@@ -91,6 +95,17 @@ def _record_at(path: Path, plan: Plan, progress: Progress, consequence: str) -> 
         what, _ = labels_of([record, planned(plan)], told=UNSEEN)
         raise UserError(f"{path} is the record of another run ({what}); move it away, and run again")
     return record
+
+
+def _has_predictions(path: Path, record: RunRecord, plan: Plan, progress: Progress, consequence: str) -> bool:
+    """Whether a record has the predictions that a plan asks for, if it does."""
+    if plan.config.keep_predictions:
+        try:
+            load_predictions(path, record)
+        except UserError as error:
+            progress.say(f"{str(error).partition(';')[0]}; {consequence}")
+            return False
+    return True
 
 
 def _prepared_otherwise(record: RunRecord, plan: Plan) -> bool:

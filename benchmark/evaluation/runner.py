@@ -20,20 +20,22 @@ from ...tasks.testbed import coarsity_summary
 from ..config import RunConfig
 from ..device import choose_device, tf32
 from ..records.codec import decode, encode_rough
+from ..records.predictions import remove_predictions
 from ..records.provenance import code_version, command_line, environment, utc_now
 from ..records.record import RunRecord, accuracy_section
-from ..records.sections import Encoded, Sections, Timing
+from ..records.sections import Encoded, Kept, Sections, Timing
 from ..records.statistics import FEWEST, images_for_interval
 from ..records.store import write_record
 from ..records.task import Coarsity, Corrupted, Task
 from .choose import as_chosen_before, with_choices
 from .evaluate import Evaluator, chunk_size
+from .keeping import Keeper
 from .plan import Plan, make_plan
 from .preconditions import check_data
 from .resume import check_folder, finished_record, interrupted_record, partial_path
 from .sources import source_of
 
-FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill
+FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill, where writing it takes less than a tenth of that
 # Episodes that share no image, at most (and no more than of the others), for a method on images: each costs as much as any
 # other, seconds for one that trains, and a split may hold hundreds. From features they come at next to nothing: all are taken.
 DISJOINT_ON_IMAGES = 50
@@ -117,6 +119,7 @@ class Run:
         self.device = choose_device(plan.config.device)
         self.environment, self.code = environment(self.device), code_version()
         self.note = ""
+        self.keeper = Keeper(self.partial, earlier) if plan.config.keep_predictions else None
         self.encoded: Encoded | None = None  # when and how the features were made that this run used
         # The episodes, those that share no image, and other seconds of earlier attempts.
         self.main, self.disjoint, self.encode_seconds, self.total_seconds = Series([]), Series([]), 0.0, 0.0
@@ -132,7 +135,7 @@ class Run:
         config, found = self.plan.config, self.partial.exists()
         self.split = self.plan.corrupted(self.plan.open_split(config.split, self.progress))
         self._find_place()
-        kept, flushed = (len(self.main), len(self.disjoint)), time.perf_counter()
+        kept, flushed, spent = (len(self.main), len(self.disjoint)), time.perf_counter(), 0.0
         try:
             with tf32(self.device, allowed=False):  # but where features are encoded with it, on demand
                 evaluator = self._evaluator()
@@ -140,25 +143,27 @@ class Run:
                     with self.progress.track(title, total) as advance:
                         advance(len(series))
                         last = time.perf_counter()
-                        for batch, accuracies in evaluator.chunks(batches):
+                        keep = self.keeper.add if self.keeper and series is self.main else None
+                        for batch, accuracies in evaluator.chunks(batches, keep):
                             now = time.perf_counter()
                             self._add(series, batch, accuracies, now - last)
                             last = now
                             advance(len(batch))
-                            if now - flushed >= FLUSH_SECONDS:
-                                flushed = now
-                                write_record(self._record("partial"), self.partial)
+                            if now - flushed >= max(FLUSH_SECONDS, 10 * spent):
+                                self._write("partial", self.partial)
+                                flushed = time.perf_counter()
+                                spent = flushed - now
         except KeyboardInterrupt:
             if (len(self.main), len(self.disjoint)) != kept:
-                write_record(self._record("partial"), self.partial)
+                self._write("partial", self.partial)
             message = f"interrupted after {len(self.main)} of {config.episodes} episodes"
             again = "; the same command " + ("starts anew" if config.overwrite else "goes on from there")
             raise Interrupted(message + again if len(self.main) else message) from None
         except UserError:
             if not found:  # an earlier run's partial record outlives a failure of this one
-                self.partial.unlink(missing_ok=True)
+                self._remove_partial()
             raise
-        return self._write()
+        return self._finish()
 
     def _find_place(self) -> None:
         """Cut what is done to whole chunks, and make the digest of its episodes."""
@@ -166,6 +171,8 @@ class Run:
         self.main.cut(wanted, self._chunk(self.sampler.draw(0, 1)))
         for batch in self.sampler.batches(0, len(self.main)):
             self.sha.update(batch.as_bytes())
+        if self.keeper:
+            self.keeper.begin(wanted, self.sampler.draw(0, 1), len(self.main))
         if len(self.main):
             self.progress.say(f"resuming after {len(self.main)} of {wanted} episodes")
 
@@ -219,17 +226,26 @@ class Run:
         if series is self.main:
             self.sha.update(batch.as_bytes())
 
-    def _write(self) -> Outcome:
+    def _finish(self) -> Outcome:
         if len(self.main) < self.plan.config.episodes:
-            record, path = self._record("partial"), self.partial
-            write_record(record, path)
-        else:
-            record, path = self._record("complete"), self.path
-            write_record(record, path)
-            self.partial.unlink(missing_ok=True)
-        return Outcome(record, path, reused=False, note=self.note)
+            return Outcome(self._write("partial", self.partial), self.partial, reused=False, note=self.note)
+        record = self._write("complete", self.path)
+        self._remove_partial()
+        return Outcome(record, self.path, reused=False, note=self.note)
 
-    def _record(self, status: Literal["complete", "partial"]) -> RunRecord:
+    def _write(self, status: Literal["complete", "partial"], path: Path) -> RunRecord:
+        """Write the predictions where they are kept, then the record that names them; older ones go last."""
+        predictions = self.keeper.write(path, status == "complete") if self.keeper else None
+        record = self._record(status, predictions)
+        write_record(record, path)
+        remove_predictions(path, predictions)
+        return record
+
+    def _remove_partial(self) -> None:
+        self.partial.unlink(missing_ok=True)
+        remove_predictions(self.partial)
+
+    def _record(self, status: Literal["complete", "partial"], predictions: Kept | None) -> RunRecord:
         config = self.plan.config
         accuracy = accuracy_section(
             self.main.accuracies,
@@ -257,6 +273,7 @@ class Run:
             fewbench=self.code,
             argv=tuple(command_line()),
             config_sha256=self.plan.config_sha256(),
+            predictions=predictions,
         )
         return RunRecord.of(encode(sections))
 

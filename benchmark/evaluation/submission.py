@@ -8,6 +8,7 @@ from pathlib import Path
 from ...core.errors import UserError, one_line
 from ...core.progress import Progress
 from ..records.identity import place_of
+from ..records.predictions import load_predictions
 from ..records.record import RunRecord
 from ..records.store import load_records
 from .rerun import Rerun, Where, rerun
@@ -73,6 +74,11 @@ def _problems(path: Path, record: RunRecord, records: Path) -> tuple[str, ...]:
         problems.append(f"it is partial ({record.n_episodes} episodes)")
     if (expected := place_of(record).relative_to("records")) != path.relative_to(records):
         problems.append(f"it belongs at {expected.as_posix()}")
+    if record.predictions is not None:
+        try:
+            load_predictions(path, record)
+        except UserError as error:
+            problems.append(one_line(str(error)))
     return tuple(problems)
 
 

@@ -37,7 +37,7 @@ class RunRecord(Sections):
         content: the JSON content, including keys that no section knows.
     """
 
-    content: Mapping[str, Any] = field(repr=False)
+    content: Mapping[str, Any] = field(repr=False, kw_only=True)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> RunRecord:
@@ -140,14 +140,19 @@ def _check_ranges(record: RunRecord) -> None:
     least_one |= {"n_episodes": record.n_episodes, "backbone.feature_dim": record.backbone.feature_dim}
     least_none = {f"timing.{name}": getattr(timing, name) for name in SECONDS}
     least_none |= {"backbone.network_parameters": record.backbone.network_parameters}
+    hashes = {"config_sha256": record.config_sha256}
+    if record.predictions is not None:
+        least_one |= {"predictions.answers": record.predictions.answers}
+        hashes |= {"predictions.sha256": record.predictions.sha256}
     if encoding is not None:
         least_none |= {"timing.encoding.images": encoding.images, "timing.encoding.seconds": encoding.seconds}
     for least, numbers in ((1, least_one), (0, least_none)):
         for name, number in numbers.items():
             if number is not None and not least <= number <= MOST:
                 raise ValueError(f"{name} is {shown(number)}, not from {least} to {MOST}")
-    if not re.fullmatch("[0-9a-f]{64}", record.config_sha256):
-        raise ValueError(f"config_sha256 is '{shown(record.config_sha256)}', not 64 hexadecimal digits")
+    for name, text in hashes.items():
+        if not re.fullmatch("[0-9a-f]{64}", text):
+            raise ValueError(f"{name} is '{shown(text)}', not 64 hexadecimal digits")
     if not task.fingerprint:
         raise ValueError("task.fingerprint is blank")
     if not 0 <= task.seed < 2**64:

@@ -99,6 +99,21 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The file with the answers to all queries, which is beside the record.
+
+    Attributes:
+        sha256: of the file.
+        answers: number of answers.
+        confidence: whether a confidence is the highest `score`, since the scores are probabilities, or that of their `softmax`.
+    """
+
+    sha256: str
+    answers: int
+    confidence: Literal["score", "softmax"]
+
+
+@dataclass(frozen=True)
 class Code:
     """Version of this package, and commit and dirtiness where it ran from a checkout."""
 
@@ -144,6 +159,7 @@ class Sections:
         fewbench: version and commit of this package.
         argv: the command line.
         config_sha256: hash of everything that the configuration says about the result (identity.py).
+        predictions: the answers to all queries, where they were kept.
     """
 
     status: Literal["complete", "partial"]
@@ -157,6 +173,7 @@ class Sections:
     fewbench: Code
     argv: tuple[str, ...]
     config_sha256: str
+    predictions: Kept | None = None
 
 
 class Named(Protocol):
