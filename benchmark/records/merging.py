@@ -11,10 +11,12 @@ import numpy as np
 
 from ...core.errors import UserError, listed
 from .codec import plain
+from .predictions import copy_predictions
 from .record import RunRecord
 from .store import load_record, load_records, write_record
 
-OF_THE_MACHINE = ("timing", "environment", "fewbench", "argv")  # sections that differ from run to run of one configuration
+# Sections that differ from run to run of one configuration.
+OF_THE_MACHINE = ("timing", "environment", "fewbench", "argv", "predictions")
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ def merge(folders: Iterable[Path], results: Path) -> Merged:
         target = results / "records" / place
         try:
             problem = _problem(record, path, target)
+            taken = problem is None and _taken(record, target)
+            if taken:
+                copy_predictions(record, path, target)
         except UserError as error:
-            problem = str(error)
+            problem, taken = str(error), False
         if problem is not None:
             problems.append(problem)
-        elif _taken(record, target):
+        elif taken:
             write_record(record, target)
             added[target] = None
         else:

@@ -108,6 +108,18 @@ def remove_predictions(record: Path, but: Kept | None = None) -> None:
             path.unlink(missing_ok=True)
 
 
+def copy_predictions(record: RunRecord, path: Path, target: Path) -> None:
+    """Copy the predictions of a record, if it has any, beside the place to which it goes.
+
+    Raises:
+        UserError: they are not sound, or cannot be written.
+    """
+    if record.predictions is not None:
+        load_predictions(path, record)
+        content = predictions_path(path, record.predictions.sha256).read_bytes()
+        write_atomically(predictions_path(target, record.predictions.sha256), content)
+
+
 def load_predictions(path: Path, record: RunRecord) -> Predictions:
     """Read the predictions of a record.
 

@@ -14,6 +14,7 @@ from fewbench.benchmark.evaluation import keeping, runner
 from fewbench.benchmark.evaluation.replay import open_task
 from fewbench.benchmark.evaluation.rerun import Where
 from fewbench.benchmark.evaluation.submission import check_submission
+from fewbench.benchmark.records.merging import merge
 from fewbench.benchmark.records.predictions import Predictions, load_predictions
 from fewbench.benchmark.records.store import load_record, write_record
 from fewbench.core.errors import Interrupted, UsageError, UserError
@@ -158,6 +159,19 @@ def test_too_many_answers_are_told_before_anything_runs(keeping_config: RunConfi
 
 def damaged(path: Path, record) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+def test_a_merge_brings_the_predictions_along(keeping_config: RunConfig, config: RunConfig, tmp_path: Path):
+    outcome = runner.run(keeping_config, SILENT)
+    (target,) = merge([config.results], tmp_path / "all").added
+    assert len(load_predictions(target, load_record(target))) == 340
+    assert merge([config.results], tmp_path / "all").known == 1
+    (file,) = config.results.rglob("*.npz")
+    file.unlink()
+    (problem,) = merge([config.results], tmp_path / "other").problems
+    assert str(outcome.path) in problem and not (tmp_path / "other").exists()
+    runner.run(replace(config, overwrite=True), SILENT)
+    assert merge([config.results], tmp_path / "all").known == 1  # the same answers, whether they were kept or not
 
 
 def removed(path: Path, record) -> None:
