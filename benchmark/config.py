@@ -84,6 +84,10 @@ class RunConfig(Options):
         "What an adapting method moves: none, norm, head, last-block, lora, prompt, prompt-pool or full; default: head.",
         several="listed",
     )
+    features: str | None = parameter(
+        None,
+        "Transform features before the method, in this order: l2, center, center-task, power:B, zscore, pca:N; as l2,center.",
+    )
     prompts: str | None = parameter(
         None,
         "Prompts for the class names, for methods that use text: single, ensemble or a file; default: single.",

@@ -19,6 +19,7 @@ from ...tasks.datasets.base import Images
 from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes
 from ..backbones.base import Preprocess
 from ..features.table import FeatureTable
+from ..features.transforms import Transforms
 from ..plugin_errors import told
 
 # Episodes are scored in chunks on a fixed grid (0, chunk, 2·chunk, …), so that an interrupted run ends in the same bits as an
@@ -46,6 +47,7 @@ class Source:
         learned: what the method learned beside the backbone, for methods that have such a part.
         text: float [C, D], the text feature of each class of the split, for methods that use it.
         text_tower: for methods that use it.
+        transforms: of the features, before the method sees them.
     """
 
     device: torch.device
@@ -59,6 +61,7 @@ class Source:
     learned: nn.Module | None = None
     text: Tensor | None = None
     text_tower: nn.Module | None = None
+    transforms: Transforms = Transforms()
 
     @property
     def inputs(self) -> Inputs:
@@ -203,10 +206,12 @@ class Evaluator:
             assert source.text is not None
             classes = torch.tensor(batch.classes, device=source.device).clamp(min=0)  # int64 [E, N]
             text = source.text[classes].masked_fill(~class_mask[..., None], 0)
+        labels = torch.tensor(batch.support_labels, device=source.device)
+        support, query = source.transforms.of_episodes(source.rows(batch.support), labels, source.rows(batch.query))
         return Episodes(
-            support=source.rows(batch.support),
-            support_labels=torch.tensor(batch.support_labels, device=source.device),
-            query=source.rows(batch.query),
+            support=support,
+            support_labels=labels,
+            query=query,
             ways=batch.classes.shape[1],
             class_mask=class_mask,
             seeds=torch.from_numpy(batch.seeds).to(source.device),

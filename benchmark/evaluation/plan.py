@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ...core.errors import UsageError
 from ...core.options import Settings
 from ...core.progress import SILENT, Progress
 from ...methods.base import Method
@@ -22,6 +23,7 @@ from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_
 from ..code_versions import code_of
 from ..config import RunConfig
 from ..features.encode import Encoding
+from ..features.transforms import Transforms
 from ..records import answerer
 from ..records.identity import config_digest, configuration, record_path, task_slug
 from ..records.provenance import package_version
@@ -50,6 +52,7 @@ class Plan:
         learned: what the method learned beside the backbone; None where it has no such part.
         texts: names and prompts, for a method that uses them.
         sampling: how episodes are drawn.
+        transforms: of the features.
     """
 
     config: RunConfig
@@ -62,6 +65,12 @@ class Plan:
     learned: nn.Module | None
     sampling: Sampling
     texts: Texts | None = None
+    transforms: Transforms = Transforms()
+
+    @property
+    def uses_train(self) -> bool:
+        """Whether the features of the train split are needed beside the episodes."""
+        return self.method.uses_train_mean or self.transforms.use_train
 
     @property
     def inputs(self) -> Inputs:
@@ -168,7 +177,27 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
         section = replace(section, learned_sha256=backbone.weights_sha256)
     name = registry.find("datasets", config.dataset).name
     dataset = dataset.for_backbone(backbone.square)
-    return Plan(config, method, section, name, dataset, backbone, encoding, learned, sampling, texts)
+    transforms = transforms_of(config, method, backbone, learned)
+    section = replace(section, features=str(transforms) or None)
+    return Plan(config, method, section, name, dataset, backbone, encoding, learned, sampling, texts, transforms)
+
+
+def transforms_of(config: RunConfig, method: Method, backbone: LoadedBackbone, learned: nn.Module | None) -> Transforms:
+    """The transforms of a run's features.
+
+    Raises:
+        UsageError: an unknown one, more components than a feature has numbers, or a method whose features have to stay as its
+            network makes them.
+    """
+    found, option = Transforms.parse(config.features), f"--features {config.features}"
+    if found.steps and method.inputs_with(backbone.tune) == "images":
+        raise UsageError(f"{option}: {config.method} works on images; take a method on features")
+    if found.steps and (method.uses_text or method.uses_text_tower or learned is not None):
+        beside = "learned with" if learned is not None else "compares with text"
+        raise UsageError(f"{option}: {config.method} {beside} the features as they are; leave the option out")
+    if found.components > backbone.feature_dim:
+        raise UsageError(f"{option}: a feature of {backbone.name} has {backbone.feature_dim} numbers; take fewer components")
+    return found
 
 
 def with_backbone(config: RunConfig, method: Method) -> RunConfig:

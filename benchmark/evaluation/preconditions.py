@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from torch import Generator, nn
@@ -85,6 +86,9 @@ def check_data(plan: Plan, open_split: Callable[[str], Split]) -> Sampler:
     _check_memory(plan, one.support.shape[1] + one.query.shape[1])
     first = sampler.draw(0, min(BATCH, plan.config.episodes))  # which checks the tasks
     _check_classifier(plan, int((first.classes != ABSENT).sum(axis=1).max()))
+    if plan.transforms.use_train:
+        with _needing_train(f"--features {plan.transforms}", "statistics of the train features"):
+            open_split("train")
     check_other_splits(method, plan.method_section.name, plan.backbone.tune, plan.sampling, plan.dataset, open_split)
     _check_texts(plan, split)
     return sampler
@@ -154,10 +158,8 @@ def check_other_splits(
         UserError: they are not there, or too small.
     """
     if method.uses_train_mean:
-        try:
+        with _needing_train(f"method {name}", "the mean feature of the train split"):
             open_split("train")
-        except UserError as error:
-            raise type(error)(f"method {name} needs the mean feature of the train split: {error}") from error
     if undecided := method.undecided_with(tune):
         try:
             val = open_split(CHOICES)
@@ -166,6 +168,15 @@ def check_other_splits(
             message = f"method {name} chooses {undecided[0]} on {CHOICES} episodes: {error}; or set it: {how}"
             raise type(error)(message) from error
         choice_sampler(method, tune, sampling, dataset, val).draw(0, method.choice_episodes)
+
+
+@contextmanager
+def _needing_train(who: str, what: str) -> Iterator[None]:
+    """Say who needs the train split, and for what, where it is not there."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{who} needs {what}: {error}") from error
 
 
 def preview(dataset: Dataset, name: str) -> Split:

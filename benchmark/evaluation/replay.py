@@ -164,6 +164,7 @@ def _options_of(record: RunRecord) -> Settings:
         "corruption": None if corruption is None else corruption.name,
         "severity": None if corruption is None else corruption.severity,
         **encode(task.conditions or Conditions()),
+        "features": record.method.features,
         "prompts": None if text is None else text.prompts,
         "precision": backbone.precision,
         "compile": backbone.compile,

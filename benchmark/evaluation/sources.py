@@ -44,10 +44,11 @@ def _network(plan: Plan, device: torch.device) -> nn.Module:
 
 def _without_rows(plan: Plan, split: Split, device: torch.device, progress: Progress) -> Source:
     """A source with all that the method asks for beside the rows."""
-    method, train_mean, text, tower = plan.method, None, None, None
-    if method.uses_train_mean:
-        train = plan.open_split("train", progress)
-        train_mean = feature_table(plan.backbone, train, device, progress, plan.encoding).mean()
+    method, transforms, train_mean, text, tower = plan.method, plan.transforms, None, None, None
+    if plan.uses_train:
+        train = feature_table(plan.backbone, plan.open_split("train", progress), device, progress, plan.encoding)
+        transforms = transforms.fitted(train)
+        train_mean = transforms.of_table(train).mean() if method.uses_train_mean else None
     names = split.class_names if plan.texts is None else plan.texts.names(split.class_ids, split.class_names, progress)
     if method.uses_text:
         assert plan.texts is not None
@@ -63,4 +64,5 @@ def _without_rows(plan: Plan, split: Split, device: torch.device, progress: Prog
         text_tower=tower,
         tune=plan.backbone.tune,
         learned=learned,
+        transforms=transforms,
     )

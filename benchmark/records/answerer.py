@@ -57,6 +57,7 @@ class Method:
         parameters: all of them.
         transductive: whether it uses the queries together.
         uses_class_names: whether it uses the names of the classes.
+        features: transforms of the features before the method, such as `l2,center`; None without any.
         uses_support: whether its answers depend on the support; older records of methods that are zero-shot do not say so.
         distribution: where it comes from, with a version.
         source_sha256: of older records the hash of a source file, which is not read; None in younger ones.
@@ -80,6 +81,7 @@ class Method:
     text: Text | None = None
     chosen: Chosen | None = None
     uses_support: bool = True
+    features: str | None = None
 
 
 @dataclass(frozen=True)

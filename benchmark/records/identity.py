@@ -28,7 +28,7 @@ LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a fi
 
 
 # What decides an answer, of the sections of a record.
-OF_METHOD = ("name", "parameters", "learned_sha256", "text")
+OF_METHOD = ("name", "parameters", "learned_sha256", "text", "features")
 DEPARTURES = ("corruption", "conditions")  # sections of a task that the usual one does not have
 OF_BACKBONE = ("name", "parameters", "weights_sha256", "tune", "precision", "compile")
 
@@ -134,8 +134,9 @@ def configuration(
     of_method = {name: encode(getattr(method, name)) for name in OF_METHOD}
     of_backbone = {name: value for name in OF_BACKBONE if (value := getattr(backbone, name)) != usual[name]}
     of_task = {name: getattr(task, name) for name in TaskKey._fields if name not in ("fingerprint", *DEPARTURES)}
-    if method.text is None:
-        del of_method["text"]
+    for name in ("text", "features"):
+        if of_method[name] is None:
+            del of_method[name]
     if not learns:
         del of_method["learned_sha256"]
     if initial:

@@ -172,8 +172,9 @@ def _method(method: Method) -> Section:
     said = {} if method.text is None else {"prompts": method.text.prompts, "class_names": method.text.class_names}
     text = {name: value for name, value in said.items() if value is not None}
     unusual = [name for name, value in text.items() if value != SINGLE]
+    features = {} if method.features is None else {"features": method.features}
     changed, unsure = _changed(method)
-    return Section(method.name, {**method.parameters, **text}, [*changed, *unusual], unsure)
+    return Section(method.name, {**method.parameters, **text, **features}, [*changed, *unusual, *features], unsure)
 
 
 def _backbone(backbone: Backbone, with_weights: bool, on_board: bool = False) -> Section:
