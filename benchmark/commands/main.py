@@ -17,7 +17,7 @@ from ..plugin_errors import in_one_line
 from . import env, listing, run, show, speed
 from .inputs import data, distances, features, testbed
 from .photos import fit, predict, recommend
-from .results import compare, leaderboard, merge, plot, power, rerun, site, submit, table
+from .results import compare, leaderboard, merge, plot, power, report, rerun, site, submit, table
 from .training import convert_weights, pipeline, pretrain, reproduce, train
 
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -40,6 +40,7 @@ app.command("recommend")(recommend.recommend)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
 app.command("rerun")(rerun.rerun)
+app.command("report")(report.report)
 app.command("merge")(merge.merge)
 app.command("submit")(submit.submit)
 app.command("list")(listing.list_)

@@ -210,11 +210,20 @@ def check_same_episodes(task: OpenTask, record: RunRecord) -> None:
         raise UserError("the record's episodes are no longer those of its task (episodes_sha256); repeat the run")
 
 
-def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch, progress: Progress) -> Answers:
+def check_weights(plan: Plan, record: RunRecord) -> None:
+    """Check that a plan has the weights of a record.
+
+    Raises:
+        UserError: it has others.
+    """
     if plan.backbone.weights_sha256 != record.backbone.weights_sha256:
         raise UserError(
             f"weights {plan.backbone.weights} are not those of the record (other SHA-256); name them with --weights"
         )
+
+
+def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch, progress: Progress) -> Answers:
+    check_weights(plan, record)
     if plan.method_section.text != record.method.text:
         raise UserError("prompts or class names are not those of the record; name their files with --prompts and --class-names")
     source, renumbered = _source(plan, task.split, episode, progress)

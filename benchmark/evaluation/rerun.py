@@ -110,12 +110,8 @@ def rerun(record: RunRecord, where: Where, progress: Progress, episodes: int | N
     """
     if not record.complete:
         raise UserError(f"a partial record, of {record.n_episodes} episodes; finish its run first")
-    options = {name: value for name, value in where.options.items() if value is not None}
-    weights = _weights_in(where.checkpoints, record)
-    if weights is not None and "weights" not in options:
-        options["weights"] = str(weights)
     runtime = "auto" if (_runtime(record) or "").startswith(OPENVINO) else "torch"  # auto takes torch where it must
-    config = config_of(options, {}, record)
+    config = recorded_config(record, where)
     with tempfile.TemporaryDirectory(prefix="fewbench-rerun-") as folder:
         again = run(_as_recorded(config, record, Path(folder), episodes, device, runtime), progress).record
     different = task_of(record).differences(task_of(again))
@@ -130,6 +126,19 @@ def rerun(record: RunRecord, where: Where, progress: Progress, episodes: int | N
     if again.n_episodes == record.n_episodes and again.task.episodes_sha256 != record.task.episodes_sha256:
         raise UserError("its episodes are no longer those of its task (episodes_sha256)")
     return Rerun(record, again)
+
+
+def recorded_config(record: RunRecord, where: Where) -> RunConfig:
+    """The config of a record, with its files.
+
+    Raises:
+        UsageError: a file is not named, or an option contradicts the record.
+    """
+    options = {name: value for name, value in where.options.items() if value is not None}
+    weights = _weights_in(where.checkpoints, record)
+    if weights is not None and "weights" not in options:
+        options["weights"] = str(weights)
+    return config_of(options, {}, record)
 
 
 def _as_recorded(

@@ -1,0 +1,48 @@
+"""`bench report`: one page about the answers of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...config import RESULTS
+from ..parts.folders import Results, in_results
+from ..parts.lines import say
+
+
+def report(
+    records: Annotated[list[Path], typer.Argument(help="Record files, or their paths in the records/ of --results.")],
+    output: Annotated[Path, typer.Option(help="File to write: .html, or .md with a folder of pictures beside it.")],
+    weights: Annotated[
+        str | None, typer.Option(help="Where the weights are; default: shipped, or of that name in checkpoints/ of --results.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Where the method is, if it is one of a file.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Where the dataset is, if it is one of a file.")] = None,
+    testbed: Annotated[Path | None, typer.Option(help="Where the testbed is, if there is one.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Where the prompts are, if they are of a file.")] = None,
+    class_names: Annotated[Path | None, typer.Option(help="Where the class names are, if they are of a file.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Write one page about the answers of runs: classes, confusions, calibration, hardness and the worst episodes.
+
+    The runs must have kept their answers: bench run --keep-predictions.
+
+    Example: bench report results/records/…/protonet-….json --output report.html
+    """
+    from ...evaluation.rerun import Where
+    from ...reporting.report.content import report_of
+    from ...reporting.report.subject import check_same_images, subject_of
+    from ...reporting.report.writing import check_form, write_report
+    from ..parts.terminal import TerminalProgress
+
+    check_form(output)
+    named = {"weights": weights, "method": method, "dataset": dataset, "testbed": testbed, "prompts": prompts,
+             "class_names": class_names}  # fmt: skip
+    where = Where({name: value for name, value in named.items() if value is not None}, results / "checkpoints")
+    progress = TerminalProgress()
+    subjects = [subject_of(in_results(path, results, "records"), where, progress) for path in records]
+    check_same_images(subjects)
+    write_report(report_of(subjects), output)
+    say(output)

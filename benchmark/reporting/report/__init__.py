@@ -1,0 +1,1 @@
+"""One page about the answers of a few runs."""
