@@ -44,6 +44,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "tip-adapter": "fewbench.methods.vision_language.tip_adapter:TipAdapter",
         "tip-adapter-f": "fewbench.methods.vision_language.tip_adapter_f:TipAdapterF",
         "transductive-finetuning": "fewbench.methods.transductive.transductive_finetuning:TransductiveFinetuning",
+        # A method's place decides its colour in figures: younger methods stand last.
+        "ciw": "fewbench.methods.linear.ciw:CIW",
     },
     "datasets": {
         "cifar-fs": "fewbench.tasks.datasets.cifar_fs:CifarFs",

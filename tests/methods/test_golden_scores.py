@@ -14,6 +14,7 @@ from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.chance import Chance
 from fewbench.methods.linear.baseline import Baseline
 from fewbench.methods.linear.baseline_plus_plus import BaselinePlusPlus
+from fewbench.methods.linear.ciw import CIW
 from fewbench.methods.linear.r2d2 import R2D2
 from fewbench.methods.linear.ridge import Ridge
 from fewbench.methods.metric.matching_net import MatchingNet
@@ -167,7 +168,7 @@ class CosineLayer(nn.Module):
         return 2 * features / (features.norm(dim=1, keepdim=True) + 1e-5) @ weight.T
 
 
-def trained_by_autograd(layer: nn.Module, episodes: Episodes, i: int) -> torch.Tensor:
+def trained_by_autograd(layer: nn.Module, episodes: Episodes, i: int, temperature: float = torch.inf) -> torch.Tensor:
     """Scores of episode i after the loop of the released code, with the library's optimiser and the method's random order."""
     present = episodes.support_labels >= 0
     support, labels = episodes.support[i].double(), episodes.support_labels[i]
@@ -176,7 +177,8 @@ def trained_by_autograd(layer: nn.Module, episodes: Episodes, i: int) -> torch.T
         order = shuffled(episodes.seeds, 2 + epoch, present)[i, : int(present[i].sum())]
         for chosen in order.split(4):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(layer(support[chosen]), labels[chosen]).backward()
+            losses = nn.functional.cross_entropy(layer(support[chosen]), labels[chosen], reduction="none")
+            ((-losses.detach() / temperature).softmax(dim=0) * losses).sum().backward()  # the mean, where it is infinite
             optimizer.step()
     return layer(episodes.query[i].double()).detach()
 
@@ -211,6 +213,18 @@ def test_baseline_plus_plus_scores_are_those_of_autograd_and_the_library_optimis
         layer = CosineLayer(start(trained_on, 0, width, i, ways))
         expected = trained_by_autograd(layer, trained_on, i)
         torch.testing.assert_close(scores[i, :, :ways].double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_ciw_scores_are_those_of_autograd_with_weights_by_the_losses(trained_on: Episodes, temperature: float):
+    scores = CIW(temperature=temperature).classify(trained_on)
+    width = trained_on.support.shape[2]
+    for i, _, _, _, ways in one_by_one(trained_on):
+        layer = nn.Linear(width, ways, dtype=torch.float64)
+        layer.weight.data = start(trained_on, 0, width, i, ways)
+        layer.bias.data = start(trained_on, 1, 1, i, ways)[:, 0]
+        expected = trained_by_autograd(layer, trained_on, i, temperature)
+        torch.testing.assert_close(scores[i, :, :ways].double(), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("values", [{"batch_size": 0}, {"epochs": -1}])
