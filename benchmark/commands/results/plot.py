@@ -137,6 +137,21 @@ def corruptions(
 
 
 @app.command()
+def conditions(
+    records: Annotated[list[Path], records_argument("Records that differ in one condition of their task.")],
+    output: Output = None,
+    results: Results = RESULTS,
+) -> None:
+    """Draw accuracy against --query-balance or --label-noise: a panel for each dataset and number of shots, a line a method.
+
+    Example: bench plot conditions results/studies/transduction/records/*/*/*.json
+    """
+    from ...reporting.figures.conditions import draw_conditions
+
+    _write(output, "conditions", draw_conditions, records, results)
+
+
+@app.command()
 def stages(
     records: Annotated[list[Path], records_argument("Records that differ in what was trained.")],
     output: Output = None,
