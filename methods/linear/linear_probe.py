@@ -35,6 +35,7 @@ from ..parts.logistic.solver import solve
 
 # Bound of the error in a support image's score: the objective is convex enough for ‖W − best W‖ ≤ ‖gradient‖.
 TOLERANCE = 3e-4
+PIECE = 2**19  # bytes of features, which stay in a processor's cache while an episode is worked on
 LARGE = 64  # support images; from there on, episodes of unequal size are fitted one by one, since padding costs more than calls
 
 
@@ -78,8 +79,10 @@ class LinearProbe(Method):
         labels = labels[:, : _used(labels.any(dim=2))]
         query = query if queries is None else query[:, : _used(queries[part])]
         present = labels.sum(dim=2, keepdim=True)  # [E, S, 1], 0 where a place is padding
-        support = episodes.support[part, : labels.shape[1]].masked_fill(present == 0, 0)
-        return _Fits(self._scaled(support.double()), labels, present, mask[:, : labels.shape[2]], self._scaled(query))
+        support = episodes.support[part, : labels.shape[1]]
+        if not present.all():
+            support = support.masked_fill(present == 0, 0)
+        return _Fits(self._scaled(support), labels, present, mask[:, : labels.shape[2]], self._scaled(query))
 
     def _scaled(self, features: Tensor) -> Tensor:
         return normalize(features, dim=-1) if self.normalised else features
@@ -88,21 +91,24 @@ class LinearProbe(Method):
 class _Fits:
     """The fits of E episodes, for any C.
 
+    Features are centred, multiplied and left again a few episodes at a time, which the processor's cache holds.
+
     Args:
-        support: float64 [E, S, D]; zeros where a place is padding.
-        labels: [E, S, N], one-hot; zeros where a place is padding.
+        support: [E, S, D]; zeros where a place is padding.
+        labels: float64 [E, S, N], one-hot; zeros where a place is padding.
         present: [E, S, 1], 0 where a place is padding, else 1.
         class_mask: bool [E, N].
         query: [E, Q, D].
     """
 
     def __init__(self, support: Tensor, labels: Tensor, present: Tensor, class_mask: Tensor, query: Tensor) -> None:
-        self.present = present
-        mean = support.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True)  # [E, 1, D]
-        rounded = mean.to(query.dtype)
-        # Scores of queries far from 0 are small differences, unless the queries are centred.
-        self.query, self.rest = query - rounded, rounded - mean  # [E, Q, D], [E, 1, D]
-        self.rows, self.basis = _principal((support - mean) * present)
+        self.support, self.present, self.query = support, present, query
+        self.pieces = _pieces(support, query)
+        totals = torch.cat([support[part].double().sum(dim=1, keepdim=True) for part in self.pieces])
+        self.mean = totals / present.sum(dim=1, keepdim=True)  # [E, 1, D]
+        self.rounded = self.mean.to(query.dtype)  # queries far from 0 lose digits of their scores, unless they are centred
+        self.spanned = support.shape[1] <= support.shape[2]
+        self.rows, self.directions = self._principal()
         self.radius = torch.linalg.vector_norm(self.rows, dim=2).amax(dim=1)  # [E]
         self.ways, self.count = class_mask.sum(dim=1), present.sum(dim=(1, 2))  # [E], [E]
         self.targets = labels.transpose(1, 2).contiguous()  # [E, N, S]
@@ -125,10 +131,42 @@ class _Fits:
         )
         found = solve(problems, None if self.solution is None else _scaled_last(self.solution, 1 / unit))
         self.solution = _scaled_last(found, unit)
-        weights = torch.bmm(found[..., :-1], self.basis.transpose(1, 2))  # [E, N, D]
-        constant = self.solution[..., -1:] + torch.bmm(weights, self.rest.transpose(1, 2))  # [E, N, 1]
-        weights, constant = weights.to(self.query.dtype), constant.to(self.query.dtype)
-        return torch.baddbmm(constant, weights, self.query.transpose(1, 2)).transpose(1, 2)
+        return self._logits(torch.bmm(found[..., :-1], self.directions), self.solution[..., -1:])
+
+    def _logits(self, turned: Tensor, intercepts: Tensor) -> Tensor:
+        """The queries' logits [E, Q, N] by weights [E, N, D], or by those of the support images [E, N, S] that make them."""
+        logits = self.query.new_empty(len(turned), turned.shape[1], self.query.shape[1])  # [E, N, Q]
+        for part in self.pieces:
+            weights = torch.bmm(turned[part], self._centred(part)) if self.spanned else turned[part]  # [e, N, D]
+            rest = (self.rounded[part] - self.mean[part]).transpose(1, 2)  # [e, D, 1]
+            constant = (intercepts[part] + torch.bmm(weights, rest)).to(logits.dtype)  # [e, N, 1]
+            query = (self.query[part] - self.rounded[part]).transpose(1, 2)
+            torch.baddbmm(constant, weights.to(logits.dtype), query, out=logits[part])
+        return logits.transpose(1, 2)
+
+    def _centred(self, part: slice) -> Tensor:
+        """The support less its mean, float64 [e, S, D], with zeros where a place is padding."""
+        return self.support[part].double().sub_(self.mean[part]).mul_(self.present[part])
+
+    def _principal(self) -> tuple[Tensor, Tensor]:
+        """Express the centred support by its principal components.
+
+        Returns:
+            Coordinates [E, S, R] with R = min(S, D); and what turns weights of these into weights of support images,
+            [E, R, S], or of features, [E, R, D], whichever are fewer.
+        """
+        count, places, width = self.support.shape
+        products = self.mean.new_empty(count, *2 * (min(places, width),))
+        for part in self.pieces:
+            rows = self._centred(part)
+            other = rows.transpose(1, 2)
+            torch.bmm(*((rows, other) if self.spanned else (other, rows)), out=products[part])
+        squares, vectors = torch.linalg.eigh(products)  # [E, R], [E, R, R]
+        if not self.spanned:
+            return torch.cat([torch.bmm(self._centred(part), vectors[part]) for part in self.pieces]), vectors.mT
+        none = squares <= squares[:, -1:] * (places * torch.finfo(squares.dtype).eps)  # rounding errors of 0
+        lengths = squares.masked_fill(none, 0).sqrt()[:, None]  # [E, 1, R]
+        return vectors * lengths, (vectors * (1 / lengths).masked_fill(none[:, None], 0)).mT
 
 
 def _scaled_last(solution: Tensor, factor: Tensor) -> Tensor:
@@ -136,16 +174,11 @@ def _scaled_last(solution: Tensor, factor: Tensor) -> Tensor:
     return torch.cat([solution[..., :-1], solution[..., -1:] * factor], dim=2)
 
 
-def _principal(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Express rows [E, S, D] by their principal components: coordinates [E, S, R] and basis [E, D, R] with R = min(S, D)."""
-    if rows.shape[2] < rows.shape[1]:
-        basis = torch.linalg.eigh(torch.bmm(rows.transpose(1, 2), rows))[1]
-        return torch.bmm(rows, basis), basis
-    squares, vectors = torch.linalg.eigh(torch.bmm(rows, rows.transpose(1, 2)))  # [E, R], [E, S, R]
-    none = squares <= squares[:, -1:] * (rows.shape[1] * torch.finfo(rows.dtype).eps)  # rounding errors of 0
-    lengths = squares.masked_fill(none, 0).sqrt()[:, None]  # [E, 1, R]
-    directions = vectors * (1 / lengths).masked_fill(none[:, None], 0)
-    return vectors * lengths, torch.bmm(rows.transpose(1, 2), directions)
+def _pieces(support: Tensor, query: Tensor) -> list[slice]:
+    """Parts of the episodes that take about `PIECE` bytes each; on a GPU, all as one."""
+    size = max(support[0].numel() * 8, query[0].numel() * query.element_size(), 1)
+    step = max(1, PIECE // size) if support.device.type == "cpu" else len(support)
+    return [slice(start, start + step) for start in range(0, len(support), step)]
 
 
 def _parts(episodes: Episodes) -> list[slice]:

@@ -85,4 +85,5 @@ def _inverse_curvatures(problems: LogisticProblems, state: State) -> Tensor:
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
     """Dot products of [E, n] and [E, n], as [E, 1]."""
-    return (first[:, None] @ second[..., None])[..., 0]
+    # As matrix products, torch.bmm takes five times as long for these.
+    return (first * second).sum(dim=1, keepdim=True)
