@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
 
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.methods.adaptation.maml import MAML
@@ -101,10 +102,16 @@ def test_maml_beside_learn2learn(width: int, size: int, say: Callable[[str], Non
     sides = theirs(episodes, method.inner_learning_rate), ours(method, episodes)
     expected, gradient = (side() for side in sides)  # and both are warm now, ours having chosen
     assert (gradient - expected).norm() < 0.01 * expected.norm()
+    with FlopCounterMode(display=False) as theirs_counted:
+        sides[0]()
+    with FlopCounterMode(display=False) as ours_counted:
+        sides[1]()
+    operations = [counted.get_total_flops() / EPISODES / 1e9 for counted in (theirs_counted, ours_counted)]
     their_time, our_time = np.min([[seconds(side) for side in sides] for _ in range(ROUNDS)], axis=0)
     chosen = method.settled(lambda: episodes).parallel
     say(
         f"MAML (Conv-4 of {width} filters, {size}×{size}, {chosen}): {EPISODES / our_time:,.1f} tasks/s, "
-        f"learn2learn {EPISODES / their_time:,.1f}: {their_time / our_time:.2f} times as fast"
+        f"learn2learn {EPISODES / their_time:,.1f}: {their_time / our_time:.2f} times as fast; "
+        f"{operations[1]:.2f} Gflop a task, theirs {operations[0]:.2f}"
     )
     assert their_time / our_time >= AT_LEAST
