@@ -46,6 +46,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "transductive-finetuning": "fewbench.methods.transductive.transductive_finetuning:TransductiveFinetuning",
         # A method's place decides its colour in figures: younger methods stand last.
         "ciw": "fewbench.methods.linear.ciw:CIW",
+        "ilpc": "fewbench.methods.transductive.ilpc:ILPC",
     },
     "datasets": {
         "cifar-fs": "fewbench.tasks.datasets.cifar_fs:CifarFs",

@@ -19,7 +19,7 @@ from fewbench.methods.transductive.tim import TIM
 from fewbench.methods.vision_language.coop import CoOp
 from fewbench.tasks.episodes import Episodes
 
-QUICK = {"alpha-tim": {"steps": 100}}
+QUICK = {"alpha-tim": {"steps": 100}, "ilpc": {"steps": 100}}
 VARIANTS = {
     "coop context=none": CoOp(context=None, tokens=4),
     "linear-probe C=1e6": LinearProbe(C=1e6),

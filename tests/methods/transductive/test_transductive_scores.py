@@ -11,6 +11,7 @@ import torch
 from fewbench.methods.base import Method
 from fewbench.methods.transductive.alpha_tim import AlphaTIM
 from fewbench.methods.transductive.bd_cspn import BDCSPN
+from fewbench.methods.transductive.ilpc import ILPC
 from fewbench.methods.transductive.laplacian_shot import LaplacianShot
 from fewbench.methods.transductive.paddle import Paddle
 from fewbench.methods.transductive.pt_map import PTMAP
@@ -225,3 +226,64 @@ def test_paddle(episodes: Episodes):
         return -7.5 * squared_distances(query, points) + reward
 
     compare(Paddle(steps=5, scale=15.0, complexity=0.8), formula, episodes)
+
+
+def sinkhorn(parts: Array, sizes: Array) -> Array:
+    """Scale rows to 1 and columns to the sizes, in turn."""
+    plan = parts.copy()
+    for _ in range(20_000):
+        plan = plan / plan.sum(axis=1, keepdims=True)
+        plan = plan * (sizes / plan.sum(axis=0).clip(min=1e-300))
+    return plan / plan.sum(axis=1, keepdims=True)
+
+
+def losses_while_training(rows: Array, targets: Array, weights: Array, steps: int) -> Array:
+    """Mean cross-entropy of each row over the steps of gradient descent, by torch's own optimiser."""
+    x, y = torch.from_numpy(rows), torch.from_numpy(targets)
+    layer = torch.nn.Linear(rows.shape[1], weights.shape[0], dtype=torch.float64)
+    layer.weight.data, layer.bias.data = torch.from_numpy(weights), torch.zeros(len(weights), dtype=torch.float64)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    total = torch.zeros(len(rows), dtype=torch.float64)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        each = torch.nn.functional.cross_entropy(layer(x), y, reduction="none")
+        total += each.detach()
+        each.mean().backward()
+        optimizer.step()
+    return total.numpy() / steps
+
+
+@pytest.mark.parametrize("neighbours", [4, 15])
+def test_ilpc(episodes: Episodes, neighbours: int):
+    def formula(support: Array, labels: Array, query: Array, ways: int) -> Array:
+        rows = np.concatenate([support, query])
+        rows = unit(np.sign(rows) * (np.abs(rows) + 1e-6) ** 0.5)
+        rows = unit(rows - rows.mean(axis=0))
+        cosine = rows @ rows.T - 9 * np.eye(len(rows))
+        graph = np.zeros_like(cosine)
+        for i, order in enumerate((-cosine).argsort(axis=1)[:, : min(neighbours, len(rows) - 1)]):
+            graph[i, order] = cosine[i, order].clip(min=0) ** 3
+        graph = graph + graph.T
+        degree = graph.sum(axis=1)
+        scale = 1 / np.sqrt(np.where(degree > 0, degree, 1))
+        spread = np.linalg.inv(np.eye(len(rows)) - 0.8 * scale[:, None] * graph * scale)
+        known = np.concatenate([labels, np.full(len(query), -1)])
+        share, scores = np.full(ways, len(query) / ways), np.zeros((len(query), ways))
+        while (known < 0).any():
+            waiting = np.flatnonzero(known < 0)
+            reached = (spread @ (known[:, None] == np.arange(ways)))[waiting].clip(min=1e-12)
+            left = (share - [(known[len(labels) :] == n).sum() for n in range(ways)]).clip(min=0)
+            plan = sinkhorn(reached**3, left * len(waiting) / left.sum())
+            given = plan.argmax(axis=1)
+            means = unit(np.stack([rows[known == n].mean(axis=0) for n in range(ways)]))
+            targets = known.copy()
+            targets[waiting] = given
+            loss = losses_while_training(rows, targets, means, 60)[waiting]
+            ranked = [np.flatnonzero(given == n)[loss[given == n].argsort()][:3] for n in range(ways)]
+            chosen = np.concatenate(ranked)
+            if len(chosen) < ways:
+                chosen = np.arange(len(waiting))
+            known[waiting[chosen]], scores[waiting[chosen] - len(labels)] = given[chosen], plan[chosen]
+        return scores
+
+    compare(ILPC(neighbours=neighbours, steps=60), formula, episodes, 1e-3)
