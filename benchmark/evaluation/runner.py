@@ -79,25 +79,43 @@ class Series:
     """Accuracies of episodes in their order, as far as they are done.
 
     Attributes:
-        done: float64 [n], in pieces.
+        held: float64, the first `n` of them, and room for more: small arrays that stay would keep the memory between them, too.
+        n: how many episodes are done.
         seconds: spent on them, in all attempts.
     """
 
-    done: list[np.ndarray]
+    held: np.ndarray
+    n: int
     seconds: float = 0.0
+
+    @classmethod
+    def of(cls, accuracies: np.ndarray, seconds: float = 0.0) -> Series:
+        """A series that begins with accuracies, float64 [n]."""
+        return cls(accuracies, len(accuracies), seconds)
 
     def __len__(self) -> int:
         """How many episodes are done."""
-        return sum(map(len, self.done))
+        return self.n
 
     @property
     def accuracies(self) -> np.ndarray:
         """float64 [n]."""
-        return np.concatenate([*self.done, np.empty(0)])
+        return self.held[: self.n]
+
+    def make_room(self, total: int) -> None:
+        """Make room for so many episodes in all."""
+        if len(self.held) < total or not self.held.flags.writeable:
+            self.held = np.concatenate([self.accuracies, np.empty(max(0, total - self.n))])
+
+    def add(self, accuracies: np.ndarray, seconds: float) -> None:
+        """Put the next accuracies, float64 [k], into the room that is there."""
+        self.held[self.n : self.n + len(accuracies)] = accuracies
+        self.n += len(accuracies)
+        self.seconds += seconds
 
     def cut(self, wanted: int, chunk: int) -> None:
         """Keep whole chunks of the fixed grid: one that was cut short is scored again as a whole."""
-        self.done = [self.accuracies[: wanted if len(self) >= wanted else len(self) // chunk * chunk]]
+        self.n = wanted if self.n >= wanted else self.n // chunk * chunk
 
 
 class Run:
@@ -122,12 +140,13 @@ class Run:
         self.keeper = Keeper(self.partial, earlier) if plan.config.keep_predictions else None
         self.encoded: Encoded | None = None  # when and how the features were made that this run used
         # The episodes, those that share no image, and other seconds of earlier attempts.
-        self.main, self.disjoint, self.encode_seconds, self.total_seconds = Series([]), Series([]), 0.0, 0.0
+        self.main, self.disjoint = Series.of(np.empty(0)), Series.of(np.empty(0))
+        self.encode_seconds = self.total_seconds = 0.0
         if earlier is not None:
             timing, apart = earlier.timing, earlier.accuracy.without_replacement
-            self.main = Series([earlier.accuracies], timing.classify_seconds)
-            done = [] if apart is None else [decode(apart.accuracies, apart.episodes)]
-            self.disjoint = Series(done, timing.disjoint_seconds)
+            self.main = Series.of(earlier.accuracies, timing.classify_seconds)
+            done = np.empty(0) if apart is None else decode(apart.accuracies, apart.episodes)
+            self.disjoint = Series.of(done, timing.disjoint_seconds)
             self.encode_seconds, self.total_seconds = timing.encode_seconds, timing.total_seconds
 
     def execute(self) -> Outcome:
@@ -142,6 +161,7 @@ class Run:
                 for series, title, total, batches in self._parts(evaluator.name):
                     with self.progress.track(title, total) as advance:
                         advance(len(series))
+                        series.make_room(total)
                         last = time.perf_counter()
                         keep = self.keeper.add if self.keeper and series is self.main else None
                         for batch, accuracies in evaluator.chunks(batches, keep):
@@ -153,6 +173,7 @@ class Run:
                                 self._write("partial", self.partial)
                                 flushed = time.perf_counter()
                                 spent = flushed - now
+                                last = flushed
         except KeyboardInterrupt:
             if (len(self.main), len(self.disjoint)) != kept:
                 self._write("partial", self.partial)
@@ -221,8 +242,7 @@ class Run:
         )
 
     def _add(self, series: Series, batch: EpisodeBatch, accuracies: np.ndarray, seconds: float) -> None:
-        series.done.append(accuracies)
-        series.seconds += seconds
+        series.add(accuracies, seconds)
         if series is self.main:
             self.sha.update(batch.as_bytes())
 

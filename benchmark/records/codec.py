@@ -17,6 +17,7 @@ import numpy as np
 ENCODING = "values+codes:zlib:base64"
 ROUGH = "float32:zlib:base64"
 PACKED = ("codes", "data")  # what is base64 text, of `Coded` and of `Rough`
+PIECE = 2**20  # values that are encoded at a time: what sorting them takes is many times their own size
 Dtype = Literal["uint8", "uint16", "uint32"]
 DTYPES: dict[Dtype, str] = {"uint8": "<u1", "uint16": "<u2", "uint32": "<u4"}  # little-endian on every machine
 
@@ -59,9 +60,13 @@ def encode(values: np.ndarray) -> Coded:
     values = np.ascontiguousarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError("an accuracy is not finite")
-    bits, codes = np.unique(values.view(np.uint64), return_inverse=True)  # bits, so that 0.0 and −0.0 stay apart
+    all_bits = values.view(np.uint64)  # bits, so that 0.0 and −0.0 stay apart
+    pieces = [all_bits[i : i + PIECE] for i in range(0, len(all_bits), PIECE)]
+    bits = np.unique(np.concatenate([all_bits[:0], *map(np.unique, pieces)]))
     dtype: Dtype = next(name for name in DTYPES if len(bits) <= np.iinfo(name).max + 1)
-    packed = zlib.compress(codes.astype(DTYPES[dtype]).tobytes(), 9)
+    packer = zlib.compressobj(9)
+    parts = [packer.compress(np.searchsorted(bits, piece).astype(DTYPES[dtype]).tobytes()) for piece in pieces]
+    packed = b"".join([*parts, packer.flush()])
     listed = tuple(bits.view(np.float64).tolist())
     return Coded(ENCODING, listed, base64.b64encode(packed).decode("ascii"), dtype, len(values))
 
