@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -33,6 +33,7 @@ from .keeping import Keeper
 from .plan import Plan, make_plan
 from .preconditions import check_data
 from .resume import check_folder, finished_record, interrupted_record, partial_path
+from .series import Series
 from .sources import source_of
 
 FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill, where writing it takes less than a tenth of that
@@ -59,6 +60,12 @@ class Outcome(NamedTuple):
 
 def run(config: RunConfig, progress: Progress) -> Outcome:
     """Evaluate one method on one task; see `fewbench.benchmark.run`."""
+    found = find_run(config, progress)
+    return found if isinstance(found, Outcome) else found.execute()
+
+
+def find_run(config: RunConfig, progress: Progress) -> Outcome | Run:
+    """What a config asks for: the outcome where it is finished, else the run, checked and with what an earlier attempt left."""
     started = time.perf_counter()
     plan = make_plan(config, progress)
     record = finished_record(plan, progress)
@@ -71,51 +78,7 @@ def run(config: RunConfig, progress: Progress) -> Outcome:
     plan = plan if earlier is None else as_chosen_before(plan, earlier)
     check_folder(plan.path().parent)
     sampler = check_data(plan, lambda split: plan.open_split(split, progress))
-    return Run(plan, sampler, progress, started, earlier).execute()
-
-
-@dataclass
-class Series:
-    """Accuracies of episodes in their order, as far as they are done.
-
-    Attributes:
-        held: float64, the first `n` of them, and room for more: small arrays that stay would keep the memory between them, too.
-        n: how many episodes are done.
-        seconds: spent on them, in all attempts.
-    """
-
-    held: np.ndarray
-    n: int
-    seconds: float = 0.0
-
-    @classmethod
-    def of(cls, accuracies: np.ndarray, seconds: float = 0.0) -> Series:
-        """A series that begins with accuracies, float64 [n]."""
-        return cls(accuracies, len(accuracies), seconds)
-
-    def __len__(self) -> int:
-        """How many episodes are done."""
-        return self.n
-
-    @property
-    def accuracies(self) -> np.ndarray:
-        """float64 [n]."""
-        return self.held[: self.n]
-
-    def make_room(self, total: int) -> None:
-        """Make room for so many episodes in all."""
-        if len(self.held) < total or not self.held.flags.writeable:
-            self.held = np.concatenate([self.accuracies, np.empty(max(0, total - self.n))])
-
-    def add(self, accuracies: np.ndarray, seconds: float) -> None:
-        """Put the next accuracies, float64 [k], into the room that is there."""
-        self.held[self.n : self.n + len(accuracies)] = accuracies
-        self.n += len(accuracies)
-        self.seconds += seconds
-
-    def cut(self, wanted: int, chunk: int) -> None:
-        """Keep whole chunks of the fixed grid: one that was cut short is scored again as a whole."""
-        self.n = wanted if self.n >= wanted else self.n // chunk * chunk
+    return Run(plan, sampler, progress, started, earlier)
 
 
 class Run:
@@ -134,9 +97,10 @@ class Run:
         self.plan, self.sampler = plan, sampler
         self.progress, self.started, self.started_utc = progress, started, utc_now()
         self.path, self.partial = plan.path(), partial_path(plan)
+        self.found = self.partial.exists()  # which outlives a failure of this run
         self.device = choose_device(plan.config.device)
         self.environment, self.code = environment(self.device), code_version()
-        self.note = ""
+        self.note, self.sha = "", hashlib.sha256()  # of the episodes that are done
         self.keeper = Keeper(self.partial, earlier) if plan.config.keep_predictions else None
         self.encoded: Encoded | None = None  # when and how the features were made that this run used
         # The episodes, those that share no image, and other seconds of earlier attempts.
@@ -151,9 +115,10 @@ class Run:
 
     def execute(self) -> Outcome:
         """Evaluate what is missing and write the record: a partial one where `limit` ends the run early."""
-        config, found = self.plan.config, self.partial.exists()
-        self.split = self.plan.corrupted(self.plan.open_split(config.split, self.progress))
-        self._find_place()
+        config = self.plan.config
+        self.begin()
+        for batch in self.sampler.batches(0, len(self.main)):
+            self.sha.update(batch.as_bytes())
         kept, flushed, spent = (len(self.main), len(self.disjoint)), time.perf_counter(), 0.0
         try:
             with tf32(self.device, allowed=False):  # but where features are encoded with it, on demand
@@ -170,34 +135,32 @@ class Run:
                             last = now
                             advance(len(batch))
                             if now - flushed >= max(FLUSH_SECONDS, 10 * spent):
-                                self._write("partial", self.partial)
+                                self.write_partial()
                                 flushed = time.perf_counter()
                                 spent = flushed - now
                                 last = flushed
         except KeyboardInterrupt:
             if (len(self.main), len(self.disjoint)) != kept:
-                self._write("partial", self.partial)
+                self.write_partial()
             message = f"interrupted after {len(self.main)} of {config.episodes} episodes"
             again = "; the same command " + ("starts anew" if config.overwrite else "goes on from there")
             raise Interrupted(message + again if len(self.main) else message) from None
         except UserError:
-            if not found:  # an earlier run's partial record outlives a failure of this one
-                self._remove_partial()
+            self.give_up()
             raise
-        return self._finish()
+        return self.finish()
 
-    def _find_place(self) -> None:
-        """Cut what is done to whole chunks, and make the digest of its episodes."""
-        wanted, self.sha = self.plan.config.episodes, hashlib.sha256()
-        self.main.cut(wanted, self._chunk(self.sampler.draw(0, 1)))
-        for batch in self.sampler.batches(0, len(self.main)):
-            self.sha.update(batch.as_bytes())
+    def begin(self) -> None:
+        """Open the images, and cut what is done to whole chunks."""
+        self.split = self.plan.corrupted(self.plan.open_split(self.plan.config.split, self.progress))
+        wanted, one = self.plan.config.episodes, self.sampler.draw(0, 1)
+        self.main.cut(wanted, self.chunk(one))
         if self.keeper:
-            self.keeper.begin(wanted, self.sampler.draw(0, 1), len(self.main))
+            self.keeper.begin(wanted, one, len(self.main))
         if len(self.main):
             self.progress.say(f"resuming after {len(self.main)} of {wanted} episodes")
 
-    def _chunk(self, batch: EpisodeBatch) -> int:
+    def chunk(self, batch: EpisodeBatch) -> int:
         """Episodes of such a batch that the method sees at once."""
         return chunk_size(self.plan.method, batch, self.plan.inputs, self.plan.backbone.feature_dim)
 
@@ -214,19 +177,29 @@ class Run:
 
         After all episodes come those that share no image, for the interval about the data rather than this test set.
         """
-        config, title = self.plan.config, f"{name} on {self.plan.dataset_name}"
-        wanted = min(config.episodes, config.limit or config.episodes)
-        yield self.main, title, wanted, self.sampler.batches(len(self.main), wanted)
+        title = f"{name} on {self.plan.dataset_name}"
+        yield self.main, title, self.wanted, self.sampler.batches(len(self.main), self.wanted)
+        if (apart := self.apart()) is not None:
+            yield self.disjoint, f"{title}, no image twice", len(apart), [apart[len(self.disjoint) :]]
+
+    @property
+    def wanted(self) -> int:
+        """The number of episodes at which this run ends, now or with `limit` early."""
+        return min(self.plan.config.episodes, self.plan.config.limit or self.plan.config.episodes)
+
+    def apart(self) -> EpisodeBatch | None:
+        """The episodes that share no image; None where there are none, or where others are missing."""
+        config = self.plan.config
         apart = self.sampler.disjoint_episodes() if len(self.main) >= config.episodes else None
         if apart is not None and len(apart) < FEWEST:
             self.note = self._too_few(len(apart))
         if apart is None or len(apart) < 2:
-            return
+            return None
         check_tasks(apart, int(self.sampler.offsets[-1]))
         if self.plan.inputs == "images":
             apart = apart[: min(DISJOINT_ON_IMAGES, config.episodes)]
-        self.disjoint.cut(len(apart), self._chunk(apart))
-        yield self.disjoint, f"{title}, no image twice", len(apart), [apart[len(self.disjoint) :]]
+        self.disjoint.cut(len(apart), self.chunk(apart))
+        return apart
 
     def _too_few(self, episodes: int) -> str:
         """How many images would do for an interval without replacement, in words; "" where the number varies."""
@@ -246,7 +219,8 @@ class Run:
         if series is self.main:
             self.sha.update(batch.as_bytes())
 
-    def _finish(self) -> Outcome:
+    def finish(self) -> Outcome:
+        """Write the record, or a partial one where episodes are missing."""
         if len(self.main) < self.plan.config.episodes:
             return Outcome(self._write("partial", self.partial), self.partial, reused=False, note=self.note)
         record = self._write("complete", self.path)
@@ -260,6 +234,15 @@ class Run:
         write_record(record, path)
         remove_predictions(path, predictions)
         return record
+
+    def write_partial(self) -> None:
+        """Write what is done, for the same command to go on from."""
+        self._write("partial", self.partial)
+
+    def give_up(self) -> None:
+        """Remove the partial record of a run that failed, unless an earlier attempt left it."""
+        if not self.found:
+            self._remove_partial()
 
     def _remove_partial(self) -> None:
         self.partial.unlink(missing_ok=True)
@@ -297,6 +280,11 @@ class Run:
         )
         return RunRecord.of(encode(sections))
 
+    @property
+    def episodes_sha256(self) -> str:
+        """Digest of the episodes that are done."""
+        return self.sha.hexdigest()
+
     def _task(self) -> Task:
         coarsities, corruption = self.sampler.coarsity(len(self.main)), self.split.corruption
         coarsity = (
@@ -306,7 +294,7 @@ class Run:
             self.plan.task_section(),
             fingerprint=self.split.fingerprint,
             sampler_parameters=self.sampler.parameters,
-            episodes_sha256=self.sha.hexdigest(),
+            episodes_sha256=self.episodes_sha256,
             corruption=None if corruption is None else Corrupted(**corruption),
             coarsity=coarsity,
         )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fewbench.benchmark.records import codec
 from fewbench.benchmark.records.codec import Coded, Rough, decode, decode_rough, encode, encode_rough
 from fewbench.core.decoding import decode as from_json
 from fewbench.core.decoding import encode as to_json
@@ -82,3 +83,11 @@ def test_no_more_is_unpacked_than_there_are_episodes():
 def test_rough_values_come_back_as_float32():
     values = np.array([0.1, 40.5, 91.0])
     assert decode_rough(encode_rough(values), 3).tolist() == values.astype(np.float32).tolist()
+
+
+def test_values_that_are_encoded_piece_by_piece_make_the_same_text(monkeypatch):
+    values = np.random.default_rng(0).integers(0, 300, 1000) / 300
+    whole = encode(values)
+    monkeypatch.setattr(codec, "PIECE", 64)
+    assert encode(values) == whole
+    assert np.array_equal(decode(whole, 1000), values)
