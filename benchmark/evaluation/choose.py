@@ -60,7 +60,7 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     task = f"{owner}, {'varying shots' if shots is None else f'{shots}-shot'}"
     progress.say(f"{task}: {chosen_values} is best on {CHOICES}, with {100 * accuracies[best]:.2f} %")
     tried = [[*one, round(accuracy, 6)] for one, accuracy in zip(combinations, accuracies, strict=True)]
-    return _decided(plan, Chosen(values, CHOICES, len(batch), tried))
+    return decided(plan, Chosen(values, CHOICES, len(batch), tried))
 
 
 def as_chosen_before(plan: Plan, record: RunRecord) -> Plan:
@@ -68,10 +68,11 @@ def as_chosen_before(plan: Plan, record: RunRecord) -> Plan:
     chosen = record.method.chosen
     if chosen is None or {*chosen.values} != {*plan.method.undecided_with(plan.backbone.tune)}:
         return plan
-    return _decided(plan, chosen)
+    return decided(plan, chosen)
 
 
-def _decided(plan: Plan, chosen: Chosen) -> Plan:
+def decided(plan: Plan, chosen: Chosen) -> Plan:
+    """The plan with parameters that were chosen."""
     section = replace(plan.method_section, chosen=chosen)
     return replace(plan, method=replace(plan.method, **chosen.values), method_section=section)
 

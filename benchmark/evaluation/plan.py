@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -53,6 +54,7 @@ class Plan:
         texts: names and prompts, for a method that uses them.
         sampling: how episodes are drawn.
         transforms: of the features.
+        opened: splits that are open already, by name, for a plan that has travelled.
     """
 
     config: RunConfig
@@ -66,6 +68,7 @@ class Plan:
     sampling: Sampling
     texts: Texts | None = None
     transforms: Transforms = Transforms()
+    opened: Mapping[str, Split] = field(default_factory=dict)
 
     @property
     def uses_train(self) -> bool:
@@ -79,7 +82,7 @@ class Plan:
 
     def open_split(self, split: str, progress: Progress) -> Split:
         """A split of the dataset, built or downloaded where it is not there yet."""
-        return self.dataset.split(split, progress)
+        return self.opened.get(split) or self.dataset.split(split, progress)
 
     def corrupted(self, split: Split) -> Split:
         """The split with the images that the run is on; the sampler is made over the clean one.

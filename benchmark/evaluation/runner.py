@@ -100,7 +100,9 @@ class Run:
         self.found = self.partial.exists()  # which outlives a failure of this run
         self.device = choose_device(plan.config.device)
         self.environment, self.code = environment(self.device), code_version()
-        self.note, self.sha = "", hashlib.sha256()  # of the episodes that are done
+        self.note = ""
+        self.sha = hashlib.sha256()  # of the episodes that are done; or their digest, where another process draws them
+        self.digest: str | None = None
         self.keeper = Keeper(self.partial, earlier) if plan.config.keep_predictions else None
         self.encoded: Encoded | None = None  # when and how the features were made that this run used
         # The episodes, those that share no image, and other seconds of earlier attempts.
@@ -280,11 +282,6 @@ class Run:
         )
         return RunRecord.of(encode(sections))
 
-    @property
-    def episodes_sha256(self) -> str:
-        """Digest of the episodes that are done."""
-        return self.sha.hexdigest()
-
     def _task(self) -> Task:
         coarsities, corruption = self.sampler.coarsity(len(self.main)), self.split.corruption
         coarsity = (
@@ -294,7 +291,7 @@ class Run:
             self.plan.task_section(),
             fingerprint=self.split.fingerprint,
             sampler_parameters=self.sampler.parameters,
-            episodes_sha256=self.episodes_sha256,
+            episodes_sha256=self.digest or self.sha.hexdigest(),
             corruption=None if corruption is None else Corrupted(**corruption),
             coarsity=coarsity,
         )

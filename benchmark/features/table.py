@@ -162,7 +162,6 @@ def _kept_table(
         UserError: it cannot be encoded or written.
     """
     content = key(backbone, split, encoding, device.type)
-    name = f"{split.dataset}-{split.name}-{file_safe(backbone.name)}-{digest_of(content)[:24]}"
     what, images = f"encoding {split.dataset} {split.name}", split.images
 
     def blocks(network: LoadedBackbone, reached: Reached) -> Generator[Block, None, None]:
@@ -186,8 +185,30 @@ def _kept_table(
 
     # Batches of another size round otherwise: an interrupted encoding is gone on with in batches of one size.
     plan = digest_of({**content, "device": device.type, "batch_size": encoding.batch_size})
-    kept = Entry(cache_root() / "features" / name, TableAbout).find_or_make(fill, progress, what, plan)
+    kept = _entry(split, content).find_or_make(fill, progress, what, plan)
     return FeatureTable.of(kept.array(FEATURES), device, kept.about.encoded)
+
+
+def _entry(split: Split, content: Key) -> Entry[TableAbout]:
+    name = f"{split.dataset}-{split.name}-{file_safe(str(content['backbone']))}-{digest_of(content)[:24]}"
+    return Entry(cache_root() / "features" / name, TableAbout)
+
+
+def kept_features(
+    backbone: LoadedBackbone, split: Split, device: torch.device, encoding: Encoding = DEFAULT
+) -> np.ndarray | None:
+    """The features of a split where they were imported or are in the cache, memory-mapped; None where they are to be encoded.
+
+    Raises:
+        UserError: imported features are of other images.
+    """
+    if (precomputed := backbone.precomputed(split)) is not None:
+        return precomputed[0]
+    for runtime in dict.fromkeys((encoding.runtime_for(backbone.module, device), "torch")):  # which it is if none converts
+        content = key(backbone, split, replace(encoding, runtime=runtime), device.type)
+        if kept := _entry(split, content).sound():
+            return kept.array(FEATURES)
+    return None
 
 
 def table_of_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,19 @@ class Slow(NearestMean):
                 with Path(os.environ["SLOW_FILE"]).open("ab") as file:
                     file.write(b".")
             time.sleep(float(os.environ["SLOW_SECONDS"]))
+        return super().classify(episodes)
+
+
+@dataclass(frozen=True)
+class Dies(NearestMean):
+    """The same, in a process that is killed when it begins, once: a file says that it was."""
+
+    def classify(self, episodes: Episodes) -> torch.Tensor:
+        """Die, or score."""
+        file = Path(os.environ["DIES_FILE"])
+        if not file.exists():
+            file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().classify(episodes)
 
 

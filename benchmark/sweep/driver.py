@@ -1,0 +1,267 @@
+"""The process that carries out a sweep: it hands tasks to the cluster, takes their answers, and writes the records."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import Interrupted, UserError
+from ...core.files import cache_root, make_folder, temporary_path
+from ...core.progress import Progress
+from ..config import RunConfig
+from ..evaluation.runner import Outcome, find_run
+from ..plugin_errors import in_one_line
+from .cluster import Cluster, Reference
+from .parcels import is_here, pack, unpack
+from .sending import Sender
+from .sharded import Draws, Sharded, Task
+from .worker import Answer, Table
+
+AHEAD = 2  # tasks for each worker: one that it does, and one that waits for it
+
+
+@dataclass
+class Pending:
+    """A task that has no answer yet.
+
+    Attributes:
+        task: the task.
+        parcels: references of the entries that travelled with it.
+    """
+
+    task: Task
+    parcels: dict[str, Reference]
+
+
+class Sweep:
+    """Runs on a cluster.
+
+    Attributes:
+        outcomes: of the runs that are done, by their number.
+        failures: errors of the others, by their number.
+    """
+
+    def __init__(
+        self, configs: Sequence[RunConfig], names: Sequence[str], cluster: Cluster, progress: Progress, home: Path
+    ) -> None:
+        """Take up the runs.
+
+        Args:
+            configs: the runs.
+            names: what they are called; empty for a single run, whose error says enough.
+            cluster: where they run.
+            progress: told of the work.
+            home: a file in this machine's cache.
+        """
+        self.configs, self.names, self.cluster, self.progress = configs, names, cluster, progress
+        self.sender = Sender(cluster, home.relative_to(cache_root()).as_posix(), progress)
+        self.outcomes: dict[int, Outcome] = {}
+        self.failures: dict[int, UserError] = {}
+        self.left = deque(range(len(configs)))
+        self.later: list[int] = []  # which have the same record as a run that is at work
+        self.active: list[Sharded] = []
+        self.before: dict[int, int] = {}  # episodes that were done when the command began
+        self.pending: dict[Reference, Pending] = {}
+        self.drawing: dict[Reference, Draws] = {}
+        self.parcels: dict[str, Reference] = {}
+
+    def carry_out(self) -> UserError | None:
+        """Do every run. A run that fails does not stop the others; Ctrl-C stops all.
+
+        Returns:
+            The error that the command ends with, or None.
+        """
+        total = sum(min(one.episodes, one.limit or one.episodes) for one in self.configs)
+        title = f"{len(self.configs)} runs" if len(self.configs) > 1 else f"{self.configs[0].method}"
+        try:
+            with self.progress.track(f"{title} on {self.cluster.slots} workers", total, "episodes") as advance:
+                self.advance = advance
+                while self._step():
+                    pass
+        except KeyboardInterrupt:
+            return self._interrupted()
+        if self.failures and len(self.configs) > 1:
+            return UserError(f"{len(self.failures)} of {len(self.configs)} runs failed")
+        return next(iter(self.failures.values()), None)
+
+    def _step(self) -> bool:
+        """Start what can start, and take the answers that are there; False when nothing is left."""
+        self._start()
+        waiting = [*self.pending, *self.drawing]
+        if not waiting:
+            assert not self.active
+            return bool(self.left)
+        for reference in self.cluster.wait(waiting):
+            if reference in self.drawing:
+                self._drawn(reference)
+            elif reference in self.pending:
+                self._take(reference)
+        for run in list(self.active):
+            self._end(run)
+        return True
+
+    def _start(self) -> None:
+        room = AHEAD * self.cluster.slots - len(self.pending)
+        while room > 0:
+            for run in self.active:
+                self.sender.send(run)
+                for task in run.tasks():
+                    self._submit(task, {})
+                    room -= 1
+                    if room <= 0:
+                        return
+            if not self.left or len(self.active) >= AHEAD * self.cluster.slots:
+                return
+            self._begin(self.left.popleft())
+
+    def _begin(self, number: int) -> None:
+        """Find what a run needs, and send it to the cluster."""
+        config = self.configs[number]
+        try:
+            with in_one_line():
+                found = find_run(config, self.progress)
+                if isinstance(found, Outcome):
+                    self._done(number, found)
+                    return
+                if any(found.path == run.run.path for run in self.active):
+                    self.later.append(number)
+                    return
+                run = self.sender.opened(found, number)
+        except UserError as error:
+            self._failed(number, error)
+            return
+        self.active.append(run)
+        self.before[number] = len(run.run.main)
+        self.advance(len(run.run.main))
+        run.advanced = self.advance
+        if run.draws.drawing is None:
+            run.draws.drawing = self.cluster.draw(run.run.sampler, run.draws.points)
+            self.drawing[run.draws.drawing] = run.draws
+        self._end(run)
+
+    def _submit(self, task: Task, parcels: dict[str, Reference]) -> None:
+        assert task.run.sent is not None
+        reference = self.cluster.submit(task.function, task.run.sent, task.needs, parcels, task.arguments)
+        self.pending[reference] = Pending(task, parcels)
+        task.run.outstanding += 1
+
+    def _take(self, reference: Reference) -> None:
+        pending = self.pending.pop(reference)
+        task, run = pending.task, pending.task.run
+        run.outstanding -= 1
+        answer: Answer = self.cluster.answer(reference)
+        for line in answer.said:
+            self.progress.say(line)
+        if run not in self.active:
+            return
+        try:
+            if answer.error is not None:
+                raise answer.error
+            if answer.lacks:
+                self._submit(task, {**pending.parcels, **{entry: self._parcel(entry) for entry in answer.lacks}})
+                return
+            if isinstance(answer.value, Table) and answer.value.parcel is not None:
+                unpack(answer.value.entry, answer.value.parcel)
+            task.take(answer.value)
+            run.flush()
+        except UserError as error:
+            self._failed(run.number, error)
+
+    def _parcel(self, entry: str) -> Reference:
+        """The reference of an entry that some machine lacks.
+
+        Raises:
+            UserError: this machine lacks it, too.
+        """
+        if entry not in self.parcels:
+            if not is_here(entry):
+                raise UserError(f"{cache_root() / entry} went missing from the cache; run again")
+            self.parcels[entry] = self.cluster.put(pack(entry))
+        return self.parcels[entry]
+
+    def _drawn(self, reference: Reference) -> None:
+        draws = self.drawing[reference]
+        try:
+            drawn = self.cluster.drawn(reference)
+        except UserError as error:
+            del self.drawing[reference]
+            draws.drawing = None
+            for run in [run for run in self.active if run.draws is draws]:
+                self._failed(run.number, error)
+            return
+        if drawn is None:
+            del self.drawing[reference]
+        else:
+            draws.found[drawn[0]] = drawn[1]
+
+    def _end(self, run: Sharded) -> None:
+        """Write the record of a run that is done."""
+        try:
+            outcome = run.finished() if run in self.active else None
+        except UserError as error:
+            self._failed(run.number, error)
+            return
+        if outcome is not None:
+            self.active.remove(run)
+            self._done(run.number, outcome)
+
+    def _done(self, number: int, outcome: Outcome) -> None:
+        self.outcomes[number] = outcome
+        if outcome.reused:
+            self.advance(outcome.record.n_episodes)
+            self.progress.say(f"{outcome.path} is there already, nothing was run; --overwrite repeats it")
+        elif self.names:
+            self.progress.say(f"done: {self.names[number]}: {100 * outcome.record.mean:.2f} %")
+        self._try_later()
+
+    def _failed(self, number: int, error: UserError) -> None:
+        """End a run whose task failed; what other runs wait for is done by one of them."""
+        self.failures[number] = error
+        if self.names:
+            self.progress.say(f"failed: {self.names[number]}: {error}")
+        for run in [run for run in self.active if run.number == number]:
+            self.active.remove(run)
+            run.run.give_up()
+            own = [reference for reference, pending in self.pending.items() if pending.task.run is run]
+            self.cluster.cancel(own)
+            for features in run.features.values():
+                features.asked = False if features.entry is None else features.asked
+        self._try_later()
+
+    def _try_later(self) -> None:
+        self.left.extend(self.later)
+        self.later.clear()
+
+    def _interrupted(self) -> Interrupted:
+        self.cluster.cancel([*self.pending, *self.drawing])
+        done = sum(run.interrupted(self.before[run.number]) for run in self.active)
+        done += sum(outcome.record.n_episodes for outcome in self.outcomes.values())
+        again = "starts anew" if any(run.run.plan.config.overwrite for run in self.active) else "goes on from there"
+        runs = f" and {len(self.outcomes)} of {len(self.configs)} runs" if len(self.configs) > 1 else ""
+        return Interrupted(f"interrupted after {done} episodes{runs}; the same command {again}")
+
+
+def carry_out(
+    configs: Sequence[RunConfig], names: Sequence[str], cluster: Cluster, progress: Progress
+) -> tuple[list[Outcome], UserError | None]:
+    """Do every run on a cluster.
+
+    Args:
+        configs: the runs.
+        names: what they are called; empty for a single run.
+        cluster: where they run.
+        progress: told of the work.
+
+    Returns:
+        The outcomes in the order of the configs, and the error that the command ends with.
+    """
+    home = temporary_path(make_folder(cache_root()))
+    home.touch()
+    try:
+        sweep = Sweep(configs, names, cluster, progress, home)
+        error = sweep.carry_out()
+    finally:
+        home.unlink(missing_ok=True)
+    return [sweep.outcomes[number] for number in sorted(sweep.outcomes)], error

@@ -1,0 +1,89 @@
+"""A cluster that does each task at once in this process, and records without what differs from run to run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fewbench.benchmark.sweep import worker
+from fewbench.benchmark.sweep.worker import Answer
+from fewbench.core.errors import UserError
+
+OF_THE_MACHINE = {"timing", "environment", "fewbench", "argv"}
+
+
+class Here:
+    """Does what `Cluster` does, in this process; what is sent is pickled, as on the way to another one.
+
+    Attributes:
+        done: number of tasks of each function.
+        cache: the cache folder of the tasks; None for this process's.
+        before: called with the name of the function before each task.
+    """
+
+    def __init__(self, slots: int = 2, cache: Path | None = None) -> None:
+        self.slots, self.gpu, self.cache = slots, False, cache
+        self.done: Counter[str] = Counter()
+        self.before: Callable[[str], None] = lambda name: None
+        self.answers: dict[Any, Answer] = {}
+        self.cancelled: list[Any] = []
+
+    def put(self, value: object) -> bytes:
+        return pickle.dumps(value)
+
+    def submit(self, function, sent, needs, parcels, arguments) -> object:
+        self.done[function.__name__] += 1
+        reference = object()
+        with pytest.MonkeyPatch.context() as patched:
+            if self.cache is not None:
+                patched.setenv("FEWBENCH_CACHE", str(self.cache))
+            fetching = {entry: (lambda sent=parcel: pickle.loads(sent)) for entry, parcel in parcels.items()}
+            job = (str(hash(sent.job)), lambda: pickle.loads(sent.job), lambda: pickle.loads(sent.network))
+            try:
+                self.before(function.__name__)
+                self.answers[reference] = worker.work(function, sent.plugins, fetching, needs, job, arguments)
+            except UserError as error:
+                self.answers[reference] = Answer(error=error)
+        return reference
+
+    def draw(self, sampler, points) -> Iterator[tuple[int, str]]:
+        self.done["digests"] += 1
+        return worker.digests(sampler, points)
+
+    def wait(self, references: list[Any]) -> list[Any]:
+        return references[::-1]  # the last first: parts of a run come out of order
+
+    def answer(self, reference: object) -> Answer:
+        return self.answers.pop(reference)
+
+    def drawn(self, reference: Iterator[tuple[int, str]]) -> tuple[int, str] | None:
+        return next(reference, None)
+
+    def cancel(self, references: list[Any]) -> None:
+        self.cancelled.extend(references)
+
+
+@pytest.fixture
+def here() -> Iterator[type[Here]]:
+    yield Here
+    worker.forget()
+
+
+@pytest.fixture
+def content() -> Callable[[Path], dict[str, Any]]:
+    """A function that reads every record of a results folder, by its place, without time, machine and command line."""
+
+    def read(results: Path) -> dict[str, Any]:
+        found = {}
+        for path in sorted((results / "records").rglob("*.json")):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found[path.relative_to(results).as_posix()] = {key: record[key] for key in record.keys() - OF_THE_MACHINE}
+        return found
+
+    return read
