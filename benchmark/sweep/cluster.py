@@ -70,9 +70,9 @@ class Cluster:
         held = {entry: [parcel] for entry, parcel in parcels.items()}
         return self._task.remote(function, sent.plugins, held, list(needs), [sent.job, sent.network], list(arguments))
 
-    def draw(self, sampler: object, points: Sequence[int]) -> Reference:
-        """Start a task that yields digests of episodes (`worker.digests`)."""
-        return self._digests.remote(sampler, list(points))
+    def draw(self, sent: Sent, pickled: bytes, points: Sequence[int]) -> Reference:
+        """Start a task that yields digests of a run's episodes (`worker.digests`)."""
+        return self._digests.remote(sent.plugins, pickled, list(points))
 
     def wait(self, references: Sequence[Reference]) -> list[Reference]:
         """Those of the references that have an answer; an empty list where none has after a second."""

@@ -136,8 +136,9 @@ class Sweep:
         self.before[number] = len(run.run.main)
         self.advance(len(run.run.main))
         run.advanced = self.advance
-        if run.draws.drawing is None:
-            run.draws.drawing = self.cluster.draw(run.run.sampler, run.draws.points)
+        self.sender.send(run)
+        if run.draws.drawing is None and run.sent is not None:
+            run.draws.drawing = self.cluster.draw(run.sent, run.draws.sampler, run.draws.points)
             self.drawing[run.draws.drawing] = run.draws
         self._end(run)
 

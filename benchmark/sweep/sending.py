@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..evaluation.checks import CHOICES
 from ..evaluation.plan import Plan
 from ..evaluation.runner import Run
 from ..features.table import kept_features
-from ..records.identity import canonical_json, key_of
+from ..records.identity import canonical_json
 from .cluster import Cluster, Reference, Sent
 from .parcels import Stored, entry_of
 from .sharded import RUN, Draws, Features, Sharded
@@ -33,7 +34,7 @@ class Sender:
         """Take a cluster, a file in this machine's cache by its path there, and a listener."""
         self.cluster, self.home, self.progress = cluster, home, progress
         self.device = torch.device("cuda" if cluster.gpu else "cpu")
-        self.draws: dict[str, Draws] = {}
+        self.draws: dict[tuple[bytes, int], Draws] = {}
         self.features: dict[str, Features] = {}
         self.networks: dict[str, Reference] = {}
 
@@ -43,7 +44,7 @@ class Sender:
         run.begin()
         clean = {plan.config.split: plan.open_split(plan.config.split, self.progress)}
         roles = {RUN: run.split} if plan.inputs == "features" else {}
-        if plan.method.uses_train_mean:
+        if plan.uses_train:
             clean["train"] = roles["train"] = plan.open_split("train", self.progress)
         if plan.method.undecided_with(plan.backbone.tune):
             clean[CHOICES] = plan.open_split(CHOICES, self.progress)
@@ -52,10 +53,8 @@ class Sender:
         features = {role: self._features(run, split) for role, split in roles.items()}
         opened = {name: replace(split, images=Stored.of(split.images)) for name, split in clean.items()}
         run.plan = replace(plan, opened=opened)
-        task = replace(
-            plan.task_section(), fingerprint=run.split.fingerprint, sampler_parameters=run.sampler.parameters, corruption=None
-        )
-        draws = self.draws.setdefault(canonical_json([key_of(task), run.wanted]), Draws.of(run.wanted))
+        draws = Draws.of(pickle.dumps(run.sampler), run.wanted)
+        draws = self.draws.setdefault((draws.sampler, run.wanted), draws)
         return Sharded(run, number, features, draws, self.cluster.slots)
 
     def _features(self, run: Run, split: Split) -> Features:

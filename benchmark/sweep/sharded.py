@@ -44,19 +44,21 @@ class Draws:
     """Digests of the first episodes of a task that several runs have.
 
     Attributes:
+        sampler: pickled, which draws them.
         points: the numbers of episodes at which there will be one.
         found: those that are there.
         drawing: the task that draws them, once there is one.
     """
 
+    sampler: bytes
     points: list[int]
     found: dict[int, str] = field(default_factory=dict)
     drawing: Reference | None = None
 
     @classmethod
-    def of(cls, episodes: int) -> Draws:
+    def of(cls, sampler: bytes, episodes: int) -> Draws:
         """Those of a run of so many episodes."""
-        return cls(list(dict.fromkeys([*range(GRID, episodes, GRID), episodes])))
+        return cls(sampler, list(dict.fromkeys([*range(GRID, episodes, GRID), episodes])))
 
 
 @dataclass

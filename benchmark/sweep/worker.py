@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...core.errors import UserError
+from ...core.errors import UsageError, UserError
 from ...core.files import cache_root
 from ...core.heap import keep_heap
 from ...core.progress import SilentProgress
@@ -144,8 +145,7 @@ def work(
     listener = Listener()
     try:
         with in_one_line():
-            for kind, name in plugins:
-                _import(kind, name)
+            _import(plugins)
             for entry, fetch in parcels.items():
                 if not is_here(entry):
                     unpack(entry, fetch())
@@ -155,23 +155,25 @@ def work(
             listener.verbose = found.verbose
             value = function(found, job[0], listener, *arguments)
     except UserError as error:
-        return Answer(error=type(error)(str(error)), said=tuple(listener.said))
+        kind = UsageError if isinstance(error, UsageError) else UserError  # its own class may not travel
+        return Answer(error=kind(str(error)), said=tuple(listener.said))
     return Answer(value, tuple(listener.said))
 
 
-def _import(kind: str, name: str) -> None:
-    """Load a plug-in from its file.
+def _import(plugins: Sequence[tuple[str, str]]) -> None:
+    """Load plug-ins from their files.
 
     Raises:
-        UserError: this machine does not have the file.
+        UserError: this machine does not have a file.
     """
-    file = name.rpartition(":")[0]
-    if not Path(file).is_file():
-        raise UserError(
-            f"plug-in file {file} is not on every machine of the cluster, and plug-in files do not travel; put it at the same "
-            "path there, or install it as a package"
-        )
-    registry.load(registry.find(kind, name))
+    for kind, name in plugins:
+        file = name.rpartition(":")[0]
+        if not Path(file).is_file():
+            raise UserError(
+                f"plug-in file {file} is not on every machine of the cluster, and plug-in files do not travel; put it at the "
+                "same path there, or install it as a package"
+            )
+        registry.load(registry.find(kind, name))
 
 
 _jobs: OrderedDict[str, Job] = OrderedDict()
@@ -242,9 +244,16 @@ def evaluate(job: Job, name: str, listener: Listener, episodes: tuple[int, int] 
     return Shard(np.concatenate(found), seconds, encoded, environment(torch.device(device)), *kept)
 
 
-def digests(sampler: Sampler, points: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Draw all episodes in their order; at each point, yield it and the digest of all episodes before it."""
-    sha, start = hashlib.sha256(), 0
+def digests(plugins: Sequence[tuple[str, str]], pickled: bytes, points: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Draw all episodes in their order; at each point, yield it and the digest of all episodes before it.
+
+    Args:
+        plugins: kind and name of what is loaded from files; the sampler's class may be there.
+        pickled: the sampler.
+        points: numbers of episodes, ascending.
+    """
+    _import(plugins)
+    sampler, sha, start = pickle.loads(pickled), hashlib.sha256(), 0
     for stop in points:
         for batch in sampler.batches(start, stop):
             sha.update(batch.as_bytes())

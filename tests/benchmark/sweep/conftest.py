@@ -52,9 +52,9 @@ class Here:
                 self.answers[reference] = Answer(error=error)
         return reference
 
-    def draw(self, sampler, points) -> Iterator[tuple[int, str]]:
+    def draw(self, sent, pickled, points) -> Iterator[tuple[int, str]]:
         self.done["digests"] += 1
-        return worker.digests(sampler, points)
+        return worker.digests(sent.plugins, pickled, points)
 
     def wait(self, references: list[Any]) -> list[Any]:
         return references[::-1]  # the last first: parts of a run come out of order
