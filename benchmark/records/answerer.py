@@ -107,6 +107,8 @@ class Pretraining:
         episodes: of a meta-training.
         seconds: that the training took.
         stopped: why it ended: done, patience or unfinished.
+        seed: of initial weights, order and augmentation.
+        options_sha256: hash of all options but the seed and the device: equal where trainings differ in nothing but these.
     """
 
     dataset: str
@@ -127,6 +129,8 @@ class Pretraining:
     episodes: int | None = None
     seconds: float | None = None
     stopped: str | None = None
+    seed: int | None = None
+    options_sha256: str | None = None
 
     @property
     def meta_trained(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -9,11 +10,13 @@ from itertools import combinations
 import numpy as np
 
 from ...core.errors import UserError
-from .identity import task_of
+from ...core.options import Settings
+from .identity import TaskKey, canonical_json, task_of
 from .labels import label_of
 from .ranking import compare_records
 from .record import RunRecord
 from .statistics import PairedDifference, holm
+from .task_words import with_parameters
 
 RESAMPLES = 2_000  # of tasks and episodes, for the interval of a mean rank over tasks
 
@@ -121,7 +124,8 @@ def ranks_of_episodes(records: Sequence[RunRecord]) -> np.ndarray:
 def by_task(records: Sequence[RunRecord]) -> tuple[list[str], list[list[RunRecord]]]:
     """Sort records by task and method.
 
-    A method is the same on all tasks where its name, its parameters and its backbone are; weights may differ.
+    A method is the same on all tasks where its name and its backbone are; weights may differ, and so may settings, unless one
+    task has several: then the names say those that differ there.
 
     Returns:
         The names of K methods, and for each task the K records in the order of the names.
@@ -130,8 +134,8 @@ def by_task(records: Sequence[RunRecord]) -> tuple[list[str], list[list[RunRecor
         UserError: a task lacks a method, or has one twice; all differences of episodes that `compare_records` finds.
     """
     table: dict[object, dict[str, RunRecord]] = {}
-    for record in records:
-        row, name = table.setdefault(task_of(record), {}), f"{record.method.name}, {record.backbone.name}"
+    for record, name in zip(records, _names(records), strict=True):
+        row = table.setdefault(task_of(record), {})
         if name in row:
             raise UserError(
                 f"two records are of {name} on one task ({label_of(record)}, {record.task.dataset}); give one of them"
@@ -149,6 +153,31 @@ def by_task(records: Sequence[RunRecord]) -> tuple[list[str], list[list[RunRecor
         for name in names[1:]:
             compare_records(row[names[0]], row[name])
     return names, [[row[name] for name in names] for row in table.values()]
+
+
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    """Method and backbone of each record, with the settings in which records of one task differ."""
+    settings = [_settings(record) for record in records]
+    alike: dict[tuple[str, str, TaskKey], list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        alike[record.method.name, record.backbone.name, task_of(record)].append(place)
+    told: dict[object, set[str]] = defaultdict(set)
+    for (method, backbone, _), places in alike.items():
+        for name in {name for place in places for name in settings[place]}:
+            if len({canonical_json(settings[place].get(name)) for place in places}) > 1:
+                told[method, backbone].add(name)
+    names = []
+    for record, known in zip(records, settings, strict=True):
+        said = {name: known[name] for name in told[record.method.name, record.backbone.name] if name in known}
+        names.append(f"{with_parameters(record.method.name, said)}, {record.backbone.name}")
+    return names
+
+
+def _settings(record: RunRecord) -> Settings:
+    method, backbone = record.method, record.backbone
+    of_backbone = {f"backbone.{name}": value for name, value in backbone.parameters.items()}
+    prompts = {} if method.text is None else {"prompts": method.text.prompts}
+    return {**method.parameters, **of_backbone, **prompts, "tune": backbone.tune, "precision": backbone.precision}
 
 
 def mean_ranks(tasks: Sequence[Sequence[RunRecord]], level: float = 0.95, seed: int = 0) -> list[MeanRank]:

@@ -17,6 +17,7 @@ from .. import registry
 from ..backbones.base import Backbone, Preprocess
 from ..backbones.weights.description import Description, MadeBy, MetaTrained, ValAccuracy
 from ..records.answerer import Pretraining
+from ..records.identity import config_digest
 from ..records.provenance import code_version, package_version
 from ..records.sections import Code
 from .command_line import command_line
@@ -80,6 +81,12 @@ class TrainingPlan:
         known = {name: value for name, value in options.items() if name not in self.config.later or value != usual[name]}
         return Identity(json.loads(json.dumps(known)), self.train.fingerprint, part_here().world, **self.files_sha256)
 
+    def _options_sha256(self) -> str:
+        """Hash of everything that the result depends on but the seed; the device changes last bits alone."""
+        identity = asdict(self.identity())
+        options = {name: value for name, value in identity["config"].items() if name not in ("seed", "device")}
+        return config_digest({"verb": self.verb, **identity, "config": options})
+
     def description(self, fitted: Fitted, code: Code) -> Description:
         """The description in the weights file; `code` is the version that began the training (`provenance.code_version`)."""
         processes = part_here().world
@@ -96,6 +103,8 @@ class TrainingPlan:
                 classes=len(self.train.class_ids),
                 seconds=round(fitted.seconds, 1),
                 stopped=fitted.stopped,
+                seed=self.config.seed,
+                options_sha256=self._options_sha256(),
             ),
             method=self.method,
             made_by=MadeBy(

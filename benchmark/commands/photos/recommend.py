@@ -40,7 +40,7 @@ def recommend(
     from ...reporting.figures.canvas import form_of
     from ..parts.terminal import TerminalProgress, percent, print_table
 
-    form = form_of(figure) if figure else None
+    form = form_of(figure, option="--figure") if figure else None
     settings, chosen = parse_assignments(set_ or []), options_of(photos, min_images)
     config = RunConfig(**chosen, backbone=backbone, weights=weights, settings=settings, device=device)
     names = [name for each in method or [] for name in each.split(",")]

@@ -39,7 +39,7 @@ def compare(
     if plot:
         from ...reporting.figures.canvas import form_of
 
-        form_of(plot)  # a name that no figure can have is told before anything is computed
+        form_of(plot, option="--plot")  # a name that no figure can have is told before anything is computed
     loaded = [load_record(in_results(path, results, "records")) for path in records]
     if across:
         _ranks_over_tasks(loaded, level)
@@ -53,6 +53,7 @@ def compare(
     pairs = compare_pairs(loaded, level)
     _runs(loaded)
     _pairs(loaded, pairs, level)
+    _trainings(loaded, level)
     if plot:
         _draw(loaded, pairs, level, plot)
 
@@ -97,6 +98,30 @@ def _pairs(records: list[RunRecord], pairs: list[Pair], level: float) -> None:
             str(found.n),
         ])  # fmt: skip
     print_table(headers, rows, right=range(1, len(headers)))
+
+
+def _trainings(records: list[RunRecord], level: float) -> None:
+    """A table of the runs that differ in the seed of their training alone, where there are such."""
+    from ...records.trainings import trainings_of
+    from ..parts.terminal import percent, print_table
+
+    rows = []
+    for found in trainings_of(records, level):
+        mean, half_width, lowest, highest = map(
+            percent, (found.interval.mean, found.interval.half_width, found.lowest, found.highest)
+        )
+        runs = ", ".join(_letter(place) for place in found.places)
+        rows.append([runs, ", ".join(map(str, found.seeds)), f"{mean} ± {half_width}", lowest, highest])
+    if rows:
+        lines.say("")
+        heads = (
+            "runs",
+            "seeds of the training",
+            f"accuracy % over trainings ± {100 * level:g} % interval",
+            "lowest",
+            "highest",
+        )
+        print_table(heads, rows, right=(2, 3, 4))
 
 
 def _letter(place: int) -> str:

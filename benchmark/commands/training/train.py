@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,10 @@ def train(
         Path | None,
         typer.Option(help="Checkpoint; default checkpoints/METHOD-BACKBONE-DATASET-NwayKshot.safetensors of --results."),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Train so many times, with the seeds from --seed on; the file names end in -seedN.", min=2),
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Meta-train a method; the state with the best accuracy on episodes of the val classes is kept.
@@ -37,6 +42,12 @@ def train(
     from ...training.meta.meta_training import default_output, meta_train
     from ..parts.terminal import TerminalProgress
 
-    path = meta_train(config, output or default_output(config, results), TerminalProgress(), **vars(chosen))
-    if part_here().rank == 0:
-        say(path)
+    path, progress = output or default_output(config, results), TerminalProgress()
+    trainings = [(path, config)]
+    if seeds is not None:
+        numbers = range(config.seed, config.seed + seeds)
+        trainings = [(path.with_name(f"{path.stem}-seed{n}{path.suffix}"), replace(config, seed=n)) for n in numbers]
+    for one, config in trainings:
+        written = meta_train(config, one, progress, **vars(chosen))
+        if part_here().rank == 0:
+            say(written)

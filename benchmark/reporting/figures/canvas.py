@@ -131,15 +131,15 @@ def draw_accuracies(
     )
 
 
-def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED)) -> str:
-    """The form of a file by its suffix, such as "svg".
+def form_of(path: Path, forms: tuple[str, ...] = tuple(UNDATED), option: str = "--output") -> str:
+    """The form of a file by its suffix, such as "svg"; messages name the option that gave it.
 
     Raises:
         UsageError: the suffix is none of `forms`.
     """
     form = path.suffix.removeprefix(".").lower()
     if form not in forms:
-        raise UsageError(f"--output {path}: end the name in {' or '.join(f'.{known}' for known in forms)}")
+        raise UsageError(f"{option} {path}: end the name in {' or '.join(f'.{known}' for known in forms)}")
     return form
 
 

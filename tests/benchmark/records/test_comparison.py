@@ -85,4 +85,23 @@ def test_every_task_needs_every_method_once(make_record):
     with pytest.raises(UserError, match="omniglot, 5-way 1-shot, has no record of ridge, conv4"):
         by_task(records[:-1])
     with pytest.raises(UserError, match="two records are of ridge, conv4 on one task"):
+        by_task([*records, make_record(WORSE, name="ridge", task={"dataset": "omniglot"})])
+    with pytest.raises(UserError, match=r"trifeature, .* has no record of ridge \(alpha=2.0\), conv4"):
         by_task([*records, make_record(BAD, name="ridge", method={"parameters": {"alpha": 2.0}}, task={"dataset": "omniglot"})])
+
+
+def test_settings_of_one_method_are_told_apart_where_a_task_has_several(make_record):
+    records = [
+        make_record(accuracies, method={"parameters": {"scale": scale, "distance": "euclidean"}}, task={"dataset": dataset},
+                    backbone={"parameters": {"width": width}})
+        for dataset, width in (("trifeature", 64), ("omniglot", 32))
+        for scale, accuracies in ((1.0, GOOD), (10.0, BAD))
+    ]  # fmt: skip
+    names, tasks = by_task(
+        [*records, *(make_record(WORSE, name="ridge", task={"dataset": d}) for d in ("trifeature", "omniglot"))]
+    )
+    backbone = records[0].backbone.name
+    assert names == [f"protonet (scale=1.0), {backbone}", f"protonet (scale=10.0), {backbone}", f"ridge, {backbone}"]
+    assert [[record.mean for record in row] for row in tasks] == [[pytest.approx(one.mean()) for one in (GOOD, BAD, WORSE)]] * 2
+    with pytest.raises(UserError, match=r"two records are of protonet, \S+ on one task"):
+        by_task([*records[:1], *records[:1]])
