@@ -21,7 +21,7 @@ NEW_SETS, NEW_SETS_RUN = 2_000, 400  # test sets drawn anew: for intervals witho
 RESAMPLES = 1_000
 HEAD = """# What the intervals cover
 
-A record holds two intervals, which answer two questions.
+A record holds two intervals, which answer two questions. [A third](#another-training) takes several records.
 
 1. **How well does the method do on this test set?** Episodes are drawn with replacement, and the t interval is about the mean
    over all episodes that could be drawn from these images. More episodes make it as narrow as you like.
@@ -44,8 +44,23 @@ episodes a run has and the fewer images a class: see the last column.
 
 The second interval is cautious: it holds the value more often than it promises. Each round of its episodes uses every class
 once, so that easy and hard classes balance, which the t interval does not know. With few images it rests on few episodes, here
-{few} and more; below 20 episodes fewbench prints none. Neither interval is about other classes, or about another training of
-the same network.
+{few} and more; below 20 episodes fewbench prints none. Neither interval is about other classes.
+
+## Another training
+
+Neither interval is about another training of the same network, with another seed. A third one is: the t interval of the
+mean accuracies of several trainings, on the same episodes. `bench train --seeds 5` trains five times
+([how](training.md#several-seeds)), and `bench compare` prints the interval where its records are of such trainings. Five
+trainings of ProtoNet with a small Conv-4, of 300 steps each, are in the repository:
+
+```
+bench compare results/studies/seeds/records/trifeature/test-5way-1shot-15query-uniform/*.json
+```
+
+Their accuracies go from 38.18 to 42.05 %. The first interval of each is at most ± 0.19 points; over trainings it is
+40.08 ± 1.74. So the seed of the training matters nine times as much here as the choice of 10,000 episodes, and paired tests
+tell all five apart though they are of one method. After longer trainings less may be left of that, but no record of a single
+training says how much. Before you say that one trained method is better than another, train both more than once.
 """
 
 

@@ -8,6 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from fewbench.benchmark.records.store import load_records
+from fewbench.benchmark.records.trainings import trainings_of
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,3 +48,16 @@ def test_the_page_is_of_this_code(made: ModuleType):
     rows = [line for line in page.splitlines() if "-shot |" in line]
     shapes = [f"| {one.images} | {one.ways}-way {one.shots}-shot | {one.episodes:,} |" for one in made.SETTINGS]
     assert [row[: len(shape)] for row, shape in zip(rows, shapes, strict=True)] == shapes
+
+
+def test_the_interval_over_trainings_is_that_of_the_records():
+    records = [record for _, record in load_records(ROOT / "results" / "studies" / "seeds")[0]]
+    (found,) = trainings_of(records)
+    assert found.seeds == (0, 1, 2, 3, 4)
+    over, single = found.interval.half_width or 0.0, max(record.half_width or 1.0 for record in records)
+    interval = f"{100 * found.interval.mean:.2f} ± {100 * over:.2f}"
+    page = " ".join((ROOT / "docs" / "intervals.md").read_text(encoding="utf-8").split())
+    assert f"from {100 * found.lowest:.2f} to {100 * found.highest:.2f} %" in page
+    assert f"at most ± {100 * single:.2f} points; over trainings it is {interval}." in page
+    assert round(over / single) == 9 and "nine times as much" in page
+    assert f"{interval} %" in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
