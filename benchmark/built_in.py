@@ -47,6 +47,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         # A method's place decides its colour in figures: younger methods stand last.
         "ciw": "fewbench.methods.linear.ciw:CIW",
         "ilpc": "fewbench.methods.transductive.ilpc:ILPC",
+        "self-training": "fewbench.methods.linear.self_training:SelfTraining",
     },
     "datasets": {
         "cifar-fs": "fewbench.tasks.datasets.cifar_fs:CifarFs",

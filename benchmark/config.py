@@ -70,6 +70,12 @@ class RunConfig(Options):
     noise_kind: NoiseKind = parameter(
         "symmetric", "Wrong labels are those of any other class (symmetric), or of the next one (pair).", several="listed"
     )
+    unlabelled: int | None = parameter(
+        None, "Images without labels, of each class, for methods that use them.", minimum=1, several="repeated"
+    )
+    distractors: int | None = parameter(
+        None, "Further classes whose images are among those without labels.", minimum=1, several="repeated"
+    )
     backbone: str | None = parameter(
         None, "Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.", several="listed"
     )
@@ -126,6 +132,8 @@ class RunConfig(Options):
             raise UsageError(f"--severity {self.severity}: of what? add --corruption {', '.join(STRENGTHS)}")
         if self.corruption is not None and self.severity is None:
             raise UsageError(f"--corruption {self.corruption}: how much? add --severity {', '.join(map(str, SEVERITIES))}")
+        if self.distractors is not None and self.unlabelled is None:
+            raise UsageError(f"--distractors {self.distractors}: how many images of each? add --unlabelled 10")
         _ = self.corrupted_by  # which checks the name
 
     def _take_data(self) -> None:
@@ -155,7 +163,7 @@ class RunConfig(Options):
         """In what the task departs from balanced queries and right labels; None where it does not."""
         balance = None if self.query_balance is None else float(self.query_balance)  # a record has 2.0 where 2 was given
         noise = float(self.label_noise) if self.label_noise else None
-        found = Conditions(balance, noise, self.noise_kind if noise else None)
+        found = Conditions(balance, noise, self.noise_kind if noise else None, self.unlabelled, self.distractors)
         return found if found.any else None
 
     def settings_of(self, scope: str) -> Settings:

@@ -32,6 +32,8 @@ class Purpose(IntEnum):
     QUERY_SHARES = 8  # of the classes among the queries, where they vary
     FURTHER_QUERIES = 9  # images beyond those of the balanced episode
     LABEL_NOISE = 10  # of the support
+    UNLABELLED = 11  # images of an episode's classes
+    DISTRACTORS = 12  # classes that an episode does not have, and their images
     STEP = 64  # of a training: augmentation
     ORDER = 65  # of the images in an epoch
     DROPOUT = 66  # seeds of torch's own generators before a step of a training

@@ -49,6 +49,7 @@ class Method(Declared, ABC):
         uses_class_names: whether the method needs `Episodes.class_names`.
         uses_text: whether the method needs `Episodes.text`, and thus a backbone with a text tower.
         uses_text_tower: whether the method needs `Episodes.text_tower` itself, to learn prompts.
+        uses_unlabelled: whether the method uses `Episodes.unlabelled`, where the task has any.
         uses_train_mean: whether the method needs `Episodes.train_mean` (the train split is then encoded too).
         meta_trained: whether `bench train` can train the method, by its `loss`.
         trained_with: the paper's options of `bench train`, by dataset ("*": every dataset), which are the defaults. Where the
@@ -75,6 +76,7 @@ class Method(Declared, ABC):
     uses_class_names: ClassVar[bool] = False
     uses_text: ClassVar[bool] = False
     uses_text_tower: ClassVar[bool] = False
+    uses_unlabelled: ClassVar[bool] = False
     uses_train_mean: ClassVar[bool] = False
     meta_trained: ClassVar[bool] = False
     trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

@@ -35,6 +35,7 @@ class EpisodeBatch:
         classes: int64 [E, N], class numbers in the split, or −1.
         index: int64 [E], the episodes' numbers in the task.
         seeds: int64 [E], ≥ 0, for a method's own random numbers; zeros in a batch that no sampler drew.
+        unlabelled: int64 [E, M], rows of images without labels; M is 0 in most tasks.
     """
 
     support: np.ndarray
@@ -44,11 +45,14 @@ class EpisodeBatch:
     classes: np.ndarray
     index: np.ndarray
     seeds: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    unlabelled: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int64))
 
     def __post_init__(self) -> None:
-        """Give episodes without seeds the seed 0."""
+        """Give episodes without seeds the seed 0, and those without unlabelled images none."""
         if not len(self.seeds):
             object.__setattr__(self, "seeds", np.zeros(len(self), np.int64))
+        if not len(self.unlabelled):
+            object.__setattr__(self, "unlabelled", np.zeros((len(self), 0), np.int64))
 
     def __len__(self) -> int:
         return len(self.support)
@@ -71,7 +75,7 @@ class EpisodeBatch:
 
     def as_bytes(self) -> bytes:
         """The drawn numbers as little-endian 32-bit integers, episode after episode, so that batch size does not matter."""
-        parts = (self.support, self.support_labels, self.query, self.query_labels, self.classes)
+        parts = (self.support, self.support_labels, self.query, self.query_labels, self.classes, self.unlabelled)
         return np.concatenate(parts, axis=1).astype("<i4").tobytes()
 
 
@@ -112,7 +116,7 @@ def check_tasks(batch: EpisodeBatch, rows: int | None = None) -> None:
     if unsupported.any():
         task, label = np.argwhere(unsupported)[0]
         raise UserError(f"task {batch.index[task]} has queries of class {batch.classes[task, label]} and no support of it")
-    for drawn in (batch.support, batch.query):
+    for drawn in (batch.support, batch.query, batch.unlabelled):
         if rows is not None and drawn.size and (drawn.min() < 0 or drawn.max() >= rows):
             refuse(((drawn < 0) | (drawn >= rows)).any(axis=1), f"names an image that is not one of the {rows} of this split")
 
@@ -152,6 +156,8 @@ class Episodes:
             full. `none` means no adaptation; `head` leaves the backbone as it is.
         learned: the learned module of the method beside the backbone (`Method.learned_part`), where it has one.
         query_labels: int64 [E, Q]; given in meta-training only, never in an evaluation.
+        unlabelled: float [E, M, D], features of images without labels, for methods that set `uses_unlabelled`; None where the
+            task has none.
     """
 
     support: Tensor
@@ -169,6 +175,7 @@ class Episodes:
     tune: str = "none"
     learned: nn.Module | None = None
     query_labels: Tensor | None = None
+    unlabelled: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.support)

@@ -207,11 +207,16 @@ class Evaluator:
             classes = torch.tensor(batch.classes, device=source.device).clamp(min=0)  # int64 [E, N]
             text = source.text[classes].masked_fill(~class_mask[..., None], 0)
         labels = torch.tensor(batch.support_labels, device=source.device)
-        support, query = source.transforms.of_episodes(source.rows(batch.support), labels, source.rows(batch.query))
+        # Unlabelled rows stand behind the queries while features are transformed, which does not look at queries.
+        queries = batch.query.shape[1]
+        further = [batch.unlabelled] if method.uses_unlabelled else []
+        asked = source.rows(np.concatenate([batch.query, *further], axis=1))
+        support, query = source.transforms.of_episodes(source.rows(batch.support), labels, asked)
         return Episodes(
             support=support,
             support_labels=labels,
-            query=query,
+            query=query[:, :queries],
+            unlabelled=query[:, queries:] if query.shape[1] > queries else None,
             ways=batch.classes.shape[1],
             class_mask=class_mask,
             seeds=torch.from_numpy(batch.seeds).to(source.device),
@@ -282,5 +287,6 @@ def chunk_size(method: Method, batch: EpisodeBatch, inputs: Inputs, width: int) 
     """
     if inputs == "images":
         return IMAGE_CHUNK
-    touched = method.touched(batch.support.shape[1], batch.query.shape[1], batch.classes.shape[1], width)
+    asked = batch.query.shape[1] + batch.unlabelled.shape[1]
+    touched = method.touched(batch.support.shape[1], asked, batch.classes.shape[1], width)
     return min(CHUNK, max(SMALLEST, 1 << max(0, (TOUCHED // max(1, touched)).bit_length() - 1)))

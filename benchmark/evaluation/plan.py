@@ -181,7 +181,9 @@ def make_plan(config: RunConfig, progress: Progress = SILENT) -> Plan:
     name = registry.find("datasets", config.dataset).name
     dataset = dataset.for_backbone(backbone.square)
     transforms = transforms_of(config, method, backbone, learned)
-    section = replace(section, features=str(transforms) or None)
+    # With unlabelled images a method that would use the queries in their place answers each query alone.
+    alone = config.unlabelled is not None and method.uses_unlabelled
+    section = replace(section, features=str(transforms) or None, transductive=section.transductive and not alone)
     return Plan(config, method, section, name, dataset, backbone, encoding, learned, sampling, texts, transforms)
 
 

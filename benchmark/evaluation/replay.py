@@ -239,6 +239,7 @@ def _answer(plan: Plan, record: RunRecord, task: OpenTask, episode: EpisodeBatch
 
 def _source(plan: Plan, split: Split, batch: EpisodeBatch, progress: Progress) -> tuple[Source, EpisodeBatch]:
     """Where the rows of one episode are looked up, and the episode with these rows. No other image of the split is encoded."""
-    rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
-    batch = replace(batch, support=np.searchsorted(rows, batch.support), query=np.searchsorted(rows, batch.query))
+    places = ("support", "query", "unlabelled")
+    rows = np.unique(np.concatenate([getattr(batch, name) for name in places], axis=1))
+    batch = replace(batch, **{name: np.searchsorted(rows, getattr(batch, name)) for name in places})
     return source_of_rows(plan, split, rows, choose_device(plan.config.device), progress), batch

@@ -87,8 +87,9 @@ def sampling_of(config: RunConfig) -> Sampling:
     typed = typed_values(own, config.settings_of("sampler"), f"sampler {config.sampler}")
     parameters = {**{name: field.default for name, field in own.items()}, **typed}
     shape = {name: getattr(config, name) if name in fields else None for name in SHAPE}
-    if conditions.query_balance is not None and shape["queries"] is None:
-        raise UsageError(f"--query-balance: the sampler {config.sampler} decides how many queries a class has; take another")
+    if shape["queries"] is None and (conditions.query_balance is not None or conditions.unlabelled is not None):
+        option = "query-balance" if conditions.unlabelled is None else "unlabelled"
+        raise UsageError(f"--{option}: the sampler {config.sampler} decides how many images a class has; take another")
     return Sampling(entry.name, cls, parameters, shape, config.seed, config.episodes, conditions=conditions)
 
 

@@ -1,1 +1,1 @@
-"""Episodes as they are in life: queries that are not balanced, and labels that are wrong."""
+"""Episodes as they are in life: queries that are not balanced, labels that are wrong, and images without any."""

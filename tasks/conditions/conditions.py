@@ -16,16 +16,25 @@ class Conditions:
         query_balance: concentration of the Dirichlet distribution that divides the queries among the classes.
         label_noise: probability with which the label of a support image is that of another class.
         noise_kind: which other class; None without noise.
+        unlabelled: images without labels, of each class of the episode and of each distractor.
+        distractors: classes that the episode does not have, whose images are among the unlabelled ones.
     """
 
     query_balance: float | None = None
     label_noise: float | None = None
     noise_kind: NoiseKind | None = None
+    unlabelled: int | None = None
+    distractors: int | None = None
 
     def __str__(self) -> str:
         """All that departs, in words: `query balance 2, label noise 0.2`."""
         kind = f" ({self.noise_kind} flips)" if self.noise_kind == "pair" else ""
-        words = {"query balance": self.query_balance, f"label noise{kind}": self.label_noise}
+        words = {
+            "query balance": self.query_balance,
+            f"label noise{kind}": self.label_noise,
+            "unlabelled": self.unlabelled,
+            "distractors": self.distractors,
+        }
         return ", ".join(f"{name} {value:g}" for name, value in words.items() if value is not None)
 
     @property

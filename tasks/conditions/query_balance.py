@@ -16,7 +16,7 @@ from ..episodes import EpisodeBatch
 from .further_images import further_images
 
 
-def with_shares(batch: EpisodeBatch, offsets: np.ndarray, seed: int, concentration: float) -> EpisodeBatch:
+def with_shares(batch: EpisodeBatch, offsets: np.ndarray, seed: int, concentration: float, reserve: int = 0) -> EpisodeBatch:
     """Divide the queries of each episode among its classes at random; their total stays.
 
     A class begins with its queries of the clean episode, and has further images where it needs more than these.
@@ -26,6 +26,7 @@ def with_shares(batch: EpisodeBatch, offsets: np.ndarray, seed: int, concentrati
         offsets: int64 [C + 1], as of a `Sampler`.
         seed: of the task.
         concentration: of the symmetric Dirichlet distribution; the paper takes 2.
+        reserve: images of each class that no query takes.
 
     Returns:
         Episodes with the same classes and support. A class may have no query.
@@ -41,7 +42,7 @@ def with_shares(batch: EpisodeBatch, offsets: np.ndarray, seed: int, concentrati
     start, stop = int(batch.index[0]), int(batch.index[-1]) + 1
     drawn = log_shares(words(seed, Purpose.QUERY_SHARES, 0, start, stop, 2 * ways), concentration)  # [E, N]
     support = (batch.support_labels[..., None] == np.arange(ways)).sum(axis=1)  # [E, N]
-    limits = (offsets[batch.classes + 1] - offsets[batch.classes]) - support
+    limits = (offsets[batch.classes + 1] - offsets[batch.classes]) - support - reserve
     counts = shared_out(total, drawn, limits)
     by_class = np.argsort(batch.query_labels, axis=1, kind="stable")
     clean = np.take_along_axis(batch.query, by_class, axis=1).reshape(episodes, ways, each)

@@ -13,6 +13,7 @@ from ..samplers import Sampler
 from .conditions import Conditions
 from .label_noise import with_noise
 from .query_balance import with_shares
+from .unlabelled import with_unlabelled
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ConditionedSampler(Sampler):
         return cls(clean.offsets, clean.seed, clean, conditions) if conditions.any else clean
 
     def check(self) -> None:
-        """Do nothing: the clean sampler has checked the split, and the conditions take no more images than it does."""
+        """Do nothing: the clean sampler has checked the split, and drawing checks what an episode needs beyond it."""
 
     @property
     def parameters(self) -> Settings:
@@ -54,12 +55,16 @@ class ConditionedSampler(Sampler):
         """Draw episodes `start` to `stop` at once."""
         batch = self.clean.draw(start, stop)
         if self.conditions.query_balance is not None:
-            batch = with_shares(batch, self.offsets, self.seed, self.conditions.query_balance)
+            batch = with_shares(batch, self.offsets, self.seed, self.conditions.query_balance, self.conditions.unlabelled or 0)
+        if self.conditions.unlabelled is not None:
+            images, distractors = self.conditions.unlabelled, self.conditions.distractors or 0
+            batch = with_unlabelled(batch, self.offsets, self.seed, images, distractors)
         return self._noisy(batch)
 
     def disjoint_episodes(self) -> EpisodeBatch | None:
-        """Those of the clean sampler with wrong labels; None where the queries take further images."""
-        apart = None if self.conditions.query_balance is not None else self.clean.disjoint_episodes()
+        """Those of the clean sampler with wrong labels; None where an episode has further images."""
+        further = self.conditions.query_balance is not None or self.conditions.unlabelled is not None
+        apart = None if further else self.clean.disjoint_episodes()
         return None if apart is None else replace(self._noisy(apart), seeds=apart.seeds)
 
     def _noisy(self, batch: EpisodeBatch) -> EpisodeBatch:
