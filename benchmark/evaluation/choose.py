@@ -12,6 +12,7 @@ from ...core.errors import UsageError
 from ...core.progress import Progress
 from ...methods.base import AUTO, Method
 from ...tasks.datasets.base import Dataset, Split
+from ...tasks.episodes import ABSENT, EpisodeBatch
 from ...tasks.samplers import Sampler, UniformSampler, check_ways
 from ..records.answerer import Chosen
 from ..records.record import RunRecord
@@ -21,6 +22,7 @@ from .plan import Plan
 from .sampling import SHAPE, Sampling
 from .sources import source_of
 
+SUPPORT, FEWEST = 8000, 10  # support images in all, and episodes at least, that a choice is made on
 UNIT = "trials"  # of the bar, which no time limit may end: a choice that is begun again each time is never made
 
 
@@ -28,7 +30,8 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
     """The plan with every parameter decided; its method section then says how, under `chosen`.
 
     Tried are the first `Method.choice_episodes` episodes of the val split, drawn as those of the run are (uniformly where the
-    run is on a testbed, which has no val episodes). The first of the best combinations is taken.
+    run is on a testbed, which has no val episodes). Large episodes are fewer (`choice_batch`). The first of the best
+    combinations is taken.
 
     Args:
         plan: whose method may have parameters that are "auto".
@@ -43,7 +46,7 @@ def with_choices(plan: Plan, device: torch.device, progress: Progress) -> Plan:
         return plan
     split = plan.open_split(CHOICES, progress)
     sampler = choice_sampler(plan.method, plan.backbone.tune, plan.sampling, plan.dataset, split)
-    batch = sampler.draw(0, plan.method.choice_episodes)
+    batch = choice_batch(plan.method, sampler)
     source, _ = source_of(plan, split, device, progress)
     combinations = list(itertools.product(*(plan.method.choices[name] for name in names)))
     candidates = [replace(plan.method, **dict(zip(names, values, strict=True))) for values in combinations]
@@ -75,6 +78,17 @@ def decided(plan: Plan, chosen: Chosen) -> Plan:
     """The plan with parameters that were chosen."""
     section = replace(plan.method_section, chosen=chosen)
     return replace(plan, method=replace(plan.method, **chosen.values), method_section=section)
+
+
+def choice_batch(method: Method, sampler: Sampler) -> EpisodeBatch:
+    """The episodes to choose on: `Method.choice_episodes`, or as many of them as have `SUPPORT` support images in all.
+
+    A choice then takes a time like that of the run, also where an episode has hundreds of images. Such episodes tell
+    candidates apart better than small ones.
+    """
+    batch = sampler.draw(0, method.choice_episodes)
+    images = (batch.support_labels != ABSENT).sum(axis=1).cumsum()
+    return batch[: max(FEWEST, int((images <= SUPPORT).sum()))]
 
 
 def choice_sampler(method: Method, tune: str, sampling: Sampling, dataset: Dataset, split: Split) -> Sampler:

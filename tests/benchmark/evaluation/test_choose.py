@@ -2,13 +2,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.evaluation import evaluate, runner
-from fewbench.benchmark.evaluation.choose import with_choices
+from fewbench.benchmark.evaluation.choose import choice_batch, with_choices
 from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.evaluation.replay import config_of, replay
@@ -145,3 +146,10 @@ def test_methods_say_what_is_undecided():
 
     assert Open().undecided_with("none") == ("one",) and Open(one=1).undecided_with("none") == ()
     assert Open(two="auto").undecided_with("none") == ("one", "two")
+
+
+def test_a_choice_is_made_on_fewer_episodes_where_they_are_large():
+    def count(shots: int) -> int:
+        return len(choice_batch(Signed(), UniformSampler(np.arange(11) * 500, seed=0, ways=5, shots=shots, queries=2)))
+
+    assert [count(shots) for shots in (1, 16, 20, 400)] == [100, 100, 80, 10]
