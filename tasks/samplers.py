@@ -178,7 +178,8 @@ class UniformSampler(Sampler):
         if self.shots + self.queries > smallest:
             raise UsageError(
                 f"--shots {self.shots} and --queries {self.queries} need {self.shots + self.queries} images a class, "
-                f"but the smallest class of this split has {smallest}; take fewer"
+                f"but the smallest class of this split has {smallest}; "
+                "take fewer, or leave small classes of your own photos out with --min-images"
             )
 
     def draw_chunk(self, start: int, stop: int) -> EpisodeBatch:
