@@ -37,6 +37,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["table", "docs/pretraining.md", "--check"],
         ["table", "docs/published.md", "--check"],
         ["table", "docs/semantic.md", "--check"],
+        ["table", "docs/transduction.md", "--check"],
         ["table", "README.md", "--check"],
         ["reproduce", "--page", "docs/reproduction.md", "--check"],
     ],
