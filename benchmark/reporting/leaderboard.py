@@ -15,16 +15,14 @@ from .formats import CONTESTED, markdown_of
 from .markdown import escaped
 from .pages import Part, update_page, write_if_changed
 from .quotes import Quotes, quotes_of
-from .setting import MARKS
-from .summary import link_to, summary_of
+from .summary import KEY, link_to, summary_of
 
 INTRODUCTION = """# Leaderboard
 
-Few-shot image classification accuracies, made from the run records in `{records}`.
-The part between the two markers is written by `bench leaderboard`; text outside them is kept.
-
 <!-- leaderboard:begin -->
 <!-- leaderboard:end -->
+
+`bench leaderboard` writes the part between the two markers from the run records in `{records}`; text outside them is kept.
 """
 NO_RECORDS = """There are no complete records yet. A run makes one, and the leaderboard is then written from it:
 
@@ -35,18 +33,18 @@ bench leaderboard{option}
 HOW_TO_READ = (
     "Accuracies are means over episodes ± the half-width of their 95 % t interval, in percent. That interval is about the "
     "episodes that can be drawn from the test images, not about other images or another training.",
-    "The lead over the second is the mean difference on the same episodes ± its 95 % interval. It is significant unless "
-    "`not significant` stands there. All tasks have 15 queries a class where the column says nothing else.",
-    "*Italic* numbers are published ones: of the same method, backbone and task in its *paper*, *quoted* elsewhere, or a "
-    "*rerun* by others. In brackets stands ours minus published, and whether that is `within` the interval of the difference "
-    "(ours alone where the source has none), `above` or `below` it. The best published number is of any inductive method and "
-    "backbone that was trained on the dataset alone. "
-    f"{CONTESTED}: others who ran the paper's method again found another number, by more than both intervals.",
-    "In the tables below, the small number is the rank in the column, over all backbones and settings. It is a range where "
-    "paired t tests on the same episodes leave several open (Holm-adjusted over all pairs, 5 %). Bold are the best of a group "
-    "and all that are not significantly worse; a group is a backbone with its training.",
-    "Inductive: each query is answered alone, from the support. Zero-shot: from the class names alone, without support.",
-    "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + ".",
+    "All tasks have 15 queries a class where their name says nothing else.",
+    "A published number is of the same method, backbone and task: of its *paper*, *quoted* elsewhere, or of a *rerun* by "
+    "others. Ours is *within* where the difference is no larger than its 95 % interval, from both intervals, or from ours "
+    f"alone where the source gives none; else it is *above* or *below*. {CONTESTED}: reruns by others differ from the paper by "
+    "more than both intervals.",
+    "The best published number is the best inductive one in our list, of any method and backbone trained on the dataset alone.",
+    "In the tables below, the small number is the rank in the column, over all backbones and settings; the best inductive "
+    "method stands in the tables above. A rank is a range where paired t tests on the same episodes do not decide "
+    "(Holm-adjusted over all pairs, 5 %). Bold are the best of a group and all that are not significantly worse; a group is a "
+    "backbone with its training.",
+    "Inductive: each query is answered alone, from the support. Zero-shot: from the class names alone, without support. "
+    "Class names: from both. trifeature: rendered shapes, textures and colours, a dataset that needs no download.",
     "`bench show RECORD` has what is not here: number of episodes, seconds, hashes, the interval without replacement. "
     "`bench leaderboard --format csv{option}` has the path of every record, `bench list published` all published numbers with "
     "their sources.",
@@ -149,7 +147,7 @@ def render(found: Boards, file: Path, figures: Mapping[str, Path], option: str =
     if not found.boards:
         lines = NO_RECORDS.format(option=option).split("\n")
     else:
-        lines = ["## The best of each task", "", *summary_of(found.boards, file, file), ""]
+        lines = ["## The best of each task", "", KEY, "", *summary_of(found.boards, file, file), ""]
         lines += [f"- {text.format(option=option)}" for text in HOW_TO_READ]
     for board, quotes in found.boards:
         lines += ["", f"## {escaped(board.title)}", ""]

@@ -11,22 +11,30 @@ from urllib.parse import quote as percent_encoded
 from ..records.ranking import compare_records
 from ..records.statistics import in_percent
 from .board import Board, Cell, Row
-from .formats import MARKDOWN, Style, anchor_of, quote_text
+from .formats import CONTESTED, MARKDOWN, Style, anchor_of
 from .markdown import Markdown, accuracy_cell, table_lines
 from .quotes import Quotes, address_of
-from .setting import EXTERNAL_MARK, INDUCTIVE, SETTINGS, Setting
+from .setting import EXTERNAL_MARK, INDUCTIVE, MARKS, SETTINGS, Setting
 
 HEADERS = (
     "dataset",
     "task",
     "setting",
-    "best",
+    "method",
+    "backbone and training",
     "accuracy (%)",
-    "ahead of the second by",
-    "its paper (%)",
-    "best published (%)",
+    "lead over the second",
+    "published for this method (%)",
+    "best published, inductive (%)",
 )
-NUMERIC = (False, False, False, False, True, False, False, False)
+NUMERIC = (False, False, False, False, False, True, False, False, False)
+TASK = HEADERS.index("task")
+USUAL = "5-way 1-shot"  # the task that has a table of its own
+KEY = (
+    f"A row is the best method of a dataset and setting. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. "
+    "The lead is the mean difference on the same episodes ± its 95 % interval; two methods are level where it is not "
+    "significant. *Italic* numbers are published; ours is *within* where the intervals allow for the difference."
+)
 
 
 class Place(NamedTuple):
@@ -40,18 +48,31 @@ class Place(NamedTuple):
 def summary_of(
     boards: Sequence[tuple[Board, Quotes]], page: Path, boards_page: Path, only_published: bool = False
 ) -> list[str]:
-    """The lines of the summary in markdown.
+    """The lines of the summary in markdown: a table of the usual task, and one of the others.
 
     Args:
         boards: with the published numbers beside them.
         page: the file that the summary is for, from which links count.
         boards_page: the file with the boards.
-        only_published: leave out the rows that no published number stands beside.
+        only_published: one table, without the rows that no published number stands beside.
     """
     of_boards = "" if page == boards_page else link_to(boards_page, page)
     links = Links(MARKDOWN, lambda board: of_boards + anchor_of(board.title), lambda path: link_to(path, page))
     rows = summary_rows(boards, links, only_published)
-    return table_lines(HEADERS, [list(map(Markdown, row)) for row in rows], NUMERIC) if rows else []
+    if only_published:
+        return _table(rows)
+    usual, others = ([row for row in rows if (row[TASK] == USUAL) == wanted] for wanted in (True, False))
+    lines = [f"### {USUAL}", "", *_table([[*row[:TASK], *row[TASK + 1 :]] for row in usual]), ""] if usual else []
+    return [*lines, *(["### Other tasks", "", *_table(others)] if others else [])]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of summary rows; without a task where its rows have none."""
+    if not rows:
+        return []
+    kept = [number for number in range(len(HEADERS)) if number != TASK or len(rows[0]) == len(HEADERS)]
+    made = [list(map(Markdown, row)) for row in rows]
+    return table_lines([HEADERS[number] for number in kept], made, [NUMERIC[number] for number in kept])
 
 
 class Links(NamedTuple):
@@ -63,7 +84,7 @@ class Links(NamedTuple):
 
 
 def summary_rows(boards: Sequence[tuple[Board, Quotes]], links: Links, only_published: bool = False) -> list[list[str]]:
-    """The rows of the summary under `HEADERS`; dataset and task stand in their first row alone, elsewhere is a space."""
+    """The rows of the summary under `HEADERS`."""
     style, rows = links.style, []
     for board, quotes in boards:
         dataset = style.link(board.title, links.of_board(board))
@@ -72,10 +93,9 @@ def summary_rows(boards: Sequence[tuple[Board, Quotes]], links: Links, only_publ
             for setting in SETTINGS:
                 for external in (False, True):
                     places = _places(board, column, setting, external)
-                    cells = _best(places, quotes, column, links) if places else ["", ""]
+                    cells = _best(board, places, quotes, column, links) if places else ["", ""]
                     if any(cells[-2:]) or (places and not only_published):
                         rows.append([dataset, task, setting + EXTERNAL_MARK * external, *cells])
-                        dataset = task = " "
     return rows
 
 
@@ -91,19 +111,25 @@ def _places(board: Board, column: int, setting: str, external: bool) -> list[Pla
     return sorted(found, key=lambda place: -place.cell.record.mean)
 
 
-def _best(places: Sequence[Place], quotes: Quotes, column: int, links: Links) -> list[str]:
+def _best(board: Board, places: Sequence[Place], quotes: Quotes, column: int, links: Links) -> list[str]:
     style, (first, *others) = links.style, places
-    name = style.plain(f"{first.row.marked_method}, {first.row.network}")
+    names = [style.plain(first.row.marked_method), style.plain(_network(first, board))]
     accuracy = style.link(accuracy_cell(first.cell.record), links.of_record(first.cell.path))
-    ahead = style.plain(_ahead(first, others[0])) if others else ""
-    return [name, accuracy, ahead, _its_paper(first, quotes, column, style), _best_published(first, quotes, column, style)]
+    lead = style.plain(_lead(first, others[0], board) if others else "the only one")
+    return [*names, accuracy, lead, _of_method(first, quotes, column, style), _best_published(first, quotes, column, style)]
 
 
-def _its_paper(first: Place, quotes: Quotes, column: int, style: Style) -> str:
+def _of_method(first: Place, quotes: Quotes, column: int, style: Style) -> str:
     """The published number of the method and backbone of a row; "" where there is none."""
     quoted = quotes.beside.get(first.number)
     cell = None if quoted is None else quoted.cells[column]
-    return "" if quoted is None or cell is None else f"{style.link(cell.number.kind, quoted.address)} {quote_text(cell, style)}"
+    if quoted is None or cell is None:
+        return ""
+    number = style.quoted(style.plain(cell.number.printed))
+    again = f"; {style.plain(f'{CONTESTED} others found another number')}" if cell.contested else ""
+    source = quoted.address if cell.number.kind == "paper" else address_of(cell.number.source)
+    apart = "" if cell.difference is None else f"; ours {cell.difference:+.2f}, {cell.verdict or 'without interval'}"
+    return f"{number} ({style.link(cell.number.kind, source)}{again}){style.plain(apart)}"
 
 
 def _best_published(first: Place, quotes: Quotes, column: int, style: Style) -> str:
@@ -111,17 +137,22 @@ def _best_published(first: Place, quotes: Quotes, column: int, style: Style) -> 
     if first.row.setting != Setting(INDUCTIVE):
         return ""
     top = quotes.top[column]
-    return "" if top is None else f"{style.link(top.method, address_of(top.paper))} {style.quoted(style.plain(top.printed))}"
+    return "" if top is None else f"{style.quoted(style.plain(top.printed))} ({style.link(top.method, address_of(top.paper))})"
 
 
-def _ahead(first: Place, second: Place) -> str:
+def _network(place: Place, board: Board) -> str:
+    """Backbone and training, which is on the board's dataset unless it says another."""
+    return f"{place.row.backbone}, {place.row.training.replace(f' on {board.dataset}', '')}"
+
+
+def _lead(first: Place, second: Place, board: Board) -> str:
     """The paired difference to the second, with its name."""
     difference = compare_records(first.cell.record, second.cell.record)
     same = first.row.network == second.row.network
-    name = second.row.marked_method if same else f"{second.row.marked_method}, {second.row.network}"
+    name = second.row.marked_method if same else f"{second.row.marked_method}, {_network(second, board)}"
     points = in_percent(difference.mean, difference.half_width, difference.n)
     level = difference.half_width is None or difference.mean <= difference.half_width
-    return f"{'not significant: ' if level else ''}{points} ({name})"
+    return f"level with {name} ({points})" if level else f"+{points} over {name}"
 
 
 def link_to(file: Path, page: Path) -> str:

@@ -20,7 +20,7 @@ from .. import reproduction
 from ..leaderboard import HOW_TO_READ, Boards
 from ..record_rows import rows_of
 from ..setting import MARKS
-from ..summary import HEADERS, NUMERIC, Links, summary_rows
+from ..summary import HEADERS, KEY, NUMERIC, Links, summary_rows
 from .entries import Entry, addresses, entries_of
 from .figures import figures_of
 from .markup import HTML, TEMPLATES, environment
@@ -119,7 +119,12 @@ class Site:
     def _index(self) -> dict[str, Any]:
         links = Links(HTML, lambda board: self.board_pages[board.title], lambda path: self.records[path])
         rows = [[Markup(cell) for cell in row] for row in summary_rows(self.boards, links)]
-        return {"heads": HEADERS, "numeric": NUMERIC, "rows": rows, "notes": HOW_TO_READ[:3]}
+        return {
+            "heads": HEADERS,
+            "numeric": NUMERIC,
+            "rows": rows,
+            "notes": (KEY, *HOW_TO_READ[:4]),
+        }
 
     def _texts(self) -> list[Any]:
         return [text_of(name, self.of_method[name]) for name in self.method_pages]

@@ -36,7 +36,7 @@ def board(tmp_path, make_record):
 def test_a_summary_stands_above_the_boards_of_all_datasets(make_record, lines):
     found = lines(*(make_record([0.5], task={"dataset": name}) for name in ("tiered", "omniglot", "cifar-fs")))
     headings = [line for line in found if line.startswith("#")]
-    assert headings == ["## The best of each task", "## cifar-fs", "## omniglot", "## tiered"]
+    assert headings == ["## The best of each task", "### 5-way 1-shot", "## cifar-fs", "## omniglot", "## tiered"]
     assert found[2].startswith("| dataset | task |") and "| backbone | method | 5-way 1-shot |" in found
 
 

@@ -11,8 +11,10 @@ PAGE = Path("leaderboard.md")
 
 
 def rows(boards, numbers=(), page=PAGE):
+    """The rows of all tables, without their heads."""
     pairs = list(zip(boards, quotes_of(boards, list(numbers)), strict=True))
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in summary_of(pairs, page, PAGE)[2:]]
+    lines = [line for line in summary_of(pairs, page, PAGE) if line.startswith("| [")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
 def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_record, boards, published):
@@ -27,35 +29,47 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
         trained(np.full(100, 0.2), name="chance", method={"uses_support": False}),
     ]
     first, *others = rows(boards(records), [published()])
-    paper = "[paper](https://arxiv.org/abs/1703.05175) *98.8* (-0.80, below)"
-    best_published = "[protonet](https://arxiv.org/abs/1703.05175) *98.8*"
-    best = "protonet, conv4, meta-trained on omniglot"
-    start = ["[omniglot](#omniglot)", "5-way 1-shot", "inductive"]
-    assert first == [*start, best, "[98.00 ± 0.20](0.json)", "1.00 ± 0.00 (ridge)", paper, best_published]
-    assert [row[2:4] for row in others] == [
-        ["inductive§", "simpleshot, conv4, external weights§"],
-        ["transductive", "maml†, conv4, meta-trained on omniglot"],
-        ["class names", "proto+text‡, conv4, meta-trained on omniglot"],
-        ["zero-shot", "clip-zero-shot‡, conv4, meta-trained on omniglot"],
+    paper = "*98.8* ([paper](https://arxiv.org/abs/1703.05175)); ours -0.80, below"
+    best_published = "*98.8* ([protonet](https://arxiv.org/abs/1703.05175))"
+    start = ["[omniglot](#omniglot)", "inductive", "protonet", "conv4, meta-trained"]
+    assert first == [*start, "[98.00 ± 0.20](0.json)", "+1.00 ± 0.00 over ridge", paper, best_published]
+    assert [row[1:4] for row in others] == [
+        ["inductive§", "simpleshot", "conv4, external weights"],
+        ["transductive", "maml†", "conv4, meta-trained"],
+        ["class names", "proto+text‡", "conv4, meta-trained"],
+        ["zero-shot", "clip-zero-shot‡", "conv4, meta-trained"],
     ]
-    assert all(row[:2] == ["", ""] and row[5:] == ["–", "–", "–"] for row in others)
+    assert all(row[0] == start[0] and row[5:] == ["the only one", "–", "–"] for row in others)
+
+
+def test_the_usual_task_has_a_table_of_its_own(trained, boards):
+    made = boards([trained(OURS, task={"shots": 5}), trained(OURS)])
+    lines = summary_of(list(zip(made, quotes_of(made, []), strict=True)), PAGE, PAGE)
+    assert [line for line in lines if line.startswith("#")] == ["### 5-way 1-shot", "### Other tasks"]
+    assert [line.split(" | ")[1] for line in lines if line.startswith("| [")] == ["inductive", "5-way 5-shot"]
 
 
 def test_the_best_published_number_stands_beside_inductive_rows(trained, boards, published):
     others = [published(method="feat"), published(method="other", accuracy="99.0")]
     made = boards([trained(OURS), trained(OURS, name="maml", method={"transductive": True})])
     found = [row[-2:] for row in rows(made, others)]
-    assert found == [["–", "[other](https://arxiv.org/abs/1703.05175) *99.0*"], ["–", "–"]]
+    assert found == [["–", "*99.0* ([other](https://arxiv.org/abs/1703.05175))"], ["–", "–"]]
+
+
+def test_a_rerun_has_the_address_of_its_source(trained, boards, published):
+    number = published(kind="rerun", source="https://example.org/table")
+    ((*_, found, _),) = rows(boards([trained(OURS)]), [number])
+    assert found == "*98.8* ([rerun](https://example.org/table)); ours -0.80, below"
 
 
 def test_a_second_that_is_level_is_said_to_be(trained, boards):
-    ((*_, ahead, _, _),) = rows(boards([trained(OURS), trained(np.full(100, 0.979), name="ridge")]))
-    assert ahead == "not significant: 0.10 ± 0.20 (ridge)"
+    ((*_, lead, _, _),) = rows(boards([trained(OURS), trained(np.full(100, 0.979), name="ridge")]))
+    assert lead == "level with ridge (0.10 ± 0.20)"
 
 
 def test_a_second_of_the_same_method_has_its_network_named(trained, boards):
-    ((*_, ahead, _, _),) = rows(boards([trained(OURS), trained(OURS - 0.01, meta=False, weights="b")]))
-    assert ahead == "1.00 ± 0.00 (protonet, conv4, trained on omniglot (supervised))"
+    ((*_, lead, _, _),) = rows(boards([trained(OURS), trained(OURS - 0.01, meta=False, weights="b")]))
+    assert lead == "+1.00 ± 0.00 over protonet, conv4, trained (supervised)"
 
 
 def test_links_count_from_the_page(trained, boards):
@@ -70,6 +84,6 @@ def test_a_task_where_only_chance_answered_has_no_row(make_record, boards):
 def test_rows_without_a_published_number_may_be_left_out(trained, boards, published):
     made = boards([trained(OURS, name="ridge", task={"shots": 5}), trained(OURS)])
     pairs = list(zip(made, quotes_of(made, [published()]), strict=True))
-    assert len(summary_of(pairs, PAGE, PAGE)) == 4
+    assert len(rows(made, [published()])) == 2
     (line,) = summary_of(pairs, PAGE, PAGE, only_published=True)[2:]
-    assert line.startswith("| [omniglot](#omniglot) | 5-way 1-shot | inductive | protonet, ")
+    assert line.startswith("| [omniglot](#omniglot) | 5-way 1-shot | inductive | protonet | ")
