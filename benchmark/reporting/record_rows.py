@@ -62,6 +62,8 @@ def _of_result(record: RunRecord) -> list[list[str]]:
     if apart:
         figure = apart_in_percent(apart.mean, apart.half_width, apart.episodes, record.n_episodes)
         rows.append(["without replacement %", figure])
+    if record.predictions:
+        rows.append(["answers", f"{record.predictions.answers:,} kept beside the record"])
     return rows
 
 

@@ -171,3 +171,26 @@ def test_predictions_of_other_queries_are_told(record, subject, tmp_path: Path, 
     with pytest.raises(UserError, match="are of other queries than its episodes have"):
         subject("test-5way")
     assert predictions_path(record("protonet"), "0" * 64).suffix == ".npz"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
+def test_a_browser_shows_it_without_a_network_and_without_serious_faults(
+    record, report, tmp_path: Path, width: int, scheme: str
+):
+    axe = pytest.importorskip("axe_playwright_python.base", reason="pip install axe-playwright-python")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    report(record("protonet"), record("ridge"))
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])  # which root needs
+        page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "report.html").as_uri())
+        assert all(url.startswith(("file:", "data:")) for url in asked)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.evaluate(axe.AXE_SCRIPT)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        browser.close()
