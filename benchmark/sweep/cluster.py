@@ -20,6 +20,8 @@ from .worker import Answer, Job, digests, work
 
 ANSWER_SECONDS = 5.0  # that an address has to take a connection
 PROBE_SECONDS = 60.0  # that each machine has to start a process and say its versions
+# Ray reports nothing to its makers, prints no warnings of its own, and gives up on an address after so many seconds.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error", "RAY_NUM_REDIS_GET_RETRIES": "5"}
 Reference = Any  # of Ray: to a value, or to the values that a task yields
 
 
@@ -151,7 +153,8 @@ def connected(address: str | None, workers: int | None, device: str) -> Iterator
         UsageError: Ray is not installed, or there are fewer GPUs than workers.
         UserError: nobody answers at the address, or a machine has another version of Python or fewbench.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
@@ -159,12 +162,13 @@ def connected(address: str | None, workers: int | None, device: str) -> Iterator
     if address is not None and address != "auto":
         _check_answers(address)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local: dict[str, Any] = {"num_cpus": workers or cores, "include_dashboard": False}
+    local: dict[str, Any] = {"address": "local", "num_cpus": workers or cores, "include_dashboard": False}
     options: dict[str, Any] = local if address is None else {"address": address}
     try:
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"--engine ray{'' if address is None else f' --address {address}'}: {_first_line(error)}") from error
+    except Exception as error:  # of many classes, and a plain one where a process did not start in time
+        where = "" if address is None else f" --address {address}: is it the head of a Ray cluster, with this RAY_AUTH_MODE?"
+        raise UserError(f"--engine ray{where or ':'} {_first_line(error)}") from error
     try:
         if address is not None:
             _check_versions(ray)

@@ -78,8 +78,12 @@ class Sweep:
         try:
             with self.progress.track(f"{title} on {self.cluster.slots} workers", total, "episodes") as advance:
                 self.advance = advance
-                while self._step():
-                    pass
+                try:
+                    while self._step():
+                        pass
+                finally:
+                    for run in self.active:
+                        run.bars.close()
         except KeyboardInterrupt:
             return self._interrupted()
         if self.failures and len(self.configs) > 1:
@@ -134,8 +138,11 @@ class Sweep:
             return
         self.active.append(run)
         self.before[number] = len(run.run.main)
-        self.advance(len(run.run.main))
-        run.advanced = self.advance
+        run.advanced = [self.advance]
+        if self.names:
+            run.advanced.append(run.bars.enter_context(self.progress.track(self.names[number], run.run.wanted)))
+        for advance in run.advanced:
+            advance(len(run.run.main))
         self.sender.send(run)
         if run.draws.drawing is None and run.sent is not None:
             run.draws.drawing = self.cluster.draw(run.sent, run.draws.sampler, run.draws.points)
@@ -205,7 +212,7 @@ class Sweep:
             self._failed(run.number, error)
             return
         if outcome is not None:
-            self.active.remove(run)
+            self._close(run)
             self._done(run.number, outcome)
 
     def _done(self, number: int, outcome: Outcome) -> None:
@@ -223,13 +230,17 @@ class Sweep:
         if self.names:
             self.progress.say(f"failed: {self.names[number]}: {error}")
         for run in [run for run in self.active if run.number == number]:
-            self.active.remove(run)
+            self._close(run)
             run.run.give_up()
             own = [reference for reference, pending in self.pending.items() if pending.task.run is run]
             self.cluster.cancel(own)
             for features in run.features.values():
                 features.asked = False if features.entry is None else features.asked
         self._try_later()
+
+    def _close(self, run: Sharded) -> None:
+        self.active.remove(run)
+        run.bars.close()
 
     def _try_later(self) -> None:
         self.left.extend(self.later)

@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -88,6 +89,8 @@ class Sharded:
         number: its place in the grid.
         sent: what the cluster has of it.
         outstanding: number of its tasks that have no answer yet.
+        bars: closed at its end.
+        advanced: called with the number of episodes that have come in.
     """
 
     def __init__(self, run: Run, number: int, features: dict[str, Features], draws: Draws, slots: int) -> None:
@@ -110,7 +113,8 @@ class Sharded:
         self.part: Literal["main", "apart", "done"] = "main"
         self.next, self.rate, self.measuring = len(run.main), 0.0, False
         self.early: dict[int, Shard] = {}
-        self.advanced: Callable[[int], None] = lambda episodes: None
+        self.bars = ExitStack()  # the run's own bar
+        self.advanced: list[Callable[[int], None]] = []
         self.flushed, self.spent = time.perf_counter(), 0.0
         self.chunk = run.chunk(run.sampler.draw(0, 1))
         run.main.make_room(run.wanted)
@@ -183,7 +187,8 @@ class Sharded:
         while (ready := self.early.pop(len(series), None)) is not None:
             series.add(ready.accuracies, ready.seconds)
             if self.batch is None:
-                self.advanced(len(ready.accuracies))
+                for advance in self.advanced:
+                    advance(len(ready.accuracies))
             if run.keeper and ready.predictions is not None:
                 run.keeper.pieces.append(ready.predictions)
                 run.keeper.are_probabilities &= ready.are_probabilities

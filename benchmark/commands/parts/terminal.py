@@ -15,6 +15,7 @@ from ....core.errors import printable
 from ....core.progress import Advance
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
     from rich.progress import ProgressColumn
 
 WIDEST = 10_000  # columns of a table that goes to a file or pipe, so that no cell is cut
@@ -33,16 +34,28 @@ class TerminalProgress:
         self.console = Console(stderr=True, highlight=False)
         self.verbose = verbose
         self.said: set[str] = set()
+        self.bars: Bars | None = None  # of the work that others are a part of
 
     @contextmanager
     def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
-        """Show a bar while the block runs, with the units per second where there is a unit."""
+        """Show a bar while the block runs, with the units per second where there is a unit; below another, where one runs."""
+        if self.bars is not None:
+            task = self.bars.add_task(printable(description), total=total)
+            try:
+                yield lambda steps, bars=self.bars: bars.advance(task, steps)
+            finally:
+                self.bars.remove_task(task)
+            return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         with Progress(*columns, *([_rate_column(unit)] if unit else []), console=self.console) as bars:
             task = bars.add_task(printable(description), total=total)
-            yield lambda steps: bars.advance(task, steps)
+            self.bars = bars
+            try:
+                yield lambda steps: bars.advance(task, steps)
+            finally:
+                self.bars = None
 
     def say(self, message: str) -> None:
         """Print one line, unless it was printed before (for another run of a grid)."""

@@ -44,3 +44,15 @@ def test_a_bar_without_a_unit_shows_none(written):
 
 def test_verbosity_is_the_users_choice():
     assert not TerminalProgress().verbose and TerminalProgress(verbose=True).verbose
+
+
+def test_a_bar_within_another_is_below_it_while_it_runs(written):
+    progress, file = written
+    with progress.track("two runs", 8, "episodes") as advance:
+        with progress.track("first run", 4):
+            assert progress.bars is not None
+            assert [task.description for task in progress.bars.tasks] == ["two runs", "first run"]
+            advance(8)
+        assert [task.description for task in progress.bars.tasks] == ["two runs"]
+    assert progress.bars is None
+    assert "two runs" in file.getvalue() and "8/8" in file.getvalue()
