@@ -165,7 +165,7 @@ def connected(address: str | None, workers: int | None, device: str) -> Iterator
     local: dict[str, Any] = {"address": "local", "num_cpus": workers or cores, "include_dashboard": False}
     options: dict[str, Any] = local if address is None else {"address": address}
     try:
-        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+        _start(ray, options, attempts=2 if address is None else 1)
     except Exception as error:  # of many classes, and a plain one where a process did not start in time
         where = "" if address is None else f" --address {address}: is it the head of a Ray cluster, with this RAY_AUTH_MODE?"
         raise UserError(f"--engine ray{where or ':'} {_first_line(error)}") from error
@@ -181,6 +181,18 @@ def connected(address: str | None, workers: int | None, device: str) -> Iterator
         yield Cluster(ray, max(1, min(workers or most, most)), gpu)
     finally:
         ray.shutdown()
+
+
+def _start(ray: Any, options: Mapping[str, Any], attempts: int) -> None:
+    """Connect. On a busy machine Ray's own processes may miss the 30 seconds that Ray gives them: it may try again."""
+    for left in reversed(range(attempts)):
+        try:
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception:
+            ray.shutdown()
+            if not left:
+                raise
 
 
 def _first_line(error: Exception) -> str:
