@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def sampling_of(config: RunConfig) -> Sampling:
         testbed = read_testbed(Path(config.testbed))
         _check(testbed, config.testbed)
         shape: dict[str, int | None] = dict(zip(SHAPE, testbed.shape, strict=True))
+        _check_conditions(conditions, shape, f"--testbed {config.testbed}")
         parameters = {"testbed_sha256": testbed.sha256}
         tasks = min(config.episodes, len(testbed))
         return Sampling(TestbedSampler.name, TestbedSampler, parameters, shape, config.seed, tasks, testbed, conditions)
@@ -87,9 +89,7 @@ def sampling_of(config: RunConfig) -> Sampling:
     typed = typed_values(own, config.settings_of("sampler"), f"sampler {config.sampler}")
     parameters = {**{name: field.default for name, field in own.items()}, **typed}
     shape = {name: getattr(config, name) if name in fields else None for name in SHAPE}
-    if shape["queries"] is None and (conditions.query_balance is not None or conditions.unlabelled is not None):
-        option = "query-balance" if conditions.unlabelled is None else "unlabelled"
-        raise UsageError(f"--{option}: the sampler {config.sampler} decides how many images a class has; take another")
+    _check_conditions(conditions, shape, f"the sampler {config.sampler}")
     return Sampling(entry.name, cls, parameters, shape, config.seed, config.episodes, conditions=conditions)
 
 
@@ -119,6 +119,18 @@ def task_section(config: RunConfig, dataset: Dataset, sampling: Sampling) -> Tas
         shots=sampling.shape["shots"],
         queries=sampling.shape["queries"],
     )
+
+
+def _check_conditions(conditions: Conditions, shape: Mapping[str, int | None], what: str) -> None:
+    """Check that classes have equally many images, where further ones are drawn.
+
+    Raises:
+        UsageError: their numbers vary.
+    """
+    asked = {"--query-balance": conditions.query_balance, "--unlabelled": conditions.unlabelled}
+    options = [option for option, value in asked.items() if value is not None]
+    if options and (shape["ways"] is None or shape["queries"] is None):
+        raise UsageError(f"{options[0]}: {what} decides how many images a class has; take one with a fixed number")
 
 
 def _check(testbed: Testbed, path: Path) -> None:

@@ -134,3 +134,10 @@ def test_a_sampler_of_a_file_draws_the_episodes_and_its_parameters_are_recorded(
     record = run(config)
     assert record.task.sampler == "mine.py:FirstClasses" and record.task.sampler_parameters == {"first": 5}
     assert record.task.episodes_sha256 != run(replace(base, sampler="uniform")).task.episodes_sha256
+
+
+@pytest.mark.parametrize(("option", "value"), [("query_balance", 2.0), ("unlabelled", 3)])
+def test_further_images_need_a_fixed_number_of_queries(option: str, value: float):
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')}: the sampler meta-dataset decides how many images"):
+        sampling_of(RunConfig(sampler="meta-dataset", **{option: value}))  # type: ignore[arg-type]
+    assert sampling_of(RunConfig(**{option: value})).conditions.any  # type: ignore[arg-type]
