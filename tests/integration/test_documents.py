@@ -34,6 +34,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["leaderboard", "--check"],
         ["table", "docs/ablation.md", "--check"],
         ["table", "docs/clip.md", "--check"],
+        ["table", "docs/noisy-and-unlabelled.md", "--check"],
         ["table", "docs/pretraining.md", "--check"],
         ["table", "docs/published.md", "--check"],
         ["table", "docs/semantic.md", "--check"],
