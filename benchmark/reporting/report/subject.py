@@ -94,8 +94,8 @@ class Subject:
             pairs = there[:, :, None] & there[:, None] & ~np.eye(there.shape[1], dtype=bool)  # [E, N, N]
             episode, own, other = np.nonzero(pairs)
             cells = batch.classes[episode, own] * number + batch.classes[episode, other]
-            asked += np.bincount(cells, counts[episode, own], number * number).astype(np.int64)
-            together += np.bincount(cells, minlength=number * number)
+            np.add.at(asked, cells, counts[episode, own])
+            np.add.at(together, cells, 1)
         wrong = ~self.right
         cells = self.found.true[wrong].astype(np.int64) * number + self.found.predicted[wrong]
         taken = np.bincount(cells, minlength=number * number)
