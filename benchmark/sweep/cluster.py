@@ -20,8 +20,8 @@ from .worker import Answer, Job, digests, work
 
 ANSWER_SECONDS = 5.0  # that an address has to take a connection
 PROBE_SECONDS = 60.0  # that each machine has to start a process and say its versions
-# Ray reports nothing to its makers, prints no warnings of its own, and gives up on an address after so many seconds.
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error", "RAY_NUM_REDIS_GET_RETRIES": "5"}
+# Ray reports nothing to its makers, and gives up on an address after so many seconds.
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_NUM_REDIS_GET_RETRIES": "5"}
 Reference = Any  # of Ray: to a value, or to the values that a task yields
 
 
@@ -153,7 +153,7 @@ def connected(address: str | None, workers: int | None, device: str) -> Iterator
         UsageError: Ray is not installed, or there are fewer GPUs than workers.
         UserError: nobody answers at the address, or a machine has another version of Python or fewbench.
     """
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
