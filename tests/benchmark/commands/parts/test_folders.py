@@ -145,7 +145,7 @@ def test_the_board_of_other_results_lies_there_and_says_what_it_is_made_of(bench
     assert bench("leaderboard", "--results", "mine").stdout == "mine/leaderboard.md\n"
     board = Path("mine/leaderboard.md").read_text(encoding="utf-8")
     assert (
-        "made from the run records in `mine/records`" in board
+        "from the run records in `mine/records`" in board
         and "`bench leaderboard --format csv --results mine` has the path" in board
     )
     assert {path for path in written() if not path.startswith("mine/records/")} == {
@@ -159,8 +159,6 @@ def test_the_board_of_the_default_results_is_that_of_the_current_folder(bench, t
     write_record(load_record(FROZEN), tmp_path / "results" / "records" / "a.json")
     assert bench("leaderboard").stdout == "leaderboard.md\n"
     board = Path("leaderboard.md").read_text(encoding="utf-8")
-    assert (
-        "made from the run records in `results/records`" in board and "`bench leaderboard --format csv` has the path" in board
-    )
+    assert "from the run records in `results/records`" in board and "`bench leaderboard --format csv` has the path" in board
     committed = (ROOT / "leaderboard.md").read_text(encoding="utf-8")
     assert board.partition("<!--")[0] == committed.partition("<!--")[0]
