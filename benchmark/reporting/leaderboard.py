@@ -34,17 +34,14 @@ HOW_TO_READ = (
     "Accuracies are means over episodes ± the half-width of their 95 % t interval, in percent. That interval is about the "
     "episodes that can be drawn from the test images, not about other images or another training.",
     "All tasks have 15 queries a class where their name says nothing else.",
-    "A published number is of the same method, backbone and task: of its *paper*, *quoted* elsewhere, or of a *rerun* by "
-    "others. Ours is *within* where the difference is no larger than its 95 % interval, from both intervals, or from ours "
-    f"alone where the source gives none; else it is *above* or *below*. {CONTESTED}: reruns by others differ from the paper by "
-    "more than both intervals.",
-    "The best published number is the best inductive one in our list, of any method and backbone trained on the dataset alone.",
+    "The interval of a difference from a published number is made of both intervals, or of ours alone where the source gives "
+    f"none. {CONTESTED}: reruns by others differ from the paper by more than both intervals. The best published number is the "
+    "best inductive one in our list, of any method and backbone trained on the dataset alone.",
     "In the tables below, the small number is the rank in the column, over all backbones and settings; the best inductive "
     "method stands in the tables above. A rank is a range where paired t tests on the same episodes do not decide "
     "(Holm-adjusted over all pairs, 5 %). Bold are the best of a group and all that are not significantly worse; a group is a "
     "backbone with its training.",
-    "Inductive: each query is answered alone, from the support. Zero-shot: from the class names alone, without support. "
-    "Class names: from both. trifeature: rendered shapes, textures and colours, a dataset that needs no download.",
+    "trifeature: rendered shapes, textures and colours, a dataset that needs no download.",
     "`bench show RECORD` has what is not here: number of episodes, seconds, hashes, the interval without replacement. "
     "`bench leaderboard --format csv{option}` has the path of every record, `bench list published` all published numbers with "
     "their sources.",
@@ -147,7 +144,7 @@ def render(found: Boards, file: Path, figures: Mapping[str, Path], option: str =
     if not found.boards:
         lines = NO_RECORDS.format(option=option).split("\n")
     else:
-        lines = ["## The best of each task", "", KEY, "", *summary_of(found.boards, file, file), ""]
+        lines = ["## The best of each task", "", *(f"- {text}" for text in KEY), "", *summary_of(found.boards, file, file), ""]
         lines += [f"- {text.format(option=option)}" for text in HOW_TO_READ]
     for board, quotes in found.boards:
         lines += ["", f"## {escaped(board.title)}", ""]

@@ -31,9 +31,13 @@ NUMERIC = (False, False, False, False, False, True, False, False, False)
 TASK = HEADERS.index("task")
 USUAL = "5-way 1-shot"  # the task that has a table of its own
 KEY = (
-    f"A row is the best method of a dataset and setting. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. "
-    "The lead is the mean difference on the same episodes ± its 95 % interval; two methods are level where it is not "
-    "significant. *Italic* numbers are published; ours is *within* where the intervals allow for the difference."
+    "A row is the best run of a dataset and setting; a setting without a row has no run. Inductive: each query is answered "
+    f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support.",
+    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. The second has the same backbone "
+    "and training unless they are named. *Level* says that the interval contains 0.",
+    "Published for this method: with the same backbone, training and task, in its *paper*, *quoted* elsewhere, or in a *rerun* "
+    "by others. Ours is *within* where the difference is no larger than its 95 % interval, else *above* or *below*. A dash: "
+    "none in our list.",
 )
 
 

@@ -123,7 +123,7 @@ class Site:
             "heads": HEADERS,
             "numeric": NUMERIC,
             "rows": rows,
-            "notes": (KEY, *HOW_TO_READ[:4]),
+            "notes": (*KEY, *HOW_TO_READ[:3]),
         }
 
     def _texts(self) -> list[Any]:
