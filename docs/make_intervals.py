@@ -59,8 +59,8 @@ bench compare results/studies/seeds/records/trifeature/test-5way-1shot-15query-u
 
 Their accuracies go from 38.18 to 42.05 %. The first interval of each is at most ± 0.19 points; over trainings it is
 40.08 ± 1.74. So the seed of the training matters nine times as much here as the choice of 10,000 episodes, and paired tests
-tell all five apart though they are of one method. After longer trainings less may be left of that, but no record of a single
-training says how much. Before you say that one trained method is better than another, train both more than once.
+tell all five apart though they are of one method. Longer trainings may differ less, but no record of a single training says by
+how much. Before you say that one trained method is better than another, train both more than once.
 """
 
 

@@ -249,7 +249,7 @@ def digests(plugins: Sequence[tuple[str, str]], pickled: bytes, points: Sequence
 
     Args:
         plugins: kind and name of what is loaded from files; the sampler's class may be there.
-        pickled: the sampler.
+        pickled: the sampler, as the command sent it through Ray, which unpickles tasks itself; never a file of a user.
         points: numbers of episodes, ascending.
     """
     _import(plugins)
