@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from fewbench.benchmark.classifier.calibration import Calibration, calibrate, probabilities, temperature
 from fewbench.benchmark.classifier.heldout import HeldOut
@@ -36,7 +37,8 @@ def test_the_radius_is_the_quantile_of_the_distances():
     assert (none.photos, none.accuracy) == (0, None)
 
 
-def test_the_interval_is_wilsons():
-    low, high = Calibration(photos=10, accuracy=0.8).interval()  # Wilson's own formula, by hand
-    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+def test_the_interval_is_wilsons_for_2_25_times_fewer_photos():
+    wilson = binomtest(32, 40).proportion_ci(0.95, "wilson")  # 40 photos are 90 / 2.25
+    assert Calibration(photos=90, accuracy=0.8).interval() == pytest.approx((wilson.low, wilson.high))
+    assert Calibration(photos=24, accuracy=1.0).interval() == pytest.approx((0.7352, 1.0), abs=1e-4)
     assert Calibration().interval() == (0, 1)
