@@ -7,13 +7,17 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, here and in processes that tests start: all that they compute is small
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from fewbench.core.progress import Advance, SilentProgress
 
 # A busy machine is no failure, and a run tries the same examples as the one before it.
 settings.register_profile("fewbench", deadline=None, derandomize=True, database=None)
@@ -54,6 +58,33 @@ def without_openvino() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(sys.modules, "openvino", None)
         yield
+
+
+class Listener(SilentProgress):
+    """Remembers what it was told: [description, total, steps done] of each bar, and the messages."""
+
+    def __init__(self) -> None:
+        self.bars: list[list[Any]] = []
+        self.said: list[str] = []
+
+    @contextmanager
+    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
+        bar = [description, total, 0]
+        self.bars.append(bar)
+
+        def advance(steps: int) -> None:
+            bar[2] += steps
+
+        yield advance
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+@pytest.fixture
+def listener() -> Listener:
+    """A progress that remembers."""
+    return Listener()
 
 
 @pytest.fixture(scope="session")

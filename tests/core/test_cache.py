@@ -29,16 +29,6 @@ class About:
     what: str
 
 
-class Heard(SilentProgress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
 class Killed(BaseException):
     """Ends the writing as a kill does: nothing more is written."""
 
@@ -230,8 +220,7 @@ class TestRows:
         np.testing.assert_array_equal(made.array("rows.npy"), ROWS)
         assert names(entry.folder.parent) == ["val"] and names(entry.folder) == [MANIFEST, "rows.npy"]
 
-    def test_what_is_said_of_it(self, entry: Entry[About]):
-        heard = Heard()
+    def test_what_is_said_of_it(self, entry: Entry[About], listener):
 
         def fill(stop: int | None) -> Callable[[Unfinished], About]:
             def blocks(reached: Reached) -> Generator[Block, None, None]:
@@ -241,7 +230,7 @@ class TestRows:
                     yield Block(np.array([row]), ROWS[row : row + 1])
 
             def filled(unfinished: Unfinished) -> About:
-                unfinished.write_rows("rows.npy", ROWS.shape, ROWS.dtype, blocks, heard, "writing")
+                unfinished.write_rows("rows.npy", ROWS.shape, ROWS.dtype, blocks, listener, "writing")
                 return About("rows")
 
             return filled
@@ -250,7 +239,7 @@ class TestRows:
             with pytest.raises(KeyboardInterrupt):
                 entry.make(fill(stop), "plan")
         entry.make(fill(None), "plan")
-        assert heard.said == [
+        assert listener.said == [
             "interrupted after 3 of 10 images; the same command goes on from there",
             "going on after 3 of 10 images, where an earlier attempt was interrupted",
         ]
@@ -361,23 +350,21 @@ class TestAlone:
         waiting.join()
         process.wait()
 
-    def test_a_killed_process_holds_nothing(self, entry: Entry[About]):
+    def test_a_killed_process_holds_nothing(self, entry: Entry[About], listener):
         hold = (
             "import os; from pathlib import Path; from fewbench.core.cache import Entry\n"
             "from fewbench.core.progress import SILENT\n"
             f"with Entry(Path({str(entry.folder)!r}), dict).alone(SILENT, ''):\n    os.kill(os.getpid(), 9)\n"
         )
         assert subprocess.run([sys.executable, "-c", hold], env=dict(os.environ)).returncode == -9
-        heard = Heard()
-        with entry.alone(heard, "encoding"):
+        with entry.alone(listener, "encoding"):
             pass
-        assert heard.said == []
+        assert listener.said == []
 
-    def test_others_may_make_other_entries(self, entry: Entry[About]):
-        heard = Heard()
-        with entry.alone(heard, "one"), Entry(entry.folder.with_name("test"), About).alone(heard, "other"):
+    def test_others_may_make_other_entries(self, entry: Entry[About], listener):
+        with entry.alone(listener, "one"), Entry(entry.folder.with_name("test"), About).alone(listener, "other"):
             pass
-        assert heard.said == []
+        assert listener.said == []
 
     def test_a_long_name_fits(self, entry: Entry[About]):
         long = [Entry(entry.folder.with_name("x" * 240 + end), About) for end in "ab"]

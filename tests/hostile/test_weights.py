@@ -17,7 +17,6 @@ from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.weights.find import described_checkpoint, find_weights
 from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.core.errors import UserError
-from fewbench.core.progress import SilentProgress
 
 LONGEST = 500  # characters of a message
 STATE = dict(Conv4(width=8).build(3, 16, torch.Generator().manual_seed(0)).state_dict())
@@ -30,14 +29,6 @@ ABOUT: dict[str, Any] = {
     "pretraining": {"dataset": "nothing", "recipe": "random", "external": False},
     "method": {"name": "protonet", "parameters": {}, "ways": 5},
 }
-
-
-class Told(SilentProgress):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
 
 
 def under(prefix: str, state: Mapping[str, Tensor] = STATE) -> dict[str, Tensor]:
@@ -68,11 +59,11 @@ def test_the_network_is_found_under_whatever_name(content: dict, tmp_path: Path)
     assert all(torch.equal(value, STATE[name]) for name, value in module.state_dict().items())
 
 
-def test_of_two_that_fit_the_usual_one_is_taken_and_the_other_by_its_name(tmp_path: Path):
+def test_of_two_that_fit_the_usual_one_is_taken_and_the_other_by_its_name(tmp_path: Path, listener):
     torch.save({"state_dict_ema": HALF, "state_dict": STATE}, tmp_path / "w.pth")
-    told, key = Told(), f"{tmp_path / 'w.pth'}#state_dict_ema"
-    usual = load_backbone("conv4", SETTINGS, tmp_path / "w.pth", told)
-    assert told.lines[0].endswith("; taken is state_dict, other networks by --weights w.pth#state_dict_ema")
+    key = f"{tmp_path / 'w.pth'}#state_dict_ema"
+    usual = load_backbone("conv4", SETTINGS, tmp_path / "w.pth", listener)
+    assert listener.said[0].endswith("; taken is state_dict, other networks by --weights w.pth#state_dict_ema")
     other = load_backbone("conv4", SETTINGS, find_weights("conv4", key, "any"))
     named = load_backbone("conv4", SETTINGS, Path(f"{tmp_path / 'w.pth'}#state_dict"))
     for loaded, state in ((usual, STATE), (other, HALF), (named, STATE)):

@@ -20,7 +20,6 @@ from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.features.encode import Encoding
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.files import sha256_of
-from fewbench.core.progress import SilentProgress
 
 SMALL = "test_efficientnet"  # 0.1 million parameters
 SHARED = Path(os.environ.get("FEWBENCH_SHARED") or Path(__file__).parents[4] / "shared")
@@ -49,25 +48,14 @@ def weights(classifier: torch.nn.Module, tmp_path: Path) -> Path:
     return path
 
 
-class Told(SilentProgress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
-def test_a_file_of_a_classifier_becomes_a_feature_extractor(classifier: torch.nn.Module, weights: Path):
-    told = Told()
-    backbone = load_backbone(f"timm:{SMALL}", {}, weights, told)
+def test_a_file_of_a_classifier_becomes_a_feature_extractor(classifier: torch.nn.Module, weights: Path, listener):
+    backbone = load_backbone(f"timm:{SMALL}", {}, weights, listener)
     images = torch.rand(2, 3, 160, 160, generator=seeded(0))
     with torch.no_grad():
         expected = classifier.forward_head(classifier.forward_features(images), pre_logits=True)  # type: ignore[operator]
         torch.testing.assert_close(backbone.module(images), expected)
     assert expected.std() > 0 and backbone.feature_dim == expected.shape[1]
-    (line,) = told.lines
+    (line,) = listener.said
     assert f"tensors of timm:{SMALL} match; not used: classifier.weight, classifier.bias" in line
     assert (backbone.name, backbone.weights, backbone.weights_sha256) == (f"timm:{SMALL}", "trained", sha256_of(weights))
     assert backbone.pretraining == UNKNOWN
@@ -162,15 +150,14 @@ def hub(classifier: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return path
 
 
-def test_without_weights_the_hub_gives_them(hub: Path, classifier: torch.nn.Module):
+def test_without_weights_the_hub_gives_them(hub: Path, classifier: torch.nn.Module, listener):
     assert find_weights(f"timm:{SMALL}", None, "any") is None
-    told = Told()
-    backbone = load_backbone(f"timm:{SMALL}", {}, None, told)
+    backbone = load_backbone(f"timm:{SMALL}", {}, None, listener)
     state = classifier.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in backbone.module.state_dict().items())
     assert (backbone.weights, backbone.weights_sha256) == (f"timm/{SMALL}.r160_in1k", sha256_of(hub))
     assert find_weights(f"timm:{SMALL}", backbone.weights, "any") is None  # the name in a record finds them again
-    assert backbone.pretraining.external and told.lines == [f"backbone timm:{SMALL}: pretrained weights {backbone.weights}"]
+    assert backbone.pretraining.external and listener.said == [f"backbone timm:{SMALL}: pretrained weights {backbone.weights}"]
 
 
 def test_images_that_the_model_refuses_are_told_before_weights_are_fetched_or_matched(
@@ -216,15 +203,14 @@ def test_norms_that_timm_wrote_itself_are_norms():
     assert not isinstance(torch.nn.Linear(2, 2), layers)
 
 
-def test_a_plan_takes_timm_models(weights: Path, tiny: str, tmp_path: Path):
-    told = Told()
+def test_a_plan_takes_timm_models(weights: Path, tiny: str, tmp_path: Path, listener):
     config = RunConfig(
         dataset=tiny, backbone=f"timm:{SMALL}", weights=str(weights), settings={"backbone.size": "32"}, results=tmp_path
     )
-    plan = make_plan(config, told)
+    plan = make_plan(config, listener)
     assert plan.path().name.startswith(f"protonet-timm-{SMALL}-")
     assert plan.backbone_section().parameters == {"size": 32}
-    assert len(told.lines) == 1
+    assert len(listener.said) == 1
 
 
 def test_the_real_mobilenet_loads():

@@ -18,20 +18,12 @@ from fewbench.benchmark.records.merging import merge
 from fewbench.benchmark.records.predictions import Predictions, load_predictions
 from fewbench.benchmark.records.store import load_record, write_record
 from fewbench.core.errors import Interrupted, UsageError, UserError
-from fewbench.core.progress import SILENT, SilentProgress
+from fewbench.core.progress import SILENT
 from fewbench.methods.base import Episodes
 from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.episodes import ABSENT
 
 CHUNK = 64  # episodes a chunk
-
-
-class Messages(SilentProgress):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +84,7 @@ def test_scores_that_are_probabilities_are_taken_as_they_are(keeping_config: Run
     assert files(keeping_config) == [".json", ".npz"]  # the older predictions are gone
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(keeping_config: RunConfig, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_run_goes_on_to_the_same_bytes(keeping_config: RunConfig, monkeypatch: pytest.MonkeyPatch, listener):
     undisturbed = runner.run(replace(keeping_config, results=keeping_config.results / "undisturbed"), SILENT)
     classify, seen = ProtoNet.classify, []
 
@@ -109,27 +101,25 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(keeping_config: RunConfig,
     (partial,) = keeping_config.results.glob("records/**/*.partial.json")
     left = load_predictions(partial, load_record(partial))
     assert len(left) == 192
-    messages = Messages()
-    outcome = runner.run(keeping_config, messages)
-    assert messages.said == ["resuming after 192 of 340 episodes"]
+    outcome = runner.run(keeping_config, listener)
+    assert listener.said == ["resuming after 192 of 340 episodes"]
     assert outcome.record.predictions == undisturbed.record.predictions
     assert sorted(path.name for path in outcome.path.parent.iterdir()) == sorted(
         path.name for path in undisturbed.path.parent.iterdir()
     )
 
 
-def test_a_part_without_predictions_is_not_continued(config: RunConfig, keeping_config: RunConfig):
+def test_a_part_without_predictions_is_not_continued(config: RunConfig, keeping_config: RunConfig, listener):
     partial = runner.run(replace(config, limit=CHUNK), SILENT).path
-    messages = Messages()
-    outcome = runner.run(keeping_config, messages)
-    assert messages.said == [f"{partial} has no predictions; starting from the first episode"]
+    outcome = runner.run(keeping_config, listener)
+    assert listener.said == [f"{partial} has no predictions; starting from the first episode"]
     assert len(kept(outcome)) == 340
 
 
-def test_a_finished_record_without_predictions_is_made_again(config: RunConfig, keeping_config: RunConfig):
-    first, messages = runner.run(config, SILENT), Messages()
-    outcome = runner.run(keeping_config, messages)
-    assert messages.said == [f"{first.path} has no predictions; it is made again"]
+def test_a_finished_record_without_predictions_is_made_again(config: RunConfig, keeping_config: RunConfig, listener):
+    first = runner.run(config, SILENT)
+    outcome = runner.run(keeping_config, listener)
+    assert listener.said == [f"{first.path} has no predictions; it is made again"]
     assert not outcome.reused and len(kept(outcome)) == 340
     assert runner.run(keeping_config, SILENT).reused
     assert runner.run(config, SILENT).reused and files(config) == [".json", ".npz"]
@@ -182,7 +172,7 @@ DAMAGE: dict[Callable[..., None], str] = {damaged: "its SHA-256 is not that of i
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda one: one.__name__)
-def test_damage_is_one_line_that_says_how_to_go_on(keeping_config: RunConfig, damage):
+def test_damage_is_one_line_that_says_how_to_go_on(keeping_config: RunConfig, damage, listener):
     outcome = runner.run(keeping_config, SILENT)
     (file,) = keeping_config.results.rglob("*.npz")
     damage(file, outcome.record)
@@ -191,9 +181,8 @@ def test_damage_is_one_line_that_says_how_to_go_on(keeping_config: RunConfig, da
     where = Where({"weights": str(keeping_config.weights), "dataset": keeping_config.dataset}, keeping_config.results)
     (checked,) = check_submission(keeping_config.results, CHUNK, where, SILENT)
     assert len(checked.problems) == 1 and DAMAGE[damage] in checked.problems[0]
-    messages = Messages()
-    assert len(kept(runner.run(keeping_config, messages))) == 340
-    assert len(messages.said) == 1 and messages.said[0].endswith("; it is made again")
+    assert len(kept(runner.run(keeping_config, listener))) == 340
+    assert len(listener.said) == 1 and listener.said[0].endswith("; it is made again")
 
 
 @pytest.mark.parametrize("name", [one.name for one in fields(Predictions)])

@@ -12,19 +12,11 @@ from fewbench.benchmark.records.record import RunRecord, accuracy_section
 from fewbench.benchmark.training.meta.meta_training import meta_train
 from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.core.errors import UsageError, UserError
-from fewbench.core.progress import SILENT, SilentProgress
+from fewbench.core.progress import SILENT
 from fewbench.tasks.testbed import make_testbed
 from fewbench.tasks.testbed_files import write_testbed
 
 EPISODES = 70
-
-
-class Messages(SilentProgress):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +70,14 @@ def files(tiny: str, tiny_weights: Path) -> dict[str, str]:
     ],
     ids=lambda options: options.get("sampler", options.get("method", "protonet")),
 )
-def test_the_answers_have_the_accuracy_of_the_record(recorded, files, options, index):
-    record, messages = recorded(**options), Messages()
-    found = replay(config_of(files, {}, record), index, record, messages)
+def test_the_answers_have_the_accuracy_of_the_record(recorded, files, options, index, listener):
+    record = recorded(**options)
+    found = replay(config_of(files, {}, record), index, record, listener)
     assert found.answers is not None
     right = found.answers.predicted == found.episode.query_labels
     assert right.mean() == pytest.approx(record.accuracies[index])
     assert found.answers.credit.mean() == pytest.approx(record.accuracies[index])
-    assert not messages.said
+    assert not listener.said
 
 
 def test_a_method_on_images_from_a_file_is_found_again(recorded, files, plugins):
@@ -118,15 +110,15 @@ def test_corrupted_images_have_the_episodes_of_a_testbed_on_the_clean_ones(recor
     assert found.answers.credit.mean() == pytest.approx(record.accuracies[3])
 
 
-def test_what_a_method_learned_is_found_again(recorded, tiny, tmp_path):
+def test_what_a_method_learned_is_found_again(recorded, tiny, tmp_path, listener):
     config = TrainConfig(
         "meta-baseline", tiny, ways=4, queries=3, steps=2, validate_every=2, val_episodes=20, learning_rate=1.0,
         settings={"backbone.width": 8},
     )  # fmt: skip
     path = str(meta_train(config, tmp_path / "trained.safetensors", SILENT))
-    record, messages = recorded("meta-baseline", weights=None, checkpoint=path), Messages()
-    found = replay(config_of({"dataset": tiny, "weights": path}, {}, record), 4, record, messages)
-    assert found.answers is not None and not messages.said
+    record = recorded("meta-baseline", weights=None, checkpoint=path)
+    found = replay(config_of({"dataset": tiny, "weights": path}, {}, record), 4, record, listener)
+    assert found.answers is not None and not listener.said
     assert found.answers.credit.mean() == pytest.approx(record.accuracies[4])
     with pytest.raises(UsageError, match="method was meta-trained; name its checkpoint with --weights"):
         config_of({"dataset": tiny}, {}, record)
@@ -239,12 +231,12 @@ def test_other_episodes_are_refused(recorded, files, altered):
         replay(config_of(files, {}, other), 0, other, SILENT)
 
 
-def test_an_accuracy_that_does_not_agree_is_told(recorded, files, altered):
-    record, messages = recorded(), Messages()
+def test_an_accuracy_that_does_not_agree_is_told(recorded, files, altered, listener):
+    record = recorded()
     changed = record.accuracies.copy()
     changed[3] = 0.125
     other = altered(record, accuracy=accuracy_section(changed))
-    found = replay(config_of(files, {}, other), 3, other, messages)
+    found = replay(config_of(files, {}, other), 3, other, listener)
     now = f"{100 * record.accuracies[3]:.2f} %"
-    assert messages.said == [f"warning: the record says 12.50 % for episode 3, its method answers {now} now"]
+    assert listener.said == [f"warning: the record says 12.50 % for episode 3, its method answers {now} now"]
     assert found.answers is not None

@@ -1,8 +1,7 @@
 """Runs that end early or twice: what is kept, what goes on, and that the result is that of an undisturbed run."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,30 +16,13 @@ from fewbench.benchmark.evaluation import evaluate as evaluation
 from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import Interrupted, UserError
-from fewbench.core.progress import SILENT, Advance, SilentProgress
+from fewbench.core.progress import SILENT
 from fewbench.methods.base import Episodes
 from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
 
 EPISODES = 340  # of `config`
 CHUNK = 64  # episodes a chunk here, so that `config` has several
-
-
-class Messages(SilentProgress):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.bars: list[tuple[str, int, int]] = []  # description, total, and what was done in the end
-
-    @contextmanager
-    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
-        steps: list[int] = []
-        try:
-            yield steps.append
-        finally:
-            self.bars.append((description, total, sum(steps)))
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +88,7 @@ def test_overwrite_repeats_it_with_the_same_result(config: RunConfig):
 @pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["flushed", "not flushed"])
 @pytest.mark.parametrize("episode", [CHUNK, 4 * CHUNK + 3])
 def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
-    config: RunConfig, stopped_at, episode: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+    config: RunConfig, stopped_at, episode: int, seconds: float, monkeypatch: pytest.MonkeyPatch, listener
 ):
     monkeypatch.setattr(runner, "FLUSH_SECONDS", seconds)
     undisturbed = content(runner.run(replace(config, results=config.results / "undisturbed"), SILENT).path)
@@ -119,9 +101,8 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_run_goes_on(
     assert partial.name.endswith(".partial.json")
     assert (load_record(partial).status, load_record(partial).n_episodes) == ("partial", done)
     stopped_at(None)
-    messages = Messages()
-    outcome = runner.run(config, messages)
-    assert messages.said == [f"resuming after {done} of {EPISODES} episodes"]
+    outcome = runner.run(config, listener)
+    assert listener.said == [f"resuming after {done} of {EPISODES} episodes"]
     assert not outcome.reused and not partial.exists()
     assert content(outcome.path) == undisturbed
 
@@ -197,30 +178,28 @@ def test_an_error_after_an_interruption_keeps_a_resumable_state(config: RunConfi
     assert load_record(partial).n_episodes in (2 * CHUNK, 3 * CHUNK)
 
 
-def test_a_limited_run_is_partial_and_goes_on_to_the_full_one(config: RunConfig):
+def test_a_limited_run_is_partial_and_goes_on_to_the_full_one(config: RunConfig, listener):
     full = content(runner.run(replace(config, results=config.results / "full"), SILENT).path)
     limited = runner.run(replace(config, limit=100), SILENT)
     assert (limited.record.status, limited.record.n_episodes) == ("partial", 100)
     assert limited.path.name.endswith(".partial.json") and limited.path.exists()
     assert runner.run(replace(config, limit=100), SILENT).reused
     assert runner.run(replace(config, limit=50), SILENT).reused
-    messages = Messages()
-    more = runner.run(replace(config, limit=200), messages)
+    more = runner.run(replace(config, limit=200), listener)
     assert (more.reused, more.record.n_episodes, more.path) == (False, 200, limited.path)
-    outcome = runner.run(config, messages)
+    outcome = runner.run(config, listener)
     assert outcome.record.complete and not limited.path.exists()
     assert content(outcome.path) == full
     # Chunks lie on a fixed grid, so that a method sees the same batches as in an undisturbed run.
-    assert messages.said == [f"resuming after {whole} of {EPISODES} episodes" for whole in (64, 192)]
+    assert listener.said == [f"resuming after {whole} of {EPISODES} episodes" for whole in (64, 192)]
 
 
-def test_a_partial_record_of_other_code_is_not_continued(config: RunConfig, monkeypatch: pytest.MonkeyPatch):
+def test_a_partial_record_of_other_code_is_not_continued(config: RunConfig, monkeypatch: pytest.MonkeyPatch, listener):
     partial = runner.run(replace(config, limit=CHUNK), SILENT).path
     monkeypatch.setattr(ProtoNet, "version", "2")
-    messages = Messages()
-    outcome = runner.run(config, messages)
+    outcome = runner.run(config, listener)
     assert outcome.record.complete and outcome.record.method.code == "version 2"
-    assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
+    assert listener.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
     assert not partial.exists()
 
 
@@ -228,26 +207,26 @@ OTHERS = {"protonet": (ProtoNet,), "conv4": (Conv4,), "uniform": (UniformSampler
 
 
 @pytest.mark.parametrize("others", OTHERS)
-def test_a_finished_record_of_other_code_is_told(config: RunConfig, monkeypatch: pytest.MonkeyPatch, others: str):
+def test_a_finished_record_of_other_code_is_told(config: RunConfig, monkeypatch: pytest.MonkeyPatch, others: str, listener):
     runner.run(config, SILENT)
     for cls in OTHERS[others]:
         monkeypatch.setattr(cls, "version", "2")
-    messages = Messages()
-    assert runner.run(config, messages).reused
-    assert len(messages.said) == 1 and f"another version of {others}'s code; --overwrite" in messages.said[0]
+    assert runner.run(config, listener).reused
+    assert len(listener.said) == 1 and f"another version of {others}'s code; --overwrite" in listener.said[0]
 
 
-def test_a_partial_record_of_another_backbones_code_is_not_continued(config: RunConfig, monkeypatch: pytest.MonkeyPatch):
+def test_a_partial_record_of_another_backbones_code_is_not_continued(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, listener
+):
     partial = runner.run(replace(config, limit=CHUNK), SILENT).path
     monkeypatch.setattr(Conv4, "version", "2")
-    messages = Messages()
-    assert runner.run(config, messages).record.backbone.code == "version 2"
-    assert messages.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
+    assert runner.run(config, listener).record.backbone.code == "version 2"
+    assert listener.said == [f"{partial} was left by other code or preprocessing; starting from the first episode"]
 
 
 @pytest.mark.parametrize("limit", [None, CHUNK], ids=["finished", "partial"])
 def test_images_that_are_prepared_otherwise_are_another_run(
-    config: RunConfig, tiny_weights: Path, tmp_path: Path, limit: int | None
+    config: RunConfig, tiny_weights: Path, tmp_path: Path, limit: int | None, listener
 ):
     weights = tmp_path / "weights.safetensors"
     checkpoint = read_checkpoint(tiny_weights)
@@ -257,45 +236,41 @@ def test_images_that_are_prepared_otherwise_are_another_run(
     first = runner.run(replace(config, limit=limit), SILENT)
     preprocess = replace(checkpoint.description.preprocess, mean=(0.1, 0.9, 0.1))
     write_checkpoint(weights, checkpoint.tensors, replace(checkpoint.description, preprocess=preprocess))
-    messages = Messages()
-    again = runner.run(config, messages)
+    again = runner.run(config, listener)
     assert not again.reused and again.record.content["backbone"]["preprocess"]["mean"] == [0.1, 0.9, 0.1]
     assert (first.record.accuracies != again.record.accuracies[: first.record.n_episodes]).any()
     left = f"{first.path} was left by other code or preprocessing; starting from the first episode"
     made = f"{first.path} was made from images that were prepared otherwise; it is made again"
-    assert messages.said == [left if limit else made]
+    assert listener.said == [left if limit else made]
     assert content(again.path) == content(runner.run(replace(config, results=config.results / "anew"), SILENT).path)
 
 
-def test_a_finished_record_that_does_not_say_its_backbones_code_is_reused(config: RunConfig):
+def test_a_finished_record_that_does_not_say_its_backbones_code_is_reused(config: RunConfig, listener):
     path = runner.run(config, SILENT).path
     older = json.loads(path.read_text(encoding="utf-8"))
     del older["backbone"]["code"], older["backbone"]["preprocess"], older["timing"]["disjoint_seconds"]
     path.write_text(json.dumps(older), encoding="utf-8")
-    messages = Messages()
-    assert runner.run(config, messages).reused
-    assert messages.said == []
+    assert runner.run(config, listener).reused
+    assert listener.said == []
 
 
-def test_a_partial_record_that_does_not_say_its_backbones_code_is_of_version_1(config: RunConfig):
+def test_a_partial_record_that_does_not_say_its_backbones_code_is_of_version_1(config: RunConfig, listener):
     path = runner.run(replace(config, limit=CHUNK), SILENT).path
     older = json.loads(path.read_text(encoding="utf-8"))
     del older["backbone"]["code"], older["timing"]["disjoint_seconds"]
     path.write_text(json.dumps(older), encoding="utf-8")
-    messages = Messages()
-    assert runner.run(config, messages).record.complete
-    assert messages.said == [f"resuming after {CHUNK} of {EPISODES} episodes"]
+    assert runner.run(config, listener).record.complete
+    assert listener.said == [f"resuming after {CHUNK} of {EPISODES} episodes"]
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_a_damaged_record_is_told_and_made_again(config: RunConfig, partial: bool):
+def test_a_damaged_record_is_told_and_made_again(config: RunConfig, partial: bool, listener):
     expected = content(runner.run(replace(config, results=config.results / "undamaged"), SILENT).path)
     path = runner.run(replace(config, limit=CHUNK if partial else None), SILENT).path
     path.write_bytes(path.read_bytes()[:-100])
-    messages = Messages()
-    outcome = runner.run(config, messages)
+    outcome = runner.run(config, listener)
     assert not outcome.reused and content(outcome.path) == expected
-    assert len(messages.said) == 1 and str(path) in messages.said[0] and "damaged" in messages.said[0]
+    assert len(listener.said) == 1 and str(path) in listener.said[0] and "damaged" in listener.said[0]
 
 
 def test_varying_episodes_resume_too(config: RunConfig, stopped_at):
@@ -323,12 +298,11 @@ def classified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def test_episodes_that_share_no_image_come_last_with_a_bar_of_their_own(config: RunConfig, classified: list[int]):
-    messages = Messages()
-    record = runner.run(config, messages).record
+def test_episodes_that_share_no_image_come_last_with_a_bar_of_their_own(config: RunConfig, classified: list[int], listener):
+    record = runner.run(config, listener).record
     assert classified == [SMALL] * (EPISODES // SMALL) + [4, 4, 2]
     name = "protonet on tiny.py:Tiny"
-    assert messages.bars[-2:] == [(name, EPISODES, EPISODES), (f"{name}, no image twice", DISJOINT, DISJOINT)]
+    assert listener.bars[-2:] == [[name, EPISODES, EPISODES], [f"{name}, no image twice", DISJOINT, DISJOINT]]
     assert record.accuracy.without_replacement.episodes == DISJOINT
 
 

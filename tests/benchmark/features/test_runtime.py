@@ -22,7 +22,7 @@ from fewbench.benchmark.features.encode import Encoding, encode
 from fewbench.benchmark.features.runtime import AGREES, FILE, NotConverted, converted, gains, version_of
 from fewbench.benchmark.features.table import feature_table, key, table_of_rows
 from fewbench.core.errors import UsageError, UserError
-from fewbench.core.progress import SILENT, SilentProgress
+from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets.base import Split
 
 CPU = torch.device("cpu")
@@ -179,7 +179,7 @@ def test_a_network_is_converted_once(
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "manifest"])
 def test_a_damaged_conversion_is_made_again(
-    openvino: None, harm: str, backbone: LoadedBackbone, own_cache: Path, images: np.ndarray
+    openvino: None, harm: str, backbone: LoadedBackbone, own_cache: Path, images: np.ndarray, listener
 ):
     expected = features_of(converted(backbone, SILENT), images, IN_OPENVINO)
     [folder] = entries(own_cache)
@@ -189,10 +189,9 @@ def test_a_damaged_conversion_is_made_again(
         (folder / "manifest.json").write_text("{}")
     else:
         weights.write_bytes(content[:-100] if harm == "cut" else bytes([content[0] ^ 1]) + content[1:])
-    said = Told()
-    np.testing.assert_array_equal(features_of(converted(backbone, said), images, IN_OPENVINO), expected)
+    np.testing.assert_array_equal(features_of(converted(backbone, listener), images, IN_OPENVINO), expected)
     assert weights.read_bytes() == content and (folder / FILE).exists()
-    [line] = said.lines
+    [line] = listener.said
     assert re.match(r"converting conv4 again: .*damaged", line)
 
 
@@ -221,17 +220,16 @@ class OfTheBatch(nn.Module):
 
 @pytest.mark.parametrize("network", [Unheard(), OfTheBatch()])
 def test_a_network_that_does_not_convert_runs_in_torch(
-    openvino: None, network: nn.Module, backbone: LoadedBackbone, split: Split, own_cache: Path
+    openvino: None, network: nn.Module, backbone: LoadedBackbone, split: Split, own_cache: Path, listener
 ):
     network.register_parameter("unused", nn.Parameter(torch.zeros(1)))
     width = network(torch.zeros(1, 3, 16, 16)).shape[1]
     other = replace(backbone, module=network, feature_dim=width)
     with pytest.raises(NotConverted):
         converted(other, SILENT)
-    said = Told()
-    table = feature_table(other, split, CPU, said, IN_OPENVINO)
-    assert [line for line in said.lines if line.startswith("backbone conv4 runs in torch: ")] == said.lines != []
-    assert all("\n" not in line for line in said.lines)
+    table = feature_table(other, split, CPU, listener, IN_OPENVINO)
+    assert [line for line in listener.said if line.startswith("backbone conv4 runs in torch: ")] == listener.said != []
+    assert all("\n" not in line for line in listener.said)
     assert table.encoded is not None and table.encoded.runtime == version_of("torch")
     np.testing.assert_array_equal(table.features, feature_table(other, split, CPU, SILENT, IN_TORCH).features)
     some = table_of_rows(other, split, np.array([3, 5]), CPU, SILENT, IN_OPENVINO)
@@ -263,16 +261,6 @@ def test_a_method_on_images_has_no_other_runtime_than_torch(config: RunConfig):
     assert run(replace(on_images, runtime="torch")).n_episodes == 4
     with pytest.raises(UserError, match=r"^--runtime openvino: "):
         run(replace(on_images, runtime="openvino"))
-
-
-class Told(SilentProgress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
 
 
 def entries(cache: Path) -> list[Path]:

@@ -6,21 +6,6 @@ from fewbench.benchmark.pipeline import reproduction
 from fewbench.benchmark.pipeline.reading import read_pipeline
 from fewbench.benchmark.pipeline.running import Call
 from fewbench.benchmark.pipeline.stages import Pipeline
-from fewbench.core.progress import SILENT
-
-
-class Told:
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.verbose, self.lines, self.bars = False, [], []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-    def track(self, description: str, total: int, unit: str = ""):
-        self.bars.append(description)
-        return SILENT.track(description, total)
 
 
 @pytest.fixture
@@ -35,14 +20,8 @@ def read(tiny: str, tmp_path: Path):
 
 
 @pytest.fixture
-def call(tmp_path: Path) -> Call:
-    return Call(tmp_path / "results", Told(), "cpu")
-
-
-@pytest.fixture
-def told() -> type[Told]:
-    """For another call, a progress of its own."""
-    return Told
+def call(tmp_path: Path, listener) -> Call:
+    return Call(tmp_path / "results", listener, "cpu")
 
 
 REPRODUCTION = """

@@ -50,15 +50,14 @@ def test_a_reproduction_is_trained_evaluated_and_compared(results: Path):
     assert two.difference is None and two.verdict is None
 
 
-def test_nothing_is_done_twice_and_the_parts_that_lack_are(results: Path, told):
-    heard = told()
-    first = reproduce("quick", results, heard)
-    assert heard.bars == []
+def test_nothing_is_done_twice_and_the_parts_that_lack_are(results: Path, listener):
+    first = reproduce("quick", results, listener)
+    assert listener.bars == []
     assert first[1].path is not None
     first[1].path.unlink()
-    second = reproduce("quick", results, heard)
-    assert len(heard.bars) == 2  # one evaluation: its episodes, and those that share no image
-    assert not any("training" in bar for bar in heard.bars)
+    second = reproduce("quick", results, listener)
+    assert len(listener.bars) == 2  # one evaluation: its episodes, and those that share no image
+    assert not any("training" in bar for bar, *_ in listener.bars)
     assert second[1].record is not None and second[1].path == first[1].path
 
 
@@ -130,22 +129,21 @@ def test_a_page_without_its_markers_is_refused(text: str, reproductions: Path, t
 PRETRAIN = '[pretrain]\nepochs = 1\nbatch-size = 60\n[pretrain.set]\n"backbone.width" = 8\n\n[train]'
 
 
-def test_a_reproduction_may_pretrain_what_its_training_starts_from(reproductions: Path, tiny: str, tmp_path: Path, told):
+def test_a_reproduction_may_pretrain_what_its_training_starts_from(reproductions: Path, tiny: str, tmp_path: Path, listener):
     path, results = reproductions / "quick.toml", tmp_path / "results"
     path.write_text(path.read_text(encoding="utf-8").replace("[train]", PRETRAIN), encoding="utf-8")
     one, _ = reproduce("quick", results)
     pretrained = checkpoint("quick", results, "pretrain")
     assert one.record is not None and one.about is not None
     assert one.about.pretraining.started_from.weights_sha256 == weights_sha256(pretrained)
-    heard = told()
     checkpoint("quick", results).unlink()
-    reproduce("quick", results, heard)
-    assert heard.bars == ["training"]  # the meta-training alone; its evaluations are there
+    reproduce("quick", results, listener)
+    assert [bar for bar, *_ in listener.bars] == ["training"]  # the meta-training alone; its evaluations are there
     path.write_text(path.read_text(encoding="utf-8").replace("epochs = 1", "epochs = 2"), encoding="utf-8")
     assert compare(load("quick"), results)[0].record is None  # that checkpoint is of another pretraining
 
 
-def test_a_reproduction_may_start_where_another_ended(reproductions: Path, tmp_path: Path, told):
+def test_a_reproduction_may_start_where_another_ended(reproductions: Path, tmp_path: Path, listener):
     first, results = reproductions / "quick.toml", tmp_path / "results"
     text = first.read_text(encoding="utf-8")
     (reproductions / "second.toml").write_text(f'after = "quick"\n{text}', encoding="utf-8")
@@ -155,9 +153,8 @@ def test_a_reproduction_may_start_where_another_ended(reproductions: Path, tmp_p
     assert one.about.pretraining.started_from.weights_sha256 == weights_sha256(started)
     assert compare(load("quick"), results)[0].record is None  # trained, not evaluated
     alone(started)
-    heard = told()
-    reproduce("second", results, heard)
-    assert heard.bars == []  # what is there is not made again for its beginning's sake
+    reproduce("second", results, listener)
+    assert listener.bars == []  # what is there is not made again for its beginning's sake
     first.write_text(text.replace("steps = 4", "steps = 6"), encoding="utf-8")
     assert compare(load("second"), results)[0].record is None  # that checkpoint starts from another one
 

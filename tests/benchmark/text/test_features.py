@@ -22,14 +22,6 @@ NAMES = ["red fox", "owl", "green frog"]
 ONE, THREE = PromptSet("single", ("a photo of a {}.",)), PromptSet("three", ("a {}.", "the {}!", "{} by night"))
 
 
-class Heard(SilentProgress):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
 class Tower(nn.Module):
     """Reads the characters of a text; counts the texts that it is given."""
 
@@ -160,18 +152,17 @@ def test_a_damaged_cache_is_made_again(backbone, fresh_cache, damage):
     assert backbone.tower.read == 6  # it is whole now
 
 
-def test_texts_that_are_cut_are_said_also_from_the_cache(backbone):
+def test_texts_that_are_cut_are_said_also_from_the_cache(backbone, listener):
     names = [*NAMES, "a very long name of a class that has no end"]
     for _ in range(2):
-        heard = Heard()
+        heard = type(listener)()
         text_features(backbone, THREE, names, CPU, heard)
-        assert heard.lines == [
+        assert heard.said == [
             "3 of 12 texts are longer than the 40 tokens that file.py:Letters reads, and cut there; "
             "the first: a a very long name of a class that has no end."
         ]
-    heard = Heard()
-    text_features(backbone, THREE, NAMES, CPU, heard)
-    assert heard.lines == []
+    text_features(backbone, THREE, NAMES, CPU, listener)
+    assert listener.said == []
 
 
 @pytest.mark.parametrize("scale", [float("nan"), 0.0])

@@ -9,7 +9,6 @@ import pytest
 
 from fewbench.benchmark.text.names import curated_names, readable_names
 from fewbench.core.errors import UsageError, UserError
-from fewbench.core.progress import SilentProgress
 from fewbench.tasks.class_lists import listed_classes
 from fewbench.tasks.datasets.base import SPLITS
 from fewbench.tasks.datasets.omniglot import Omniglot
@@ -49,16 +48,6 @@ AMBIGUOUS = {
     "n03874293": ("paddlewheel", "paddle wheel"),
     "n01494475": ("hammerhead", "hammerhead shark"),
 }
-
-
-class Heard(SilentProgress):
-    """Notes what is said."""
-
-    def __init__(self):
-        self.lines = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
 
 
 def classes(dataset: str, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -145,18 +134,16 @@ def test_names_in_other_scripts_are_names():
     assert readable_names(["0"], ["狐"], None) == ("狐",)
 
 
-def test_a_file_overrides_and_may_name_numbers(tmp_path: Path):
+def test_a_file_overrides_and_may_name_numbers(tmp_path: Path, listener):
     file = names_file(tmp_path, "name, class_id,more", '"crane, the bird",n02012849,x', "7,3,", "fox,z,")
-    heard = Heard()
-    assert readable_names(["n02012849", "3"], ["crane", "3"], file, heard) == ("crane, the bird", "7")
-    assert heard.lines == []  # z may be a class of another split
+    assert readable_names(["n02012849", "3"], ["crane", "3"], file, listener) == ("crane, the bird", "7")
+    assert listener.said == []  # z may be a class of another split
 
 
-def test_classes_that_the_file_leaves_out_are_said_and_keep_their_names(tmp_path: Path):
+def test_classes_that_the_file_leaves_out_are_said_and_keep_their_names(tmp_path: Path, listener):
     file = names_file(tmp_path, "class_id,name", "a,fox", "q,owl")
-    heard = Heard()
-    assert readable_names(["a", "b", "n02012849"], ["x", "bat_x", "crane"], file, heard) == ("fox", "bat x", "crane bird")
-    assert heard.lines == [f"--class-names {file} leaves out 2 of 3 classes: b, n02012849; no classes of this split: q"]
+    assert readable_names(["a", "b", "n02012849"], ["x", "bat_x", "crane"], file, listener) == ("fox", "bat x", "crane bird")
+    assert listener.said == [f"--class-names {file} leaves out 2 of 3 classes: b, n02012849; no classes of this split: q"]
     with pytest.raises(UsageError, match=r"^some classes have no names \(1\)"):
         readable_names(["a", "1"], ["a", "1"], file)
 
@@ -210,23 +197,21 @@ def test_an_empty_an_absent_and_a_binary_file_are_one_line(tmp_path: Path):
         readable_names(["a"], ["a"], tmp_path / "binary.csv")
 
 
-def test_classes_that_share_a_name_are_said_once():
-    heard = Heard()
-    names = readable_names(["a", "b", "c", "d"], ["fox", "Fox", "owl", "bat"], None, heard)
+def test_classes_that_share_a_name_are_said_once(listener):
+    names = readable_names(["a", "b", "c", "d"], ["fox", "Fox", "owl", "bat"], None, listener)
     assert names == ("fox", "Fox", "owl", "bat")
-    assert heard.lines == ["classes with one name, which their text cannot tell apart: a and b (fox); --class-names FILE can"]
+    assert listener.said == ["classes with one name, which their text cannot tell apart: a and b (fox); --class-names FILE can"]
 
 
-def test_the_one_pair_of_tiered_imagenet_that_shares_a_name_is_said():
+def test_the_one_pair_of_tiered_imagenet_that_shares_a_name_is_said(listener):
     class_ids, words = classes("tiered-imagenet", "train")
-    heard = Heard()
-    names = readable_names(class_ids, words, None, heard)
+    names = readable_names(class_ids, words, None, listener)
     assert [name for name, count in Counter(names).items() if count > 1] == ["missile"]
-    assert len(heard.lines) == 1 and "n03773504 and n04008634 (missile);" in heard.lines[0]
+    assert len(listener.said) == 1 and "n03773504 and n04008634 (missile);" in listener.said[0]
     for dataset, split in [("tiered-imagenet", "test"), ("tiered-imagenet", "val"), *(("mini-imagenet", s) for s in SPLITS)]:
-        quiet = Heard()
+        quiet = type(listener)()
         readable_names(*classes(dataset, split), None, quiet)
-        assert quiet.lines == []
+        assert quiet.said == []
 
 
 def test_open_clip_is_imported_for_wordnet_ids_alone(tmp_path: Path):

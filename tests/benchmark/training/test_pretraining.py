@@ -24,16 +24,6 @@ SMALL = {"backbone.width": 8}
 MAIN = "from fewbench.benchmark.commands.main import main; main()"
 
 
-class Listener:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    track = staticmethod(SILENT.track)
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
 @pytest.fixture
 def quick(tiny: str) -> PretrainConfig:
     return PretrainConfig(dataset=tiny, epochs=1, batch_size=60, crop=1, device="cpu", settings=SMALL)

@@ -1,4 +1,3 @@
-import contextlib
 import io
 import pickletools
 import struct
@@ -13,34 +12,6 @@ from PIL import Image
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
-
-
-class Listener:
-    """Remembers what it was told: [description, total, steps done] of each bar, and the messages."""
-
-    verbose = False
-
-    def __init__(self):
-        self.bars: list[list[Any]] = []
-        self.said: list[str] = []
-
-    @contextlib.contextmanager
-    def track(self, description, total, unit=""):
-        bar = [description, total, 0]
-        self.bars.append(bar)
-
-        def advance(steps):
-            bar[2] += steps
-
-        yield advance
-
-    def say(self, message):
-        self.said.append(message)
-
-
-@pytest.fixture
-def listener():
-    return Listener()
 
 
 def random_pixels(*seed: int, size: int = 8) -> np.ndarray:

@@ -74,28 +74,6 @@ def write_zips(folder: Path) -> None:
     (folder / "unpacked").rename(folder.parent / "put-away")
 
 
-class Bars:
-    """A listener that remembers [description, total, steps done] of each bar."""
-
-    verbose = False
-
-    def __init__(self):
-        self.bars = []
-
-    @contextlib.contextmanager
-    def track(self, description, total, unit=""):
-        bar = [description, total, 0]
-        self.bars.append(bar)
-
-        def advance(steps):
-            bar[2] += steps
-
-        yield advance
-
-    def say(self, message):
-        raise AssertionError(message)
-
-
 def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -178,18 +156,17 @@ def test_ink_is_white_and_paper_black():
     assert (small[1, :, :15] == 255).all() and not small[1, :, 17:].any()
 
 
-def test_sources_name_class_and_drawer_of_each_row(few, tmp_path):
+def test_sources_name_class_and_drawer_of_each_row(few, tmp_path, listener):
     write_npz(tmp_path / "copy")
-    sources = Omniglot().contents("test", tmp_path / "copy", Bars()).sources
+    sources = Omniglot().contents("test", tmp_path / "copy", listener).sources
     assert len(sources) == 3 * 4 * 20
     assert sources[25] == "Ge_ez/character10/rot090 drawer 06"
 
 
-def test_progress_counts_characters(few, tmp_path):
+def test_progress_counts_characters(few, tmp_path, listener):
     write_npz(tmp_path / "copy")
-    progress = Bars()
-    Omniglot().prepare(tmp_path / "copy", ["test"], progress)
-    assert progress.bars == [["reading omniglot, test: characters", 3, 3]]
+    Omniglot().prepare(tmp_path / "copy", ["test"], listener)
+    assert listener.bars == [["reading omniglot, test: characters", 3, 3]]
 
 
 def test_only_the_part_a_split_needs_is_asked_for(few, tmp_path):

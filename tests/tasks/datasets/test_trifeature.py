@@ -9,7 +9,7 @@ import pytest
 
 from fewbench.core.cache import MANIFEST
 from fewbench.core.errors import UsageError
-from fewbench.core.progress import SILENT, SilentProgress
+from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets.base import SPLITS, Split
 from fewbench.tasks.datasets.store import IMAGES
 from fewbench.tasks.datasets.trifeature import Trifeature
@@ -28,14 +28,6 @@ SOME_IMAGES_SHA256 = {
 class FewClasses(Trifeature):
     def class_list(self, split: str) -> list[tuple[str, str]]:
         return super().class_list(split)[:3]
-
-
-class Messages(SilentProgress):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.fixture
@@ -125,15 +117,14 @@ def rename_a_class(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate, remove_manifest, rename_a_class])
-def test_a_damaged_cache_is_noticed_and_built_again(prepared: Split, damage):
+def test_a_damaged_cache_is_noticed_and_built_again(prepared: Split, damage, listener):
     images = np.array(prepared.images)
     damage(FewClasses().folder() / "val")
-    progress = Messages()
-    again = FewClasses().split("val", progress)
+    again = FewClasses().split("val", listener)
     np.testing.assert_array_equal(again.images, images)
     assert again.class_ids == prepared.class_ids
-    assert len(progress.said) == 1
-    assert "building it again" in progress.said[0]
+    assert len(listener.said) == 1
+    assert "building it again" in listener.said[0]
 
 
 def test_a_sound_cache_is_not_built_again(prepared: Split):

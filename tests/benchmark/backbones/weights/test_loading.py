@@ -25,7 +25,6 @@ from fewbench.benchmark.records.answerer import Backbone, Pretraining
 from fewbench.core.decoding import encode
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.files import sha256_of
-from fewbench.core.progress import SilentProgress
 
 
 @pytest.fixture
@@ -262,35 +261,23 @@ def test_weights_that_hold_nan_are_refused(weights: Path):
     one_line(caught)
 
 
-class Told(SilentProgress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
-def test_weights_without_description_are_external(weights: Path):
+def test_weights_without_description_are_external(weights: Path, listener):
     save_file(described(weights).tensors, weights)
-    told = Told()
-    backbone = load_backbone("conv4", {"width": "8", "size": "16", "mean": "0.5", "std": "0.2,0.25,0.3"}, weights, told)
+    backbone = load_backbone("conv4", {"width": "8", "size": "16", "mean": "0.5", "std": "0.2,0.25,0.3"}, weights, listener)
     assert backbone.pretraining == UNKNOWN
     assert backbone.preprocess == Preprocess(3, 16, (0.5, 0.5, 0.5), (0.2, 0.25, 0.3))
     assert backbone.parameters == {"width": 8, "size": 16, "mean": 0.5, "std": [0.2, 0.25, 0.3]}
     assert section(backbone).changed == ("width", "size", "mean", "std")
     assert encode(section(backbone))["preprocess"]["std"] == [0.2, 0.25, 0.3]
-    assert told.lines == ["weights tiny.safetensors: 24 of 24 tensors of conv4 match"]
+    assert listener.said == ["weights tiny.safetensors: 24 of 24 tensors of conv4 match"]
     again = load_backbone("conv4", backbone.parameters, weights)  # as a replay does
     assert section(again) == section(backbone)
     assert torch.equal(again.module(torch.ones(1, 3, 16, 16)), backbone.module(torch.ones(1, 3, 16, 16)))
 
 
-def test_nothing_is_said_of_weights_with_description(weights: Path):
-    told = Told()
-    load_backbone("conv4", {}, weights, told)
-    assert told.lines == []
+def test_nothing_is_said_of_weights_with_description(weights: Path, listener):
+    load_backbone("conv4", {}, weights, listener)
+    assert listener.said == []
 
 
 def test_a_description_decides_how_images_are_made_ready(weights: Path):

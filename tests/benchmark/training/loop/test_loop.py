@@ -21,16 +21,6 @@ CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = {"steps": 30, "validate_every": 8, "learning_rate": 0.02, "checkpoint_seconds": 0.0}
 
 
-class Listener:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    track = staticmethod(SILENT.track)
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
 @pytest.fixture
 def train(toy: ModuleType, tmp_path: Path) -> Callable[..., Fitted]:
     """A function that trains a toy learner."""
@@ -62,8 +52,8 @@ def same(first: Fitted, second: Fitted) -> bool:
     return tensors and best and curve(first) == curve(second)
 
 
-def test_a_learner_learns_and_its_best_state_is_kept(train, toy: ModuleType, tmp_path: Path):
-    learner, listener = toy.ToyLearner(), Listener()
+def test_a_learner_learns_and_its_best_state_is_kept(train, toy: ModuleType, tmp_path: Path, listener):
+    learner = toy.ToyLearner()
     before = toy.validation(learner.eval())
     fitted = train(learner=learner, progress=listener, steps=150, validate_every=50)
     assert (fitted.stopped, fitted.steps_done) == ("done", 150)
@@ -72,7 +62,7 @@ def test_a_learner_learns_and_its_best_state_is_kept(train, toy: ModuleType, tmp
     assert (fitted.best_step, fitted.best_value) in fitted.curves.validations()
     losses = [row["loss"] for row in fitted.curves.rows]
     assert sum(losses[-50:]) < 0.8 * sum(losses[:50])
-    assert listener.lines[0].startswith("step 50 of 150: loss ") and ", accuracy 0." in listener.lines[0]
+    assert listener.said[0].startswith("step 50 of 150: loss ") and ", accuracy 0." in listener.said[0]
     assert read_checkpoint(tmp_path / "run" / "best.safetensors", AboutBest).about["value"] == fitted.best_value
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "last.safetensors",
@@ -98,16 +88,15 @@ def test_a_later_validation_that_is_as_good_is_no_better(train):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_stopped_by_time_again_and_again_it_ends_as_undisturbed(train, precision: str):
+def test_stopped_by_time_again_and_again_it_ends_as_undisturbed(train, precision: str, listener):
     whole = train("whole", steps=7, validate_every=3, precision=precision)
-    listener = Listener()
     for step in range(1, 7):
         with pytest.raises(UserError, match=f"stopped by --time-limit after {step} of 7 steps; the same command goes on from"):
             train("parts", steps=7, validate_every=3, precision=precision, time_limit=1e-9, progress=listener)
     fitted = train("parts", steps=7, validate_every=3, precision=precision, time_limit=1e-9, progress=listener)
     assert same(fitted, whole)
-    assert "resuming after step 2 of 7" in listener.lines
-    assert not [line for line in listener.lines if "limit" in line]  # the error says it
+    assert "resuming after step 2 of 7" in listener.said
+    assert not [line for line in listener.said if "limit" in line]  # the error says it
 
 
 def test_a_finished_training_is_not_repeated_but_by_force(train, toy: ModuleType):
