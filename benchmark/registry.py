@@ -253,7 +253,8 @@ def make(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
 def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
     try:
         if module_name.endswith(".py"):
-            return _import_file(Path(module_name))
+            path = Path(module_name).resolve()
+            return import_source(path, regular_file(path).read_bytes())
         if entry.origin != "fewbench" and (found := importlib.util.find_spec(module_name)) and found.origin:
             plugin_errors.FOLDERS.add(Path(found.origin).parent)
         return importlib.import_module(module_name)
@@ -264,10 +265,9 @@ def _import(entry: Entry, module_name: str, label: str) -> ModuleType:
         raise UserError(f"{entry.singular} {label} does not import: {plugin_errors.told(error)}") from error
 
 
-def _import_file(path: Path) -> ModuleType:
-    path = path.resolve()
+def import_source(path: Path, source: bytes) -> ModuleType:
+    """Import a plug-in's file from its content. The path is absolute; a file that came from another machine is not at it."""
     plugin_errors.FOLDERS.add(path.parent)
-    source = regular_file(path).read_bytes()
     # The source is in the name: a file that changed meanwhile (in a notebook) is another module.
     name = f"fewbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode() + source).hexdigest()[:8]}"
     if name in sys.modules:

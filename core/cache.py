@@ -79,6 +79,14 @@ class Kept(Generic[About]):
         with os_errors_named("cannot open"):
             return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
 
+    def __getstate__(self) -> dict[str, object]:
+        """What travels to another process: an entry is opened in the cache of the machine that it comes to."""
+        root = cache_root()
+        return {**vars(self), "folder": self.folder.relative_to(root) if self.folder.is_relative_to(root) else self.folder}
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        vars(self).update(state, folder=cache_root() / str(state["folder"]))
+
     def write_manifest(self) -> None:
         """Write `manifest.json` into the entry's folder."""
         content = {"about": asdict(self.about), "files": self.files}  # type: ignore[call-overload]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...core.errors import Interrupted, UsageError, UserError, did_you_mean
+from ...core.errors import Interrupted, UsageError, UserError
 from ...core.options import Settings, parameters_of
 from ..config import FOLDER, RunConfig, grid, read_toml
+from ..sweep.engine import Engine
 from .parts.declared import takes
 from .parts.lines import say
 
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from .parts.terminal import TerminalProgress
 
 ALL_FROZEN = "all-frozen"
-ENGINES = ("local", "ray")
 SHORT = {"alpha": "sampler.alpha", "beta": "sampler.beta", "norm": "backbone.norm"}  # options for parameters
 
 
-@takes(RunConfig)
+@takes(RunConfig, Engine)
 def run(
     given: Settings,
+    engine: Settings,
     alpha: Annotated[float | None, typer.Option(help="Semantic sampler: how much nearness of classes counts.")] = None,
     beta: Annotated[float | None, typer.Option(help="Semantic sampler: how much often-drawn classes are avoided.")] = None,
     norm: Annotated[
@@ -39,14 +40,6 @@ def run(
         bool, typer.Option("--verbose", "-v", help="Say how fast images were encoded, and where a plug-in failed.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record instead of the table, one line a record.")] = False,
-    engine: Annotated[str, typer.Option(help="local: one run after the other; ray: many at once (extra ray).")] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster: auto, or HOST:PORT of its head; default: one here, for this command."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Most tasks of Ray at once; default: one for each core of the cluster.", min=1)
-    ] = None,
 ) -> None:
     """Evaluate methods on N-way K-shot episodes and print accuracy with its confidence interval.
 
@@ -57,12 +50,7 @@ def run(
     from ..evaluation.preconditions import check_grid
     from .parts.terminal import TerminalProgress
 
-    if engine not in ENGINES:
-        raise UsageError(f"--engine {engine}: unknown; {did_you_mean(engine, ENGINES)}")
-    for name, value in (("address", address), ("workers", workers)):
-        if value is not None and engine != "ray":
-            raise UsageError(f"--{name} {value}: it is of --engine ray; add that")
-
+    on = Engine(**engine)
     short = {SHORT[name]: value for name, value in (("alpha", alpha), ("beta", beta), ("norm", norm)) if value is not None}
     progress = TerminalProgress(verbose=verbose)
     configs = _configs({**given, "settings": {**given.get("settings", {}), **short}}, config, progress.say)
@@ -72,12 +60,10 @@ def run(
         if dry_run:
             _describe(plans, progress)
             return
-        if engine == "ray":
-            from ..sweep.cluster import connected
-            from ..sweep.driver import carry_out
+        if on.engine == "ray":
+            from ..sweep.driver import sweep
 
-            with connected(address, workers, configs[0].device) as cluster:
-                outcomes, failed = carry_out(configs, _names(plans), cluster, progress)
+            outcomes, failed = sweep(configs, _names(plans), on, progress)
         else:
             outcomes, failed = _carry_out(configs, _names(plans), progress)
     except UserError as error:

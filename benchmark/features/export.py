@@ -46,7 +46,7 @@ def export_features(
     Args:
         path: `.npz`, `.safetensors` or `.parquet`.
         dataset: of the split.
-        split: whose images are encoded; a user's own photos are read again as the backbone wants them.
+        split: whose images are encoded.
         backbone: encodes them, and class names where there are prompts.
         encoding: precision, batch size, whether to compile.
         device: where it runs.
@@ -62,9 +62,7 @@ def export_features(
         UserError: it cannot be encoded or written.
     """
     check_suffix(path)
-    sized = dataset.for_backbone(backbone.square)
-    images = split if sized == dataset else sized.split(split.name, progress)
-    table = feature_table(backbone, images, device, progress, encoding)
+    table = feature_table(backbone, split, device, progress, encoding)
     arrays: dict[str, np.ndarray] = {"features": np.concatenate([np.array(rows) for _, rows in chunks(table.features)])}
     sources = sources_of(dataset.folder() / split.name)
     if sources:
@@ -80,12 +78,11 @@ def export_features(
         texts.append({"name": one.name, "templates": [*one.templates], "class_names": [*names]})
     metadata = {
         "dataset_version": dataset.version,
-        "dataset_parameters": sized.recorded_parameters(),
+        "dataset_parameters": dataset.recorded_parameters(),
         "backbone": encode(backbone.section(encoding)),
         "encoded": None if table.encoded is None else asdict(table.encoded),
         "texts": texts,
     }
-    # The photos are known by the split as it was asked for: whoever imports the file has no backbone that says a size.
     entries = {"dataset": split.dataset, "split": split.name, "fingerprint": split.fingerprint}
     entries["metadata"] = json.dumps(metadata, sort_keys=True)
     write_contents(path, FeatureContents(arrays, entries))

@@ -6,36 +6,32 @@ so that its page can be made where the data is not (published.py).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ...core.errors import Interrupted, UsageError, UserError
-from ...core.progress import Advance, Progress
+from ...core.progress import Progress
 from ..config import RunConfig
-from ..evaluation.choose import UNIT as CHOICES
 from ..evaluation.plan import make_plan
 from ..evaluation.resume import finished_record
-from ..evaluation.runner import Outcome, run
+from ..evaluation.runner import Outcome
+from ..sweep.engine import Engine
 from ..training import pretraining
 from ..training.loop.distributed import part_here
 from ..training.loop.outputs import folder_of
 from ..training.meta import meta_training
-from ..training.meta.train_config import TrainConfig
 from ..training.options import Effort
 from ..training.plan import TrainingPlan, carry_out
 from ..training.pretrain_config import PretrainConfig
 from .addresses import file_of, is_there
 from .checks import check, check_scopes
+from .evaluating import Clock, evaluate
 from .reproduction import description, load, weights_file
-from .stages import Pipeline, PipelineRun
+from .stages import Config, Pipeline, PipelineRun, what
 
-Config = PretrainConfig | TrainConfig
 State = Literal["done already", "goes on", "trains", "trained", "runs"]
-AGAIN = "the same command goes on from there"
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,7 @@ class Call:
         time_limit: seconds after which it stops.
         overwrite: train and evaluate anew.
         force: begin anew where a training was interrupted.
+        engine: of the evaluations.
     """
 
     results: Path
@@ -87,6 +84,7 @@ class Call:
     time_limit: float | None = None
     overwrite: bool = False
     force: bool = False
+    engine: Engine = Engine()
 
 
 def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
@@ -95,13 +93,48 @@ def carry_out_pipeline(pipeline: Pipeline, call: Call) -> Finished:
     Raises:
         UserError: the time ran out, or anything that the commands of the stages raise.
     """
+    return carry_out_pipelines([pipeline], call)[0]
+
+
+def carry_out_pipelines(pipelines: Sequence[Pipeline], call: Call) -> list[Finished]:
+    """Do what is missing of pipelines, one after the other. On Ray all train first; then all their evaluations are one sweep.
+
+    Raises:
+        UserError: as `carry_out_pipeline` does.
+    """
     Effort(call.time_limit)
-    check(pipeline)
-    clock = _Clock(call)
-    trained = _train(pipeline, call, clock)
-    weights = {stage.name: stage.path for stage in trained if stage.path is not None}
-    outcomes = [clock.run(run_config(one, pipeline, weights, call)) for one in pipeline.runs]
-    return Finished(tuple(trained), tuple(outcomes))
+    clock = Clock(call.time_limit)
+    if call.engine.engine == "local":
+        return [finished for one in pipelines for finished in _finished([one], call, clock)]
+    from ..sweep.connection import reachable
+
+    reachable(call.engine.address)  # before hours of training
+    return _finished(pipelines, call, clock)
+
+
+def _finished(pipelines: Sequence[Pipeline], call: Call, clock: Clock) -> list[Finished]:
+    """Train pipelines, then evaluate them; those before one that does not train are evaluated, too."""
+    trained, failed = [], None
+    for pipeline in pipelines:
+        try:
+            check(pipeline)
+            trained.append(tuple(_train(pipeline, call, clock)))
+        except UserError as error:
+            if isinstance(error, Interrupted) or clock.left() == 0:
+                raise
+            failed = error
+            break
+    configs = []
+    for pipeline, stages in zip(pipelines, trained, strict=False):
+        weights = {stage.name: stage.path for stage in stages if stage.path is not None}
+        configs += [run_config(run, pipeline, weights, call) for run in pipeline.runs]
+    outcomes = iter(evaluate(configs, call.engine, call.progress, clock))
+    if failed is not None:
+        raise failed
+    return [
+        Finished(stages, tuple(next(outcomes) for _ in pipeline.runs))
+        for pipeline, stages in zip(pipelines, trained, strict=True)
+    ]
 
 
 def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
@@ -117,7 +150,7 @@ def describe(pipeline: Pipeline, call: Call) -> list[Stage]:
         if one.after is None or one.after in weights:
             stages.append(_run_stage(run_config(one, pipeline, weights, call), call.progress))
         else:
-            stages.append(Stage("run", _what(one.config), "runs", None))
+            stages.append(Stage("run", what(one.config), "runs", None))
     return stages
 
 
@@ -133,7 +166,7 @@ def run_config(run: PipelineRun, pipeline: Pipeline, weights: Mapping[str, Path]
     return replace(config, checkpoint=made) if pipeline.learned_by(run) else replace(config, weights=made)
 
 
-def _train(pipeline: Pipeline, call: Call, clock: _Clock) -> list[Stage]:
+def _train(pipeline: Pipeline, call: Call, clock: Clock) -> list[Stage]:
     """Train what is missing, and say what was done."""
     trained: list[Stage] = []
     for stage, plan in _trainings(pipeline, call):
@@ -172,7 +205,7 @@ def _trainings(pipeline: Pipeline, call: Call, dry: bool = False) -> Iterator[tu
 def _by_content(pipeline: Pipeline, name: str, config: Config, call: Call, waits: bool) -> tuple[Stage, TrainingPlan | None]:
     """A stage whose file has an address that is made of its plan."""
     if waits:
-        return Stage(name, _what(config), "trains", None), None
+        return Stage(name, what(config), "trains", None), None
     plan = _plan(pipeline, config, call)
     path = file_of(plan, config.precision, call.results)
     return _stage(name, config, path, call, done=not call.overwrite and is_there(path)), plan
@@ -198,7 +231,7 @@ def _is_made(pipeline: Pipeline, name: str, call: Call) -> bool:
 
 def _stage(name: str, config: Config, path: Path, call: Call, done: bool) -> Stage:
     begun = folder_of(path).is_dir() and not call.force
-    return Stage(name, _what(config), "done already" if done else "goes on" if begun else "trains", path)
+    return Stage(name, what(config), "done already" if done else "goes on" if begun else "trains", path)
 
 
 def _plan(pipeline: Pipeline, config: Config, call: Call) -> TrainingPlan:
@@ -217,65 +250,4 @@ def _given(plan: TrainingPlan) -> Callable[[Progress], TrainingPlan]:
 def _run_stage(config: RunConfig, progress: Progress) -> Stage:
     plan = make_plan(config)
     state: State = "runs" if finished_record(plan, progress) is None else "done already"
-    return Stage("run", _what(config), state, plan.path())
-
-
-def _what(config: Config | RunConfig) -> str:
-    """The work of a stage in words, such as `protonet on omniglot`; of a plug-in's file without its folder."""
-    of = config.recipe if isinstance(config, PretrainConfig) else config.method
-    shape = f", {config.ways}-way {config.shots}-shot" if isinstance(config, RunConfig) and config.sampler == "uniform" else ""
-    return f"{Path(of).name} on {Path(config.dataset).name}{shape}"
-
-
-class _Clock:
-    """The time limit: seconds that are left, and runs that it stops."""
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.end = None if call.time_limit is None else time.monotonic() + call.time_limit
-
-    def left(self, at_least: float = 0.0) -> float | None:
-        """Seconds; None: any."""
-        return None if self.end is None else max(at_least, self.end - time.monotonic())
-
-    def run(self, config: RunConfig) -> Outcome:
-        """One evaluation.
-
-        Raises:
-            UserError: the time ran out; what was evaluated is kept.
-        """
-        progress = _Timed(self.call.progress, self.end)
-        self.call.progress.say(f"run: {_what(config)}")
-        try:
-            outcome = run(config, progress)
-        except (KeyboardInterrupt, Interrupted) as error:
-            if not progress.stopped:
-                raise
-            raise UserError(f"stopped by --time-limit; {str(error) or AGAIN}") from None
-        if outcome.reused:
-            self.call.progress.say(f"run: done already, {outcome.path}")
-        return outcome
-
-
-class _Timed:
-    """A progress that ends a run as Ctrl-C does, once time is out: where work is reported, what was done before is kept."""
-
-    def __init__(self, inner: Progress, end: float | None) -> None:
-        self.inner, self.end, self.verbose, self.stopped = inner, end, inner.verbose, False
-
-    def say(self, message: str) -> None:
-        """Pass it on."""
-        self.inner.say(message)
-
-    @contextmanager
-    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
-        """Pass it on, and look at the time with each advance."""
-        with self.inner.track(description, total, unit) as advance:
-
-            def timed(steps: int) -> None:
-                advance(steps)
-                if unit != CHOICES and steps and self.end is not None and time.monotonic() >= self.end:
-                    self.stopped = True
-                    raise KeyboardInterrupt
-
-            yield timed
+    return Stage("run", what(config), state, plan.path())

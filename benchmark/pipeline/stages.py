@@ -34,11 +34,13 @@ Any stage may be left out, except that a reproduction has [train] and runs of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..config import RunConfig
 from ..training.meta.train_config import TrainConfig
 from ..training.pretrain_config import PretrainConfig
 
+Config = PretrainConfig | TrainConfig
 VARYING = "meta-dataset"  # the sampler whose episodes have ways and shots of their own
 
 
@@ -117,3 +119,10 @@ class Pipeline:
     def learned_by(self, run: PipelineRun) -> bool:
         """Whether a run's method was meta-trained before it, so that it takes what the method learned beside the backbone."""
         return run.after == "train" and self.train is not None and self.train.method == run.config.method
+
+
+def what(config: Config | RunConfig) -> str:
+    """The work of a stage in words, such as `protonet on omniglot`; of a plug-in's file without its folder."""
+    of = config.recipe if isinstance(config, PretrainConfig) else config.method
+    shape = f", {config.ways}-way {config.shots}-shot" if isinstance(config, RunConfig) and config.sampler == "uniform" else ""
+    return f"{Path(of).name} on {Path(config.dataset).name}{shape}"

@@ -1,27 +1,18 @@
-"""Ray: a cluster that is there or a local one, its machines, and tasks on them. No other module imports ray."""
+"""Tasks on Ray, and what is known of them."""
 
 from __future__ import annotations
 
-import logging
-import os
-import platform
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from ...core.errors import UsageError, UserError, listed, one_line
-from ..records.provenance import package_version
+from ...core.errors import UserError, one_line
 from .parcels import Parcel
-from .worker import Answer, Job, digests, work
+from .worker import Answer, Job, Plugin, digests, encode, work
 
-ANSWER_SECONDS = 5.0  # that an address has to take a connection
-PROBE_SECONDS = 60.0  # that each machine has to start a process and say its versions
-# Ray reports nothing to its makers, and gives up on an address after so many seconds.
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_NUM_REDIS_GET_RETRIES": "5"}
 Reference = Any  # of Ray: to a value, or to the values that a task yields
 
 
@@ -32,12 +23,12 @@ class Sent:
     Attributes:
         job: reference of the job.
         network: reference of the network.
-        plugins: kind and name of what workers load from files.
+        plugins: files of plug-ins, which workers import first.
     """
 
     job: Reference
     network: Reference
-    plugins: tuple[tuple[str, str], ...]
+    plugins: tuple[Plugin, ...]
 
 
 class Cluster:
@@ -54,6 +45,8 @@ class Cluster:
         resources = {"num_cpus": 1, "num_gpus": 1 if gpu else 0}
         self._task = ray.remote(**resources, max_retries=3)(_task)
         self._digests = ray.remote(num_cpus=1, max_retries=3, num_returns="streaming")(digests)
+        self._counter: Any = None  # of encoded images, in a process of its own, from the first encoding on
+        self._asked: Reference | None = None
 
     def put(self, value: object) -> Reference:
         """Give a value to the cluster; a machine fetches it once."""
@@ -70,7 +63,8 @@ class Cluster:
         """Start a task; the arguments are those of `worker.work`."""
         # References in lists are fetched by the task itself, where it needs the values.
         held = {entry: [parcel] for entry, parcel in parcels.items()}
-        return self._task.remote(function, sent.plugins, held, list(needs), [sent.job, sent.network], list(arguments))
+        counter = self._counter = self._counter or (_counter(self.ray) if function is encode else None)
+        return self._task.remote(function, sent.plugins, held, list(needs), [sent.job, sent.network], list(arguments), counter)
 
     def draw(self, sent: Sent, pickled: bytes, points: Sequence[int]) -> Reference:
         """Start a task that yields digests of a run's episodes (`worker.digests`)."""
@@ -104,6 +98,19 @@ class Cluster:
         except self.ray.exceptions.RayError as error:
             raise UserError(_told(error)) from error
 
+    def encoded(self, references: Sequence[Reference]) -> dict[Reference, int]:
+        """The number of images that tasks have encoded so far; of none where no answer on that is there yet."""
+        if not references or self._counter is None:
+            return {}
+        self._asked = self._asked or self._counter.counts.remote()
+        if not self.ray.wait([self._asked], timeout=0)[0]:
+            return {}
+        asked, self._asked = self._asked, None
+        with suppress(self.ray.exceptions.RayError):
+            counts = self.ray.get(asked)
+            return {one: counts[number] for one in references if (number := one.task_id().hex()) in counts}
+        return {}
+
     def cancel(self, references: Sequence[Reference]) -> None:
         """Stop tasks."""
         for reference in references:
@@ -113,21 +120,42 @@ class Cluster:
 
 def _task(
     function: Callable[..., Any],
-    plugins: Sequence[tuple[str, str]],
+    plugins: Sequence[Plugin],
     parcels: Mapping[str, list[Reference]],
     needs: Sequence[str],
     sent: Sequence[Reference],
     arguments: Sequence[Any],
+    counter: Any,
 ) -> Answer:
     """Do a task in a worker's process."""
     import ray
+
+    def count(images: int) -> None:
+        if counter is not None:
+            counter.set.remote(ray.get_runtime_context().get_task_id(), images)
 
     def fetched(reference: Reference) -> Callable[[], Any]:
         return lambda: ray.get(reference)
 
     fetching: dict[str, Callable[[], Parcel]] = {entry: fetched(parcel[0]) for entry, parcel in parcels.items()}
     job: tuple[str, Callable[[], Job], Callable[[], nn.Module]] = (sent[0].hex(), fetched(sent[0]), fetched(sent[1]))
-    return work(function, plugins, fetching, needs, job, arguments)
+    return work(function, plugins, fetching, needs, job, arguments, count)
+
+
+def _counter(ray: Any) -> Any:
+    """Start what counts encoded images, by the number of the task."""
+
+    class Counter:  # it travels by value: its process does not have to import fewbench
+        def __init__(self) -> None:
+            self.images: dict[str, int] = {}
+
+        def set(self, task: str, images: int) -> None:
+            self.images[task] = images
+
+        def counts(self) -> dict[str, int]:
+            return self.images
+
+    return ray.remote(num_cpus=0)(Counter).remote()
 
 
 def _told(error: Exception) -> str:
@@ -136,116 +164,7 @@ def _told(error: Exception) -> str:
     if name in ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OutOfMemoryError"):
         return f"its worker was killed again and again ({name}); it may need more memory than there is"
     cause = getattr(error, "cause", None) or error
+    if isinstance(cause, UserError):
+        return str(cause)
     lines = [line for line in str(cause).splitlines() if line.strip()]
     return one_line(f"a task failed: {type(cause).__name__}: {lines[-1].strip() if lines else name}")
-
-
-@contextmanager
-def connected(address: str | None, workers: int | None, device: str) -> Iterator[Cluster]:
-    """Connect to a cluster, or start a local one that ends with the block.
-
-    Args:
-        address: "auto" or HOST:PORT of a cluster; None starts one on this machine.
-        workers: most tasks at once; default: a local cluster has one for each core, and others as many as they have.
-        device: of the runs: with "auto" a task has a GPU where the cluster has any, with "cuda" always.
-
-    Raises:
-        UsageError: Ray is not installed, or there are fewer GPUs than workers.
-        UserError: nobody answers at the address, or a machine has another version of Python or fewbench.
-    """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--engine ray: Ray is not installed; pip install 'fewbench[ray]'") from None
-    if address is not None and address != "auto":
-        _check_answers(address)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local: dict[str, Any] = {"address": "local", "num_cpus": workers or cores, "include_dashboard": False}
-    options: dict[str, Any] = local if address is None else {"address": address}
-    try:
-        _start(ray, options, attempts=2 if address is None else 1)
-    except Exception as error:  # of many classes, and a plain one where a process did not start in time
-        where = "" if address is None else f" --address {address}: is it the head of a Ray cluster, with this RAY_AUTH_MODE?"
-        raise UserError(f"--engine ray{where or ':'} {_first_line(error)}") from error
-    try:
-        if address is not None:
-            _check_versions(ray)
-        there = ray.cluster_resources()
-        gpus = int(there.get("GPU", 0))
-        gpu = device.startswith("cuda") or (device == "auto" and gpus > 0)
-        if gpu and gpus < (workers or 1) and device != "auto":
-            raise UsageError(f"--device {device}: {workers or 1} workers with a GPU each, and the cluster has {gpus}")
-        most = gpus if gpu else int(there.get("CPU", 0))
-        yield Cluster(ray, max(1, min(workers or most, most)), gpu)
-    finally:
-        ray.shutdown()
-
-
-def _start(ray: Any, options: Mapping[str, Any], attempts: int) -> None:
-    """Connect. On a busy machine Ray's own processes may miss the 30 seconds that Ray gives them: it may try again."""
-    for left in reversed(range(attempts)):
-        try:
-            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-            return
-        except Exception:
-            ray.shutdown()
-            if not left:
-                raise
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _check_answers(address: str) -> None:
-    """Check that somebody takes connections at an address.
-
-    Raises:
-        UsageError: it is no HOST:PORT.
-        UserError: nobody does.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"--address {address}: expected auto, or HOST:PORT of the head of a cluster, as ray start printed it")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise UserError(f"--address {address}: nobody answers ({error.strerror or error})") from None
-
-
-def _check_versions(ray: Any) -> None:
-    """Check that every machine has this Python and this fewbench.
-
-    Raises:
-        UserError: one has others; the line names both.
-    """
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    def versions() -> tuple[str, str | None]:  # it travels by value: fewbench may not be there
-        import platform
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return platform.python_version(), version("fewbench")
-        except PackageNotFoundError:
-            return platform.python_version(), None
-
-    here = platform.python_version(), package_version()
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    task = ray.remote(num_cpus=0, max_retries=0)(versions)
-    asked = [
-        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote() for node in nodes
-    ]
-    try:
-        found = ray.get(asked, timeout=PROBE_SECONDS)
-    except ray.exceptions.RayError as error:
-        raise UserError(f"a machine of the cluster does not answer: {_told(error)}") from error
-    wrong = []
-    for node, there in zip(nodes, found, strict=True):
-        for name, mine, theirs in zip(("Python", "fewbench"), here, there, strict=True):
-            if mine != theirs:
-                wrong.append(f"{node['NodeManagerAddress']} has {f'{name} {theirs}' if theirs else f'no {name}'}")
-    if wrong:
-        raise UserError(f"{listed(wrong)}, and this machine has Python {here[0]} and fewbench {here[1] or 'not installed'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import Interrupted, UserError
@@ -13,26 +13,16 @@ from ...core.progress import Progress
 from ..config import RunConfig
 from ..evaluation.runner import Outcome, find_run
 from ..plugin_errors import in_one_line
+from .bars import EncodingBars
 from .cluster import Cluster, Reference
-from .parcels import is_here, pack, unpack
+from .connection import connected
+from .engine import Engine
+from .parcels import pack, unpack
 from .sending import Sender
 from .sharded import Draws, Sharded, Task
-from .worker import Answer, Table
+from .worker import Answer, Table, encode
 
 AHEAD = 2  # tasks for each worker: one that it does, and one that waits for it
-
-
-@dataclass
-class Pending:
-    """A task that has no answer yet.
-
-    Attributes:
-        task: the task.
-        parcels: references of the entries that travelled with it.
-    """
-
-    task: Task
-    parcels: dict[str, Reference]
 
 
 class Sweep:
@@ -62,10 +52,10 @@ class Sweep:
         self.left = deque(range(len(configs)))
         self.later: list[int] = []  # which have the same record as a run that is at work
         self.active: list[Sharded] = []
-        self.before: dict[int, int] = {}  # episodes that were done when the command began
-        self.pending: dict[Reference, Pending] = {}
+        self.pending: dict[Reference, Task] = {}
         self.drawing: dict[Reference, Draws] = {}
         self.parcels: dict[str, Reference] = {}
+        self.encoding = EncodingBars(cluster, progress)
 
     def carry_out(self) -> UserError | None:
         """Do every run. A run that fails does not stop the others; Ctrl-C stops all.
@@ -84,6 +74,8 @@ class Sweep:
                 finally:
                     for run in self.active:
                         run.bars.close()
+                    for reference in self.pending:
+                        self.encoding.end(reference)
         except KeyboardInterrupt:
             return self._interrupted()
         if self.failures and len(self.configs) > 1:
@@ -102,6 +94,7 @@ class Sweep:
                 self._drawn(reference)
             elif reference in self.pending:
                 self._take(reference)
+        self.encoding.move()
         for run in list(self.active):
             self._end(run)
         return True
@@ -112,7 +105,7 @@ class Sweep:
             for run in self.active:
                 self.sender.send(run)
                 for task in run.tasks():
-                    self._submit(task, {})
+                    self._submit(task)
                     room -= 1
                     if room <= 0:
                         return
@@ -137,7 +130,6 @@ class Sweep:
             self._failed(number, error)
             return
         self.active.append(run)
-        self.before[number] = len(run.run.main)
         run.advanced = [self.advance]
         if self.names:
             run.advanced.append(run.bars.enter_context(self.progress.track(self.names[number], run.run.wanted)))
@@ -149,16 +141,17 @@ class Sweep:
             self.drawing[run.draws.drawing] = run.draws
         self._end(run)
 
-    def _submit(self, task: Task, parcels: dict[str, Reference]) -> None:
+    def _submit(self, task: Task) -> None:
         assert task.run.sent is not None
-        reference = self.cluster.submit(task.function, task.run.sent, task.needs, parcels, task.arguments)
-        self.pending[reference] = Pending(task, parcels)
-        task.run.outstanding += 1
+        reference = self.cluster.submit(task.function, task.run.sent, task.needs, task.parcels, task.arguments)
+        self.pending[reference] = task
+        if task.function is encode:
+            self.encoding.begin(reference, task.run.run.plan.opened[task.arguments[0]])
 
     def _take(self, reference: Reference) -> None:
-        pending = self.pending.pop(reference)
-        task, run = pending.task, pending.task.run
-        run.outstanding -= 1
+        task = self.pending.pop(reference)
+        run = task.run
+        self.encoding.end(reference)
         answer: Answer = self.cluster.answer(reference)
         for line in answer.said:
             self.progress.say(line)
@@ -168,7 +161,7 @@ class Sweep:
             if answer.error is not None:
                 raise answer.error
             if answer.lacks:
-                self._submit(task, {**pending.parcels, **{entry: self._parcel(entry) for entry in answer.lacks}})
+                self._submit(replace(task, parcels=task.parcels | {entry: self._parcel(entry) for entry in answer.lacks}))
                 return
             if isinstance(answer.value, Table) and answer.value.parcel is not None:
                 unpack(answer.value.entry, answer.value.parcel)
@@ -178,15 +171,16 @@ class Sweep:
             self._failed(run.number, error)
 
     def _parcel(self, entry: str) -> Reference:
-        """The reference of an entry that some machine lacks.
+        """The reference of an entry, or of a user's file, that some machine lacks.
 
         Raises:
             UserError: this machine lacks it, too.
         """
         if entry not in self.parcels:
-            if not is_here(entry):
-                raise UserError(f"{cache_root() / entry} went missing from the cache; run again")
-            self.parcels[entry] = self.cluster.put(pack(entry))
+            place = self.sender.files.get(entry, cache_root() / entry)
+            if not place.exists():
+                raise UserError(f"{place} went missing; run again")
+            self.parcels[entry] = self.cluster.put(pack(place))
         return self.parcels[entry]
 
     def _drawn(self, reference: Reference) -> None:
@@ -232,7 +226,7 @@ class Sweep:
         for run in [run for run in self.active if run.number == number]:
             self._close(run)
             run.run.give_up()
-            own = [reference for reference, pending in self.pending.items() if pending.task.run is run]
+            own = [reference for reference, task in self.pending.items() if task.run is run]
             self.cluster.cancel(own)
             for features in run.features.values():
                 features.asked = False if features.entry is None else features.asked
@@ -248,7 +242,7 @@ class Sweep:
 
     def _interrupted(self) -> Interrupted:
         self.cluster.cancel([*self.pending, *self.drawing])
-        done = sum(run.interrupted(self.before[run.number]) for run in self.active)
+        done = sum(run.interrupted() for run in self.active)
         done += sum(outcome.record.n_episodes for outcome in self.outcomes.values())
         again = "starts anew" if any(run.run.plan.config.overwrite for run in self.active) else "goes on from there"
         runs = f" and {len(self.outcomes)} of {len(self.configs)} runs" if len(self.configs) > 1 else ""
@@ -277,3 +271,15 @@ def carry_out(
     finally:
         home.unlink(missing_ok=True)
     return [sweep.outcomes[number] for number in sorted(sweep.outcomes)], error
+
+
+def sweep(
+    configs: Sequence[RunConfig], names: Sequence[str], engine: Engine, progress: Progress
+) -> tuple[list[Outcome], UserError | None]:
+    """Do every run on the cluster that the options name, as `carry_out` does.
+
+    Raises:
+        UserError: there is none, or it has not what the runs need (`connected`).
+    """
+    with connected(engine.address, engine.workers, configs[0].device) as cluster:
+        return carry_out(configs, names, cluster, progress)

@@ -1,4 +1,4 @@
-"""Entries of the cache on their way to another machine, and images that are read from whatever cache is there.
+"""Entries of the cache and files of the user on their way to another machine, and images that are read from its cache.
 
 An entry's place names its content: a machine that has the entry needs no parcel.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.cache import MANIFEST
-from ...core.files import cache_root, make_folder, os_errors_named, temporary_path
+from ...core.files import cache_root, make_folder, os_errors_named, sha256_of, stamp, temporary_path
 
 Parcel = Mapping[str, np.ndarray]  # the bytes of each file of an entry, uint8 [size], by name
 
@@ -29,18 +29,18 @@ def entry_of(array: object) -> str | None:
 
 
 def is_here(entry: str) -> bool:
-    """Whether this machine's cache has an entry."""
-    return (cache_root() / entry / MANIFEST).is_file()
+    """Whether this machine's cache has an entry; it appears there whole."""
+    return (cache_root() / entry).is_dir()
 
 
-def pack(entry: str) -> Parcel:
-    """The files of an entry, mapped into memory.
+def pack(place: Path) -> Parcel:
+    """A file, or the files of an entry's folder, mapped into memory.
 
     Raises:
         UserError: they cannot be read.
     """
-    with os_errors_named(f"cannot read {cache_root() / entry}"):
-        files = sorted(path for path in (cache_root() / entry).iterdir() if path.is_file())
+    with os_errors_named(f"cannot read {place}"):
+        files = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]
         return {path.name: _bytes_of(path) for path in files}
 
 
@@ -107,3 +107,44 @@ class Stored:
     def _array(self) -> np.ndarray:
         with os_errors_named("cannot open"):
             return np.load(cache_root() / self.entry / self.file, mmap_mode="r", allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A file that the user named and that workers read: at its path where it is the same there, else a copy in their cache.
+
+    Attributes:
+        path: on the command's machine, absolute.
+        sha256: of its bytes.
+    """
+
+    path: Path
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> UserFile:
+        """The file at a path.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        with os_errors_named(f"cannot read {path}"):
+            return cls(path.resolve(), _sha256_of(path, *stamp(path)))
+
+    @property
+    def entry(self) -> str:
+        """The place of copies in the cache."""
+        return f"sent/{self.sha256}/{self.path.name}"
+
+    def here(self) -> Path | None:
+        """Where this machine has it; None: it has to be sent."""
+        with suppress(OSError):  # of which most say that there is no such file
+            if _sha256_of(self.path, *stamp(self.path)) == self.sha256:
+                return self.path
+        return cache_root() / self.entry / self.path.name if is_here(self.entry) else None
+
+
+@cache
+def _sha256_of(path: Path, size: int, modified: int) -> str:
+    """The hash of a file, which is read again where its size or its time is another."""
+    return sha256_of(path)

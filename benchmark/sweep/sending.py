@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
+from ...core.files import os_errors_named
 from ...core.progress import Progress
 from ...tasks.datasets.base import Split
 from ..evaluation.checks import CHOICES
@@ -16,9 +18,9 @@ from ..evaluation.runner import Run
 from ..features.table import kept_features
 from ..records.identity import canonical_json
 from .cluster import Cluster, Reference, Sent
-from .parcels import Stored, entry_of
+from .parcels import Stored, UserFile, entry_of
 from .sharded import RUN, Draws, Features, Sharded
-from .worker import Job
+from .worker import Job, Plugin
 
 
 class Sender:
@@ -28,6 +30,7 @@ class Sender:
         draws: digests of the episodes, by what decides them.
         features: of splits, by the network and the images.
         networks: references of those that were sent, by what decides them.
+        files: of the user, that runs read while they evaluate, by the place of their copies.
     """
 
     def __init__(self, cluster: Cluster, home: str, progress: Progress) -> None:
@@ -37,6 +40,7 @@ class Sender:
         self.draws: dict[tuple[bytes, int], Draws] = {}
         self.features: dict[str, Features] = {}
         self.networks: dict[str, Reference] = {}
+        self.files: dict[str, Path] = {}
 
     def opened(self, run: Run, number: int) -> Sharded:
         """A run with its splits open, and with the features and digests that it shares with others."""
@@ -55,7 +59,7 @@ class Sender:
         run.plan = replace(plan, opened=opened)
         draws = Draws.of(pickle.dumps(run.sampler), run.wanted)
         draws = self.draws.setdefault((draws.sampler, run.wanted), draws)
-        return Sharded(run, number, features, draws, self.cluster.slots)
+        return Sharded(run, number, features, draws, self.cluster.slots, _plugins_of(plan))
 
     def _features(self, run: Run, split: Split) -> Features:
         """The features of a split, which runs of the same backbone share."""
@@ -74,18 +78,12 @@ class Sender:
         key = _network_of(plan)
         if key not in self.networks:
             self.networks[key] = self.cluster.put(plan.backbone.module)
-        config = plan.config
-        named = (
-            ("methods", config.method),
-            ("datasets", config.dataset),
-            ("backbones", config.backbone),
-            ("samplers", config.sampler),
-        )
-        files = tuple((kind, _absolute(name)) for kind, name in named if name and _is_file(name))
         runtime = plan.encoding.runtime_for(plan.backbone.module, self.device)  # which "auto" might not be on other machines
         light = replace(plan.light(), encoding=replace(plan.encoding, runtime=runtime))
-        job = Job(light, run.run.sampler, plan.learned, self.home, self.progress.verbose)
-        run.sent = Sent(self.cluster.put(job), self.networks[key], files)
+        files = _files_of(plan)
+        self.files.update({file.entry: file.path for file in files.values()})
+        job = Job(light, run.run.sampler, plan.learned, files, self.home, self.progress.verbose)
+        run.sent = Sent(self.cluster.put(job), self.networks[key], run.plugins)
 
 
 def _network_of(plan: Plan) -> str:
@@ -96,10 +94,20 @@ def _network_of(plan: Plan) -> str:
     )
 
 
-def _is_file(name: str) -> bool:
-    return name.rpartition(":")[0].endswith(".py")
+def _plugins_of(plan: Plan) -> tuple[Plugin, ...]:
+    """The files of plug-ins that a run names."""
+    config = plan.config
+    named = [name.rpartition(":")[0] for name in (config.method, config.dataset, config.backbone, config.sampler) if name]
+    paths = dict.fromkeys(Path(file).resolve() for file in named if file.endswith(".py"))
+    with os_errors_named("cannot read"):
+        return tuple((str(path), path.read_bytes()) for path in paths)
 
 
-def _absolute(name: str) -> str:
-    file, _, cls = name.rpartition(":")
-    return f"{Path(file).resolve()}:{cls}"
+def _files_of(plan: Plan) -> dict[Literal["weights", "names"], UserFile]:
+    """The files that a run reads while it evaluates: names of classes, and weights where the text tower is wanted, too."""
+    files: dict[Literal["weights", "names"], UserFile] = {}
+    if plan.backbone.file is not None and (plan.method.uses_text or plan.method.uses_text_tower):
+        files["weights"] = UserFile.of(plan.backbone.file)
+    if plan.texts is not None and plan.texts.file is not None:
+        files["names"] = UserFile.of(plan.texts.file)
+    return files

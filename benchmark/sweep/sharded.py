@@ -19,7 +19,7 @@ from ..records.answerer import Chosen
 from ..records.predictions import Predictions
 from . import worker
 from .cluster import Reference, Sent
-from .worker import Shard, Table
+from .worker import Plugin, Shard, Table
 
 RUN = "run"  # the split of a run, corrupted where the run says so, beside the clean splits that a method needs
 FIRST, FIRST_ON_IMAGES = 1024, 4 * IMAGE_CHUNK  # episodes of a run's first task, which says how long the others take
@@ -72,6 +72,7 @@ class Task:
         needs: entries that it reads.
         arguments: further ones of the function.
         take: given its value.
+        parcels: entries that travel with it, for a machine that lacked them.
     """
 
     function: Callable[..., Any]
@@ -79,6 +80,7 @@ class Task:
     needs: tuple[str, ...]
     arguments: tuple[Any, ...]
     take: Callable[[Any], None]
+    parcels: dict[str, Reference] = field(default_factory=dict)
 
 
 class Sharded:
@@ -88,12 +90,13 @@ class Sharded:
         run: the run.
         number: its place in the grid.
         sent: what the cluster has of it.
-        outstanding: number of its tasks that have no answer yet.
         bars: closed at its end.
         advanced: called with the number of episodes that have come in.
     """
 
-    def __init__(self, run: Run, number: int, features: dict[str, Features], draws: Draws, slots: int) -> None:
+    def __init__(
+        self, run: Run, number: int, features: dict[str, Features], draws: Draws, slots: int, plugins: tuple[Plugin, ...]
+    ) -> None:
         """Take up a run that has begun.
 
         Args:
@@ -102,16 +105,18 @@ class Sharded:
             features: that it needs: RUN of its split, and those of further splits by name.
             draws: of its episodes.
             slots: number of tasks at once.
+            plugins: whose classes it has, as they were when it began.
         """
+        self.plugins = plugins
         self.run, self.number, self.features, self.draws, self.slots = run, number, features, draws, slots
         self.sent: Sent | None = None
-        self.outstanding = 0
         self.undecided = bool(run.plan.method.undecided_with(run.plan.backbone.tune))
         self.chosen_now = False
         self.on_images = run.plan.inputs == "images"
         self.batch: EpisodeBatch | None = None  # those that share no image, once the others are done
         self.part: Literal["main", "apart", "done"] = "main"
-        self.next, self.rate, self.measuring = len(run.main), 0.0, False
+        self.before = self.next = len(run.main)  # episodes that were done when the command began
+        self.rate, self.measuring = 0.0, False
         self.early: dict[int, Shard] = {}
         self.bars = ExitStack()  # the run's own bar
         self.advanced: list[Callable[[int], None]] = []
@@ -226,13 +231,9 @@ class Sharded:
         self.flushed = time.perf_counter()
         self.spent = self.flushed - now
 
-    def interrupted(self, before: int) -> int:
-        """Write what is done for the same command to go on from; the number of episodes that are.
-
-        Args:
-            before: number that was done when the command began.
-        """
-        run = self.run
+    def interrupted(self) -> int:
+        """Write what is done for the same command to go on from; the number of episodes that are."""
+        run, before = self.run, self.before
         n = max((point for point in self.draws.found if point <= len(run.main)), default=0)
         if not n and len(run.main) <= GRID:
             n, sha = len(run.main), hashlib.sha256()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from torch import nn
 from ...core.errors import UsageError, UserError
 from ...core.files import cache_root
 from ...core.heap import keep_heap
-from ...core.progress import SilentProgress
+from ...core.progress import Advance, SilentProgress
 from ...tasks.episodes import EpisodeBatch
 from ...tasks.samplers import Sampler
 from .. import registry
@@ -29,14 +31,15 @@ from ..evaluation.keeping import Keeper
 from ..evaluation.plan import Plan
 from ..evaluation.sources import source_of
 from ..features.table import feature_table
-from ..plugin_errors import in_one_line
+from ..plugin_errors import in_one_line, told
 from ..records.answerer import Chosen
 from ..records.predictions import Predictions
 from ..records.provenance import environment
 from ..records.sections import Encoded, Environment
-from .parcels import Parcel, entry_of, is_here, pack, unpack
+from .parcels import Parcel, UserFile, entry_of, is_here, pack, unpack
 
 MOST_OPEN = 2  # runs whose features and network a worker holds
+Plugin = tuple[str, bytes]  # the file of a plug-in: its path on the command's machine, and its content
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Job:
         plan: of the run (`Plan.light`), with its splits open (`Plan.opened`).
         sampler: of its episodes.
         learned: what the method learned beside the backbone.
+        files: of the user, that the run reads while it evaluates: weights, and names of classes.
         home: a file in the cache of the machine where the command runs: a worker that sees it shares that cache.
         verbose: whether the user asked for speeds.
     """
@@ -54,8 +58,16 @@ class Job:
     plan: Plan
     sampler: Sampler
     learned: nn.Module | None
+    files: Mapping[Literal["weights", "names"], UserFile]
     home: str
     verbose: bool
+
+    def here(self) -> Job:
+        """The same, with its files where this machine has them."""
+        places, backbone, texts = {role: file.here() for role, file in self.files.items()}, self.plan.backbone, self.plan.texts
+        backbone = replace(backbone, file=places.get("weights", backbone.file))
+        texts = texts and replace(texts, file=places.get("names", texts.file))
+        return replace(self, plan=replace(self.plan, backbone=backbone, texts=texts))
 
 
 @dataclass(frozen=True)
@@ -113,8 +125,15 @@ class Shard:
 
 @dataclass
 class Listener(SilentProgress):
-    """Keeps what is said, for the user at another machine."""
+    """Keeps what is said for the user at another machine, and tells how many images are encoded, each second.
 
+    Attributes:
+        count: given that number.
+        verbose: whether the user asked for speeds.
+        said: what was.
+    """
+
+    count: Callable[[int], None]
     verbose: bool = False
     said: list[str] = field(default_factory=list)
 
@@ -122,58 +141,73 @@ class Listener(SilentProgress):
         """Keep a line."""
         self.said.append(message)
 
+    @contextmanager
+    def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
+        """Count images."""
+        done, told = 0, time.monotonic()
+
+        def advance(steps: int) -> None:
+            nonlocal done, told
+            done += steps
+            if unit == "images" and time.monotonic() - told > 1:
+                told = time.monotonic()
+                self.count(done)
+
+        yield advance
+
 
 def work(
     function: Callable[..., Any],
-    plugins: Sequence[tuple[str, str]],
+    plugins: Sequence[Plugin],
     parcels: Mapping[str, Callable[[], Parcel]],
     needs: Sequence[str],
     job: tuple[str, Callable[[], Job], Callable[[], nn.Module]],
     arguments: Sequence[Any],
+    count: Callable[[int], None],
 ) -> Answer:
     """Do a task.
 
     Args:
         function: of this module.
-        plugins: kind and name of what is loaded from files; the job's classes may be there.
+        plugins: which may have the classes of the job.
         parcels: entries that an earlier attempt lacked.
         needs: entries that the task reads.
         job: a name of the run, and functions that fetch it and its network, which may be there from an earlier task.
         arguments: further ones of the function.
+        count: given the number of images that are encoded, now and then.
     """
     keep_heap()
-    listener = Listener()
+    listener = Listener(count)
     try:
         with in_one_line():
             _import(plugins)
             for entry, fetch in parcels.items():
                 if not is_here(entry):
                     unpack(entry, fetch())
-            if lacking := tuple(entry for entry in needs if not is_here(entry)):
-                return Answer(lacks=lacking)
             found = _job(*job)
+            absent = [entry for entry in needs if not is_here(entry)]
+            absent += [file.entry for file in found.files.values() if file.here() is None]
+            if absent:
+                return Answer(lacks=tuple(absent))
             listener.verbose = found.verbose
-            value = function(found, job[0], listener, *arguments)
+            value = function(found.here(), job[0], listener, *arguments)
     except UserError as error:
         kind = UsageError if isinstance(error, UsageError) else UserError  # its own class may not travel
         return Answer(error=kind(str(error)), said=tuple(listener.said))
     return Answer(value, tuple(listener.said))
 
 
-def _import(plugins: Sequence[tuple[str, str]]) -> None:
-    """Load plug-ins from their files.
+def _import(plugins: Sequence[Plugin]) -> None:
+    """Import plug-ins, without a file of them on this machine.
 
     Raises:
-        UserError: this machine does not have a file.
+        UserError: one does not import here.
     """
-    for kind, name in plugins:
-        file = name.rpartition(":")[0]
-        if not Path(file).is_file():
-            raise UserError(
-                f"plug-in file {file} is not on every machine of the cluster, and plug-in files do not travel; put it at the "
-                "same path there, or install it as a package"
-            )
-        registry.load(registry.find(kind, name))
+    for path, source in plugins:
+        try:
+            registry.import_source(Path(path), source)
+        except (Exception, SystemExit) as error:  # of somebody else's code
+            raise UserError(f"plug-in {path} does not import on {socket.gethostname()}: {told(error)}") from error
 
 
 _jobs: OrderedDict[str, Job] = OrderedDict()
@@ -215,7 +249,7 @@ def encode(job: Job, name: str, listener: Listener, split: str, corrupted: bool)
         listener.say(
             f"encoded {images.dataset} {split}, {plan.backbone.name}: {table.encoded.images} images, {speed:,.0f} a second"
         )
-    return Table(entry, None if (cache_root() / job.home).exists() else pack(entry), seconds)
+    return Table(entry, None if (cache_root() / job.home).exists() else pack(cache_root() / entry), seconds)
 
 
 def choose(job: Job, name: str, listener: Listener) -> Chosen | None:
@@ -244,11 +278,11 @@ def evaluate(job: Job, name: str, listener: Listener, episodes: tuple[int, int] 
     return Shard(np.concatenate(found), seconds, encoded, environment(torch.device(device)), *kept)
 
 
-def digests(plugins: Sequence[tuple[str, str]], pickled: bytes, points: Sequence[int]) -> Iterator[tuple[int, str]]:
+def digests(plugins: Sequence[Plugin], pickled: bytes, points: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Draw all episodes in their order; at each point, yield it and the digest of all episodes before it.
 
     Args:
-        plugins: kind and name of what is loaded from files; the sampler's class may be there.
+        plugins: which may have the class of the sampler.
         pickled: the sampler, as the command sent it through Ray, which unpickles tasks itself; never a file of a user.
         points: numbers of episodes, ascending.
     """

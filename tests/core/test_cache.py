@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -370,3 +371,11 @@ class TestAlone:
         long = [Entry(entry.folder.with_name("x" * 240 + end), About) for end in "ab"]
         with long[0].alone(SILENT, "one"), long[1].alone(SILENT, "other"):
             pass
+
+
+def test_an_entry_that_travels_is_opened_in_the_cache_that_it_comes_to(entry, tmp_path: Path, monkeypatch):
+    sent = pickle.dumps(entry.make(text("a")))
+    (tmp_path / "cache").rename(tmp_path / "other")
+    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "other"))
+    found = pickle.loads(sent)
+    assert (found.folder / "a.txt").read_text() == "a" and found.about == About("a")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fewbench.benchmark.records.store import load_record
 
@@ -61,26 +60,6 @@ def test_methods_have_the_same_accuracies_on_imported_features(
         np.testing.assert_array_equal(imported.accuracies, direct.accuracies)
     (again,) = bench_many([([*run, "--method", "protonet"], tmp_path)])
     assert again.code == 0 and "nothing was run" in again.err
-
-
-def test_photos_are_exported_at_the_size_that_the_backbone_has_in_a_run(bench_many, tiny_weights, tmp_path: Path):
-    for label, number in np.ndindex(3, 4):
-        (tmp_path / "photos" / f"class {label}").mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng((label, number)).integers(0, 256, size=(40, 52, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"class {label}" / f"{number}.png")
-    photos = ["--dataset", "folder", "--set", "dataset.root=photos"]
-    run = ["run", *photos, "--ways", "3", "--queries", "2", "--episodes", "50", "--device", "cpu", "--results", tmp_path]
-    export = ["features", "export", *photos, "--weights", tiny_weights, "--output", "photos.npz", "--device", "cpu"]
-    for words in (export, ["features", "import", "photos.npz", *photos, "--name", "photos"]):
-        assert [done.code for done in bench_many([(words, tmp_path)])] == [0]
-    direct, imported = (
-        record_of(done)
-        for done in bench_many(
-            [([*run, "--weights", tiny_weights], tmp_path), ([*run, "--backbone", "imported:photos"], tmp_path)]
-        )
-    )
-    assert direct.task.dataset_parameters["size"] == 16  # of the weights; alone, photos are of 84 pixels
-    np.testing.assert_array_equal(imported.accuracies, direct.accuracies)
 
 
 def test_bad_files_and_names_end_in_one_line(bench_many, tiny, tmp_path: Path):

@@ -40,7 +40,7 @@ class TerminalProgress:
     def track(self, description: str, total: int, unit: str = "") -> Iterator[Advance]:
         """Show a bar while the block runs, with the units per second where there is a unit; below another, where one runs."""
         if self.bars is not None:
-            task = self.bars.add_task(printable(description), total=total)
+            task = self.bars.add_task(printable(description), total=total, unit=unit)
             try:
                 yield lambda steps, bars=self.bars: bars.advance(task, steps)
             finally:
@@ -72,7 +72,7 @@ def _rate_column(unit: str) -> ProgressColumn:
     class RateColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
+            return Text("" if speed is None else f"{speed:,.0f} {task.fields.get('unit') or unit}/s")
 
     return RateColumn()
 

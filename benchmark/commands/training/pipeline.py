@@ -9,6 +9,7 @@ import typer
 
 from ....core.options import Settings
 from ...config import RESULTS
+from ...sweep.engine import Engine
 from ...training.options import Effort
 from ..parts.declared import takes
 from ..parts.folders import OlderResults, Results
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from ...pipeline.running import Stage
 
 
-@takes(Effort)
+@takes(Effort, Engine)
 def pipeline(
     effort: Settings,
+    engine: Settings,
     method: Annotated[str, typer.Argument(help="Method of the stages that name none, such as pmf.")],
     config: Annotated[Path, typer.Option(help="TOML file with the tables pretrain, train and run (docs/pipeline.md).")],
     weights: Annotated[str | None, typer.Option(help="Weights to start from, instead of those that the file names.")] = None,
@@ -35,13 +37,13 @@ def pipeline(
     """
     from ...pipeline.reading import read_pipeline
 
-    chosen = Effort(**effort)
+    chosen, on = Effort(**effort), Engine(**engine)
     stages = read_pipeline(config, method, weights)
     from ...pipeline.running import Call, carry_out_pipeline, describe  # torch is imported from here on
     from ..parts.terminal import TerminalProgress
     from ..run import print_outcomes
 
-    call = Call(output if output and results == RESULTS else results, TerminalProgress(), device, **vars(chosen))
+    call = Call(output if output and results == RESULTS else results, TerminalProgress(), device, **vars(chosen), engine=on)
     if dry_run:
         _print_stages(describe(stages, call))
         return

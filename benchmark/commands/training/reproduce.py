@@ -10,6 +10,7 @@ import typer
 from ....core.errors import UsageError
 from ....core.options import Settings
 from ...config import RESULTS
+from ...sweep.engine import Engine
 from ...training.options import Effort
 from ..parts.declared import takes
 from ..parts.folders import Results
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from ...pipeline.stages import Pipeline
 
 
-@takes(Effort)
+@takes(Effort, Engine)
 def reproduce(
     effort: Settings,
+    engine: Settings,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Reproductions to run (bench reproduce --list).")
     ] = None,
@@ -43,7 +45,7 @@ def reproduce(
     from ...pipeline.reproduction import load
     from ...pipeline.reproduction import names as known
 
-    chosen = Effort(**effort)
+    chosen, on = Effort(**effort), Engine(**engine)
     asked = [bool(names), all_, list_, page is not None]
     if asked.count(True) != 1:
         raise UsageError("bench reproduce takes names of reproductions, or one of --all, --list and --page FILE")
@@ -61,7 +63,7 @@ def reproduce(
         from ...pipeline.running import Call  # torch is imported from here on, after mistakes in names are told
         from ..parts.terminal import TerminalProgress
 
-        _run(pipelines, Call(results, TerminalProgress(), device, **vars(chosen)))
+        _run(pipelines, Call(results, TerminalProgress(), device, **vars(chosen), engine=on))
 
 
 def _fill(page: Path, results: Path, check: bool) -> None:
@@ -91,14 +93,12 @@ def _list(results: Path) -> None:
 
 def _run(pipelines: list[Pipeline], call: Call) -> None:
     from ...pipeline.reproduction import compare
-    from ...pipeline.running import carry_out_pipeline
+    from ...pipeline.running import carry_out_pipelines
     from ...reporting.reproduction import HEADERS, NUMERIC, row
     from ..parts.terminal import print_table
 
-    comparisons = []
-    for pipeline in pipelines:
-        carry_out_pipeline(pipeline, call)
-        comparisons += compare(pipeline, call.results)
+    carry_out_pipelines(pipelines, call)
+    comparisons = [one for pipeline in pipelines for one in compare(pipeline, call.results)]
     right = [number for number, numeric in enumerate(NUMERIC) if numeric]
     print_table(HEADERS, [row(one) for one in comparisons], right=right)
     for one in comparisons:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,15 @@ class Here:
     Attributes:
         done: number of tasks of each function.
         cache: the cache folder of the tasks; None for this process's.
+        counted: numbers of images that tasks said to have encoded.
+        hidden: files that tasks do not see, and plug-ins that they have not imported.
         before: called with the name of the function before each task.
     """
 
     def __init__(self, slots: int = 2, cache: Path | None = None) -> None:
         self.slots, self.gpu, self.cache = slots, False, cache
+        self.hidden: list[Path] = []
+        self.counted: list[int] = []
         self.done: Counter[str] = Counter()
         self.before: Callable[[str], None] = lambda name: None
         self.answers: dict[Any, Answer] = {}
@@ -47,10 +53,27 @@ class Here:
             job = (str(hash(sent.job)), lambda: pickle.loads(sent.job), lambda: pickle.loads(sent.network))
             try:
                 self.before(function.__name__)
-                self.answers[reference] = worker.work(function, sent.plugins, fetching, needs, job, arguments)
+                with self.apart(patched):
+                    self.answers[reference] = worker.work(
+                        function, sent.plugins, fetching, needs, job, arguments, self.counted.append
+                    )
             except UserError as error:
                 self.answers[reference] = Answer(error=error)
         return reference
+
+    @contextmanager
+    def apart(self, patched: pytest.MonkeyPatch) -> Iterator[None]:
+        """A machine without the hidden files."""
+        away = {path: path.with_name(f"{path.name}.away") for path in self.hidden}
+        for path, elsewhere in away.items():
+            path.rename(elsewhere)
+            for module in [name for name in sys.modules if name.startswith(f"fewbench_plugin_{path.stem}_")]:
+                patched.delitem(sys.modules, module)
+        try:
+            yield
+        finally:
+            for path, elsewhere in away.items():
+                elsewhere.rename(path)
 
     def draw(self, sent, pickled, points) -> Iterator[tuple[int, str]]:
         self.done["digests"] += 1
@@ -64,6 +87,9 @@ class Here:
 
     def drawn(self, reference: Iterator[tuple[int, str]]) -> tuple[int, str] | None:
         return next(reference, None)
+
+    def encoded(self, references: list[Any]) -> dict[Any, int]:
+        return {reference: number for number, reference in enumerate(references)}
 
     def cancel(self, references: list[Any]) -> None:
         self.cancelled.extend(references)

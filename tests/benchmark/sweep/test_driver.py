@@ -1,16 +1,31 @@
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
 from fewbench.benchmark import RunConfig
+from fewbench.benchmark.backbones.weights.find import shipped_weights
 from fewbench.benchmark.evaluation.runner import run
 from fewbench.benchmark.sweep import sharded
 from fewbench.benchmark.sweep.driver import carry_out
 from fewbench.core.errors import Interrupted, UserError
 from fewbench.core.progress import SILENT
+
+ENCODING = [("encoding tiny test", 360, "images")] * 2  # a machine that lacks the images answers so, and is sent them
+ONLY_HERE = """
+from pathlib import Path
+from fewbench.methods.metric.protonet import ProtoNet
+
+TEXT = Path(__file__).with_name("beside.txt").read_text()
+
+
+class Mine(ProtoNet):
+    pass
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +76,9 @@ def test_every_image_is_encoded_once_for_all_runs_on_all_machines(config, here, 
         run(one, SILENT)
     clear()
     cluster = here(cache=tmp_path / "far")
-    _, error = carry_out(placed(runs, tmp_path / "b"), ["1", "2", "3"], cluster, SILENT)
+    _, error = carry_out(placed(runs, tmp_path / "b"), ["1", "2", "3"], cluster, lines := Said())
+    assert lines.bars[0] == ("3 runs on 2 workers", 1020, "episodes")
+    assert sorted(lines.bars[1:]) == [("1", 340, ""), ("2", 340, ""), ("3", 340, ""), *ENCODING]
     assert error is None and cluster.done["encode"] == 2  # which lacked the images, and was sent them
     assert cluster.done["digests"] == 2  # of two tasks
     assert content(tmp_path / "a") == content(tmp_path / "b")
@@ -72,6 +89,34 @@ def test_every_image_is_encoded_once_for_all_runs_on_all_machines(config, here, 
     carry_out([replace(one, overwrite=True) for one in placed(runs, tmp_path / "b")], ["1", "2", "3"], again, SILENT)
     assert again.done["encode"] == 0
     assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_files_that_the_user_named_travel_to_machines_that_lack_them(config, here, content, plugins, tmp_path, tiny):
+    method, weights, names = tmp_path / "mine.py", tmp_path / "clip.safetensors", tmp_path / "names.csv"
+    method.write_bytes((plugins / "methods.py").read_bytes())
+    weights.write_bytes(shipped_weights()["clip-tiny-trifeature"].read_bytes())
+    names.write_text("class_id,name\n" + "".join(f"test-{i},red {i}\n" for i in range(12)), encoding="utf-8")
+    text = {"method": "clip-zero-shot", "backbone": "clip-tiny", "weights": str(weights), "class_names": names}
+    runs = [replace(config, method=f"{method}:NearestMean"), replace(config, **text, episodes=20)]
+    for one in placed(runs, tmp_path / "a"):
+        run(one, SILENT)
+    cluster = here(cache=tmp_path / "far")
+    cluster.hidden = [method, weights, names]
+    _, error = carry_out(placed(runs, tmp_path / "b"), ["1", "2"], cluster, SILENT)
+    assert error is None and content(tmp_path / "a") == content(tmp_path / "b")
+    sent = sorted(path.relative_to(tmp_path / "far" / "sent") for path in (tmp_path / "far" / "sent").rglob("*.*"))
+    digests = {sha256(path.read_bytes()).hexdigest(): path.name for path in (weights, names)}
+    assert {path.parts[0]: path.name for path in sent} == digests  # a plug-in is imported from its content
+
+
+def test_a_plug_in_that_workers_cannot_import_fails_its_run(config, here, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(ONLY_HERE, encoding="utf-8")
+    cluster = here()
+    cluster.hidden = [file, tmp_path / "beside.txt"]
+    cluster.hidden[1].touch()
+    _, error = carry_out([replace(config, method=f"{file}:Mine")], [], cluster, SILENT)
+    assert str(error).startswith(f"plug-in {file} does not import on {gethostname()}: FileNotFoundError: ")
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_done(config, here, plugins, tmp_path):
@@ -137,11 +182,14 @@ class Said:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.bars: list[tuple[str, int, str]] = []
 
     def say(self, message: str) -> None:
         self.said.append(message)
 
-    track = SILENT.track
+    def track(self, description: str, total: int, unit: str = ""):
+        self.bars.append((description, total, unit))
+        return SILENT.track(description, total)
 
 
 def cache() -> Path:

@@ -1,50 +1,112 @@
-"""A local Ray: the same records with one worker, with two of which one is killed, and without Ray."""
+"""A local Ray: the same records with one worker, with two of which one is killed, and without Ray; so for pipelines."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.evaluation.runner import run
+from fewbench.benchmark.pipeline.reading import read_pipeline
+from fewbench.benchmark.pipeline.running import Call, carry_out_pipelines
 from fewbench.benchmark.sweep import driver, sharded
-from fewbench.benchmark.sweep.cluster import Cluster, connected
+from fewbench.benchmark.sweep.cluster import Cluster
+from fewbench.benchmark.sweep.connection import connected
 from fewbench.benchmark.sweep.driver import carry_out
+from fewbench.benchmark.sweep.engine import Engine
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 
 pytest.importorskip("ray")
+PIPELINE = """
+[train]
+ways = 4
+queries = 3
+steps = 2
+val-episodes = 20
+[train.set]
+"backbone.width" = 8
+[[run]]
+shots = [1, 2]
+queries = 5
+episodes = 60
+[[run]]
+method = "ridge"
+queries = 5
+episodes = 60
+"""
 
 
-def test_the_records_are_the_same_on_one_worker_on_two_and_without_ray(config, content, plugins, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Iterator[Cluster]:
+    """A local Ray of two workers; a file says that one of them was killed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DIES_FILE", str(tmp_path_factory.mktemp("died") / "died"))
+        with connected(None, 2, "cpu") as cluster:
+            yield cluster
+
+
+def test_the_records_are_the_same_on_one_worker_on_two_and_without_ray(config, content, two, plugins, tmp_path, monkeypatch):
     monkeypatch.setattr(sharded, "FIRST", 64)
-    own, died = str(plugins / "methods.py"), tmp_path / "died"
-    monkeypatch.setenv("DIES_FILE", str(died))
+    own, lone = str(plugins / "methods.py"), tmp_path / "lone.py"
+    lone.write_bytes(Path(own).read_bytes())
     runs = [
         config,
         replace(config, method=f"{own}:Dies", episodes=700),
         replace(config, method="linear-probe", shots=2, episodes=40),
         replace(config, method=f"{own}:OnImages", episodes=20),
+        replace(config, method=f"{lone}:NearestMean"),
     ]
 
     def placed(name: str) -> list[RunConfig]:
         return [replace(one, results=tmp_path / name) for one in runs]
 
     bad = replace(config, method=f"{own}:Fails", results=tmp_path / "bad")
-    with connected(None, 2, "cpu") as cluster:
-        assert (cluster.slots, cluster.gpu) == (2, False)
-        outcomes, error = carry_out([*placed("two"), bad], list("12345"), cluster, SILENT)
-        assert died.exists() and len(outcomes) == len(runs) and str(error) == "1 of 5 runs failed"
-        monkeypatch.setattr(driver, "AHEAD", 1)  # one task at a time, which takes no other processes to be started
-        carry_out(placed("one"), list("1234"), Cluster(cluster.ray, 1, gpu=False), SILENT)
-    for one in placed("none"):
+    for one in placed("none")[:1] + placed("none")[2:]:
         run(one, SILENT)
+    submit = two.submit
+
+    def after_it_is_gone(function, sent, *rest):
+        if any(path == str(lone) for path, _ in sent.plugins):
+            lone.unlink(missing_ok=True)
+        return submit(function, sent, *rest)
+
+    monkeypatch.setattr(two, "submit", after_it_is_gone)
+    assert (two.slots, two.gpu) == (2, False)
+    outcomes, error = carry_out([*placed("two"), bad], list("123456"), two, SILENT)
+    assert Path(os.environ["DIES_FILE"]).exists() and len(outcomes) == len(runs) and str(error) == "1 of 6 runs failed"
+    assert not lone.exists()
+    lone.write_bytes(Path(own).read_bytes())
+    monkeypatch.setattr(driver, "AHEAD", 1)  # one task at a time, which takes no other processes to be started
+    carry_out(placed("one"), list("12345"), Cluster(two.ray, 1, gpu=False), SILENT)
+    run(placed("none")[1], SILENT)  # which would have died without Ray
     assert content(tmp_path / "none") == content(tmp_path / "one") == content(tmp_path / "two") != {}
+
+
+def test_pipelines_train_here_and_are_evaluated_on_ray(content, two, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "connected", lambda *options: nullcontext(two))
+    texts = {"one": PIPELINE, "other": PIPELINE.replace("steps = 2", "steps = 3")}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.toml").write_text(f'dataset = "{tiny}"\n{text}', encoding="utf-8")
+    pipelines = [read_pipeline(tmp_path / f"{name}.toml", "protonet") for name in texts]
+    on_ray = Call(tmp_path / "ray", SILENT, "cpu", engine=Engine("ray"))
+    one, other = carry_out_pipelines(pipelines, on_ray)
+    assert [stage.state for stage in (*one.trained, *other.trained)] == ["trained"] * 2
+    shutil.copytree(tmp_path / "ray" / "checkpoints", tmp_path / "here" / "checkpoints")  # whose seconds are in the records
+    here = carry_out_pipelines(pipelines, replace(on_ray, results=tmp_path / "here", engine=Engine()))
+    for finished, alone in zip((one, other), here, strict=True):
+        assert [out.record.accuracy for out in finished.outcomes] == [out.record.accuracy for out in alone.outcomes]
+    assert content(tmp_path / "here") == content(tmp_path / "ray") and len(content(tmp_path / "ray")) == 6
 
 
 def test_an_address_that_nobody_answers_is_told_at_once():
@@ -63,16 +125,16 @@ def test_what_is_no_address_is_told(address: str):
         pass
 
 
+def test_more_gpus_than_there_are_is_told(monkeypatch):
+    there = {"CPU": 4.0, "GPU": 1.0}
+    nothing = lambda *given, **options: None  # noqa: E731
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=nothing, shutdown=nothing, cluster_resources=lambda: there))
+    with pytest.raises(UsageError, match="--device cuda: 2 workers with a GPU each, and the cluster has 1"):
+        with connected(None, 2, "cuda"):
+            pass
+
+
 def test_the_extra_is_named_where_ray_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"Ray is not installed; pip install 'fewbench\[ray\]'"), connected(None, 2, "cpu"):
         pass
-
-
-def test_a_plug_in_file_that_a_machine_lacks_is_told(config, here, plugins, tmp_path: Path):
-    file = tmp_path / "mine.py"
-    file.write_text((plugins / "methods.py").read_text())
-    cluster = here()
-    cluster.before = lambda name: file.unlink(missing_ok=True)
-    _, error = carry_out([replace(config, method=f"{file}:NearestMean")], [], cluster, SILENT)
-    assert str(error).startswith(f"plug-in file {file} is not on every machine of the cluster")

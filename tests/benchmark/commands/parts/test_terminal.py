@@ -49,10 +49,14 @@ def test_verbosity_is_the_users_choice():
 def test_a_bar_within_another_is_below_it_while_it_runs(written):
     progress, file = written
     with progress.track("two runs", 8, "episodes") as advance:
-        with progress.track("first run", 4):
+        with progress.track("first run", 4), progress.track("encoding it", 5000, "images") as encode:
             assert progress.bars is not None
-            assert [task.description for task in progress.bars.tasks] == ["two runs", "first run"]
-            advance(8)
+            assert [task.description for task in progress.bars.tasks] == ["two runs", "first run", "encoding it"]
+            for steps in (0, 1):
+                advance(8 * steps)
+                encode(5000 * steps)
+            rates = [str(progress.bars.columns[-1].render(task)).split(" ")[-1] for task in progress.bars.tasks]
+            assert rates[0] == "episodes/s" and rates[2] == "images/s"
         assert [task.description for task in progress.bars.tasks] == ["two runs"]
     assert progress.bars is None
     assert "two runs" in file.getvalue() and "8/8" in file.getvalue()
