@@ -13,7 +13,7 @@ from ..core.errors import UsageError
 from ..core.option_tables import options_of, read_table
 from ..core.options import Options, Settings, parameter
 from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
-from ..tasks.conditions.conditions import Conditions, NoiseKind
+from ..tasks.conditions.conditions import Conditions, NoiseKind, Strategy
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
 from .scopes import with_scopes
 
@@ -76,6 +76,12 @@ class RunConfig(Options):
     distractors: int | None = parameter(
         None, "Further classes whose images are among those without labels.", minimum=1, several="repeated"
     )
+    acquire: Strategy | None = parameter(
+        None,
+        "Give labels to some of the images without: random, margin, entropy, coreset or typiclust chooses them.",
+        several="listed",
+    )
+    budget: int | None = parameter(None, "Labels that --acquire gives in an episode.", minimum=1, several="repeated")
     backbone: str | None = parameter(
         None, "Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.", several="listed"
     )
@@ -134,7 +140,28 @@ class RunConfig(Options):
             raise UsageError(f"--corruption {self.corruption}: how much? add --severity {', '.join(map(str, SEVERITIES))}")
         if self.distractors is not None and self.unlabelled is None:
             raise UsageError(f"--distractors {self.distractors}: how many images of each? add --unlabelled 10")
+        self._check_acquisition()
         _ = self.corrupted_by  # which checks the name
+
+    def _check_acquisition(self) -> None:
+        """Check that labels are given to images that there are.
+
+        Raises:
+            UsageError: an option is missing, or one that does not go with it is there.
+        """
+        if self.acquire is None:
+            if self.budget is not None:
+                raise UsageError(f"--budget {self.budget}: labels of which images? add --acquire random")
+            return
+        option = f"--acquire {self.acquire}"
+        if self.unlabelled is None:
+            raise UsageError(f"{option}: from how many images of each class? add --unlabelled 20")
+        if self.budget is None:
+            raise UsageError(f"{option}: how many labels? add --budget {self.ways}")
+        if self.distractors is not None:
+            raise UsageError(f"{option}: an image of a distractor has no label to give; leave --distractors out")
+        if self.label_noise:
+            raise UsageError(f"{option}: labels given on request are right; leave --label-noise out")
 
     def _take_data(self) -> None:
         """Turn `data` into the dataset folder and its parameter root, and `min_images` into a parameter.
@@ -163,7 +190,8 @@ class RunConfig(Options):
         """In what the task departs from balanced queries and right labels; None where it does not."""
         balance = None if self.query_balance is None else float(self.query_balance)  # a record has 2.0 where 2 was given
         noise = float(self.label_noise) if self.label_noise else None
-        found = Conditions(balance, noise, self.noise_kind if noise else None, self.unlabelled, self.distractors)
+        kind = self.noise_kind if noise else None
+        found = Conditions(balance, noise, kind, self.unlabelled, self.distractors, self.acquire, self.budget)
         return found if found.any else None
 
     def settings_of(self, scope: str) -> Settings:

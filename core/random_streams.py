@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     LABEL_NOISE = 10  # of the support
     UNLABELLED = 11  # images of an episode's classes
     DISTRACTORS = 12  # classes that an episode does not have, and their images
+    ACQUISITION = 13  # which unlabelled images get a label
     STEP = 64  # of a training: augmentation
     ORDER = 65  # of the images in an epoch
     DROPOUT = 66  # seeds of torch's own generators before a step of a training

@@ -42,7 +42,10 @@ def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
     """
     tune = _tune(config, method)
     _check_choices(config, method, method.undecided_with(tune))
-    return tune, _encoding(config, method.inputs_with(tune))
+    inputs = method.inputs_with(tune)
+    if inputs == "images" and config.acquire not in (None, "random"):
+        raise UsageError(f"--acquire {config.acquire} compares features, and {config.method} works on images; take random")
+    return tune, _encoding(config, inputs)
 
 
 def _tune(config: RunConfig, method: Method) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...core.errors import UserError
 from ...methods.base import Method
+from ...tasks.conditions.acquisition import Acquisition
 from ...tasks.datasets.base import Images
 from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes
 from ..backbones.base import Preprocess
@@ -48,6 +49,7 @@ class Source:
         text: float [C, D], the text feature of each class of the split, for methods that use it.
         text_tower: for methods that use it.
         transforms: of the features, before the method sees them.
+        acquisition: gives labels to images without, by their features before the transforms.
     """
 
     device: torch.device
@@ -62,6 +64,7 @@ class Source:
     text: Tensor | None = None
     text_tower: nn.Module | None = None
     transforms: Transforms = Transforms()
+    acquisition: Acquisition | None = None
 
     @property
     def inputs(self) -> Inputs:
@@ -197,6 +200,8 @@ class Evaluator:
     def fill(self, batch: EpisodeBatch) -> Episodes:
         """Look up the rows of a batch, and all else that the method asks for. The labels of the queries stay behind."""
         method, source = self.method, self.source
+        if source.acquisition is not None:
+            batch = source.acquisition.labelled(batch, lambda rows: source.rows(rows[None])[0].cpu().numpy())
         names = None
         if method.uses_class_names:
             names = tuple(tuple(source.class_names[c] for c in row if c != ABSENT) for row in batch.classes)

@@ -122,15 +122,20 @@ def task_section(config: RunConfig, dataset: Dataset, sampling: Sampling) -> Tas
 
 
 def _check_conditions(conditions: Conditions, shape: Mapping[str, int | None], what: str) -> None:
-    """Check that classes have equally many images, where further ones are drawn.
+    """Check that classes have equally many images, where further ones are drawn, and enough of them where some get labels.
 
     Raises:
-        UsageError: their numbers vary.
+        UsageError: their numbers vary, or there are too few.
     """
     asked = {"--query-balance": conditions.query_balance, "--unlabelled": conditions.unlabelled}
     options = [option for option, value in asked.items() if value is not None]
     if options and (shape["ways"] is None or shape["queries"] is None):
         raise UsageError(f"{options[0]}: {what} decides how many images a class has; take one with a fixed number")
+    if conditions.acquire is None or conditions.budget is None or shape["ways"] is None:
+        return
+    pool = shape["ways"] * (conditions.unlabelled or 0)
+    if conditions.budget > pool:
+        raise UsageError(f"--budget {conditions.budget}: an episode has {pool} images without a label; take fewer")
 
 
 def _check(testbed: Testbed, path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ...core.progress import Progress
+from ...tasks.conditions.acquisition import Acquisition
 from ...tasks.datasets.base import Split
 from ..features.table import feature_table, table_of_rows
 from ..records.sections import Encoded
@@ -65,4 +66,5 @@ def _without_rows(plan: Plan, split: Split, device: torch.device, progress: Prog
         tune=plan.backbone.tune,
         learned=learned,
         transforms=transforms,
+        acquisition=Acquisition.of(plan.sampling.conditions, plan.sampling.seed),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 NoiseKind = Literal["symmetric", "pair"]
+Strategy = Literal["random", "margin", "entropy", "coreset", "typiclust"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Conditions:
         noise_kind: which other class; None without noise.
         unlabelled: images without labels, of each class of the episode and of each distractor.
         distractors: classes that the episode does not have, whose images are among the unlabelled ones.
+        acquire: the rule that chooses which of the unlabelled images get a label.
+        budget: labels that it gives in each episode.
     """
 
     query_balance: float | None = None
@@ -25,15 +28,18 @@ class Conditions:
     noise_kind: NoiseKind | None = None
     unlabelled: int | None = None
     distractors: int | None = None
+    acquire: Strategy | None = None
+    budget: int | None = None
 
     def __str__(self) -> str:
-        """All that departs, in words: `query balance 2, label noise 0.2`."""
+        """All that departs, in words: `query balance 2, label noise 0.2` or `unlabelled 20, margin 5`."""
         kind = f" ({self.noise_kind} flips)" if self.noise_kind == "pair" else ""
         words = {
             "query balance": self.query_balance,
             f"label noise{kind}": self.label_noise,
             "unlabelled": self.unlabelled,
             "distractors": self.distractors,
+            str(self.acquire): self.budget,
         }
         return ", ".join(f"{name} {value:g}" for name, value in words.items() if value is not None)
 

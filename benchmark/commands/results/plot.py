@@ -142,7 +142,9 @@ def conditions(
     output: Output = None,
     results: Results = RESULTS,
 ) -> None:
-    """Draw accuracy against --query-balance or --label-noise: a panel for each dataset and number of shots, a line a method.
+    """Draw accuracy against --query-balance, --label-noise or --budget: a panel for each dataset and number of shots.
+
+    A line is a method, or with --budget the rule that gives labels.
 
     Example: bench plot conditions results/studies/transduction/records/*/*/*.json
     """

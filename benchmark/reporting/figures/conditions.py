@@ -1,4 +1,7 @@
-"""Accuracy against a condition of the task, such as how uneven the queries are: a panel a task, a line a method."""
+"""Accuracy against a condition of the task, such as how uneven the queries are: a panel a task, a line a method.
+
+Against a budget of labels a line is a rule that gives them, and each method has panels of its own.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +43,9 @@ class Scale:
 SCALES = {
     "query_balance": Scale("concentration of the queries' classes", "balanced", plain_last=True),
     "label_noise": Scale("part of the support labels that are flipped", "0"),
+    "budget": Scale("labels given on request", "0"),
 }
-Panel = tuple[str, int, str]  # dataset, shots and backbone
+Panel = tuple[str, int, str, str]  # dataset, shots, backbone, and the method where lines are something else
 Points = dict[float | None, RunRecord]  # by the value of the condition; None without it
 
 
@@ -72,14 +76,15 @@ def draw_conditions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
         axes = figure.subplots(rows, min(COLUMNS, len(panels)), squeeze=False)
         for panel in axes.flat[len(panels) :]:
             panel.remove()
-        for panel, ((dataset, shots, backbone), lines) in zip(axes.flat, sorted(panels.items()), strict=False):
-            for method in sorted(lines):
-                _draw_line(panel, lines[method], places, method, *styles[method])
+        for panel, ((dataset, shots, backbone, owner), lines) in zip(axes.flat, sorted(panels.items()), strict=False):
+            for line in sorted(lines):
+                _draw_line(panel, lines[line], places, line, *styles[line])
             panel.set_xticks(range(len(places)), words)
             panel.grid(color="0.9")
             panel.set_axisbelow(True)
             panel.tick_params(axis="y", length=0)
-            panel.set_title(wrapped(f"{dataset}, {backbone}, {shots}-shot", 44), fontsize=9, fontweight="bold")
+            heading = ", ".join(filter(None, [dataset, backbone, f"{shots}-shot", owner]))
+            panel.set_title(wrapped(heading, 44), fontsize=9, fontweight="bold")
         for panel in axes.flat[max(0, len(panels) - COLUMNS) : len(panels)]:
             panel.set_xlabel(scale.label)
         for panel in axes[:, 0]:
@@ -95,7 +100,7 @@ def draw_conditions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
 
 
 def panels_of(records: Sequence[RunRecord], name: str) -> dict[Panel, dict[str, Points]]:
-    """The runs by panel, method and value of a condition.
+    """The runs by panel, line and value of a condition; a run without it is on every line of its method.
 
     Raises:
         UsageError: the tasks of a panel differ in more than the condition.
@@ -103,19 +108,25 @@ def panels_of(records: Sequence[RunRecord], name: str) -> dict[Panel, dict[str, 
     labels = labels_of(records, told=("conditions", "shots", "dataset"))
     gathered: dict[Panel, list[RunRecord]] = {}
     found: dict[Panel, dict[str, Points]] = {}
+    rules = sorted({one.acquire for record in records if (one := record.task.conditions) is not None and one.acquire})
     for record, label in zip(records, labels, strict=True):
         task = record.task
         if task.shots is None:
             raise UsageError(f"{task.dataset}: the shots of a record vary; give records of tasks with a fixed number of them")
-        place = (task.dataset, task.shots, record.backbone.name)
+        conditions = task.conditions or Conditions()
+        place = (task.dataset, task.shots, record.backbone.name, label.method if rules else "")
+        lines = [conditions.acquire] if conditions.acquire else rules or [label.method]
         gathered.setdefault(place, []).append(record)
-        points = found.setdefault(place, {}).setdefault(label.method, {})
-        value = getattr(task.conditions or Conditions(), name)
-        known = points.setdefault(value, record)
-        if answerer_of(known) != answerer_of(record):
-            raise UsageError(f"{label.method} is there with several backbones or weights on {task.dataset}; give those of one")
-        if record.n_episodes > known.n_episodes:
-            points[value] = record
+        value = getattr(conditions, name)
+        for line in lines:
+            points = found.setdefault(place, {}).setdefault(line, {})
+            known = points.setdefault(value, record)
+            if answerer_of(known) != answerer_of(record):
+                raise UsageError(
+                    f"{label.method} is there with several backbones or weights on {task.dataset}; give those of one"
+                )
+            if record.n_episodes > known.n_episodes:
+                points[value] = record
     for several in gathered.values():
         check_one_task(several, but=("conditions",))
     return found
@@ -136,10 +147,11 @@ def _varying(records: Sequence[RunRecord]) -> str:
 
 
 def _styles(panels: dict[Panel, dict[str, Points]]) -> dict[str, tuple[str, str]]:
-    """Marker and colour of each method, the same in all panels."""
-    methods = {method: next(iter(points.values())) for lines in panels.values() for method, points in lines.items()}
-    order = sorted(methods)
-    return dict(zip(order, looks([methods[method].method.name for method in order]), strict=True))
+    """Marker and colour of each line, the same in all panels: those of its method, unless the panels have a method each."""
+    runs = {line: next(iter(points.values())) for lines in panels.values() for line, points in lines.items()}
+    order = sorted(runs)
+    names = ["" if any(owner for *_, owner in panels) else runs[line].method.name for line in order]
+    return dict(zip(order, looks(names), strict=True))
 
 
 def _draw_line(panel: Axes, points: Points, places: Sequence[float | None], label: str, marker: str, colour: str) -> None:

@@ -141,3 +141,20 @@ def test_further_images_need_a_fixed_number_of_queries(option: str, value: float
     with pytest.raises(UsageError, match=f"--{option.replace('_', '-')}: the sampler meta-dataset decides how many images"):
         sampling_of(RunConfig(sampler="meta-dataset", **{option: value}))  # type: ignore[arg-type]
     assert sampling_of(RunConfig(**{option: value})).conditions.any  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"budget": 5}, "--budget 5: labels of which images"),
+        ({"acquire": "margin", "budget": 5}, "--acquire margin: from how many images of each class"),
+        ({"acquire": "margin", "unlabelled": 4}, "--acquire margin: how many labels. add --budget 5"),
+        ({"acquire": "random", "unlabelled": 4, "budget": 5, "distractors": 1}, "leave --distractors out"),
+        ({"acquire": "random", "unlabelled": 4, "budget": 5, "label_noise": 0.1}, "leave --label-noise out"),
+        ({"acquire": "random", "unlabelled": 4, "budget": 21}, "--budget 21: an episode has 20 images without a label"),
+        ({"acquire": "often", "unlabelled": 4, "budget": 5}, "--acquire often: not"),
+    ],
+)
+def test_labels_are_given_to_images_that_there_are(options: dict, named: str):
+    with pytest.raises(UsageError, match=named):
+        sampling_of(RunConfig(**options))

@@ -100,10 +100,14 @@ def test_other_images_and_semantic_tasks_have_boards_of_their_own(make_record, b
 
 
 def test_conditions_have_boards_of_their_own(make_record, boards):
-    conditions = [None, {"query_balance": 2.0}, {"query_balance": 0.5}, {"label_noise": 0.2, "noise_kind": "symmetric"}]
+    labels = {"unlabelled": 9, "acquire": "margin", "budget": 5}
+    conditions = [
+        None, {"query_balance": 2.0}, {"query_balance": 0.5}, {"label_noise": 0.2, "noise_kind": "symmetric"}, labels,
+    ]  # fmt: skip
     found = boards([make_record([0.5], task={"conditions": one}) for one in conditions])
     assert [board.title for board in found] == [
         "omniglot", "omniglot, label noise 0.2", "omniglot, query balance 0.5", "omniglot, query balance 2",
+        "omniglot, unlabelled 9, margin 5",
     ]  # fmt: skip
 
 

@@ -64,3 +64,19 @@ def test_what_cannot_be_drawn_together_is_an_error(record):
         draw_conditions([record(0.5, NOISE), record(0.5, NOISE, "ridge", seed=1)])
     with pytest.raises(UsageError, match="shots of a record vary"):
         draw_conditions([record(0.5, NOISE, shots=None)])
+
+
+def test_against_a_budget_a_line_is_a_rule_and_each_method_has_a_panel(record):
+    records = [
+        record(0.5 + budget / 100, (budget and {"unlabelled": 9, "acquire": rule, "budget": budget}) or None, name)
+        for name in ("protonet", "ridge")
+        for rule in ("margin", "random")
+        for budget in (0, 5, 10)
+    ]
+    found = texts(draw_conditions(records))
+    assert [text for text in found if "-shot" in text] == [
+        "omniglot, conv4, 1-shot, protonet",
+        "omniglot, conv4, 1-shot, ridge",
+    ]
+    assert [text for text in found if text in ("0", "5", "10")] == ["0", "5", "10"] * 2
+    assert [text for text in found if text in ("margin", "random")] == ["margin", "random"]  # in the legend
