@@ -38,6 +38,8 @@ class Purpose(IntEnum):
     STEP = 64  # of a training: augmentation
     ORDER = 65  # of the images in an epoch
     DROPOUT = 66  # seeds of torch's own generators before a step of a training
+    COMPANIONS = 67  # images of a class that a step takes together
+    WEAK_LABELS = 68  # of train images
 
 
 def words(seed: int, purpose: int, step: int, start: int, stop: int, width: int) -> np.ndarray:

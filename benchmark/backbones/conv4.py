@@ -18,7 +18,7 @@ from ...core.errors import UsageError
 from ...core.options import parameter
 from ...core.ranges import LARGEST_SIZE
 from .base import Backbone
-from .layers import NORM_HELP, Norm, normalisation
+from .layers import NORM_HELP, PROJECTION_HELP, Norm, further_layer, normalisation
 
 BLOCKS = 4
 
@@ -33,9 +33,10 @@ class Conv4(Backbone):
     halving: Literal["pool", "stride"] = parameter(
         "pool", "what halves the maps: max-pooling; or stride, and the last map's mean is the feature (MAML's on Omniglot)"
     )
+    projection: int | None = parameter(None, PROJECTION_HELP, minimum=1, maximum=LARGEST_SIZE)
 
     citation: ClassVar[str] = "Vinyals et al. 2016, Matching networks for one shot learning, arXiv:1606.04080"
-    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "halving")
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "halving", "projection")
 
     def build(self, channels: int, size: int, generator: torch.Generator) -> nn.Module:
         """Make the network; images need at least 16 pixels a side, since every block halves them."""
@@ -43,7 +44,11 @@ class Conv4(Backbone):
             raise UsageError(f"backbone conv4: images of {size} pixels are too small, it needs {2**BLOCKS}")
         strided = self.halving == "stride"
         blocks = [_block(channels if i == 0 else self.width, self.width, self.norm, strided, generator) for i in range(BLOCKS)]
-        return nn.Sequential(*blocks, *([nn.AdaptiveAvgPool2d(1)] if strided else []), nn.Flatten())
+        network = nn.Sequential(*blocks, *([nn.AdaptiveAvgPool2d(1)] if strided else []), nn.Flatten())
+        if self.projection is not None:
+            features = self.width * (1 if strided else (size // 2**BLOCKS) ** 2)
+            network.add_module("projection", further_layer(features, self.projection, generator))
+        return network
 
 
 def _block(inputs: int, outputs: int, norm: Norm, strided: bool, generator: torch.Generator) -> nn.Module:

@@ -8,8 +8,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from ...methods.parts.random_numbers import drawn
+
 Norm = Literal["batch", "group", "layer", "instance"]
 NORM_HELP = "normalisation: batch, group (32 groups of channels), layer (one group), instance (a group a channel)"
+PROJECTION_HELP = "width of a layer behind the features (linear, batch norm, ReLU), which then is the feature; none: no layer"
 GROUPS = 32  # of group norm (Wu and He 2018)
 RAMP_STEPS = 40_000  # over which drop-block reaches its rate, as in the code of MetaOptNet and FEAT
 
@@ -55,6 +58,11 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
         return nn.InstanceNorm2d(channels, affine=True)
     groups = max(count for count in range(1, GROUPS + 1) if channels % count == 0) if norm == "group" else 1
     return nn.GroupNorm(groups, channels)
+
+
+def further_layer(features: int, width: int, generator: Generator) -> nn.Module:
+    """A layer behind the features, [B, features] to [B, width]: linear, batch norm, ReLU; recipe simclr-v2 pretrains it."""
+    return drawn(lambda: nn.Sequential(nn.Linear(features, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()), generator)
 
 
 class DropBlock(nn.Module):

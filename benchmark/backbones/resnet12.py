@@ -18,7 +18,7 @@ from ...core.errors import UsageError
 from ...core.options import parameter
 from ...core.ranges import LARGEST_SIZE
 from .base import Backbone
-from .layers import NORM_HELP, DropBlock, Norm, convolution, normalisation
+from .layers import NORM_HELP, PROJECTION_HELP, DropBlock, Norm, convolution, further_layer, normalisation
 
 GROWTH = (1, 2.5, 5, 10)  # width of each block, as a multiple of the first one's
 SLOPE = 0.1  # of the leaky rectifiers
@@ -38,12 +38,13 @@ class ResNet12(Backbone):
     )
     norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
     drop_rate: float = parameter(0.1, "of drop-block in the last two blocks, in training alone; 0 is none", minimum=0, below=1)
+    projection: int | None = parameter(None, PROJECTION_HELP, minimum=1, maximum=LARGEST_SIZE)
 
     citation: ClassVar[str] = (
         "Lee et al. 2019, Meta-learning with differentiable convex optimization, arXiv:1904.03758; "
         "Ye et al. 2020, Few-shot learning via embedding adaptation with set-to-set functions, arXiv:1812.03664"
     )
-    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "drop_rate", "width")
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "drop_rate", "width", "projection")
 
     def __post_init__(self) -> None:
         """Check that the width is even."""
@@ -63,6 +64,8 @@ class ResNet12(Backbone):
             inputs = width
         network.add_module("pool", nn.AdaptiveAvgPool2d(1))
         network.add_module("flatten", nn.Flatten())
+        if self.projection is not None:
+            network.add_module("projection", further_layer(inputs, self.projection, generator))
         return network
 
 

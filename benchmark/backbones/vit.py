@@ -19,6 +19,7 @@ from ...core.options import parameter
 from ...core.ranges import LARGEST_SIZE
 from ...methods.parts.random_numbers import drawn
 from .base import Backbone, TokenBlocks
+from .layers import PROJECTION_HELP, further_layer
 from .timm_blocks import last_block, token_blocks
 
 
@@ -30,8 +31,10 @@ class ViT(Backbone):
     width: int = parameter(128, "of a token and of the feature", minimum=1, maximum=LARGEST_SIZE)
     depth: int = parameter(6, "blocks", minimum=1, maximum=LARGEST_SIZE)
     heads: int = parameter(4, "attention heads of a block; they share the width", minimum=1, maximum=LARGEST_SIZE)
+    projection: int | None = parameter(None, PROJECTION_HELP, minimum=1, maximum=LARGEST_SIZE)
 
     citation: ClassVar[str] = "Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv:2010.11929"
+    later_parameters: ClassVar[tuple[str, ...]] = ("projection",)
 
     def __post_init__(self) -> None:
         """Check that the heads share the width."""
@@ -47,9 +50,13 @@ class ViT(Backbone):
         """Make the network; the side of an image is a multiple of the patch's."""
         if size % self.patch:
             raise UsageError(f"backbone vit: images of {size} pixels are no multiple of patch={self.patch}")
-        return drawn(lambda: self._network(channels, size), generator)
+        network = drawn(lambda: self._network(channels, size), generator)
+        if self.projection is not None:
+            # where timm has its classifier
+            network.head = further_layer(self.width, self.projection, generator)  # type: ignore[assignment]
+        return network
 
-    def _network(self, channels: int, size: int) -> nn.Module:
+    def _network(self, channels: int, size: int) -> VisionTransformer:
         return VisionTransformer(
             img_size=size,
             patch_size=self.patch,

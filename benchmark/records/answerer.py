@@ -94,7 +94,8 @@ class Pretraining:
         external: whether they were trained outside this benchmark.
         weights_sha256: hash of the weights, where a meta-training started from them.
         steps: steps of a meta-training; None for a pretraining.
-        started_from: training of the weights that a meta-training started from; None for initial weights.
+        started_from: training of the weights that a meta-training started from, or of the teacher of a pretraining; None for
+            initial weights without a teacher.
         dataset_version: as the dataset declares it.
         dataset_parameters: all of them.
         fingerprint: of the images of the split.

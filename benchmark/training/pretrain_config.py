@@ -25,7 +25,9 @@ class PretrainConfig(Options):
     dataset: str = field(metadata=declared("Dataset whose train classes are learnt."))
     backbone: str = parameter("conv4", "Backbone (bench list backbones).")
     recipe: str = parameter(
-        "supervised", "supervised; clip, by texts; or without labels: rotation, simclr, barlow-twins, dino."
+        "supervised",
+        "With labels: supervised, triplet. By texts: clip. Without labels: rotation, simclr, simclr-v2, barlow-twins, dino, "
+        "masked (vision transformers). By a teacher, recipe.teacher=FILE: distill, self-distill, spl.",
     )
     epochs: int = parameter(
         30, "Passes over the train images; 0 keeps the initial weights, the control of an ablation.", minimum=0
@@ -37,7 +39,7 @@ class PretrainConfig(Options):
     weight_decay: float = parameter(1e-2, "Weight decay of AdamW.", minimum=0)
     crop: int | None = parameter(
         None,
-        "supervised, rotation, clip: random shift of at most so many pixels; default 3.",
+        "Random shift of at most so many pixels, of recipes that draw no views; default 3.",
         minimum=0,
         maximum=LARGEST_SIZE,
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Generator
 
 from ...core.errors import UsageError
-from ...core.options import build
+from ...core.options import Settings, build, parameters_of
 from ...core.progress import Progress
 from ...methods.metric.protonet import ProtoNet
 from ...methods.vision_language.clip_zero_shot import ClipZeroShot
@@ -21,7 +21,7 @@ from ...tasks.datasets.base import Dataset
 from .. import registry
 from ..backbones.base import feature_width
 from ..backbones.weights.description import UNTRAINED, ValAccuracy
-from ..backbones.weights.loading import make_backbone
+from ..backbones.weights.loading import backbone_class, make_backbone
 from ..device import choose_device
 from ..records.answerer import Pretraining
 from ..text.captions import class_names
@@ -63,13 +63,14 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
     device = local_device(choose_device(config.device))
     recipe: Recipe = build(find_recipe(config.recipe), config.settings_of("recipe"), f"recipe {config.recipe}")
     dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
-    backbone = make_backbone(config.backbone, config.settings_of("backbone"))
+    backbone = make_backbone(config.backbone, {**_set_by(recipe, config), **config.settings_of("backbone")})
     check_classes(len(dataset.class_list("val")), VALIDATION["ways"])
     train = dataset.split("train", progress)
     _check_batch(config, len(train.images))
     generator = Generator().manual_seed(config.seed)
     module, preprocess = network_for(config.size, backbone, train, generator, with_text=recipe.reads_text)
     captions = recipe.captions_of(dataset, train, progress)
+    teacher = recipe.teacher_of(dataset, train, device, progress)
     crop = config.crop if config.crop is not None else CROP if recipe.shifts else 0
     flip = config.flip if config.flip is not None else not recipe.shifts and train.images.shape[3] == 3
     precision = config.precision or ("bf16" if device.type == "cuda" else "fp32")
@@ -93,19 +94,21 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
     module = module.to(device).to(memory_format=torch.channels_last)
     epoch = len(train.images) // config.batch_size  # steps
     captions_sha256 = None if captions is None else captions.file_sha256
+    read = {"captions_sha256": captions_sha256, "start_sha256": None if teacher is None else teacher.seen.weights_sha256}
 
     def learner(folder: Path) -> Learner:
         """The network with the recipe's heads."""
         images = TrainImages(train, config.batch_size, config.seed, device)
-        width, classes = feature_width(module.eval(), preprocess), len(train.class_ids)
-        material = Material(module, width, images, classes, preprocess, crop, flip, config.epochs * epoch, generator, captions)
+        width, classes, steps = feature_width(module.eval(), preprocess), len(train.class_ids), config.epochs * epoch
+        material = Material(module, width, images, classes, preprocess, crop, flip, steps, generator, captions, teacher)
         return recipe.learner(material).to(device)
 
     def history(fitted: Fitted) -> Pretraining:
         return Pretraining(
             dataset=registry.find("datasets", config.dataset).name,
             recipe=config.recipe if fitted.steps_done else UNTRAINED,
-            external=False,
+            external=teacher is not None and teacher.seen.external,
+            started_from=None if teacher is None else teacher.seen,
             captions_sha256=captions_sha256,
             recipe_parameters=asdict(recipe),
             epochs=fitted.steps_done / epoch,
@@ -137,8 +140,23 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
         learner=learner,
         history=history,
         val_accuracy=lambda fitted: ValAccuracy(epoch=fitted.best_step // epoch),
-        files_sha256={} if captions_sha256 is None else {"captions_sha256": captions_sha256},
+        files_sha256={name: value for name, value in read.items() if value is not None},
     )
+
+
+def _set_by(recipe: Recipe, config: PretrainConfig) -> Settings:
+    """The parameters that the recipe gives the backbone.
+
+    Raises:
+        UsageError: the backbone has no such parameter.
+    """
+    settings = recipe.backbone_settings()
+    known = {one.name for one in parameters_of(backbone_class(config.backbone))}
+    for name in settings.keys() - known:
+        raise UsageError(
+            f"recipe {config.recipe} sets backbone.{name}, which {config.backbone} lacks; take conv4, resnet12 or vit"
+        )
+    return settings
 
 
 def _validation(recipe: Recipe, dataset: Dataset, progress: Progress) -> Validation:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from ...core.errors import UsageError
-from ...core.random_streams import Purpose, words
+from ...core.random_streams import Purpose, bounded, words
 from ...tasks.datasets.base import Split
 from .loop.learner import Part
 
@@ -51,7 +53,17 @@ class TrainImages:
             raise UsageError(f"--batch-size {batch_size}: the train classes have {len(split.images)} images")
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.images, self.labels = StoredImages(split, device), torch.from_numpy(split.labels).to(device)
+        self.offsets, self.group = split.offsets, 1
         self._epoch, self._order = -1, torch.empty(0)
+
+    def in_groups(self, size: int) -> TrainImages:
+        """The same images, of which a step takes `size` of one class together.
+
+        One of each group comes as before, the others are drawn from its class with replacement.
+        """
+        grouped = copy.copy(self)
+        grouped.group = size
+        return grouped
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,7 +82,16 @@ class TrainImages:
             high, low = (int(word) for word in words(self.seed, Purpose.ORDER, 0, epoch, epoch + 1, 2)[0])
             generator = Generator().manual_seed((high << 31) | (low >> 1))
             self._epoch, self._order = epoch, torch.randperm(len(self.labels), generator=generator)
-        return self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        rows = self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        return rows if self.group == 1 else self._with_companions(rows, step)
+
+    def _with_companions(self, rows: Tensor, step: int) -> Tensor:
+        """The first rows, each with others of its class behind it, as many in all."""
+        leaders = rows.numpy()[np.arange(len(rows)) // self.group]
+        classes = np.searchsorted(self.offsets, leaders, side="right") - 1
+        drawn = words(self.seed, Purpose.COMPANIONS, 0, step, step + 1, len(rows))[0]
+        companions = self.offsets[classes] + bounded(drawn, np.diff(self.offsets)[classes])
+        return torch.from_numpy(np.where(np.arange(len(rows)) % self.group, companions, leaders))
 
 
 def _room(device: torch.device) -> float:

@@ -44,7 +44,7 @@ def test_purposes_are_distinct_and_keep_their_numbers():
     assert numbers == {
         "CLASSES": 0, "QUERIES": 1, "SUPPORT": 2, "SHAPE": 3, "SHARES": 4, "EPISODE_SEEDS": 5, "DISJOINT": 6,
         "CORRUPTION": 7, "QUERY_SHARES": 8, "FURTHER_QUERIES": 9, "LABEL_NOISE": 10, "UNLABELLED": 11, "DISTRACTORS": 12,
-        "ACQUISITION": 13, "STEP": 64, "ORDER": 65, "DROPOUT": 66,
+        "ACQUISITION": 13, "STEP": 64, "ORDER": 65, "DROPOUT": 66, "COMPANIONS": 67, "WEAK_LABELS": 68,
     }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class Identity:
         config: the options, all of them decided.
         fingerprint: of the train split.
         processes: number of them.
-        start_sha256: of the weights that it started from.
+        start_sha256: of the weights that it started from, or of its teacher's.
         captions_sha256: of a file of captions.
     """
 

@@ -15,9 +15,15 @@ RECIPES = {
     "barlow-twins": "barlow_twins:BarlowTwins",
     "clip": "clip:Clip",
     "dino": "dino:Dino",
+    "distill": "distill:Distill",
+    "masked": "masked:Masked",
     "rotation": "rotation:Rotation",
+    "self-distill": "self_distill:SelfDistill",
     "simclr": "simclr:SimClr",
+    "simclr-v2": "simclr_v2:SimClrV2",
+    "spl": "spl:Spl",
     "supervised": "supervised:Supervised",
+    "triplet": "triplet:Triplet",
 }
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ....core.options import Declared, parameter
+from ....core.options import Declared, Settings, parameter
 from ....core.progress import Progress
 from ....tasks.datasets.base import Dataset, Split
 from ...backbones.base import Preprocess
@@ -21,6 +21,9 @@ from ..augmentation import Augmentation, scaled, unscaled
 from ..loop.learner import Learner, Part, step_generator
 from ..train_images import TrainImages
 from ..views import Views
+
+if TYPE_CHECKING:
+    from .teacher import Teacher
 
 CROP = {1: 0.5, 3: 0.2}  # smallest area of a view by channels: strokes that are cut off make another character
 
@@ -40,6 +43,7 @@ class Material:
         steps: of the whole training.
         generator: on the CPU; draws initial weights.
         captions: what is said of the images, for recipes that read texts; the backbone is then a `DualEncoder`.
+        teacher: labels the images, for recipes that have one.
     """
 
     backbone: nn.Module
@@ -52,6 +56,7 @@ class Material:
     steps: int
     generator: Generator
     captions: Captions | None = None
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,23 @@ class Recipe(Declared, ABC):
     shifts: ClassVar[bool] = False
     reads_text: ClassVar[bool] = False
 
+    def backbone_settings(self) -> Settings:
+        """Parameters that the recipe gives the backbone, where the user sets no others."""
+        return {}
+
     def captions_of(self, dataset: Dataset, split: Split, progress: Progress) -> Captions | None:
         """The captions of the images of a split, for recipes that read texts.
 
         Raises:
             UserError: the classes have no names, or the recipe's file of captions is not right.
+        """
+        return None
+
+    def teacher_of(self, dataset: Dataset, split: Split, device: torch.device, progress: Progress) -> Teacher | None:
+        """The network that labels the images of a split, for recipes that have one.
+
+        Raises:
+            UserError: there is no such network, or it does not know the classes.
         """
         return None
 

@@ -27,7 +27,7 @@ class SimClr(RecipeWithViews):
 
     temperature: float = parameter(0.5, "by which cosine similarities are divided", minimum=0.001)
     width: int = parameter(128, "of the projection that is compared", minimum=1, maximum=LARGEST_SIZE)
-    hidden: int = parameter(512, "width of the projection head's hidden layer", minimum=1, maximum=LARGEST_SIZE)
+    hidden: int = parameter(512, "width of the projection head's hidden layers", minimum=1, maximum=LARGEST_SIZE)
 
     citation: ClassVar[str] = (
         "Chen et al. 2020, A simple framework for contrastive learning of visual representations, arXiv:2002.05709"

@@ -1,10 +1,15 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import Generator
 from torch.nn import functional
 
+from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.layers import DropBlock, Norm, begin_step, convolution, normalisation
+from fewbench.benchmark.backbones.resnet12 import ResNet12
+from fewbench.benchmark.backbones.vit import ViT
 
 
 @pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 1, 9), (3, 2, 5), (1, 1, 9), (1, 2, 5)])
@@ -93,3 +98,22 @@ def test_drop_block_is_for_training_alone():
     assert layer.train()(x) is x  # no step has begun
     dropped(layer, 40_000)
     assert layer.eval()(x) is x and not layer.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [(Conv4(width=8), 37), (Conv4(width=8, halving="stride"), 32), (ResNet12(width=4), 32), (ViT(depth=2), 32)],
+)
+def test_a_layer_behind_the_features_leaves_the_network_as_it_is(backbone: Conv4 | ResNet12 | ViT, size: int) -> None:
+    with_layer = replace(backbone, projection=10)
+    assert "projection" not in backbone.parameters and with_layer.parameters["projection"] == 10
+    plain, longer = (each.build(3, size, Generator().manual_seed(0)).eval() for each in (backbone, with_layer))
+    before, after = plain.state_dict(), longer.state_dict()
+    added = after.keys() - before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert {name.partition(".")[0] for name in added} == {"head" if isinstance(backbone, ViT) else "projection"}
+    images = torch.rand(4, 3, size, size)
+    weight = next(after[name] for name in sorted(added) if name.endswith("0.weight"))
+    expected = (plain(images) @ weight.T / (1 + 1e-5) ** 0.5).clamp(min=0)
+    assert torch.allclose(longer(images), expected, atol=1e-5)
+    assert {name for name, _ in longer.named_parameters() if name in added} <= with_layer.last_block(longer)

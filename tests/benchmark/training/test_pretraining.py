@@ -14,9 +14,11 @@ from fewbench.benchmark.backbones.weights.description import MadeBy
 from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.training import pretraining
+from fewbench.benchmark.training.meta.validation import Validation
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
 from fewbench.benchmark.training.pretraining import pretrain
-from fewbench.benchmark.training.recipes import RECIPES
+from fewbench.benchmark.training.recipes import RECIPES, find_recipe
+from fewbench.benchmark.training.recipes.teacher import RecipeWithTeacher
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 
@@ -35,9 +37,26 @@ def about(path: Path) -> dict:
     return json.loads(description.to_json())
 
 
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "clip"])  # recipes/test_clip.py has that one
-def test_every_recipe_says_how_its_weights_were_made(recipe: str, quick: PretrainConfig, tmp_path: Path) -> None:
-    config = replace(quick, recipe=recipe, crop=None, epochs=2)
+IMAGES_ALONE = [name for name in RECIPES if name != "clip"]  # recipes/test_clip.py has that one
+NEEDED = {  # of the network and the recipe
+    "masked": {"backbone.width": 16, "backbone.depth": 1, "backbone.heads": 2},
+    "simclr-v2": {**SMALL, "recipe.hidden": 24},
+}
+
+
+def with_recipe(quick: PretrainConfig, recipe: str, teacher: Path) -> PretrainConfig:
+    """The quick pretraining with another recipe, and with what that one needs."""
+    settings = NEEDED.get(recipe, SMALL)
+    if issubclass(find_recipe(recipe), RecipeWithTeacher):
+        settings = {**settings, "recipe.teacher": str(teacher)}
+    return replace(quick, recipe=recipe, crop=None, backbone="vit" if recipe == "masked" else "conv4", settings=settings)
+
+
+@pytest.mark.parametrize("recipe", IMAGES_ALONE)
+def test_every_recipe_says_how_its_weights_were_made(
+    recipe: str, quick: PretrainConfig, tiny_weights: Path, tmp_path: Path
+) -> None:
+    config = replace(with_recipe(quick, recipe, tiny_weights), epochs=2)
     path = pretrain(config, tmp_path / "weights.safetensors", SILENT)
     sidecar = about(path)
     assert sidecar["pretraining"]["recipe"] == recipe
@@ -45,8 +64,13 @@ def test_every_recipe_says_how_its_weights_were_made(recipe: str, quick: Pretrai
     assert (sidecar["pretraining"]["epochs"], sidecar["pretraining"]["images"]) == (2, 720)
     assert sidecar["val_accuracy"]["step"] in (6, 12)
     assert sidecar["val_accuracy"]["mean"] > 0.5  # chance is 0.2
-    loaded = load_backbone("conv4", {}, path)
-    assert loaded.feature_dim == 8 and loaded.pretraining.recipe == recipe and not loaded.pretraining.external
+    loaded = load_backbone(config.backbone, {}, path)
+    assert loaded.feature_dim == {"masked": 16, "simclr-v2": 24}.get(recipe, 8)
+    assert loaded.pretraining.recipe == recipe and not loaded.pretraining.external
+    taught = "recipe.teacher" in config.settings
+    assert (loaded.pretraining.started_from is not None) == taught
+    assert not taught or sidecar["pretraining"]["started_from"]["weights_sha256"] == weights_sha256(tiny_weights)
+    assert pretrain(config, path, SILENT) == path  # finished
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".csv", ".png", ".safetensors"]
 
 
@@ -84,13 +108,23 @@ def test_the_same_seed_gives_the_same_weights(quick: PretrainConfig, tmp_path: P
     assert first != other
 
 
-def test_what_ran_out_of_time_ends_in_the_weights_of_an_undisturbed_pretraining(quick: PretrainConfig, tmp_path: Path) -> None:
-    config = replace(quick, recipe="dino", crop=None)
+@pytest.mark.parametrize("recipe", IMAGES_ALONE)
+def test_what_was_stopped_and_killed_ends_in_the_weights_of_an_undisturbed_pretraining(
+    recipe: str, quick: PretrainConfig, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_recipe(quick, recipe, tiny_weights)
     undisturbed = weights_sha256(pretrain(config, tmp_path / "whole.safetensors", SILENT))
     output = tmp_path / "parts.safetensors"
     with pytest.raises(UserError, match=r"stopped by --time-limit after 1 of 6 steps; the same command goes on"):
         pretrain(config, output, SILENT, time_limit=1e-9)
     assert not output.exists()
+
+    def killed(*arguments: object) -> float:
+        raise SystemError  # like a kill, it leaves no time to save
+
+    with monkeypatch.context() as patched, pytest.raises(SystemError):
+        patched.setattr(Validation, "accuracy", killed)
+        pretrain(config, output, SILENT)
     assert weights_sha256(pretrain(config, output, SILENT)) == undisturbed
     assert not output.with_name("parts.training").exists()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,6 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from fewbench.benchmark import registry
-from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.backbones.clip.clip_tiny import ClipTiny
-from fewbench.benchmark.backbones.conv4 import Conv4
-from fewbench.benchmark.text.captions import Captions
 from fewbench.benchmark.training.loop.learner import Part
 from fewbench.benchmark.training.recipes import RECIPES, find_recipe
 from fewbench.benchmark.training.recipes.barlow_twins import cross_correlation, terms
@@ -24,51 +18,12 @@ from fewbench.benchmark.training.recipes.dino import Dino, DinoLearner, cross_en
 from fewbench.benchmark.training.recipes.projection import linear, projection
 from fewbench.benchmark.training.recipes.rotation import all_rotations
 from fewbench.benchmark.training.recipes.simclr import similarities
-from fewbench.benchmark.training.train_images import TrainImages
 from fewbench.core.errors import UsageError
 from fewbench.core.options import build
 
 
 def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
-
-
-@pytest.fixture
-def material(tiny: str) -> Material:
-    generator, split = seeded(), registry.load(registry.find("datasets", tiny))().split("train")
-    return Material(
-        backbone=Conv4(width=8).build(3, 16, generator),
-        width=8,
-        images=TrainImages(split, 24, 0, torch.device("cpu")),
-        classes=12,
-        preprocess=Preprocess(3, 16, (0.5, 0.5, 0.5), (0.3, 0.3, 0.3)),
-        crop=1,
-        flip=True,
-        steps=40,
-        generator=generator,
-    )
-
-
-def with_texts(material: Material) -> Material:
-    """The same images, said to be of twelve classes, and a network that reads."""
-    captions = Captions(
-        phrases=tuple(f"pattern {letter}" for letter in "abcdefghijkl"),
-        templates=("a photo of a {}.", "{}"),
-        of_image=material.images.labels,
-        choices=torch.arange(12)[:, None],
-        whole=1.0,
-    )
-    backbone = ClipTiny().dual_encoder(3, 64, seeded())
-    preprocess = replace(material.preprocess, size=64)
-    return replace(material, backbone=backbone, width=64, preprocess=preprocess, captions=captions)
-
-
-def learner_of(name: str, material: Material, **values: float) -> ImageLearner:
-    if find_recipe(name).reads_text:
-        material = with_texts(material)
-    learner = build(find_recipe(name), values, name).learner(material)
-    assert isinstance(learner, ImageLearner)
-    return learner
 
 
 def test_nt_xent_is_the_formula() -> None:
@@ -126,7 +81,7 @@ def test_dino_compares_each_teacher_crop_with_every_other_student_crop() -> None
     )
 
 
-def test_the_teacher_follows_the_student_and_then_stands_still(material: Material) -> None:
+def test_the_teacher_follows_the_student_and_then_stands_still(material: Material, learner_of) -> None:
     learner = learner_of("dino", material, momentum=0.9)
     assert isinstance(learner, DinoLearner)
     before = [parameter.clone() for parameter in learner.backbone.parameters()]
@@ -141,7 +96,7 @@ def test_the_teacher_follows_the_student_and_then_stands_still(material: Materia
     assert not any(parameter.requires_grad for parameter in learner.backbone.parameters())
 
 
-def test_the_centre_is_a_moving_mean_of_the_teacher_s_scores(material: Material) -> None:
+def test_the_centre_is_a_moving_mean_of_the_teacher_s_scores(material: Material, learner_of) -> None:
     learner = learner_of("dino", material, centre_momentum=0.75, prototypes=16)
     assert isinstance(learner, DinoLearner)
     batch = learner.batch(0, Part())
@@ -176,7 +131,7 @@ class Scores(nn.Module):
     ],
 )
 def test_the_teacher_s_entropies_tell_both_ways_to_collapse(
-    material: Material, scores: Tensor, batch_entropy: float, image_entropy: float
+    material: Material, learner_of, scores: Tensor, batch_entropy: float, image_entropy: float
 ) -> None:
     learner = learner_of("dino", material, prototypes=16)
     learner.head = Scores(scores)
@@ -190,7 +145,7 @@ def test_entropy_is_the_formula() -> None:
     assert entropy(values).tolist() == pytest.approx([1.5 * math.log(2), 0])
 
 
-def test_crops_for_the_student_alone_are_smaller(material: Material) -> None:
+def test_crops_for_the_student_alone_are_smaller(material: Material, learner_of) -> None:
     learner = learner_of("dino", material, small_crops=3, border=0.5, smallest_area=0.3)
     assert [kind.areas for kind in learner.kinds] == [(0.5, 1.0)] * 2 + [(0.3, 0.5)] * 3  # type: ignore[attr-defined]
     assert learner.batch(0, Part()).shape == (5 * 24, 3, 16, 16)
@@ -205,7 +160,7 @@ def test_every_image_comes_in_all_four_rotations() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_steps_lower_the_loss_and_every_parameter_moves(name: str, material: Material) -> None:
+def test_steps_lower_the_loss_and_every_parameter_moves(name: str, material: Material, learner_of) -> None:
     # DINO's student here learns what a teacher says that stands still: otherwise targets and loss move together.
     fixed = {"momentum": 1.0, "centre_momentum": 1.0} if name == "dino" else {}
     learner = learner_of(name, material, **fixed).train()
@@ -226,7 +181,7 @@ def test_steps_lower_the_loss_and_every_parameter_moves(name: str, material: Mat
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_batch_is_a_function_of_step_and_part(name: str, material: Material) -> None:
+def test_a_batch_is_a_function_of_step_and_part(name: str, material: Material, learner_of) -> None:
     one, other = learner_of(name, material), learner_of(name, material)
     other.batch(0, Part())
 
@@ -280,7 +235,7 @@ def test_grey_images_have_larger_crops() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_version_is_raised_where_the_weights_change(name: str, material: Material, same_as_known):
+def test_the_version_is_raised_where_the_weights_change(name: str, material: Material, learner_of, same_as_known):
     """By the losses of a few steps of gradient descent."""
     learner = learner_of(name, material).train()
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
