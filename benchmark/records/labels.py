@@ -155,7 +155,10 @@ def label_of(record: Named) -> Label:
 
 
 def training_label(record: Named) -> str:
-    """The training of the weights: `trained on mini-imagenet (simclr), meta-trained on cifar-fs`."""
+    """The training of the weights: `trained on mini-imagenet (simclr), meta-trained on cifar-fs`.
+
+    A teacher of the pretraining is named: `trained on trifeature (distill, taught by clip on trifeature)`.
+    """
     seen = record.backbone.pretraining
     if seen is not None and seen.external:
         return "external weights"
@@ -163,7 +166,9 @@ def training_label(record: Named) -> str:
     before = seen
     while before is not None and before.meta_trained:
         before = before.started_from
-    said = [] if before is None or stages.pretraining == NONE else [f"trained on {before.dataset} ({before.recipe})"]
+    teacher = None if before is None else before.started_from
+    taught = "" if teacher is None else f", taught by {teacher.recipe} on {teacher.dataset}"
+    said = [] if before is None or stages.pretraining == NONE else [f"trained on {before.dataset} ({before.recipe}{taught})"]
     said += [f"meta-trained on {stages.trained_on}"] if stages.meta_trained else []
     return ", ".join(said) or "initial weights"
 

@@ -163,6 +163,13 @@ def test_other_pretrained_weights_never_share_a_row(trained, boards):
             },
             "trained on trifeature (dino), meta-trained on omniglot",
         ),
+        (
+            {
+                "dataset": "omniglot", "recipe": "distill", "external": False,
+                "started_from": {"dataset": "trifeature", "recipe": "clip", "external": False},
+            },
+            "trained on omniglot (distill, taught by clip on trifeature)",
+        ),
     ],
 )  # fmt: skip
 def test_a_group_says_what_the_weights_have_seen(make_record, boards, pretraining, training):
