@@ -17,8 +17,8 @@ WORDS_PER_BLOCK = 8  # one Philox4x64 counter gives four 64-bit words, used here
 class Purpose(IntEnum):
     """The purposes for which `words` are drawn under the user's seed; each has a stream of its own.
 
-    A new number at the end is safe. A changed number changes every published episode or every training. (The images of
-    trifeature have a fixed seed and numbers of their own.)
+    A new number at the end is safe. A changed number changes every published episode or every training. (Images that
+    are rendered here have fixed seeds and numbers of their own.)
     """
 
     CLASSES = 0  # of an episode
@@ -35,6 +35,8 @@ class Purpose(IntEnum):
     UNLABELLED = 11  # images of an episode's classes
     DISTRACTORS = 12  # classes that an episode does not have, and their images
     ACQUISITION = 13  # which unlabelled images get a label
+    PROBE = 32  # images that readouts are fitted to and tested on
+    VIEWS = 33  # of an image that is classified
     STEP = 64  # of a training: augmentation
     ORDER = 65  # of the images in an epoch
     DROPOUT = 66  # seeds of torch's own generators before a step of a training

@@ -14,7 +14,7 @@ import typer
 from ...core.errors import LONGEST, UserError, listed, one_line
 from ...core.heap import keep_heap
 from ..plugin_errors import in_one_line
-from . import env, listing, run, show, speed
+from . import env, listing, probe, run, show, speed
 from .inputs import data, distances, features, testbed
 from .photos import fit, predict, recommend
 from .results import compare, leaderboard, merge, plot, power, report, rerun, site, submit, table
@@ -47,6 +47,7 @@ app.command("list")(listing.list_)
 app.command("show")(show.show)
 app.command("env")(env.env)
 app.command("speed")(speed.speed)
+app.command("probe")(probe.probe)
 app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
 app.command("pipeline")(pipeline.pipeline)

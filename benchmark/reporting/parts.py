@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.errors import UsageError, did_you_mean
 from ..config import RESULTS
-from . import pivot, published_page
+from . import decodability, pivot, published_page
 from .leaderboard import load_boards
 from .pages import Part
 from .stage_effects import effects_of
@@ -20,6 +20,7 @@ def parts(results: Path = RESULTS) -> dict[str, Part]:
     """The parts by the name in their markers, made from a results folder."""
     return {
         "table": Part(partial(pivot.pivot_of, results=results), pivot.FORM),
+        "decodability": Part(partial(decodability.decodability_part, results=results), decodability.FORM),
         "effects": Part(partial(effects_of, results=results), pivot.FORM_OF_RECORDS),
         "published": Part(partial(published_page.published_part, results=results), published_page.FORM),
         "summary": Part(partial(summary_part, results=results), "|".join(SUMMARIES)),

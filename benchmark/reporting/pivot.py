@@ -147,16 +147,7 @@ class Query:
         Raises:
             UserError: there are none, a field is unknown, or a record is damaged.
         """
-        folder, glob = Path(), self.records
-        if glob.startswith(f"{RESULTS}/"):
-            folder, glob = results, glob.removeprefix(f"{RESULTS}/")
-        try:
-            paths = sorted(path for path in folder.glob(glob) if path.is_file())
-        except (ValueError, NotImplementedError) as error:
-            raise UserError(f"records={self.records}: a glob that counts from the current folder ({error})") from error
-        if not paths:
-            counts = "the current folder" if folder == Path() else f"the results folder {folder}"
-            raise UserError(f"records={self.records}: no file matches; the glob counts from {counts}")
+        paths = matching(self.records, results)
         loaded = [(path, load_record(path)) for path in paths]
         wanted = [(Field(path, ""), values) for path, values in self.where.items()]
         for field in (*self.rows, *self.columns, *(field for field, _ in wanted)):
@@ -169,6 +160,25 @@ class Query:
         if not found:
             raise UserError(f"records={self.records}: none of {len(paths)} records is complete and has the values of where=")
         return found
+
+
+def matching(glob: str, results: Path) -> list[Path]:
+    """The files that a glob names, sorted; it counts from the current folder, but `results/` at its beginning is the folder.
+
+    Raises:
+        UserError: there are none, or it is no such glob.
+    """
+    folder, inside = Path(), glob
+    if glob.startswith(f"{RESULTS}/"):
+        folder, inside = results, glob.removeprefix(f"{RESULTS}/")
+    try:
+        paths = sorted(path for path in folder.glob(inside) if path.is_file())
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"records={glob}: a glob that counts from the current folder ({error})") from error
+    if not paths:
+        counts = "the current folder" if folder == Path() else f"the results folder {folder}"
+        raise UserError(f"records={glob}: no file matches; the glob counts from {counts}")
+    return paths
 
 
 def pivot_of(text: str, results: Path) -> list[str]:

@@ -120,6 +120,10 @@ class Dataset(Declared, ABC):
             UserError: the source is missing, incomplete or has an unknown layout, or there is no network.
         """
 
+    def attributes(self, split: Split) -> Mapping[str, Sequence[str]]:
+        """The value of each attribute for each row of a split, for `bench probe`; none where images have no attributes."""
+        return {}
+
     def described(self, split: str, source: Path | None, progress: Progress) -> Contents:
         """The contents of a split, checked; the arguments are those of `contents`.
 

@@ -72,13 +72,17 @@ def render(shape: str, texture: str, colour: str, start: int = 0, stop: int = IM
         texture: a key of `TEXTURES`.
         colour: a key of `COLOURS`.
         start: first image, counted from 0.
-        stop: one past the last image, at most `IMAGES`.
+        stop: one past the last image. Those from `IMAGES` on are no images of the dataset's classes.
 
     Returns:
         uint8 [stop − start, 32, 32, 3]. Image i of a class does not depend on `start` and `stop`.
     """
+    block = start // IMAGES
+    if stop > (end := IMAGES * (block + 1)):
+        return np.concatenate([render(shape, texture, colour, *part) for part in ((start, end), (end, stop))])
     kinds = [list(table).index(name) for table, name in ((SHAPES, shape), (TEXTURES, texture), (COLOURS, colour))]
-    first = IMAGES * (100 * kinds[0] + 10 * kinds[1] + kinds[2])
+    # Further images of a class have the random numbers after those of all classes.
+    first = IMAGES * (1000 * block + 100 * kinds[0] + 10 * kinds[1] + kinds[2] - block)
     draws = _Draws(first + start, first + stop)
     tones = _tones(draws, colour)
     picture = _add_clutter(draws, _background(draws, tones[0]))  # [n, 3, H, W], 0 … 1

@@ -45,11 +45,12 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "CLASSES": 0, "QUERIES": 1, "SUPPORT": 2, "SHAPE": 3, "SHARES": 4, "EPISODE_SEEDS": 5, "DISJOINT": 6,
         "CORRUPTION": 7, "QUERY_SHARES": 8, "FURTHER_QUERIES": 9, "LABEL_NOISE": 10, "UNLABELLED": 11, "DISTRACTORS": 12,
         "ACQUISITION": 13, "STEP": 64, "ORDER": 65, "DROPOUT": 66, "COMPANIONS": 67, "WEAK_LABELS": 68,
+        "PROBE": 32, "VIEWS": 33,
     }  # fmt: skip
 
 
 def test_whoever_draws_words_takes_the_purpose_from_the_table():
-    """Trifeature alone has its own: its seed is no user's."""
+    """Rendered images alone have their own: their seeds are no user's."""
     root, checked = Path(random_streams.__file__).parents[1], 0
     files = [file for folder in ("core", "tasks", "methods", "benchmark") for file in (root / folder).rglob("*.py")]
     for file in files:
@@ -57,7 +58,10 @@ def test_whoever_draws_words_takes_the_purpose_from_the_table():
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "words":
                 purpose = ast.unparse(call.args[1])
                 named = purpose.removeprefix("Purpose.") in Purpose.__members__
-                assert named or purpose == "purpose" or file.name == "trifeature_rendering.py", (file, purpose)
+                assert named or purpose == "purpose" or file.name in ("trifeature_rendering.py", "handwritten.py"), (
+                    file,
+                    purpose,
+                )
                 checked += 1
     assert checked >= 10
 

@@ -169,6 +169,22 @@ def stages(
 
 
 @app.command()
+def decodability(
+    probes: Annotated[list[Path], typer.Argument(metavar="PROBE...", help="Files of bench probe.")],
+    output: Output = None,
+    results: Results = RESULTS,
+) -> None:
+    """Draw how well attributes were read off each layer, before and after training: a panel for each file.
+
+    Example: bench plot decodability results/studies/decodability/*.json
+    """
+    from ...probe.results import read_probe
+    from ...reporting.figures.decodability import draw_decodability
+
+    _write_file(output, "decodability", lambda form: draw_decodability([read_probe(path) for path in probes], form), results)
+
+
+@app.command()
 def published_spread(output: Output = None, results: Results = RESULTS) -> None:
     """Draw how far quotes and reruns of published numbers lie from the papers' own: a row for each method.
 

@@ -23,7 +23,8 @@ def table(
     glob counts from the current folder; at its beginning, results/ is the folder of --results. A field is a dotted path into a
     record, such as task.shots or `backbone.tune as tune`. A block `<!-- effects: records=GLOB -->` has what each stage of
     P>M>F changes. Blocks `<!-- published: best|spread|ours -->` are about published.csv, and a block
-    `<!-- summary: all|published -->` is the leaderboard's summary, or its rows with a published number.
+    `<!-- summary: all|published -->` is the leaderboard's summary, or its rows with a published number. A block
+    `<!-- decodability: GLOB -->` has files of `bench probe`.
 
     Example: bench table docs/pretraining.md
     """

@@ -11,6 +11,7 @@ from fewbench.core.cache import MANIFEST
 from fewbench.core.errors import UsageError
 from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets.base import SPLITS, Split
+from fewbench.tasks.datasets.rendered.combined import Drawn
 from fewbench.tasks.datasets.store import IMAGES
 from fewbench.tasks.datasets.trifeature import Trifeature
 from fewbench.tasks.datasets.trifeature_features import COLOURS, SHAPES, TEXTURES
@@ -26,8 +27,13 @@ SOME_IMAGES_SHA256 = {
 
 @dataclass(frozen=True)
 class FewClasses(Trifeature):
-    def class_list(self, split: str) -> list[tuple[str, str]]:
-        return super().class_list(split)[:3]
+    def combinations(self, split: str) -> list[Drawn]:
+        return super().combinations(split)[:3]
+
+
+def combinations(split: str) -> list[tuple[str, ...]]:
+    """(shape, texture, colour) of each class."""
+    return [one.values for one in Trifeature().combinations(split)]
 
 
 @pytest.fixture
@@ -46,14 +52,14 @@ def test_classes_are_the_thousand_combinations_and_named_in_words():
 
 @pytest.mark.parametrize(("split", "each"), [("train", 64), ("val", 16), ("test", 20)])
 def test_every_feature_is_equally_frequent_in_a_split(split: str, each: int):
-    attributes = Trifeature().attributes(split)
+    attributes = combinations(split)
     for position, table in enumerate((SHAPES, TEXTURES, COLOURS)):
         assert Counter(features[position] for features in attributes) == dict.fromkeys(table, each)
 
 
 def test_attributes_are_those_of_the_class_names():
     names = [name for _, name in Trifeature().class_list("test")]
-    assert [f"{colour} {texture} {shape}" for shape, texture, colour in Trifeature().attributes("test")] == names
+    assert [f"{colour} {texture} {shape}" for shape, texture, colour in combinations("test")] == names
 
 
 def test_an_unknown_split_is_refused():
@@ -74,7 +80,7 @@ def test_an_image_does_not_depend_on_the_others(shape: str, texture: str):
 
 
 def test_images_of_a_class_and_of_different_classes_differ():
-    images = [render(s, t, c) for s, t, c in Trifeature().attributes("val")[:10]]
+    images = [render(s, t, c) for s, t, c in combinations("val")[:10]]
     assert len({image.tobytes() for block in images for image in block}) == 400
 
 
@@ -90,7 +96,7 @@ def test_the_test_split_from_an_empty_cache_is_the_published_one(tmp_path: Path,
 @pytest.mark.parametrize("split", SOME_IMAGES_SHA256)
 def test_images_of_the_other_splits_are_the_published_ones(split: str):
     sha = hashlib.sha256()
-    for shape, texture, colour in Trifeature().attributes(split)[::40]:
+    for shape, texture, colour in combinations(split)[::40]:
         sha.update(render(shape, texture, colour).tobytes())
     assert sha.hexdigest() == SOME_IMAGES_SHA256[split]
 
