@@ -18,7 +18,15 @@ from ...core.errors import UsageError
 from ...core.options import parameter
 from ...core.ranges import LARGEST_SIZE
 from .base import Backbone
-from .layers import NORM_HELP, PROJECTION_HELP, Norm, further_layer, normalisation
+from .layers import (
+    ACTIVATION_HELP,
+    ACTIVATIONS,
+    NORM_HELP,
+    PROJECTION_HELP,
+    Activation,
+    further_layer,
+    normalisation,
+)
 
 BLOCKS = 4
 
@@ -34,30 +42,30 @@ class Conv4(Backbone):
         "pool", "what halves the maps: max-pooling; or stride, and the last map's mean is the feature (MAML's on Omniglot)"
     )
     projection: int | None = parameter(None, PROJECTION_HELP, minimum=1, maximum=LARGEST_SIZE)
+    activation: Activation = parameter("relu", ACTIVATION_HELP)
 
     citation: ClassVar[str] = "Vinyals et al. 2016, Matching networks for one shot learning, arXiv:1606.04080"
-    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "halving", "projection")
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "halving", "projection", "activation")
 
     def build(self, channels: int, size: int, generator: torch.Generator) -> nn.Module:
         """Make the network; images need at least 16 pixels a side, since every block halves them."""
         if size < 2**BLOCKS:
             raise UsageError(f"backbone conv4: images of {size} pixels are too small, it needs {2**BLOCKS}")
         strided = self.halving == "stride"
-        blocks = [_block(channels if i == 0 else self.width, self.width, self.norm, strided, generator) for i in range(BLOCKS)]
+        blocks = [self._block(channels if i == 0 else self.width, strided, generator) for i in range(BLOCKS)]
         network = nn.Sequential(*blocks, *([nn.AdaptiveAvgPool2d(1)] if strided else []), nn.Flatten())
         if self.projection is not None:
             features = self.width * (1 if strided else (size // 2**BLOCKS) ** 2)
             network.add_module("projection", further_layer(features, self.projection, generator))
         return network
 
-
-def _block(inputs: int, outputs: int, norm: Norm, strided: bool, generator: torch.Generator) -> nn.Module:
-    # fork_rng puts the global generator back, from which torch's own initialisation draws. (skip_init would not draw, but costs
-    # most of a second at the first call, when it imports sympy.)
-    with torch.random.fork_rng(devices=[]):
-        convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, stride=2 if strided else 1)
-    assert convolution.bias is not None
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-    nn.init.zeros_(convolution.bias)
-    layers = [convolution, normalisation(norm, outputs), nn.ReLU()]
-    return nn.Sequential(*layers if strided else [*layers, nn.MaxPool2d(2)])
+    def _block(self, inputs: int, strided: bool, generator: torch.Generator) -> nn.Module:
+        # fork_rng puts the global generator back, from which torch's own initialisation draws. (skip_init would not draw, but
+        # costs most of a second at the first call, when it imports sympy.)
+        with torch.random.fork_rng(devices=[]):
+            convolution = nn.Conv2d(inputs, self.width, kernel_size=3, padding=1, stride=2 if strided else 1)
+        assert convolution.bias is not None
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        nn.init.zeros_(convolution.bias)
+        layers = [convolution, normalisation(self.norm, self.width), ACTIVATIONS[self.activation]()]
+        return nn.Sequential(*layers if strided else [*layers, nn.MaxPool2d(2)])

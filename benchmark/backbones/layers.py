@@ -11,8 +11,10 @@ from torch.nn import functional
 from ...methods.parts.random_numbers import drawn
 
 Norm = Literal["batch", "group", "layer", "instance"]
+Activation = Literal["relu", "smelu", "gelu", "swish"]
 NORM_HELP = "normalisation: batch, group (32 groups of channels), layer (one group), instance (a group a channel)"
 PROJECTION_HELP = "width of a layer behind the features (linear, batch norm, ReLU), which then is the feature; none: no layer"
+ACTIVATION_HELP = "activation: relu, smelu (Shamir et al. 2022), gelu or swish"
 GROUPS = 32  # of group norm (Wu and He 2018)
 RAMP_STEPS = 40_000  # over which drop-block reaches its rate, as in the code of MetaOptNet and FEAT
 
@@ -63,6 +65,21 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
 def further_layer(features: int, width: int, generator: Generator) -> nn.Module:
     """A layer behind the features, [B, features] to [B, width]: linear, batch norm, ReLU; recipe simclr-v2 pretrains it."""
     return drawn(lambda: nn.Sequential(nn.Linear(features, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()), generator)
+
+
+class SmeLU(nn.Module):
+    """The smooth ReLU: 0 up to −1, x from 1 on, and between them the parabola (x + 1)² / 4 that joins both without a kink.
+
+    Shamir, Lin and Coviello 2020, arXiv:2010.09931; Shamir et al. 2022, "Real world large scale recommendation systems
+    reproducibility and smooth activations", arXiv:2202.06499, with β = 1.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return (x + 1).clamp(0, 2).square() / 4 + functional.relu(x - 1)
+
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "smelu": SmeLU, "gelu": nn.GELU, "swish": nn.SiLU}
 
 
 class DropBlock(nn.Module):

@@ -19,7 +19,9 @@ import torch
 from torch import Generator, nn
 
 from ...core.errors import UsageError
+from ...core.options import parameter
 from .base import Backbone
+from .layers import ACTIVATION_HELP, ACTIVATIONS, Activation
 
 CHANNELS = 64
 SMALLEST = 10  # pixels: two convolutions without padding and two poolings leave 1 × 1
@@ -29,26 +31,28 @@ SMALLEST = 10  # pixels: two convolutions without padding and two poolings leave
 class RelationEncoder(Backbone):
     """Encoder of relation networks: four 3×3 convolutions with 64 filters; the flattened map is the feature."""
 
+    activation: Activation = parameter("relu", ACTIVATION_HELP)
+
     citation: ClassVar[str] = "Sung et al. 2018, Learning to compare: relation network for few-shot learning, arXiv:1711.06025"
+    later_parameters: ClassVar[tuple[str, ...]] = ("activation",)
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """Make the network; images need at least 10 pixels a side."""
         if size < SMALLEST:
             raise UsageError(f"backbone relation-encoder: images of {size} pixels are too small, it needs {SMALLEST}")
         network = nn.Sequential()
-        network.add_module("layer1", _layer(channels, 0, generator).append(nn.MaxPool2d(2)))
-        network.add_module("layer2", _layer(CHANNELS, 0, generator).append(nn.MaxPool2d(2)))
-        network.add_module("layer3", _layer(CHANNELS, 1, generator))
-        network.add_module("layer4", _layer(CHANNELS, 1, generator))
+        network.add_module("layer1", self._layer(channels, 0, generator).append(nn.MaxPool2d(2)))
+        network.add_module("layer2", self._layer(CHANNELS, 0, generator).append(nn.MaxPool2d(2)))
+        network.add_module("layer3", self._layer(CHANNELS, 1, generator))
+        network.add_module("layer4", self._layer(CHANNELS, 1, generator))
         network.add_module("flatten", nn.Flatten())
         return network
 
-
-def _layer(inputs: int, padding: int, generator: Generator) -> nn.Sequential:
-    """Convolution, batch norm and ReLU; initial weights are normal with variance 2 / (9 · 64), as in the authors' code."""
-    with torch.random.fork_rng(devices=[]):  # puts the global generator back, from which torch's initialisation draws
-        convolution = nn.Conv2d(inputs, CHANNELS, kernel_size=3, padding=padding)
-    assert convolution.bias is not None
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-    nn.init.zeros_(convolution.bias)
-    return nn.Sequential(convolution, nn.BatchNorm2d(CHANNELS), nn.ReLU())
+    def _layer(self, inputs: int, padding: int, generator: Generator) -> nn.Sequential:
+        """Convolution, batch norm and activation; initial weights have variance 2 / (9 · 64), as in the authors' code."""
+        with torch.random.fork_rng(devices=[]):  # puts the global generator back, from which torch's initialisation draws
+            convolution = nn.Conv2d(inputs, CHANNELS, kernel_size=3, padding=padding)
+        assert convolution.bias is not None
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        nn.init.zeros_(convolution.bias)
+        return nn.Sequential(convolution, nn.BatchNorm2d(CHANNELS), ACTIVATIONS[self.activation]())

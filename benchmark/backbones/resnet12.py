@@ -18,7 +18,18 @@ from ...core.errors import UsageError
 from ...core.options import parameter
 from ...core.ranges import LARGEST_SIZE
 from .base import Backbone
-from .layers import NORM_HELP, PROJECTION_HELP, DropBlock, Norm, convolution, further_layer, normalisation
+from .layers import (
+    ACTIVATION_HELP,
+    ACTIVATIONS,
+    NORM_HELP,
+    PROJECTION_HELP,
+    Activation,
+    DropBlock,
+    Norm,
+    convolution,
+    further_layer,
+    normalisation,
+)
 
 GROWTH = (1, 2.5, 5, 10)  # width of each block, as a multiple of the first one's
 SLOPE = 0.1  # of the leaky rectifiers
@@ -39,12 +50,13 @@ class ResNet12(Backbone):
     norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
     drop_rate: float = parameter(0.1, "of drop-block in the last two blocks, in training alone; 0 is none", minimum=0, below=1)
     projection: int | None = parameter(None, PROJECTION_HELP, minimum=1, maximum=LARGEST_SIZE)
+    activation: Activation = parameter("relu", f"{ACTIVATION_HELP}; relu is its own, leaky by {SLOPE}")
 
     citation: ClassVar[str] = (
         "Lee et al. 2019, Meta-learning with differentiable convex optimization, arXiv:1904.03758; "
         "Ye et al. 2020, Few-shot learning via embedding adaptation with set-to-set functions, arXiv:1812.03664"
     )
-    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "drop_rate", "width", "projection")
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "drop_rate", "width", "projection", "activation")
 
     def __post_init__(self) -> None:
         """Check that the width is even."""
@@ -60,7 +72,7 @@ class ResNet12(Backbone):
         for number, growth in enumerate(GROWTH, start=1):
             width = int(self.width * growth)
             rate = self.drop_rate if number in DROPPING else 0.0
-            network.add_module(f"layer{number}", nn.Sequential(_Block(inputs, width, self.norm, rate, generator)))
+            network.add_module(f"layer{number}", nn.Sequential(_Block(inputs, width, self, rate, generator)))
             inputs = width
         network.add_module("pool", nn.AdaptiveAvgPool2d(1))
         network.add_module("flatten", nn.Flatten())
@@ -72,13 +84,14 @@ class ResNet12(Backbone):
 class _Block(nn.Module):
     """Three convolutions beside a 1×1 convolution, added, rectified and pooled."""
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm, drop_rate: float, generator: Generator) -> None:
+    def __init__(self, inputs: int, outputs: int, recipe: ResNet12, drop_rate: float, generator: Generator) -> None:
         super().__init__()
+        norm: Norm = recipe.norm
         self.conv1, self.bn1 = convolution(inputs, outputs, 3, generator, slope=SLOPE), normalisation(norm, outputs)
         self.conv2, self.bn2 = convolution(outputs, outputs, 3, generator, slope=SLOPE), normalisation(norm, outputs)
         self.conv3, self.bn3 = convolution(outputs, outputs, 3, generator, slope=SLOPE), normalisation(norm, outputs)
         self.downsample = nn.Sequential(convolution(inputs, outputs, 1, generator, slope=SLOPE), normalisation(norm, outputs))
-        self.relu = nn.LeakyReLU(SLOPE)
+        self.relu = nn.LeakyReLU(SLOPE) if recipe.activation == "relu" else ACTIVATIONS[recipe.activation]()
         self.maxpool = nn.MaxPool2d(2)
         self.drop = DropBlock(drop_rate, SQUARE) if drop_rate else nn.Identity()
 

@@ -19,7 +19,7 @@ from ...core.options import parameter
 from ...core.ranges import LARGEST_SIZE
 from ...methods.parts.random_numbers import drawn
 from .base import Backbone, TokenBlocks
-from .layers import PROJECTION_HELP, further_layer
+from .layers import ACTIVATION_HELP, ACTIVATIONS, PROJECTION_HELP, Activation, further_layer
 from .timm_blocks import last_block, token_blocks
 
 
@@ -32,9 +32,10 @@ class ViT(Backbone):
     depth: int = parameter(6, "blocks", minimum=1, maximum=LARGEST_SIZE)
     heads: int = parameter(4, "attention heads of a block; they share the width", minimum=1, maximum=LARGEST_SIZE)
     projection: int | None = parameter(None, PROJECTION_HELP, minimum=1, maximum=LARGEST_SIZE)
+    activation: Activation = parameter("gelu", ACTIVATION_HELP)
 
     citation: ClassVar[str] = "Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv:2010.11929"
-    later_parameters: ClassVar[tuple[str, ...]] = ("projection",)
+    later_parameters: ClassVar[tuple[str, ...]] = ("projection", "activation")
 
     def __post_init__(self) -> None:
         """Check that the heads share the width."""
@@ -69,6 +70,7 @@ class ViT(Backbone):
             embed_dim=self.width,
             depth=self.depth,
             num_heads=self.heads,
+            act_layer=ACTIVATIONS[self.activation],
         )
 
     def last_block(self, module: nn.Module) -> set[str]:

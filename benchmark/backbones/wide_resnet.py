@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, nn
-from torch.nn.functional import relu
 
 from ...core.errors import UsageError
 from ...core.options import parameter
 from .base import Backbone
-from .layers import NORM_HELP, Norm, convolution, normalisation
+from .layers import ACTIVATION_HELP, ACTIVATIONS, NORM_HELP, Activation, convolution, normalisation
 
 STEM = 16
 WIDTHS = (160, 320, 640)
@@ -31,9 +30,10 @@ class WideResNet(Backbone):
     """WRN-28-10, the wide residual network: 36.5 million parameters, 640 features."""
 
     norm: Literal["batch", "group", "layer", "instance"] = parameter("batch", NORM_HELP)
+    activation: Activation = parameter("relu", ACTIVATION_HELP)
 
     citation: ClassVar[str] = "Zagoruyko and Komodakis 2016, Wide residual networks, arXiv:1605.07146"
-    later_parameters: ClassVar[tuple[str, ...]] = ("norm",)
+    later_parameters: ClassVar[tuple[str, ...]] = ("norm", "activation")
 
     def build(self, channels: int, size: int, generator: Generator) -> nn.Module:
         """Make the network; images need at least 4 pixels a side, 5 with instance norm."""
@@ -44,10 +44,10 @@ class WideResNet(Backbone):
         network.add_module("conv1", convolution(channels, STEM, 3, generator))
         inputs = STEM
         for number, width in enumerate(WIDTHS, start=1):
-            network.add_module(f"block{number}", _Group(inputs, width, 1 if number == 1 else 2, self.norm, generator))
+            network.add_module(f"block{number}", _Group(inputs, width, 1 if number == 1 else 2, self, generator))
             inputs = width
         network.add_module("bn1", normalisation(self.norm, inputs))
-        network.add_module("relu", nn.ReLU())
+        network.add_module("relu", ACTIVATIONS[self.activation]())
         network.add_module("pool", nn.AdaptiveAvgPool2d(1))
         network.add_module("flatten", nn.Flatten())
         return network
@@ -60,10 +60,10 @@ class WideResNet(Backbone):
 class _Group(nn.Module):
     """Four blocks; the first one changes the width and the size of the map."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, generator: Generator) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, recipe: WideResNet, generator: Generator) -> None:
         super().__init__()
-        rest = [_Block(outputs, outputs, 1, norm, generator) for _ in range(BLOCKS - 1)]
-        self.layer = nn.Sequential(_Block(inputs, outputs, stride, norm, generator), *rest)
+        rest = [_Block(outputs, outputs, 1, recipe, generator) for _ in range(BLOCKS - 1)]
+        self.layer = nn.Sequential(_Block(inputs, outputs, stride, recipe, generator), *rest)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
@@ -73,14 +73,15 @@ class _Group(nn.Module):
 class _Block(nn.Module):
     """Batch norm, ReLU and convolution, twice, added to the input; where the width changes, to its 1×1 convolution."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, generator: Generator) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, recipe: WideResNet, generator: Generator) -> None:
         super().__init__()
+        norm, self.relu = recipe.norm, ACTIVATIONS[recipe.activation]()
         self.bn1, self.conv1 = normalisation(norm, inputs), convolution(inputs, outputs, 3, generator, stride)
         self.bn2, self.conv2 = normalisation(norm, outputs), convolution(outputs, outputs, 3, generator)
         self.convShortcut = None if inputs == outputs else convolution(inputs, outputs, 1, generator, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
-        ready = relu(self.bn1(x))
-        out = self.conv2(relu(self.bn2(self.conv1(ready))))
+        ready = self.relu(self.bn1(x))
+        out = self.conv2(self.relu(self.bn2(self.conv1(ready))))
         return out + (x if self.convShortcut is None else self.convShortcut(ready))

@@ -12,7 +12,7 @@ from ...tasks.episodes import ABSENT, EpisodeBatch
 from ..records.predictions import COUNT, MOST_ANSWERS, SHARE, Predictions, load_predictions, write_predictions
 from ..records.record import RunRecord
 from ..records.sections import Kept
-from .evaluate import credit
+from .scores import credit
 
 NEAR = 1e-4  # of 1, that the probabilities of a query may add up to
 
@@ -61,10 +61,9 @@ class Keeper:
         asked = batch.query_labels != ABSENT  # [E, Q]
         rows = scores[labels != ABSENT].double()  # [A, N]
         share = rows.clamp(min=0)
-        if ((rows == share) | rows.isneginf()).all() and ((share.sum(dim=1) - 1).abs() <= NEAR).all():
-            confidence = share.amax(dim=1)
-        else:
-            confidence, self.are_probabilities = rows.softmax(dim=1).amax(dim=1), False
+        if not (((rows == share) | rows.isneginf()).all() and ((share.sum(dim=1) - 1).abs() <= NEAR).all()):
+            share, self.are_probabilities = rows.softmax(dim=1), False
+        own = share.gather(1, labels[labels != ABSENT][:, None])[:, 0]
         right = credit(scores, labels).cpu().numpy()[asked]
         episode = np.nonzero(asked)[0]
         piece = Predictions(
@@ -73,7 +72,8 @@ class Keeper:
             true=batch.classes[episode, batch.query_labels[asked]].astype(COUNT),
             predicted=batch.classes[episode, rows.argmax(dim=1).cpu().numpy()].astype(COUNT),
             ties=np.rint(np.divide(1.0, right, out=np.zeros(len(right)), where=right > 0)).astype(COUNT),
-            confidence=confidence.cpu().numpy().astype(SHARE),
+            confidence=share.amax(dim=1).cpu().numpy().astype(SHARE),
+            own=own.cpu().numpy().astype(SHARE),
         )
         self.pieces.append(piece)
 

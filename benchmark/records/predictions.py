@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from .sections import Kept
 
 MOST_ANSWERS = 20_000_000  # of a run: 400 MB in memory
 DIGITS = 16  # of the hash, in the file's name
+LATER = "own"  # which older files lack
 COUNT, SHARE = np.dtype("<u4"), np.dtype("<f4")
 AGAIN = "repeat its run with --keep-predictions"
 
@@ -34,6 +36,7 @@ class Predictions:
         predicted: uint32 [A], the class with the highest score, the first of those tied.
         ties: uint32 [A], 0 where the answer is wrong, else the number of classes that share the highest score.
         confidence: float32 [A], probability of the predicted class (`Kept.confidence`).
+        own: float32 [A], probability of the true class; None in files from before it was kept.
     """
 
     queries: np.ndarray
@@ -42,6 +45,7 @@ class Predictions:
     predicted: np.ndarray
     ties: np.ndarray
     confidence: np.ndarray
+    own: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -65,18 +69,25 @@ class Predictions:
     def first(self, episodes: int) -> Predictions:
         """The answers of the first episodes."""
         answers = int(self.starts[episodes])
-        parts = {one.name: getattr(self, one.name)[:answers] for one in fields(self) if one.name != "queries"}
+        parts = {name: array[:answers] for name, array in self._arrays().items() if name != "queries"}
         return Predictions(queries=self.queries[:episodes], **parts)
+
+    def _arrays(self) -> dict[str, Any]:
+        """The arrays that there are, by name."""
+        arrays = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     @classmethod
     def joined(cls, pieces: Sequence[Predictions]) -> Predictions:
         """The answers of pieces, one after the other."""
-        return cls(**{one.name: np.concatenate([getattr(piece, one.name) for piece in pieces]) for one in fields(cls)})
+        arrays = [piece._arrays() for piece in pieces]
+        names = [one.name for one in fields(cls) if all(one.name in of_piece for of_piece in arrays)]
+        return cls(**{name: np.concatenate([of_piece[name] for of_piece in arrays]) for name in names})
 
     def to_bytes(self, compressed: bool = True) -> bytes:
         """The content of an npz file; the same bytes for the same answers and version of zlib."""
         buffer = io.BytesIO()
-        (np.savez_compressed if compressed else np.savez)(buffer, **{one.name: getattr(self, one.name) for one in fields(self)})
+        (np.savez_compressed if compressed else np.savez)(buffer, **self._arrays())
         return buffer.getvalue()
 
 
@@ -158,7 +169,9 @@ def _read(content: bytes, episodes: int, answers: int) -> Predictions:
     parts = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for one in fields(Predictions):
-            kind = SHARE if one.name == "confidence" else COUNT
+            if one.name == LATER and f"{LATER}.npy" not in archive.namelist():
+                continue
+            kind = SHARE if one.name in ("confidence", LATER) else COUNT
             length = episodes if one.name == "queries" else answers
             with archive.open(f"{one.name}.npy") as file:
                 if np.lib.format.read_magic(file) != (1, 0):

@@ -11,6 +11,11 @@ from ...core.ranges import LARGEST_SEED
 
 Schedule = Literal["cosine", "step", "constant"]
 Precision = Literal["fp32", "bf16", "fp16"]
+# Options that are short for parameters of a backbone, with those that have them and timm's name for each.
+OF_LAYERS = {
+    "norm": ("conv4, resnet12 and wrn-28-10", "norm_layer"),
+    "activation": ("conv4, resnet12, wrn-28-10, relation-encoder and vit", "act_layer"),
+}
 NOT_IDENTITY = ("time_limit", "checkpoint_seconds")  # may differ from one call of a training to the next
 
 
@@ -65,15 +70,16 @@ class Effort(Options):
     force: bool = parameter(False, "Begin an interrupted training anew.")
 
 
-def check_norm(backbone: str, norm: object) -> None:
-    """Check that a backbone has the parameter that `--norm` sets.
+def check_layers(backbone: str, settings: Settings) -> None:
+    """Check that a backbone has the parameters that `--norm` and `--activation` set.
 
     Args:
         backbone: as the user calls it.
-        norm: what was asked for; None: nothing.
+        settings: parameters with their scope, such as `backbone.norm`.
 
     Raises:
         UsageError: it is a timm model.
     """
-    if norm is not None and backbone.startswith("timm:"):
-        raise UsageError("--norm is for conv4, resnet12 and wrn-28-10; for timm models set backbone.norm_layer")
+    for name, (owners, of_timm) in OF_LAYERS.items():
+        if settings.get(f"backbone.{name}") is not None and backbone.startswith("timm:"):
+            raise UsageError(f"--{name} is for {owners}; for timm models set backbone.{of_timm}")

@@ -9,7 +9,7 @@ from ...core.errors import UsageError
 from ...core.options import Options, Settings, declared, parameter
 from ...core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ..scopes import with_scopes
-from .options import Precision, check_norm
+from .options import OF_LAYERS, Precision, check_layers
 from .recipes import check_recipe, takes_shifts
 
 SCOPES = ("backbone", "dataset", "recipe")
@@ -20,7 +20,7 @@ class PretrainConfig(Options):
     """One pretraining. What is None is decided by the recipe, the images or the device. Each field is an option."""
 
     # Options that came later: where they have their defaults, an identity is what it was before.
-    later: ClassVar[tuple[str, ...]] = ("warmup_epochs", "clip_norm")
+    later: ClassVar[tuple[str, ...]] = ("warmup_epochs", "clip_norm", "activation")
 
     dataset: str = field(metadata=declared("Dataset whose train classes are learnt."))
     backbone: str = parameter("conv4", "Backbone (bench list backbones).")
@@ -53,6 +53,9 @@ class PretrainConfig(Options):
         maximum=LARGEST_SIZE,
     )
     norm: str | None = parameter(None, "Norm layers of the backbone, the same as --set backbone.norm=.")
+    activation: str | None = parameter(
+        None, "Activation of a built-in backbone (relu, smelu, gelu or swish), the same as --set backbone.activation=."
+    )
     precision: Precision | None = parameter(None, "Of the forward pass: fp32, bf16 or fp16; default: bf16 on a GPU.")
     patience: int | None = parameter(None, "Stop after so many epochs without a better one.", minimum=1)
     warmup_epochs: float = parameter(0.25, "Epochs, or a part of one, in which the learning rate rises.", minimum=0)
@@ -67,9 +70,11 @@ class PretrainConfig(Options):
         """
         check_recipe(self.recipe)
         super().__post_init__()
-        check_norm(self.backbone, self.settings.get("backbone.norm", self.norm))
-        if self.norm is not None and "backbone.norm" in self.settings:
-            raise UsageError("--norm and --set backbone.norm are the same; give one of them")
+        for name in self._of_layers():
+            if f"backbone.{name}" in self.settings:
+                raise UsageError(f"--{name} and --set backbone.{name} are the same; give one of them")
+        short = {f"backbone.{name}": value for name, value in self._of_layers().items()}
+        check_layers(self.backbone, {**self.settings, **short})
         object.__setattr__(self, "settings", with_scopes(self.settings, self.dataset))
         for key in self.settings:
             scope, dot, _ = key.partition(".")
@@ -82,4 +87,8 @@ class PretrainConfig(Options):
     def settings_of(self, scope: str) -> Settings:
         """The parameters meant for the backbone, the dataset or the recipe."""
         chosen = {key.partition(".")[2]: value for key, value in self.settings.items() if key.partition(".")[0] == scope}
-        return {**chosen, "norm": self.norm} if scope == "backbone" and self.norm is not None else chosen
+        return {**chosen, **self._of_layers()} if scope == "backbone" else chosen
+
+    def _of_layers(self) -> Settings:
+        """The parameters of the backbone that have an option of their own."""
+        return {name: value for name in OF_LAYERS if (value := getattr(self, name)) is not None}

@@ -87,7 +87,8 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
         flip=flip,
         device=device.type,
         size=preprocess.size,
-        norm=None,  # the backbone's parameters say it
+        norm=None,  # the backbone's parameters say it, as they do the activation
+        activation=None,
         precision=precision,
         settings=settings,
     )

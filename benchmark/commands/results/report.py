@@ -23,6 +23,10 @@ def report(
     testbed: Annotated[Path | None, typer.Option(help="Where the testbed is, if there is one.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Where the prompts are, if they are of a file.")] = None,
     class_names: Annotated[Path | None, typer.Option(help="Where the class names are, if they are of a file.")] = None,
+    prediction_difference: Annotated[
+        bool,
+        typer.Option("--prediction-difference", help="Only how far the answers of trainings of other seeds differ."),
+    ] = False,
     results: Results = RESULTS,
 ) -> None:
     """Write one page about the answers of runs: classes, confusions, calibration, hardness and the worst episodes.
@@ -38,6 +42,14 @@ def report(
     from ..parts.terminal import TerminalProgress
 
     check_form(output)
+    if prediction_difference:
+        from ...records.store import load_record
+        from ...reporting.report.difference import difference_report
+
+        paths = [in_results(path, results, "records") for path in records]
+        write_report(difference_report([(path, load_record(path)) for path in paths]), output)
+        say(output)
+        return
     named = {"weights": weights, "method": method, "dataset": dataset, "testbed": testbed, "prompts": prompts,
              "class_names": class_names}  # fmt: skip
     where = Where({name: value for name, value in named.items() if value is not None}, results / "checkpoints")

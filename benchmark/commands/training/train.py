@@ -22,6 +22,9 @@ def train(
     given: Settings,
     effort: Settings,
     norm: Annotated[str | None, typer.Option(help="Norm layers of the backbone, the same as --set backbone.norm=.")] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="Activation of the backbone, the same as --set backbone.activation=.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Checkpoint; default checkpoints/METHOD-BACKBONE-DATASET-NwayKshot.safetensors of --results."),
@@ -36,7 +39,8 @@ def train(
 
     Example: bench train --method protonet --dataset trifeature --steps 1000
     """
-    short = {} if norm is None else {"backbone.norm": norm}
+    options = {"backbone.norm": norm, "backbone.activation": activation}
+    short = {name: value for name, value in options.items() if value is not None}
     config, chosen = TrainConfig(**{**given, "settings": {**short, **given.get("settings", {})}}), Effort(**effort)
     from ...training.loop.distributed import part_here  # torch is imported from here on, after what can be refused without it
     from ...training.meta.meta_training import default_output, meta_train

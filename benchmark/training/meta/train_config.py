@@ -10,7 +10,7 @@ from ....core.options import Options, Settings, declared, parameter
 from ....core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ...config import SCOPES
 from ...scopes import with_scopes
-from ..options import Precision, Schedule, check_norm
+from ..options import Precision, Schedule, check_layers
 
 if TYPE_CHECKING:
     from ....methods.base import Method
@@ -80,7 +80,7 @@ class TrainConfig(Options):
             UsageError: one line that names the option.
         """
         super().__post_init__()
-        check_norm(self.backbone, self.settings.get("backbone.norm"))
+        check_layers(self.backbone, self.settings)
         if self.crop and self.smallest_area is not None:
             raise UsageError("--crop shifts images and --smallest-area crops them; give one of the two")
 

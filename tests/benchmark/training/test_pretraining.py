@@ -187,6 +187,8 @@ def test_a_network_that_refuses_small_images_gets_those_it_was_made_for(quick: P
         ({"recipe": "simclr", "crop": 2}, "--crop: recipe simclr draws views of its own"),
         ({"settings": {"temperature": 1}}, "--set temperature: say whose it is: .*recipe.temperature"),
         ({"norm": "group", "settings": {"backbone.norm": "batch"}}, "--norm and --set backbone.norm are the same"),
+        ({"activation": "gelu", "settings": {"backbone.activation": "gelu"}}, "--activation and --set backbone.activation are"),
+        ({"activation": "gelu", "backbone": "timm:resnet18"}, "--activation is for conv4, .*; for timm models .*act_layer"),
         ({"norm": "group", "backbone": "timm:resnet18"}, "--norm is for conv4, .*; for timm models set backbone.norm_layer"),
     ],
 )
