@@ -106,6 +106,12 @@ class RunConfig(Options):
         several="listed",
     )
     class_names: Path | None = parameter(None, "CSV file with class_id,name instead of the dataset's names.")
+    views: int | None = parameter(
+        None, "Classify so many views of each image: itself, and random crops.", minimum=2, maximum=100, several="repeated"
+    )
+    vote: Literal["features", "majority"] = parameter(
+        "features", "Views of an image have their features averaged, or are classified each, and the majority counts."
+    )
     batch_size: int | None = parameter(None, "Images encoded at once; auto finds a number that fits.", minimum=1, none="auto")
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = parameter("fp32", "Precision of encoding: fp32, tf32, bf16 or fp16.")
     compile: bool = parameter(False, "Encode through torch.compile.")
@@ -138,6 +144,8 @@ class RunConfig(Options):
             raise UsageError(f"--severity {self.severity}: of what? add --corruption {', '.join(STRENGTHS)}")
         if self.corruption is not None and self.severity is None:
             raise UsageError(f"--corruption {self.corruption}: how much? add --severity {', '.join(map(str, SEVERITIES))}")
+        if self.vote != RunConfig.vote and self.views is None:
+            raise UsageError(f"--vote {self.vote}: of how many views? add --views 8")
         if self.distractors is not None and self.unlabelled is None:
             raise UsageError(f"--distractors {self.distractors}: how many images of each? add --unlabelled 10")
         self._check_acquisition()

@@ -41,6 +41,8 @@ def check_method(config: RunConfig, method: Method) -> tuple[str, Encoding]:
         UsageError: options that do not go with the method, or with each other.
     """
     tune = _tune(config, method)
+    if config.views is not None and method.inputs_with(tune) == "images":
+        raise UsageError(f"--views {config.views}: {config.method} works on images; take a method on features")
     _check_choices(config, method, method.undecided_with(tune))
     inputs = method.inputs_with(tune)
     if inputs == "images" and config.acquire not in (None, "random"):

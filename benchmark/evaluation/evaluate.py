@@ -6,7 +6,7 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..backbones.base import Preprocess
 from ..features.table import FeatureTable
 from ..features.transforms import Transforms
 from ..plugin_errors import told
+from .scores import accuracies_of, credit, votes
 
 # Episodes are scored in chunks on a fixed grid (0, chunk, 2·chunk, …), so that an interrupted run ends in the same bits as an
 # undisturbed one. So a chunk depends on the method and the shape of its episodes alone: it is the largest power of two that
@@ -50,6 +51,7 @@ class Source:
         text_tower: for methods that use it.
         transforms: of the features, before the method sees them.
         acquisition: gives labels to images without, by their features before the transforms.
+        voters: features of further views of the split; each view is classified by itself, and the majority counts.
     """
 
     device: torch.device
@@ -65,6 +67,7 @@ class Source:
     text_tower: nn.Module | None = None
     transforms: Transforms = Transforms()
     acquisition: Acquisition | None = None
+    voters: tuple[FeatureTable, ...] = ()
 
     @property
     def inputs(self) -> Inputs:
@@ -133,7 +136,7 @@ class Evaluator:
                 scores, labels = self.score(trimmed)
                 if keep is not None:
                     keep(trimmed, scores, labels)
-                yield part, _accuracies(scores, labels)
+                yield part, accuracies_of(scores, labels)
 
     def trials(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[int, np.ndarray]]:
         """Score a batch by several settings of the method, chunk by chunk; each chunk is looked up once.
@@ -146,7 +149,7 @@ class Evaluator:
         """
         for part in self._parts(batch):
             for number, found in enumerate(self._scored(part.trimmed(), candidates)):
-                yield number, _accuracies(*found)
+                yield number, accuracies_of(*found)
 
     def _parts(self, batch: EpisodeBatch) -> Iterator[EpisodeBatch]:
         chunk = chunk_size(self.method, batch, self.source.inputs, self.source.width)
@@ -179,7 +182,17 @@ class Evaluator:
         return next(self._scored(batch, [self.method]))
 
     def _scored(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each setting of the method what `score` returns."""
+        """Yield for each setting of the method what `score` returns; where views vote, the scores are their votes."""
+        if not self.source.voters:
+            yield from self._scored_once(batch, candidates)
+            return
+        sources = (replace(self.source, table=table, voters=()) for table in (self.source.table, *self.source.voters))
+        of_views = [replace(self, source=source)._scored_once(batch, candidates) for source in sources]
+        for found in zip(*of_views, strict=True):
+            yield votes([scores for scores, _ in found]), found[0][1]
+
+    def _scored_once(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for each setting of the method what `score` returns for the source's own table."""
         scores_of_each = candidates[0].classify_each(self.fill(batch), candidates)
         labels = torch.tensor(batch.query_labels, device=self.source.device)  # [E, Q]
         class_mask = torch.tensor(batch.classes != ABSENT, device=self.source.device)  # [E, N]
@@ -263,22 +276,6 @@ class Evaluator:
             if bad.any():
                 episode = int(bad.flatten(1).any(dim=1).nonzero()[0])
                 raise UserError(f"method {self.name} returned {what} in episode {int(batch.index[episode])}")
-
-
-def _accuracies(scores: Tensor, labels: Tensor) -> np.ndarray:
-    """Accuracy of each episode, float64 [E]."""
-    return (credit(scores, labels).sum(dim=1) / (labels != ABSENT).sum(dim=1)).cpu().numpy()
-
-
-def credit(scores: Tensor, labels: Tensor) -> Tensor:
-    """The credit of each query, float64 [E, Q]: 1 right, 0 wrong or padding.
-
-    A query whose highest score is shared by t classes counts 1/t when its own class is among them: the expected accuracy of
-    breaking the tie at random.
-    """
-    tied = scores == scores.amax(dim=2, keepdim=True)  # [E, Q, N]
-    right = tied.gather(2, labels.clamp(min=0)[..., None])[..., 0] & (labels != ABSENT)  # [E, Q]
-    return right.double() / tied.sum(dim=2).clamp(min=1)  # the scores of padding may be NaN, and then nothing is tied
 
 
 def chunk_size(method: Method, batch: EpisodeBatch, inputs: Inputs, width: int) -> int:

@@ -106,7 +106,8 @@ class Plan:
 
     def backbone_section(self) -> answerer.Backbone:
         """The record's `backbone` section."""
-        return self.backbone.section(self.encoding)
+        views = None if self.config.views is None else f"{self.config.views}, {self.config.vote}"
+        return replace(self.backbone.section(self.encoding), views=views)
 
     def task_section(self) -> Task:
         """The record's `task` section, as far as it is known before the images are opened."""

@@ -168,8 +168,17 @@ def _options_of(record: RunRecord) -> Settings:
         "prompts": None if text is None else text.prompts,
         "precision": backbone.precision,
         "compile": backbone.compile,
+        **_views(backbone.views),
         "settings": settings,
     }
+
+
+def _views(said: str | None) -> Settings:
+    """The options `views` and `vote` of what a record says of its views."""
+    if said is None:
+        return {}
+    number, _, vote = said.partition(", ")
+    return {"views": int(number), "vote": vote}
 
 
 def replay(config: RunConfig, index: int, record: RunRecord | None, progress: Progress) -> Replay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import nn
 from ...core.progress import Progress
 from ...tasks.conditions.acquisition import Acquisition
 from ...tasks.datasets.base import Split
-from ..features.table import feature_table, table_of_rows
+from ...tasks.viewed_split import viewed
+from ..features.table import AveragedTable, FeatureTable, feature_table, table_of_rows
 from ..records.sections import Encoded
 from .evaluate import Source
 from .plan import Plan
@@ -26,8 +28,8 @@ def source_of(plan: Plan, split: Split, device: torch.device, progress: Progress
     source = _without_rows(plan, split, device, progress)
     if plan.inputs == "images":
         return replace(source, images=split.images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device)), None
-    table = feature_table(plan.backbone, split, device, progress, plan.encoding)
-    return replace(source, table=table), table.encoded
+    tables = [feature_table(plan.backbone, one, device, progress, plan.encoding) for one in _views(plan, split)]
+    return _with_tables(plan, source, tables), _encoded(tables)
 
 
 def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.device, progress: Progress) -> Source:
@@ -36,7 +38,28 @@ def source_of_rows(plan: Plan, split: Split, rows: np.ndarray, device: torch.dev
     if plan.inputs == "images":
         images = np.array(split.images[rows])
         return replace(source, images=images, preprocess=plan.backbone.preprocess, backbone=_network(plan, device))
-    return replace(source, table=table_of_rows(plan.backbone, split, rows, device, progress, plan.encoding))
+    tables = [table_of_rows(plan.backbone, one, rows, device, progress, plan.encoding) for one in _views(plan, split)]
+    return _with_tables(plan, source, tables)
+
+
+def _views(plan: Plan, split: Split) -> list[Split]:
+    """The split, and as many views of it as the run wants."""
+    return [viewed(split, view) for view in range(plan.config.views or 1)]
+
+
+def _with_tables(plan: Plan, source: Source, tables: Sequence[FeatureTable]) -> Source:
+    """The source with the features of each view, averaged or to vote."""
+    if plan.config.vote == "majority":
+        return replace(source, table=tables[0], voters=tuple(tables[1:]))
+    return replace(source, table=tables[0] if len(tables) == 1 else AveragedTable.over(tables))
+
+
+def _encoded(tables: Sequence[FeatureTable]) -> Encoded | None:
+    """How the features of all views were made, with their images and seconds together."""
+    found = [table.encoded for table in tables if table.encoded is not None]
+    if not found or len(found) < len(tables):
+        return None
+    return replace(found[0], images=sum(one.images for one in found), seconds=round(sum(one.seconds for one in found), 3))
 
 
 def _network(plan: Plan, device: torch.device) -> nn.Module:

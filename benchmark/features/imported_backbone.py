@@ -81,7 +81,7 @@ class ImportedBackbone(Backbone):
             raise UsageError(f"--weights {config.weights}: {owner} is features without a network; leave it out")
         if config.corruption is not None:
             raise UsageError(f"--corruption {config.corruption}: {owner} is features of clean images; take one with a network")
-        for name, default in asdict(Encoding()).items():
+        for name, default in {**asdict(Encoding()), "views": None}.items():
             if getattr(config, name) != default:
                 raise UsageError(f"--{name.replace('_', '-')}: with {owner} nothing is encoded; leave it out")
 

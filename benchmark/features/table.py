@@ -5,7 +5,7 @@ The cache key holds everything that changes a feature, so a table is never stale
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -82,6 +82,30 @@ class FeatureTable:
         for _, rows in chunks(self.features):
             total += rows.sum(axis=0, dtype=np.float64)
         return torch.from_numpy((total / len(self.features)).astype(np.float32)).to(self.device)
+
+
+@dataclass(frozen=True)
+class AveragedTable(FeatureTable):
+    """The mean features of several views of the same images.
+
+    Attributes:
+        others: the tables of the further views.
+    """
+
+    others: tuple[FeatureTable, ...] = ()
+
+    @classmethod
+    def over(cls, tables: Sequence[FeatureTable]) -> AveragedTable:
+        """The mean of tables, at least one."""
+        first = tables[0]
+        return cls(first.features, first.device, first.resident, first.encoded, first.file, tuple(tables[1:]))
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """The mean features of rows [E, R], float32 [E, R, D] on the device."""
+        total = super().gather(rows)
+        for table in self.others:
+            total += table.gather(rows)
+        return total / (1 + len(self.others))
 
 
 def key(backbone: LoadedBackbone, split: Split, encoding: Encoding = DEFAULT, device: str = "cpu") -> Key:

@@ -167,6 +167,7 @@ class Backbone:
         precision: precision of encoding.
         compile: whether the network was compiled.
         preprocess: the network's input.
+        views: number of the views of each image, and what is made of them, such as "8, majority"; None: there is one.
         imported: the backbone that made imported features, as far as their file says it.
     """
 
@@ -183,4 +184,5 @@ class Backbone:
     precision: str = "fp32"
     compile: bool = False
     preprocess: NetworkInput | None = None
+    views: str | None = None
     imported: Mapping[str, object] | None = None

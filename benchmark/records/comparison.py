@@ -177,7 +177,8 @@ def _settings(record: RunRecord) -> Settings:
     method, backbone = record.method, record.backbone
     of_backbone = {f"backbone.{name}": value for name, value in backbone.parameters.items()}
     prompts = {} if method.text is None else {"prompts": method.text.prompts}
-    return {**method.parameters, **of_backbone, **prompts, "tune": backbone.tune, "precision": backbone.precision}
+    return {**method.parameters, **of_backbone, **prompts, "tune": backbone.tune, "precision": backbone.precision,
+            "views": backbone.views}  # fmt: skip
 
 
 def mean_ranks(tasks: Sequence[Sequence[RunRecord]], level: float = 0.95, seed: int = 0) -> list[MeanRank]:

@@ -30,7 +30,7 @@ LONGEST_NAME = 60  # characters that a method, backbone or dataset gives to a fi
 # What decides an answer, of the sections of a record.
 OF_METHOD = ("name", "parameters", "learned_sha256", "text", "features")
 DEPARTURES = ("corruption", "conditions")  # sections of a task that the usual one does not have
-OF_BACKBONE = ("name", "parameters", "weights_sha256", "tune", "precision", "compile")
+OF_BACKBONE = ("name", "parameters", "weights_sha256", "tune", "precision", "compile", "views")
 
 
 class TaskKey(NamedTuple):
@@ -117,8 +117,8 @@ def configuration(
 ) -> dict[str, object]:
     """Everything that a configuration says about the result; its hash names the record.
 
-    Precision, compilation, corruption and conditions are in it where they are not the defaults: older records, which do not
-    say, keep their names. So is what no plan knows before it opens the images: fingerprint and clean images are not in it.
+    Precision, compilation, views, corruption and conditions are in it where they are not the defaults: older records, which do
+    not say, keep their names. So is what no plan knows before it opens the images: fingerprint and clean images are not in it.
 
     Args:
         method: as its record has it.

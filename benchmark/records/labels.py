@@ -14,7 +14,7 @@ from .stages import NONE, stages_of
 from .task_words import FINGERPRINT_DIGITS, plain, task_words, with_parameters
 
 SINGLE = "single"  # the usual prompts
-USUAL = {"tune": "none", "precision": "fp32", "compile": False}  # of a backbone
+USUAL = {"tune": "none", "precision": "fp32", "compile": False, "views": None}  # of a backbone
 
 
 @dataclass(frozen=True)

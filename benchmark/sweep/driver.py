@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...core.errors import Interrupted, UserError
+from ...core.errors import Interrupted, UsageError, UserError
 from ...core.files import cache_root, make_folder, temporary_path
 from ...core.progress import Progress
 from ..config import RunConfig
@@ -279,7 +279,9 @@ def sweep(
     """Do every run on the cluster that the options name, as `carry_out` does.
 
     Raises:
-        UserError: there is none, or it has not what the runs need (`connected`).
+        UserError: there is none, or it has not what the runs need (`connected`); or runs classify several views.
     """
+    if any(one.views is not None for one in configs):
+        raise UsageError("--views: the views of an image are encoded in one process; leave out --engine ray")
     with connected(engine.address, engine.workers, configs[0].device) as cluster:
         return carry_out(configs, names, cluster, progress)
