@@ -35,6 +35,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["table", "docs/ablation.md", "--check"],
         ["table", "docs/acquisition.md", "--check"],
         ["table", "docs/clip.md", "--check"],
+        ["table", "docs/decodability.md", "--check"],
         ["table", "docs/noisy-and-unlabelled.md", "--check"],
         ["table", "docs/pretraining.md", "--check"],
         ["table", "docs/published.md", "--check"],
