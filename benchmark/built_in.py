@@ -91,5 +91,10 @@ BASES = {
     "backbones": "fewbench.benchmark.backbones.base:Backbone",
     "samplers": "fewbench.tasks.samplers:Sampler",
 }
+# Methods whose papers train them on episodes: those with `meta_trained`, for commands that import no method.
+META_TRAINED = frozenset({
+    "anil", "feat", "fomaml", "learn2learn:MAML", "learn2learn:MetaSGD", "maml", "matching-net", "meta-baseline", 
+    "meta-opt-net", "meta-sgd", "pmf", "protonet", "r2d2", "relation-net", "reptile",
+})  # fmt: skip
 NAMED = "fewbench.tasks.datasets.named:Named"  # the class of photos that a user has given a name
 YOURS = "your photos"  # where they come from

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .board import Board, Cell, Row
 from .markdown import Markdown, accuracy_cell, escaped, table_lines
-from .quotes import Quote, QuoteRow, Quotes
+from .quotes import Quote, QuoteRow, Quotes, read_at
 from .setting import EXTERNAL_MARK, NAMES_MARK, TRANSDUCTIVE_MARK
 
 CONTESTED = "≠"
@@ -103,7 +103,7 @@ def _cell(cell: Cell | None, style: Style) -> str:
 
 
 def _quote_name(row: QuoteRow, style: Style) -> str:
-    return f"{style.quoted(row.first.kind)} {style.link(row.first.paper or row.first.source, row.address)}"
+    return f"{style.quoted(row.first.kind)} {style.link(*read_at(row.first))}"
 
 
 def _quote_cells(row: QuoteRow, style: Style) -> tuple[str, ...]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote as percent_encoded
+from urllib.parse import urlsplit
 
+from ..built_in import META_TRAINED
 from ..published.beside import Beside, Verdict, margin_of, published_beside, verdict_of
 from ..published.number import PublishedNumber
 from ..records.identity import TaskKey
@@ -17,6 +20,7 @@ from .setting import CLASS_NAMES, INDUCTIVE
 BEST = 3  # rows of the best published numbers below a board
 TRAIN_CLASSES = "train-classes"
 ARXIV = re.compile(r"\d{4}\.\d{4,5}")
+FILE = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40}):(.+)")
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,22 @@ class QuoteRow:
         """The number that names the row."""
         return next(cell.number for cell in self.cells if cell is not None)
 
-    @property
-    def address(self) -> str:
-        """Where its paper is on the web; "" where unknown."""
-        return address_of(self.first.paper)
+
+def address_of(where: str) -> str:
+    """The web address of a paper, or of a file that is given as owner/repository@commit:path; "" where unknown."""
+    if ARXIV.fullmatch(where):
+        return f"https://arxiv.org/abs/{where}"
+    if file := FILE.fullmatch(where):
+        return f"https://github.com/{file[1]}/blob/{file[2]}/{percent_encoded(file[3])}"
+    return where if where.startswith("http") else ""
 
 
-def address_of(paper: str) -> str:
-    """The web address of a paper; "" where unknown."""
-    return f"https://arxiv.org/abs/{paper}" if ARXIV.fullmatch(paper) else paper if paper.startswith("http") else ""
+def read_at(number: PublishedNumber) -> tuple[str, str]:
+    """A short name and the address of what prints a number: its paper, or the source that quotes it or ran it again."""
+    where = (number.paper or number.source) if number.kind == "paper" else number.source
+    file, paper = FILE.fullmatch(where), ARXIV.search(where)
+    name = file[1] if file else paper[0] if paper else urlsplit(where).netloc or where
+    return name, address_of(where)
 
 
 @dataclass(frozen=True)
@@ -96,20 +107,18 @@ class Quotes:
 def quotes_of(boards: Sequence[Board], numbers: Sequence[PublishedNumber]) -> list[Quotes]:
     """Find the published numbers that belong to each board.
 
-    A published number stands beside one run of ours, the best of its method, backbone, setting and task. A method that some
-    run has trained on episodes is compared with its papers as trained on episodes only.
+    A published number stands beside one run of ours, the best of its method, backbone, setting and task. A method that papers
+    train on episodes is compared with them as trained on episodes alone.
 
     Args:
         boards: all boards.
         numbers: all of the table of published numbers.
     """
-    records = [record for board in boards for row in board.rows for record in row.records]
-    on_episodes = {record.method.name for record in records if stages_of(record).meta_trained}
-    return [_quotes(board, numbers, on_episodes) for board in boards]
+    return [_quotes(board, numbers) for board in boards]
 
 
-def _quotes(board: Board, numbers: Sequence[PublishedNumber], on_episodes: Collection[str]) -> Quotes:
-    rows = {place: row for place, row in enumerate(board.rows) if _comparable(row.records[0], on_episodes)}
+def _quotes(board: Board, numbers: Sequence[PublishedNumber]) -> Quotes:
+    rows = {place: row for place, row in enumerate(board.rows) if _comparable(row.records[0])}
     found: dict[int, list[Quote | None]] = {}
     told = set[str]()
     for column, task in enumerate(board.tasks):
@@ -131,12 +140,12 @@ def _quotes(board: Board, numbers: Sequence[PublishedNumber], on_episodes: Colle
     return Quotes(beside, _best(board, numbers, told), top)
 
 
-def _comparable(record: RunRecord, on_episodes: Collection[str]) -> bool:
+def _comparable(record: RunRecord) -> bool:
     """Whether a run is what papers report: trained on the train classes, on episodes where its method is."""
     stages = stages_of(record)
     seen = record.backbone.pretraining
     of_dataset = seen is not None and not seen.external and stages.in_domain
-    return of_dataset and (stages.meta_trained or record.method.name not in on_episodes)
+    return of_dataset and (stages.meta_trained or record.method.name not in META_TRAINED)
 
 
 def _beside(task: TaskKey, cell: Cell, row: Row, numbers: Sequence[PublishedNumber]) -> Quote | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote as percent_encoded
@@ -13,7 +13,7 @@ from ..records.statistics import in_percent
 from .board import Board, Cell, Row
 from .formats import CONTESTED, MARKDOWN, Style, anchor_of
 from .markdown import Markdown, accuracy_cell, table_lines
-from .quotes import Quotes, address_of
+from .quotes import Quotes, address_of, read_at
 from .setting import EXTERNAL_MARK, INDUCTIVE, MARKS, SETTINGS, Setting
 
 HEADERS = (
@@ -28,16 +28,17 @@ HEADERS = (
     "best published, inductive (%)",
 )
 NUMERIC = (False, False, False, False, False, True, False, False, False)
-TASK = HEADERS.index("task")
-USUAL = "5-way 1-shot"  # the task that has a table of its own
+TASK, SETTING, TOP = HEADERS.index("task"), HEADERS.index("setting"), len(HEADERS) - 1
+USUAL = "5-way 1-shot"  # the task that has tables of its own
 KEY = (
     "A row is the best run of a dataset and setting; a setting without a row has no run. Inductive: each query is answered "
-    f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support.",
-    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. The second has the same backbone "
-    "and training unless they are named. *Level* says that the interval contains 0.",
+    f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support. In brackets: "
+    "parameters that are not the default ones, and the recipe of a training.",
+    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. It is significant unless the row "
+    "says *level*: then the interval contains 0. The second has the same backbone and training unless they are named.",
     "Published for this method: with the same backbone, training and task, in its *paper*, *quoted* elsewhere, or in a *rerun* "
-    "by others. Ours is *within* where the difference is no larger than its 95 % interval, else *above* or *below*. A dash: "
-    "none in our list.",
+    "by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval, else *above* "
+    "or *below*. A dash: our list has none.",
 )
 
 
@@ -52,7 +53,7 @@ class Place(NamedTuple):
 def summary_of(
     boards: Sequence[tuple[Board, Quotes]], page: Path, boards_page: Path, only_published: bool = False
 ) -> list[str]:
-    """The lines of the summary in markdown: a table of the usual task, and one of the others.
+    """The lines of the summary in markdown: two tables of the usual task, and one of the others.
 
     Args:
         boards: with the published numbers beside them.
@@ -65,17 +66,22 @@ def summary_of(
     rows = summary_rows(boards, links, only_published)
     if only_published:
         return _table(rows)
-    usual, others = ([row for row in rows if (row[TASK] == USUAL) == wanted] for wanted in (True, False))
-    lines = [f"### {USUAL}", "", *_table([[*row[:TASK], *row[TASK + 1 :]] for row in usual]), ""] if usual else []
-    return [*lines, *(["### Other tasks", "", *_table(others)] if others else [])]
+    usual = [row for row in rows if row[TASK] == USUAL]
+    alone, others = ([row for row in usual if (row[SETTING] == INDUCTIVE) == wanted] for wanted in (True, False))
+    tables = (
+        (f"{USUAL}, inductive, trained on the dataset alone", _table(alone, {TASK, SETTING})),
+        (f"{USUAL}, other settings", _table(others, {TASK, TOP})),
+        ("Other tasks", _table([row for row in rows if row[TASK] != USUAL])),
+    )
+    return [line for title, lines in tables if lines for line in (f"### {title}", "", *lines, "")][:-1]
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of summary rows; without a task where its rows have none."""
+def _table(rows: Sequence[Sequence[str]], same: Collection[int] = ()) -> list[str]:
+    """A table of summary rows, without the columns that are the same in all of them."""
     if not rows:
         return []
-    kept = [number for number in range(len(HEADERS)) if number != TASK or len(rows[0]) == len(HEADERS)]
-    made = [list(map(Markdown, row)) for row in rows]
+    kept = [number for number in range(len(HEADERS)) if number not in same]
+    made = [[Markdown(row[number]) for number in kept] for row in rows]
     return table_lines([HEADERS[number] for number in kept], made, [NUMERIC[number] for number in kept])
 
 
@@ -131,9 +137,8 @@ def _of_method(first: Place, quotes: Quotes, column: int, style: Style) -> str:
         return ""
     number = style.quoted(style.plain(cell.number.printed))
     again = f"; {style.plain(f'{CONTESTED} others found another number')}" if cell.contested else ""
-    source = quoted.address if cell.number.kind == "paper" else address_of(cell.number.source)
     apart = "" if cell.difference is None else f"; ours {cell.difference:+.2f}, {cell.verdict or 'without interval'}"
-    return f"{number} ({style.link(cell.number.kind, source)}{again}){style.plain(apart)}"
+    return f"{number} ({style.link(cell.number.kind, read_at(cell.number)[1])}{again}){style.plain(apart)}"
 
 
 def _best_published(first: Place, quotes: Quotes, column: int, style: Style) -> str:

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.built_in import BUILT_IN
+from fewbench.benchmark.built_in import BUILT_IN, META_TRAINED
 from fewbench.benchmark.code_versions import code_of
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.base import Method
@@ -315,3 +315,8 @@ def test_built_in_classes_are_known_by_the_version_that_they_declare(monkeypatch
     assert code_of(ProtoNet) == "version 1"
     monkeypatch.setattr(ProtoNet, "version", "2")
     assert code_of(ProtoNet) == "version 2"
+
+
+def test_methods_that_papers_train_on_episodes_are_known_without_importing_them():
+    found = {name for name in BUILT_IN["methods"] if registry.load(registry.find("methods", name)).meta_trained}
+    assert found == META_TRAINED

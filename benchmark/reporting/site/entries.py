@@ -17,7 +17,7 @@ from ..board import Board, Cell, Row
 from ..figures.scaling import milliseconds_an_image, parameters_of_network
 from ..formats import quote_text
 from ..markdown import accuracy_cell
-from ..quotes import Quotes, address_of
+from ..quotes import Quotes, read_at
 from .markup import HTML
 
 Key = TypeVar("Key", bound=Hashable)
@@ -116,7 +116,7 @@ def _published(quotes: Quotes, place: int, column: int) -> Markup:
     quote = quoted.cells[column] if quoted else None
     if quote is None:
         return Markup()
-    return Markup(f"{HTML.link(quote.number.kind, address_of(quote.number.paper))} {quote_text(quote, HTML)}")
+    return Markup(f"{HTML.link(quote.number.kind, read_at(quote.number)[1])} {quote_text(quote, HTML)}")
 
 
 def addresses(folder: str, names: Mapping[Key, str]) -> dict[Key, str]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fewbench.benchmark.reporting.quotes import quotes_of
+from fewbench.benchmark.reporting.quotes import quotes_of, read_at
 
 OURS = np.resize([0.97, 0.99], 100)  # 98.00 ± 0.20
 
@@ -35,7 +35,6 @@ def test_a_number_stands_beside_ours_with_the_verdict_of_both_intervals(
     (quotes,) = quotes_of(found, [number])
     cell = quotes.beside[0].cells[0]
     assert cell is not None and cell.difference == pytest.approx(98 - float(accuracy))
-    assert quotes.beside[0].address == "https://arxiv.org/abs/1703.05175"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +54,23 @@ def test_a_number_of_another_experiment_stands_nowhere_beside(trained, boards, p
     assert beside(boards([trained(OURS)]), [published(**other)]) == {}
 
 
+@pytest.mark.parametrize(
+    ("kind", "paper", "source", "name", "address"),
+    [
+        ("paper", "1703.05175", "https://arxiv.org/abs/1904.03758", "1703.05175", "https://arxiv.org/abs/1703.05175"),
+        ("rerun", "1703.05175", "https://arxiv.org/abs/1904.03758", "1904.03758", "https://arxiv.org/abs/1904.03758"),
+        ("quoted", "1703.05175", "https://example.org/table", "example.org", "https://example.org/table"),
+        (
+            *("quoted", "", f"some/board@{'a' * 40}:results of 2020.md", "some/board"),
+            f"https://github.com/some/board/blob/{'a' * 40}/results%20of%202020.md",
+        ),
+        ("paper", "ICCV 2021", "https://arxiv.org/abs/1904.03758", "ICCV 2021", ""),
+    ],
+)
+def test_a_number_is_named_by_what_prints_it(published, kind, paper, source, name, address):
+    assert read_at(published(kind=kind, paper=paper, source=source)) == (name, address)
+
+
 def test_the_papers_own_number_comes_first_and_a_rerun_that_differs_marks_it(trained, boards, published):
     own = published(accuracy="98.8", half_width="0.2")
     rerun = published(accuracy="96.0", half_width="0.2", kind="rerun", source="https://example.org")
@@ -71,7 +87,9 @@ def test_each_column_has_its_own_number(trained, boards, published):
 
 def test_a_method_that_is_trained_on_episodes_is_compared_as_such(trained, boards, published):
     pretrained = trained(np.full(100, 0.99), meta=False, weights="b")
-    assert beside(boards([pretrained]), [published()]) == {"protonet": [("98.8", "above", False)]}
+    assert beside(boards([pretrained]), [published()]) == {}
+    same = trained(np.full(100, 0.99), meta=False, weights="b", name="simpleshot")
+    assert beside(boards([same]), [published(method="simpleshot")]) == {"simpleshot": [("98.8", "above", False)]}
     (quotes,) = quotes_of(boards([pretrained, trained(OURS)]), [published()])
     (place,) = quotes.beside
     assert boards([pretrained, trained(OURS)])[0].rows[place].training == "meta-trained on omniglot"

@@ -31,29 +31,34 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
     first, *others = rows(boards(records), [published()])
     paper = "*98.8* ([paper](https://arxiv.org/abs/1703.05175)); ours -0.80, below"
     best_published = "*98.8* ([protonet](https://arxiv.org/abs/1703.05175))"
-    start = ["[omniglot](#omniglot)", "inductive", "protonet", "conv4, meta-trained"]
-    assert first == [*start, "[98.00 ± 0.20](0.json)", "+1.00 ± 0.00 over ridge", paper, best_published]
+    dataset = "[omniglot](#omniglot)"
+    network = "conv4, meta-trained"
+    assert first == [dataset, "protonet", network, "[98.00 ± 0.20](0.json)", "+1.00 ± 0.00 over ridge", paper, best_published]
     assert [row[1:4] for row in others] == [
         ["inductive§", "simpleshot", "conv4, external weights"],
-        ["transductive", "maml†", "conv4, meta-trained"],
-        ["class names", "proto+text‡", "conv4, meta-trained"],
-        ["zero-shot", "clip-zero-shot‡", "conv4, meta-trained"],
+        ["transductive", "maml†", network],
+        ["class names", "proto+text‡", network],
+        ["zero-shot", "clip-zero-shot‡", network],
     ]
-    assert all(row[0] == start[0] and row[5:] == ["the only one", "–", "–"] for row in others)
+    assert all(row[0] == dataset and row[5:] == ["the only one", "–"] for row in others)
 
 
-def test_the_usual_task_has_a_table_of_its_own(trained, boards):
-    made = boards([trained(OURS, task={"shots": 5}), trained(OURS)])
+def test_the_usual_task_has_tables_of_its_own(trained, boards):
+    made = boards([trained(OURS, task={"shots": 5}), trained(OURS), trained(OURS, name="maml", method={"transductive": True})])
     lines = summary_of(list(zip(made, quotes_of(made, []), strict=True)), PAGE, PAGE)
-    assert [line for line in lines if line.startswith("#")] == ["### 5-way 1-shot", "### Other tasks"]
-    assert [line.split(" | ")[1] for line in lines if line.startswith("| [")] == ["inductive", "5-way 5-shot"]
+    assert [line for line in lines if line.startswith("#")] == [
+        "### 5-way 1-shot, inductive, trained on the dataset alone",
+        "### 5-way 1-shot, other settings",
+        "### Other tasks",
+    ]
+    assert [line.split(" | ")[1] for line in lines if line.startswith("| [")] == ["protonet", "transductive", "5-way 5-shot"]
 
 
 def test_the_best_published_number_stands_beside_inductive_rows(trained, boards, published):
     others = [published(method="feat"), published(method="other", accuracy="99.0")]
     made = boards([trained(OURS), trained(OURS, name="maml", method={"transductive": True})])
-    found = [row[-2:] for row in rows(made, others)]
-    assert found == [["–", "*99.0* ([other](https://arxiv.org/abs/1703.05175))"], ["–", "–"]]
+    inductive, transductive = rows(made, others)
+    assert inductive[-2:] == ["–", "*99.0* ([other](https://arxiv.org/abs/1703.05175))"] and transductive[-1] == "–"
 
 
 def test_a_rerun_has_the_address_of_its_source(trained, boards, published):
