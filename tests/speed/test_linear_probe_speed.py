@@ -20,7 +20,8 @@ from fewbench.methods.linear.scikit_learn import ScikitLearnMethod
 from fewbench.tasks.episodes import Episodes
 
 WAYS, QUERIES, WIDTH, COST = 5, 15, 512, 1.0
-CHUNK, TASKS = 64, 8  # episodes of ours and of theirs a round
+EPISODES, TASKS = {1: 128, 5: 128, 16: 64}, 8  # a round: of ours by shots, a chunk as a run has it, and of theirs
+CHUNK = max(EPISODES.values())
 THREADS = 1  # scikit-learn's fits, too, are of one
 AT_LEAST = 1  # times scikit-learn's speed at like accuracy
 ROUNDS = 3  # alternating, the best of each counts
@@ -56,7 +57,7 @@ def seconds(work: Callable[[], object]) -> float:
 @pytest.mark.parametrize("shots", [1, 5, 16])
 def test_a_probe_beside_scikit_learn(shots: int, say: Callable[[str], None]):
     pytest.importorskip("sklearn")
-    many, few = made_up(shots, CHUNK), made_up(shots, TASKS)
+    many, few = made_up(shots, EPISODES[shots]), made_up(shots, TASKS)
     few = replace(few, support=few.support.double(), query=few.query.double())  # what is fitted here in float64 anyhow
     ours, settings = LinearProbe(C=COST), {"C": COST, "max_iter": 10_000}
     loose, exact = (ScikitLearnMethod("linear_model.LogisticRegression", {**settings, "tol": tol}) for tol in (1e-4, 1e-8))
