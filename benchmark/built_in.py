@@ -48,6 +48,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "ciw": "fewbench.methods.linear.ciw:CIW",
         "ilpc": "fewbench.methods.transductive.ilpc:ILPC",
         "self-training": "fewbench.methods.linear.self_training:SelfTraining",
+        "distribution-calibration": "fewbench.methods.linear.distribution_calibration:DistributionCalibration",
     },
     "datasets": {
         "cifar-fs": "fewbench.tasks.datasets.cifar_fs:CifarFs",

@@ -51,6 +51,7 @@ class Method(Declared, ABC):
         uses_text_tower: whether the method needs `Episodes.text_tower` itself, to learn prompts.
         uses_unlabelled: whether the method uses `Episodes.unlabelled`, where the task has any.
         uses_train_mean: whether the method needs `Episodes.train_mean` (the train split is then encoded too).
+        uses_train_classes: whether the method needs `Episodes.train_classes` (likewise).
         meta_trained: whether `bench train` can train the method, by its `loss`.
         trained_with: the paper's options of `bench train`, by dataset ("*": every dataset), which are the defaults. Where the
             paper uses others for more shots, they are those of its 1-shot experiments.
@@ -78,6 +79,7 @@ class Method(Declared, ABC):
     uses_text_tower: ClassVar[bool] = False
     uses_unlabelled: ClassVar[bool] = False
     uses_train_mean: ClassVar[bool] = False
+    uses_train_classes: ClassVar[bool] = False
     meta_trained: ClassVar[bool] = False
     trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     fixed_ways: ClassVar[bool] = False

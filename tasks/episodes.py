@@ -134,6 +134,19 @@ def _named(labels: np.ndarray, present: np.ndarray, refuse: Callable[[Any, str],
 
 
 @dataclass(frozen=True)
+class TrainClasses:
+    """Features of the train classes, which are looked up class by class, so that memory need not hold them all.
+
+    Attributes:
+        means: float64 [C, D], mean feature of each class.
+        features_of: gives the features, float [n, D], of a class by its number.
+    """
+
+    means: Tensor
+    features_of: Callable[[int], Tensor]
+
+
+@dataclass(frozen=True)
 class Episodes:
     """A batch of episodes with its rows filled in: the input of a method.
 
@@ -150,6 +163,7 @@ class Episodes:
             episode has fewer classes.
         text_tower: module from texts to text features, for methods that set `uses_text_tower`. A method leaves it unchanged.
         train_mean: float [D], mean feature of the train split, for methods that set `uses_train_mean`.
+        train_classes: features of the train split by class, for methods that set `uses_train_classes`.
         backbone: the encoder, for methods whose `inputs` are images. A method leaves it unchanged. Where the method adapts
             copies of its parameters, only those that require grad may move.
         tune: the part of the model that an adapting method may move: none, norm, head, last-block, lora, prompt, prompt-pool or
@@ -171,6 +185,7 @@ class Episodes:
     text: Tensor | None = None
     text_tower: nn.Module | None = None
     train_mean: Tensor | None = None
+    train_classes: TrainClasses | None = None
     backbone: nn.Module | None = None
     tune: str = "none"
     learned: nn.Module | None = None

@@ -92,6 +92,7 @@ def check_fits(method: Method, name: str) -> None:
         "all queries at once (it is transductive)": method.transductive,
         "texts and a text tower": method.uses_text or method.uses_text_tower,
         "the mean feature of train classes": method.uses_train_mean,
+        "the features of train classes": method.uses_train_classes,
         "no photos": not method.uses_support,
     }
     for what, needed in needs.items():

@@ -17,7 +17,7 @@ from ...core.errors import UserError
 from ...methods.base import Method
 from ...tasks.conditions.acquisition import Acquisition
 from ...tasks.datasets.base import Images
-from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes
+from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes, TrainClasses
 from ..backbones.base import Preprocess
 from ..features.table import FeatureTable
 from ..features.transforms import Transforms
@@ -45,6 +45,7 @@ class Source:
         backbone: for methods on images.
         class_names: of the split.
         train_mean: float [D], for methods that use it.
+        train_classes: for methods that use them.
         tune: what an adapting method may move.
         learned: what the method learned beside the backbone, for methods that have such a part.
         text: float [C, D], the text feature of each class of the split, for methods that use it.
@@ -61,6 +62,7 @@ class Source:
     backbone: nn.Module | None = None
     class_names: tuple[str, ...] = ()
     train_mean: Tensor | None = None
+    train_classes: TrainClasses | None = None
     tune: str = "none"
     learned: nn.Module | None = None
     text: Tensor | None = None
@@ -243,6 +245,7 @@ class Evaluator:
             text=text,
             text_tower=source.text_tower if method.uses_text_tower else None,
             train_mean=source.train_mean if method.uses_train_mean else None,
+            train_classes=source.train_classes if method.uses_train_classes else None,
             backbone=source.backbone,
             tune=source.tune,
             learned=source.learned,

@@ -73,7 +73,7 @@ class Plan:
     @property
     def uses_train(self) -> bool:
         """Whether the features of the train split are needed beside the episodes."""
-        return self.method.uses_train_mean or self.transforms.use_train
+        return self.method.uses_train_mean or self.method.uses_train_classes or self.transforms.use_train
 
     @property
     def inputs(self) -> Inputs:

@@ -157,8 +157,9 @@ def check_other_splits(
     Raises:
         UserError: they are not there, or too small.
     """
-    if method.uses_train_mean:
-        with _needing_train(f"method {name}", "the mean feature of the train split"):
+    if method.uses_train_mean or method.uses_train_classes:
+        what = "the mean feature of the train split" if method.uses_train_mean else "the features of the train split"
+        with _needing_train(f"method {name}", what):
             open_split("train")
     if undecided := method.undecided_with(tune):
         try:

@@ -68,11 +68,14 @@ def _network(plan: Plan, device: torch.device) -> nn.Module:
 
 def _without_rows(plan: Plan, split: Split, device: torch.device, progress: Progress) -> Source:
     """A source with all that the method asks for beside the rows."""
-    method, transforms, train_mean, text, tower = plan.method, plan.transforms, None, None, None
+    method, transforms, train_mean, train_classes, text, tower = plan.method, plan.transforms, None, None, None, None
     if plan.uses_train:
-        train = feature_table(plan.backbone, plan.open_split("train", progress), device, progress, plan.encoding)
-        transforms = transforms.fitted(train)
-        train_mean = transforms.of_table(train).mean() if method.uses_train_mean else None
+        train = plan.open_split("train", progress)
+        table = feature_table(plan.backbone, train, device, progress, plan.encoding)
+        transforms = transforms.fitted(table)
+        table = transforms.of_table(table) if method.uses_train_mean or method.uses_train_classes else table
+        train_mean = table.mean() if method.uses_train_mean else None
+        train_classes = table.by_class(train.offsets) if method.uses_train_classes else None
     names = split.class_names if plan.texts is None else plan.texts.names(split.class_ids, split.class_names, progress)
     if method.uses_text:
         assert plan.texts is not None
@@ -84,6 +87,7 @@ def _without_rows(plan: Plan, split: Split, device: torch.device, progress: Prog
         device,
         class_names=names,
         train_mean=train_mean,
+        train_classes=train_classes,
         text=text,
         text_tower=tower,
         tune=plan.backbone.tune,

@@ -100,6 +100,8 @@ class ImportedBackbone(Backbone):
         needed = {config.split: ""}
         if method.uses_train_mean:
             needed.setdefault("train", f", and {config.method} needs their mean")
+        if method.uses_train_classes:
+            needed.setdefault("train", f", and {config.method} needs them")
         if undecided := method.undecided_with(tune):
             needed.setdefault("val", f", and {config.method} chooses {', '.join(undecided)} on them")
         splits = {split: open_import(name, dataset, split, why) for split, why in needed.items()}

@@ -19,6 +19,7 @@ from ...core.files import cache_root
 from ...core.progress import Progress
 from ...core.unfinished import Block, Reached, Unfinished
 from ...tasks.datasets.base import Split
+from ...tasks.episodes import TrainClasses
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import device_name
 from ..records.identity import file_safe
@@ -82,6 +83,15 @@ class FeatureTable:
         for _, rows in chunks(self.features):
             total += rows.sum(axis=0, dtype=np.float64)
         return torch.from_numpy((total / len(self.features)).astype(np.float32)).to(self.device)
+
+    def by_class(self, offsets: np.ndarray) -> TrainClasses:
+        """The features by class; `offsets` int64 [C + 1] has the first row of each, and the number of rows."""
+
+        def features_of(number: int) -> Tensor:
+            return self.gather(np.arange(offsets[number], offsets[number + 1])[None])[0]
+
+        means = torch.stack([features_of(number).double().mean(dim=0) for number in range(len(offsets) - 1)])
+        return TrainClasses(means, features_of)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def made_up_features() -> np.ndarray:
 
 def made_up_source(features: np.ndarray) -> Source:
     """The table as a run holds it."""
-    return Source(CPU, table=FeatureTable.of(features, CPU), train_mean=torch.from_numpy(features.mean(axis=0)))
+    table, offsets = FeatureTable.of(features, CPU), np.arange(CLASSES + 1) * (len(features) // CLASSES)
+    return Source(CPU, table, train_mean=torch.from_numpy(features.mean(axis=0)), train_classes=table.by_class(offsets))
 
 
 def methods_on_features() -> dict[str, Method]:

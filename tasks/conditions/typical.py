@@ -6,8 +6,10 @@ arXiv:2202.02794.
 All images, with a label or without one, are divided by k-means into as many clusters as there will be labels. Clusters with the
 fewest labels come first, the larger one of equals, and each gives its most typical image: the one with the smallest mean
 distance to its nearest neighbours without a label in the cluster. As in the released code, clusters of at most five images wait
-for all others, and once every cluster has given an image the first one gives the next. Differs from the released code: k-means
-starts once and not ten times, and where it takes squared distances, these are distances, as in the paper.
+for all others, and once every cluster has given an image the first one gives the next.
+
+Differs from the released code: clusters of more than half the mean size never wait, since most are small where the pool of an
+episode is. Distances are not squared, as in the paper. K-means starts once.
 
 Letters in shape comments: E episodes, F rows, those with a label first, K clusters, B images to choose.
 """
@@ -18,7 +20,7 @@ import numpy as np
 
 from ...core.random_streams import uniform
 
-SMALL = 5  # images of a cluster that waits
+SMALL = 5  # images of a cluster that waits, at most
 NEIGHBOURS = 20  # of an image, at most
 ROUNDS = 100  # of k-means, at most
 FARTHEST = 2.0  # distance between features of length 1; also that of a lone image to its neighbours
@@ -39,7 +41,8 @@ def most_typical(products: np.ndarray, labelled: int, budget: int, random_words:
     clusters = len(random_words)
     member = k_means(products, random_words)[..., None] == np.arange(clusters)  # [E, F, K]
     sizes, known = member.sum(axis=1), member[:, :labelled].sum(axis=1)  # [E, K]
-    order = np.lexsort((-sizes, known, sizes <= SMALL), axis=1)  # the last key counts first
+    small = sizes <= min(SMALL, products.shape[1] / clusters / 2)
+    order = np.lexsort((-sizes, known, small), axis=1)  # the last key counts first
     rank = np.argsort(order, axis=1)
     distances = np.sqrt((2 - 2 * products).clip(min=0))  # [E, F, F]
     free = np.ones(products.shape[:2], bool)  # [E, F], without a label
@@ -47,7 +50,7 @@ def most_typical(products: np.ndarray, labelled: int, budget: int, random_words:
     given = np.zeros_like(rank)  # images that a cluster has given
     episodes, chosen = np.arange(len(products)), np.empty((len(products), budget), np.int64)
     for step in range(budget):
-        place = rank + clusters * given + clusters * (budget + 1) * (sizes <= SMALL)
+        place = rank + clusters * given + clusters * (budget + 1) * small
         place = np.where((member & free[..., None]).any(axis=1), place, np.iinfo(np.int64).max)
         cluster = place.argmin(axis=1)
         inside = free & member[episodes, :, cluster]  # [E, F]

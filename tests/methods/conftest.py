@@ -15,7 +15,7 @@ from fewbench.benchmark.backbones.tuning import unfreeze
 from fewbench.benchmark.backbones.vit import ViT
 from fewbench.methods.base import Method
 from fewbench.methods.metric.relation_net import RelationNet
-from fewbench.tasks.episodes import Episodes
+from fewbench.tasks.episodes import Episodes, TrainClasses
 
 
 class WordTower(nn.Module):
@@ -64,6 +64,13 @@ def with_texts(episodes: Episodes, centres: np.ndarray) -> Episodes:
     return replace(episodes, text=text, class_names=names, text_tower=WordTower(centres))
 
 
+def train_classes(width: int) -> TrainClasses:
+    """Features of four train classes with 20 images each."""
+    random = np.random.default_rng(21)
+    features = torch.from_numpy(random.normal(size=(4, 1, width)) + random.normal(size=(4, 20, width)) / 2).float()
+    return TrainClasses(features.double().mean(dim=1), lambda number: features[number])
+
+
 def equal_episodes(count: int = 4, ways: int = 5, shots: int = 2, queries: int = 7, width: int = 8, seed: int = 0) -> Episodes:
     """Episodes of one shape. Classes overlap, so that scores are neither all right nor all wrong."""
     random = np.random.default_rng(seed)
@@ -79,6 +86,7 @@ def equal_episodes(count: int = 4, ways: int = 5, shots: int = 2, queries: int =
         class_mask=torch.ones(count, ways, dtype=torch.bool),
         seeds=torch.from_numpy(random.integers(0, 2**63, size=count)),
         train_mean=torch.from_numpy(random.normal(size=width) / 4).float(),
+        train_classes=train_classes(width),
     )
     return with_texts(episodes, centres)
 
@@ -106,6 +114,7 @@ def unequal_episodes(
         class_mask=torch.arange(ways) < torch.from_numpy(ways_of)[:, None],
         seeds=torch.from_numpy(random.integers(0, 2**63, size=count)),
         train_mean=torch.from_numpy(random.normal(size=width) / 4).float(),
+        train_classes=train_classes(width),
     )
     return with_texts(episodes, centres)
 
@@ -127,8 +136,9 @@ def as_images(episodes: Episodes, tune: str) -> Episodes:
 
     backbone = unfreeze(backbone.eval(), tune, recipe)
     return replace(
-        episodes, support=images(episodes.support), query=images(episodes.query), backbone=backbone, tune=tune, train_mean=None
-    )
+        episodes, support=images(episodes.support), query=images(episodes.query), backbone=backbone, tune=tune, train_mean=None,
+        train_classes=None,
+    )  # fmt: skip
 
 
 @pytest.fixture

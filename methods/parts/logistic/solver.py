@@ -34,15 +34,16 @@ SMALL = 2**18  # one thread is used below this size of all margins
 GROWTH = 4.0  # factor on a step that was too short
 
 
-def solve(problems: LogisticProblems, start: Tensor | None = None) -> Tensor:
+def solve(problems: LogisticProblems, start: Tensor | None = None, few: int = FEW) -> Tensor:
     """The weights of each problem, [E, N, R].
 
     Args:
         problems: to be solved.
         start: [E, N, R], where the search starts; 0 without it.
+        few: coordinates up to which Newton's steps are taken; 0 for thousands of rows, whose cube such a step costs.
     """
     with _one_thread() if problems.targets.numel() < SMALL else nullcontext():
-        return _solved(problems, start)
+        return _solved(problems, start, few)
 
 
 @contextmanager
@@ -55,13 +56,13 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _solved(problems: LogisticProblems, start: Tensor | None) -> Tensor:
+def _solved(problems: LogisticProblems, start: Tensor | None, most: int) -> Tensor:
     (count, ways, _), coordinates = problems.targets.shape, problems.rows.shape[2]
     solution = problems.rows.new_zeros(count, ways, coordinates) if start is None else start.clone()
     places = torch.arange(count, device=solution.device)  # where the problems at work belong
     state, memory = State.at(problems, solution.clone()), Memory()
     active = _norm(state.gradient) > problems.tolerances  # [E]
-    few = coordinates <= FEW
+    few = coordinates <= most
     for step_number in range(MOST_STEPS):
         if 2 * int(active.sum()) <= len(active):
             solution[places] = state.weights

@@ -20,6 +20,7 @@ from fewbench.benchmark.records.store import load_record
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 from fewbench.methods.base import Method
+from fewbench.methods.linear.distribution_calibration import DistributionCalibration
 from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.methods.metric.simpleshot import SimpleShot
 from fewbench.tasks.episodes import digest
@@ -177,6 +178,21 @@ def test_a_method_that_uses_the_train_mean_gets_that_of_the_train_split(
     table = feature_table(load_backbone("conv4", {}, tiny_weights), train, torch.device("cpu"), SILENT)
     expected = torch.from_numpy(np.array(table.features)).mean(dim=0)
     torch.testing.assert_close(means[0], expected)
+
+
+def test_a_method_that_uses_train_classes_gets_those_of_the_train_split(
+    config: RunConfig, tiny: str, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen, classify = [], DistributionCalibration.classify
+    monkeypatch.setattr(DistributionCalibration, "classify", lambda self, e: seen.append(e.train_classes) or classify(self, e))
+    run(replace(config, method="distribution-calibration", episodes=4, settings={"samples": 10}, features="l2"))
+    train = registry.load(registry.find("datasets", tiny))().split("train")
+    features = np.array(feature_table(load_backbone("conv4", {}, tiny_weights), train, torch.device("cpu"), SILENT).features)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    first, stop = int(train.offsets[1]), int(train.offsets[2])
+    np.testing.assert_allclose(seen[0].features_of(1), features[first:stop], rtol=1e-5, atol=1e-6)
+    assert seen[0].means.shape == (len(train.offsets) - 1, features.shape[1]) and seen[0].means.dtype == torch.float64
+    np.testing.assert_allclose(seen[0].means[1], features[first:stop].mean(axis=0), rtol=1e-4, atol=1e-6)
 
 
 def test_parameters_reach_the_method_and_the_record(config: RunConfig, plugins: Path, monkeypatch: pytest.MonkeyPatch):
