@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from threading import Thread
 
 import pytest
+import torch
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.evaluation.runner import run
 from fewbench.benchmark.pipeline.reading import read_pipeline
 from fewbench.benchmark.pipeline.running import Call, carry_out_pipelines
-from fewbench.benchmark.sweep import driver, sharded
+from fewbench.benchmark.sweep import connection, driver, sharded
 from fewbench.benchmark.sweep.cluster import Cluster
 from fewbench.benchmark.sweep.connection import connected
 from fewbench.benchmark.sweep.driver import carry_out
@@ -126,11 +127,31 @@ def test_what_is_no_address_is_told(address: str):
 
 
 def test_more_gpus_than_there_are_is_told(monkeypatch):
-    there = {"CPU": 4.0, "GPU": 1.0}
-    nothing = lambda *given, **options: None  # noqa: E731
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=nothing, shutdown=nothing, cluster_resources=lambda: there))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UsageError, match="--device cuda: 2 workers with a GPU each, and the cluster has 1"):
         with connected(None, 2, "cuda"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(b"", r"nobody answers \(timed out\)"), (b"HTTP/1.1 400\r\n", "what answers there is no Ray cluster")]
+)
+def test_who_takes_connections_and_is_no_cluster_is_told(answer: bytes, told: str, tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    held: list[socket.socket] = []
+
+    def answering() -> None:
+        held.append(server.accept()[0])
+        held[0].sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"{address}\n")
+        Thread(target=answering, daemon=True).start()
+        with pytest.raises(UserError, match=f"--address {address}: {told}"), connected("auto", None, "cpu"):
             pass
 
 
