@@ -12,7 +12,6 @@ from ..config import RunConfig
 from ..evaluation.choose import UNIT as CHOICES
 from ..evaluation.runner import Outcome, run
 from ..sweep.engine import Engine
-from .stages import what
 
 AGAIN = "the same command goes on from there"
 
@@ -29,35 +28,36 @@ class Clock:
         return None if self.end is None else max(at_least, self.end - time.monotonic())
 
 
-def evaluate(configs: Sequence[RunConfig], engine: Engine, progress: Progress, clock: Clock) -> list[Outcome]:
-    """Evaluate, each config in its turn or all at once.
+def evaluate(runs: Sequence[tuple[str, RunConfig]], engine: Engine, progress: Progress, clock: Clock) -> list[Outcome]:
+    """Evaluate runs, each of which has a name, in their order or all at once.
 
     Raises:
         UserError: the time ran out, what was evaluated is kept; or one of them failed.
     """
     timed = _Timed(progress, clock.end)
     try:
-        return _on_ray(configs, engine, timed) if engine.engine == "ray" else [_one(config, timed) for config in configs]
+        return _on_ray(runs, engine, timed) if engine.engine == "ray" else [_one(*named, timed) for named in runs]
     except (KeyboardInterrupt, Interrupted) as error:
         if not timed.stopped:
             raise
         raise UserError(f"stopped by --time-limit; {str(error) or AGAIN}") from None
 
 
-def _one(config: RunConfig, progress: Progress) -> Outcome:
-    progress.say(f"run: {what(config)}")
+def _one(name: str, config: RunConfig, progress: Progress) -> Outcome:
+    progress.say(f"run: {name}")
     outcome = run(config, progress)
     if outcome.reused:
         progress.say(f"run: done already, {outcome.path}")
     return outcome
 
 
-def _on_ray(configs: Sequence[RunConfig], engine: Engine, progress: Progress) -> list[Outcome]:
+def _on_ray(runs: Sequence[tuple[str, RunConfig]], engine: Engine, progress: Progress) -> list[Outcome]:
     from ..sweep.driver import sweep
 
-    if not configs:
+    if not runs:
         return []
-    outcomes, error = sweep(configs, [what(config) for config in configs] if len(configs) > 1 else [], engine, progress)
+    names = [name for name, _ in runs] if len(runs) > 1 else []
+    outcomes, error = sweep([config for _, config in runs], names, engine, progress)
     if error is not None:
         raise error
     return outcomes

@@ -124,11 +124,12 @@ def _finished(pipelines: Sequence[Pipeline], call: Call, clock: Clock) -> list[F
                 raise
             failed = error
             break
-    configs = []
+    runs: list[tuple[str, RunConfig]] = []
     for pipeline, stages in zip(pipelines, trained, strict=False):
         weights = {stage.name: stage.path for stage in stages if stage.path is not None}
-        configs += [run_config(run, pipeline, weights, call) for run in pipeline.runs]
-    outcomes = iter(evaluate(configs, call.engine, call.progress, clock))
+        owner = f"{pipeline.name}: " if len(pipelines) > 1 else ""
+        runs += [(owner + what(run.config), run_config(run, pipeline, weights, call)) for run in pipeline.runs]
+    outcomes = iter(evaluate(runs, call.engine, call.progress, clock))
     if failed is not None:
         raise failed
     return [
