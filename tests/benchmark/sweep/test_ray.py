@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -152,6 +153,18 @@ def test_who_takes_connections_and_is_no_cluster_is_told(answer: bytes, told: st
         (tmp_path / "ray" / "ray_current_cluster").write_text(f"{address}\n")
         Thread(target=answering, daemon=True).start()
         with pytest.raises(UserError, match=f"--address {address}: {told}"), connected("auto", None, "cpu"):
+            pass
+
+
+def test_what_ray_says_of_other_versions_is_told_in_one_line(monkeypatch):
+    def init(**options: object) -> None:
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n  Python: 3.12.1\nThis process with:\n  Python: 3.11.7\n"
+        )
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    with pytest.raises(UserError, match=r"started with: Python: 3\.12\.1 This process with: Python: 3\.11\.7$"):
+        with connected(None, 2, "cpu"):
             pass
 
 
