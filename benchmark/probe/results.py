@@ -96,6 +96,6 @@ def training_of(found: Probe) -> str:
     if seen is None:
         return found.backbone.weights or "initial weights"
     recipe = [] if seen.recipe == "supervised" else [seen.recipe]
-    parameters = (seen.dataset_parameters or {}).items()
+    parameters = sorted((seen.dataset_parameters or {}).items(), key=lambda one: one[0] != "label")  # which comes first
     changed = [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in parameters]
     return ", ".join([seen.dataset, *recipe, *changed])

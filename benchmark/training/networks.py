@@ -100,5 +100,5 @@ def _preprocess(train: Split, size: int, colour_only: bool) -> Preprocess:
         channels=len(mean),
         size=size,
         mean=tuple(round(float(value), 4) for value in mean),
-        std=tuple(round(float(value), 4) for value in std),
+        std=tuple(round(float(value), 4) or 1.0 for value in std),  # a channel may be the same in all images
     )
