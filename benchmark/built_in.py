@@ -49,6 +49,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "ilpc": "fewbench.methods.transductive.ilpc:ILPC",
         "self-training": "fewbench.methods.linear.self_training:SelfTraining",
         "distribution-calibration": "fewbench.methods.linear.distribution_calibration:DistributionCalibration",
+        "dp-linear-probe": "fewbench.methods.linear.dp_linear_probe:DPLinearProbe",
     },
     "datasets": {
         "cifar-fs": "fewbench.tasks.datasets.cifar_fs:CifarFs",

@@ -29,8 +29,8 @@ from .heldout import HeldOut
 SHOTS = (1, 2, 3, 5, 10, 15, 20, 30, 50, 100)
 DRAWS, QUERIES = 200, 5  # episodes a number of shots, and queries a class in each
 # baseline and baseline++ take minutes and find what linear-probe finds; ciw is for wrong labels, self-training for images
-# without any; chance finds nothing.
-SKIPPED = ("baseline", "baseline++", "ciw", "self-training", "chance")
+# without any, dp-linear-probe for privacy; chance finds nothing.
+SKIPPED = ("baseline", "baseline++", "ciw", "self-training", "dp-linear-probe", "chance")
 LEAST = 10  # photos that must be held out for a comparison
 
 

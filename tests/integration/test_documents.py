@@ -37,6 +37,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["table", "docs/clip.md", "--check"],
         ["table", "docs/decodability.md", "--check"],
         ["table", "docs/noisy-and-unlabelled.md", "--check"],
+        ["table", "docs/private.md", "--check"],
         ["table", "docs/pretraining.md", "--check"],
         ["table", "docs/published.md", "--check"],
         ["table", "docs/semantic.md", "--check"],

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL, REST_HEIGHT, REST_WIDTH = 2.2, 0.9, 0.5  # inches; a panel is a square
-IN_A_ROW = 4
+IN_A_ROW = 3
 TITLE = 30  # characters of a line
 
 
 def draw_decodability(probes: Sequence[Probe], form: str = "svg") -> bytes:
-    """Draw probes in the order given, four in a row.
+    """Draw probes in the order given, three in a row.
 
     Args:
         probes: at least one.
