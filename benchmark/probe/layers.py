@@ -20,19 +20,27 @@ FEATURE = "feature"
 def layer_names(recipe: Backbone, network: nn.Module) -> list[str]:
     """The modules whose outputs are the layers: the blocks of a transformer, and of other networks their parts in order."""
     blocks = recipe.token_blocks(network)
-    return [*blocks.names] if blocks is not None else [name for name, _ in _parts(network, "")]
+    if blocks is not None:
+        return [*blocks.names]
+    prefix, inside = "", _inside(network)
+    while len(inside) == 1 and _inside(inside[0][1]):  # a wrapper, such as the image tower of a CLIP model
+        prefix, inside = f"{prefix}{inside[0][0]}.", _inside(inside[0][1])
+    return list(_parts(inside, prefix))
 
 
-def _parts(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """The parts of a network with parameters; a sequence of sequences is taken apart, single layers are not."""
-    for name, child in module.named_children():
-        inside = [one for one in child.children() if next(one.parameters(), None) is not None]
-        if next(child.parameters(), None) is None:
-            continue
-        if isinstance(child, nn.Sequential) and inside and all([*one.children()] for one in inside):
-            yield from _parts(child, f"{prefix}{name}.")
+def _inside(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children that have parameters, by name."""
+    return [(name, child) for name, child in module.named_children() if next(child.parameters(), None) is not None]
+
+
+def _parts(children: list[tuple[str, nn.Module]], prefix: str) -> Iterator[str]:
+    """The names of parts; a sequence of sequences is taken apart, single layers are not."""
+    for name, child in children:
+        inside = _inside(child)
+        if isinstance(child, nn.Sequential) and inside and all([*one.children()] for _, one in inside):
+            yield from _parts(inside, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", child
+            yield f"{prefix}{name}"
 
 
 class Layers(nn.Module):

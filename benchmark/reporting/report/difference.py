@@ -76,7 +76,7 @@ def draw_differences(found: Sequence[Difference], names: Sequence[str], form: st
             )  # fmt: skip
         panel.set_xlabel("accuracy over trainings (%)")
         panel.set_ylabel("relative prediction difference (%)")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 110 * max(one.relative for one in found) or 1)
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
         figure.legend(loc="outside lower center", frameon=False)

@@ -5,6 +5,7 @@ import torch
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.resnet12 import ResNet12
 from fewbench.benchmark.backbones.vit import ViT
+from fewbench.benchmark.backbones.weights.loading import make_backbone
 from fewbench.benchmark.backbones.wide_resnet import WideResNet
 from fewbench.benchmark.probe.layers import Layers, layer_names, pooled
 
@@ -19,6 +20,12 @@ def test_the_layers_of_a_network_are_its_blocks_in_order():
     assert layer_names(vit, built(vit)) == ["blocks.0", "blocks.1", "blocks.2"]
     assert layer_names(ResNet12(width=2), built(ResNet12(width=2))) == ["layer1.0", "layer2.0", "layer3.0", "layer4.0"]
     assert layer_names(WideResNet(), built(WideResNet(), 8)) == ["conv1", "block1", "block2", "block3", "bn1"]
+
+
+def test_wrappers_are_opened_and_sequences_of_blocks_taken_apart():
+    clip, resnet = make_backbone("clip-tiny", {}), make_backbone("timm:resnet18", {})
+    assert layer_names(clip, built(clip, 64))[-2:] == ["visual.layer4.0", "visual.attnpool"]
+    assert layer_names(resnet, built(resnet, 64))[:4] == ["conv1", "bn1", "layer1.0", "layer1.1"]
 
 
 def test_the_numbers_are_the_pooled_outputs_and_the_feature():
