@@ -1,8 +1,8 @@
 """Sub-pseudo-labels: where weak labels and a teacher disagree, each way to disagree is a class of its own.
 
 Li et al. 2022, "Learning from weakly-labeled web videos via exploring sub-concepts", arXiv:2101.03713. An image with a weak
-label w that the teacher takes for class k gets the label (w, k): an entry of their confusion matrix. `space=agreement` aggregates
-them to two for each weak label, the teacher agrees or does not: SPL-B, as far as we understand the paper.
+label w that the teacher takes for class k gets the label (w, k): an entry of their confusion matrix. With `space=agreement` two
+are left for each weak label, the teacher agrees or does not: the aggregated SPL-B, as far as we understand the paper.
 Labels are made weak here: by flips to any other class, or by the first parent of the class in the dataset's taxonomy. With a
 parent the teacher agrees when its class lies below. `space=weak` and `space=teacher` learn one side alone, to compare with.
 Differs from the paper: images in the place of clips of videos; the teacher is a classifier on features of given weights.
