@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PANEL, REST_HEIGHT, REST_WIDTH = 2.2, 0.9, 0.5  # inches; a panel is a square
 IN_A_ROW = 3
+IN_LEGEND = 5  # entries of a line
 TITLE = 30  # characters of a line
 
 
@@ -44,9 +45,10 @@ def draw_decodability(probes: Sequence[Probe], form: str = "svg") -> bytes:
         handles = [Line2D([], [], label=name, **_look(place)) for place, name in enumerate(attributes)]
         styles: Any = (("solid", "after training"), ("dashed", "before"), ("dotted", "chance"))
         handles += [Line2D([], [], color="0.3", linestyle=style, label=label) for style, label in styles]
-        figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=len(handles))
+        figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=IN_LEGEND)
 
-    size = (REST_WIDTH + PANEL * max(columns, 3), REST_HEIGHT + (PANEL + LEGEND_LINE) * rows)
+    lines = rows - (len(attributes) + 3) // -IN_LEGEND  # of titles and legend
+    size = (REST_WIDTH + PANEL * max(columns, 3), REST_HEIGHT + PANEL * rows + LEGEND_LINE * lines)
     return figure_bytes(size, paint, form)
 
 
