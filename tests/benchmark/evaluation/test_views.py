@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from fewbench.benchmark import RunConfig
+from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.evaluation import runner
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.evaluation.replay import config_of, replay
@@ -97,3 +99,9 @@ def test_what_makes_no_views_is_refused(options: dict, message: str):
 def test_a_method_on_images_is_refused(with_views: RunConfig):
     with pytest.raises(UsageError, match="--views 3: maml works on images"):
         make_plan(replace(with_views, method="maml"))
+
+
+def test_several_machines_are_refused(config: RunConfig):
+    words = ["--dataset", config.dataset, "--weights", str(config.weights), "--episodes", "20", "--queries", "5"]
+    done = CliRunner().invoke(app, ["run", *words, "--views", "2", "--engine", "ray"])
+    assert isinstance(done.exception, UsageError) and "leave out --engine ray" in str(done.exception)
