@@ -178,10 +178,9 @@ def decodability(
 
     Example: bench plot decodability results/studies/decodability/*.json
     """
-    from ...probe.results import read_probe
-    from ...reporting.figures.decodability import draw_decodability
+    from ...reporting.figures.decodability import draw_files
 
-    _write_file(output, "decodability", lambda form: draw_decodability([read_probe(path) for path in probes], form), results)
+    _write_file(output, "decodability", lambda form: draw_files(probes, form), results)
 
 
 @app.command()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...probe.results import Probe, training_of
+from ...probe.results import Probe, read_probe, training_of
 from .canvas import COLOURS, LEGEND_LINE, MARKERS, figure_bytes, wrapped
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ def draw_decodability(probes: Sequence[Probe], form: str = "svg") -> bytes:
     lines = rows - (len(attributes) + 3) // -IN_LEGEND  # of titles and legend
     size = (REST_WIDTH + PANEL * max(columns, 3), REST_HEIGHT + PANEL * rows + LEGEND_LINE * lines)
     return figure_bytes(size, paint, form)
+
+
+def draw_files(paths: Sequence[Path], form: str) -> bytes:
+    """Draw the probes of files, as `draw_decodability` does.
+
+    Raises:
+        UserError: a file is no probe.
+    """
+    return draw_decodability([read_probe(path) for path in paths], form)
 
 
 def _draw_panel(panel: Axes, probe: Probe, attributes: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from ....core.errors import UsageError
 from ...records.labels import labels_of
-from ...records.prediction_difference import Difference, differences_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
 from ..figures.canvas import COLOURS, LEGEND_LINE, MARKERS, figure_bytes
 from .content import Picture, Report, Section, Table
+from .prediction_difference import Difference, differences_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import UserError
-from .predictions import AGAIN, Predictions, load_predictions
-from .record import RunRecord
-from .trainings import Trainings, trainings_of
+from ....core.errors import UserError
+from ...records.predictions import AGAIN, Predictions, load_predictions
+from ...records.record import RunRecord
+from ...records.trainings import Trainings, trainings_of
 
 
 @dataclass(frozen=True)

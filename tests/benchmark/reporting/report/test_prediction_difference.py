@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from fewbench.benchmark import RunConfig, run
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.evaluation.keeping import write_predictions
-from fewbench.benchmark.records.prediction_difference import churn, differences_of, relative_difference
 from fewbench.benchmark.records.predictions import Predictions, load_predictions
 from fewbench.benchmark.records.record import RunRecord
 from fewbench.benchmark.records.store import load_record, write_record
+from fewbench.benchmark.reporting.report.prediction_difference import churn, differences_of, relative_difference
 from fewbench.core.errors import UserError
 
 
