@@ -27,7 +27,7 @@ from .scores import accuracies_of, credit, votes
 # Episodes are scored in chunks on a fixed grid (0, chunk, 2·chunk, …), so that an interrupted run ends in the same bits as an
 # undisturbed one. So a chunk depends on the method and the shape of its episodes alone: it is the largest power of two that
 # touches at most TOUCHED bytes. Smaller chunks cost calls; larger ones fall out of the cache and hold more memory.
-TOUCHED = 2**25
+TOUCHED = 2**24
 SMALLEST, CHUNK = 16, 256  # episodes of a chunk of features
 IMAGE_CHUNK = 4
 Inputs = Literal["features", "images"]

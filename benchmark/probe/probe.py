@@ -38,6 +38,8 @@ def probe(config: ProbeConfig, progress: Progress) -> Probe:
         UserError: the weights are missing or do not fit, or a value occurs in no train image.
     """
     dataset: Dataset = registry.make("datasets", config.dataset, config.settings_of("dataset"))
+    if type(dataset).attributes is Dataset.attributes:  # before a download
+        raise _without_attributes(dataset)
     device = choose_device(config.device)
     weights = find_weights(config.backbone, config.weights, config.dataset)
     backbone = load_backbone(config.backbone, config.settings_of("backbone"), weights, progress)
@@ -75,6 +77,10 @@ def probe(config: ProbeConfig, progress: Progress) -> Probe:
     )
 
 
+def _without_attributes(dataset: Dataset) -> UsageError:
+    return UsageError(f"--dataset {dataset.name}: its images have no attributes; take {WITH_ATTRIBUTES}")
+
+
 def chosen_rows(images: int, wanted: int, seed: int, split: str) -> np.ndarray:
     """Rows drawn without replacement from a split, int64 [at most `wanted`], in rising order."""
     count = min(images, wanted)
@@ -93,7 +99,7 @@ def attribute_values(
     """
     of_splits = {name: dataset.attributes(split) for name, split in splits.items()}
     if not of_splits["train"]:
-        raise UsageError(f"--dataset {dataset.name}: its images have no attributes; take {WITH_ATTRIBUTES}")
+        raise _without_attributes(dataset)
     found = {}
     for attribute in of_splits["train"]:
         texts = {name: [of_splits[name][attribute][int(row)] for row in rows[name]] for name in splits}

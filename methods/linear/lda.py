@@ -33,6 +33,10 @@ class LDA(Method):
 
     shrinkage: float = parameter(0.9, "part of the identity in the covariance", above=0, maximum=1)
 
+    def touched(self, support: int, query: int, ways: int, width: int) -> int:
+        """The features in float64."""
+        return 2 * super().touched(support, query, ways, width)
+
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: minus half the squared Mahalanobis distance to the class mean, up to a number for each query."""
         labels = one_hot(episodes.support_labels, episodes.ways, torch.float64)  # [E, S, N]

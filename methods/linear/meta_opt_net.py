@@ -45,8 +45,8 @@ class MetaOptNet(Method):
         return Scale()
 
     def touched(self, support: int, query: int, ways: int, width: int) -> int:
-        """The features, or the solver's matrices."""
-        return max(super().touched(support, query, ways, width), matrices(support, ways))
+        """The solver's matrices, or half the features, which it goes through twice alone."""
+        return max(super().touched(support, query, ways, width) // 2, matrices(support, ways))
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the scale times the decision value of the class."""

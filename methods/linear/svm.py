@@ -29,8 +29,8 @@ class SVM(Method):
     cost: float = parameter(10.0, "C, the weight of the hinge losses against the squared norm of the weights", above=0)
 
     def touched(self, support: int, query: int, ways: int, width: int) -> int:
-        """The features, or the solver's matrices."""
-        return max(super().touched(support, query, ways, width), matrices(support, ways))
+        """The solver's matrices, or half the features, which it goes through twice alone."""
+        return max(super().touched(support, query, ways, width) // 2, matrices(support, ways))
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the decision value of the class."""

@@ -37,8 +37,8 @@ class Mahalanobis(Method):
     regularization: float = parameter(10.0, "beta, as a multiple of the mean variance of a support coordinate", above=0)
 
     def touched(self, support: int, query: int, ways: int, width: int) -> int:
-        """The features, or the covariances in float64 and the queries' offsets from every class."""
-        return max(super().touched(support, query, ways, width), 3 * 8 * ways * support * (support + query))
+        """The features, or the covariances and the queries' offsets from every class, in float64."""
+        return max(2 * super().touched(support, query, ways, width), 3 * 8 * ways * support * (support + query))
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: minus the squared Mahalanobis distance, up to a number for each query."""

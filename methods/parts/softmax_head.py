@@ -54,6 +54,10 @@ class SoftmaxHead(Method):
     epochs: int = parameter(100, "passes over the support", minimum=0)
     batch_size: int = parameter(4, "support images a step", minimum=1)
 
+    def touched(self, support: int, query: int, ways: int, width: int) -> int:
+        """The support, which every epoch goes through; queries are scored once."""
+        return 4 * support * width
+
     @abstractmethod
     def gradient(self, weights: Tensor, batch: MiniBatch) -> Tensor:
         """Gradient of the mean cross-entropy over a mini-batch with respect to `weights`, as a new tensor of their shape."""

@@ -37,7 +37,7 @@ class AlphaTIM(Method):
 
     def touched(self, support: int, query: int, ways: int, width: int) -> int:
         """The rows twice, again and again, so that a chunk should fit in the cache of a core."""
-        return 8 * super().touched(support, query, ways, width)
+        return 2 * super().touched(support, query, ways, width)
 
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: minus half the scaled squared distance to the moved prototype, up to a number for each query."""

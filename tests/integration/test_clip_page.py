@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.records.store import load_records
-from fewbench.benchmark.text.prompts import NAMES
+from fewbench.benchmark.text.prompts import NAMES, OF_DATASET
 from fewbench.methods.base import Method
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clip.md").read_text(encoding="utf-8")
@@ -69,5 +68,5 @@ def test_the_pages_commands_run_offline_in_their_order(
 def test_the_pages_tables_have_what_there_is():
     first_column = set(re.findall(r"^\| ([^|]+?) \|", PAGE, re.MULTILINE))
     listed = {name for cell in first_column for name in cell.split(", ")}
-    assert set(NAMES) | {name for name in BUILT_IN["datasets"] if name != "folder" and ":" not in name} <= listed
+    assert {*NAMES, *OF_DATASET, "others"} <= listed
     assert {"clip-zero-shot", "linear-probe", "proto+text", "tip-adapter", "tip-adapter-f", "clip-adapter", "coop"} <= listed

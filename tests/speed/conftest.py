@@ -46,6 +46,7 @@ consist of such products. [Encoding](encoding.md) says when `auto` takes OpenVIN
 
 20 classes × 600 images × 640 float32 features in memory; 5-way episodes with 15 queries a class, drawn, looked up, classified
 and scored. Compared with another library, both are timed in turn in one process; the best round of each counts.
+From run to run the ratios vary by a tenth or more.
 
 ```
 {lines}
@@ -54,9 +55,12 @@ and scored. Compared with another library, both are timed in turn in one process
 What a 1-shot episode must at least cost: reading 80 rows of 640 float32 (205 kB) from the table and writing them to the batch,
 and for ProtoNet 0.48 million floating-point operations. `chance` gathers and computes nothing: it takes what gathering takes.
 
-**Chunks.** A method is given as many episodes at once as touch 32 MiB, a power of two from 16 to 256. Here these are 128 with 1
-or 5 shots, and 64 with 16. In a trial of 8 to 256, seven methods had 94 to 100 % of their best speed with 128 at 5 shots. The
-solver of meta-opt-net touches more than its features: with 16 shots it is given 16 episodes, 1.3 times as fast as with 64.
+**Chunks.** A method is given as many episodes at once as touch 16 MiB, a power of two from 16 to 256: most get 64 with 1 or 5
+shots, and 32 with 16. Heads that go through the support alone get up to 256, those that compute in float64 get 32. In a trial
+of 16 to 256, from row numbers to accuracies, 11 of 27 combinations of method and shots had more than 90 % of their best
+speed, 8 had 80 to 90 %, and 8 had 59 to 80 %. Four of these were LDA and Mahalanobis distances, whose chunks were then
+halved; the machine's own speed varied by a third meanwhile. The solver of meta-opt-net touches more than its features: with
+16 shots it is given 16 episodes, 1.3 times as fast as with 64.
 
 **Small solves.** torch's batched Cholesky factors and triangular solves take 18 % of meta-opt-net at 5 shots; the products and
 sums around them take most of the rest. Linear-probe fits up to 64 coordinates by Newton steps, and more by L-BFGS on principal

@@ -20,7 +20,7 @@ from fewbench.methods.linear.scikit_learn import ScikitLearnMethod
 from fewbench.tasks.episodes import Episodes
 
 WAYS, QUERIES, WIDTH, COST = 5, 15, 512, 1.0
-EPISODES, TASKS = {1: 128, 5: 128, 16: 64}, 8  # a round: of ours by shots, a chunk as a run has it, and of theirs
+EPISODES, TASKS = {1: 256, 5: 256, 16: 64}, 8  # a round: of ours by shots, a chunk as a run has it, and of theirs
 CHUNK = max(EPISODES.values())
 THREADS = 1  # scikit-learn's fits, too, are of one
 AT_LEAST = 1  # times scikit-learn's speed at like accuracy

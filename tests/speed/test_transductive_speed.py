@@ -23,8 +23,8 @@ from fewbench.methods.transductive.transductive_finetuning import TransductiveFi
 from fewbench.tasks.episodes import Episodes
 
 WAYS, QUERIES, WIDTH, TASKS = 5, 15, 640, 4
-EPISODES = {"tim gd": 16, "transductive-finetuning": 16}  # of a chunk of ours, as a run has them
-CHUNK = 128
+EPISODES = {"tim adm": 128, "tim gd": 32, "transductive-finetuning": 32}  # of a chunk of ours, as a run has them
+CHUNK = 64
 ROUNDS = 3  # alternating, the best of each counts
 OURS: dict[str, Method] = {
     "bd-cspn": BDCSPN(scale=1),

@@ -158,7 +158,7 @@ def test_chunks_are_as_large_as_what_they_touch_allows():
         sampler = UniformSampler(np.arange(ways + 1) * 200, seed=0, ways=ways, shots=shots, queries=15)
         return chunk_size(method, sampler.draw(0, 1), inputs, width)
 
-    assert [size(ProtoNet(), *shape) for shape in ((5, 1, 8), (5, 1, 640), (5, 16, 640), (20, 16, 640))] == [CHUNK, 128, 64, 16]
+    assert [size(ProtoNet(), *shape) for shape in ((5, 1, 8), (5, 1, 640), (5, 16, 640), (20, 16, 640))] == [CHUNK, 64, 32, 16]
     assert [size(MetaOptNet(), 5, shots, 640) for shots in (1, 5, 16)] == [128, 128, 16]  # with more shots its solver counts
     assert 1 <= size(ProtoNet(), 5, 1, 0, "images") < 16
 

@@ -132,7 +132,7 @@ def test_the_figure_is_written_where_results_are(found: Path, bench: Callable[..
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--dataset", "cifar-fs"], "cifar-fs is not prepared|no conv4 weights"),
+        (["--dataset", "cifar-fs"], "cifar-fs: its images have no attributes"),
         (["--set", "lable=shape"], "lable"),
         (["--set", "recipe.x=1"], "--set recipe.x: say whose it is"),
         (["--images", "3"], "--images 3"),
