@@ -32,7 +32,7 @@ class Slow(NearestMean):
 
     def touched(self, support: int, query: int, ways: int, width: int) -> int:
         """So many bytes that 64 episodes make a batch."""
-        return 2**19
+        return 2**18
 
     def classify(self, episodes: Episodes) -> torch.Tensor:
         """Sleep, then score."""

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_its_blocks_and_the_last_of_them():
 def test_what_cannot_be_built_is_told():
     for name in ("patch", "width", "depth", "heads"):
         with pytest.raises(UsageError, match=rf"^ViT: {name}=0: at least 1$"):
-            ViT(**{name: 0})
+            ViT(**cast(Any, {name: 0}))
     with pytest.raises(UsageError, match=r"^backbone vit: width=10 is not divided by heads=4$"):
         ViT(width=10)
     with pytest.raises(UsageError, match=r"^backbone vit: images of 30 pixels are no multiple of patch=4$"):

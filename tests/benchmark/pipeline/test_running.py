@@ -87,9 +87,9 @@ def test_weights_of_elsewhere_are_meta_trained(read, call: Call, tiny_weights: P
     assert about is not None and about.pretraining.started_from.weights_sha256 == weights_sha256(tiny_weights)
 
 
-def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call):
+def test_what_is_there_is_not_made_again_and_a_change_repeats_what_depends_on_it(read, call: Call, listener):
     first = paths(carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), call))
-    again = type(call.progress)()
+    again = type(listener)()
     second = carry_out_pipeline(read(PRETRAIN + TRAIN + RUN), replace(call, progress=again))
     assert paths(second) == first and again.bars == [] and all(outcome.reused for outcome in second.outcomes)
     assert [line.split(",")[0] for line in again.said if "done already" in line] == [
@@ -163,12 +163,12 @@ def test_initial_weights_under_another_normalisation_are_another_run(read, call:
     assert elsewhere.path != run
 
 
-def test_a_choice_is_made_whatever_the_time_limit_and_kept(read, call: Call):
+def test_a_choice_is_made_whatever_the_time_limit_and_kept(read, call: Call, listener):
     text = PRETRAIN + '[[run]]\nmethod = "pmf"\ntune = "norm"\nqueries = 5\nepisodes = 10\n[run.set]\nsteps = 1\n'
     carry_out_pipeline(replace(read(text), runs=()), call)
     with pytest.raises(UserError, match=r"interrupted after [1-9] of 10 episodes; the same command goes on"):
         carry_out_pipeline(read(text), replace(call, time_limit=1e-6))
-    again = type(call.progress)()
+    again = type(listener)()
     finished = carry_out_pipeline(read(text), replace(call, progress=again))
     assert not any("choosing" in bar for bar, *_ in again.bars)
     assert finished.outcomes[0].record.method.chosen.split == "val"

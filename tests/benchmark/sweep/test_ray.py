@@ -58,7 +58,9 @@ def two(tmp_path_factory) -> Iterator[Cluster]:
             yield cluster
 
 
-def test_the_records_are_the_same_on_one_worker_on_two_and_without_ray(config, content, two, plugins, tmp_path, monkeypatch):
+def test_the_records_are_the_same_on_one_worker_on_two_and_without_ray(
+    config, content, two, plugins, tmp_path, monkeypatch, listener
+):
     monkeypatch.setattr(sharded, "FIRST", 64)
     own, lone = str(plugins / "methods.py"), tmp_path / "lone.py"
     lone.write_bytes(Path(own).read_bytes())
@@ -85,8 +87,9 @@ def test_the_records_are_the_same_on_one_worker_on_two_and_without_ray(config, c
 
     monkeypatch.setattr(two, "submit", after_it_is_gone)
     assert (two.slots, two.gpu) == (2, False)
-    outcomes, error = carry_out([*placed("two"), bad], list("123456"), two, SILENT)
-    assert Path(os.environ["DIES_FILE"]).exists() and len(outcomes) == len(runs) and str(error) == "1 of 6 runs failed"
+    outcomes, error = carry_out([*placed("two"), bad], list("123456"), two, listener)
+    assert (str(error), len(outcomes)) == ("1 of 6 runs failed", len(runs)), listener.said
+    assert Path(os.environ["DIES_FILE"]).exists()
     assert not lone.exists()
     lone.write_bytes(Path(own).read_bytes())
     monkeypatch.setattr(driver, "AHEAD", 1)  # one task at a time, which takes no other processes to be started
