@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from ..core.cache import digest_of
 from ..core.errors import UsageError
+from .altered_images import AlteredImages
 from .corrupting import corrupt
 from .corruptions import VERSION, Corruption
-from .datasets.base import Images, Split
+from .datasets.base import Split
 
 
 @dataclass(frozen=True)
-class CorruptedImages:
-    """Images that are corrupted whenever they are read, and not stored.
+class CorruptedImages(AlteredImages):
+    """Corrupted images.
 
     Attributes:
-        clean: uint8 [n, H, W, C], often memory-mapped.
         corruption: the corruption and its severity.
     """
 
-    clean: Images
     corruption: Corruption
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, H, W, C)."""
-        return self.clean.shape
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all images would take in memory."""
-        return self.clean.nbytes
-
-    def __len__(self) -> int:
-        return len(self.clean)
-
-    def __getitem__(self, rows: Any, /) -> np.ndarray:
-        """Index the first axis: uint8 [H, W, C] for one row, [k, H, W, C] for several."""
-        wanted = np.arange(len(self.clean))[rows]
-        images = corrupt(self.clean[np.atleast_1d(wanted)], np.atleast_1d(wanted), self.corruption)
-        return images if wanted.ndim else images[0]
+    def altered(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Corrupt each image."""
+        return corrupt(images, rows, self.corruption)
 
 
 def corrupted(split: Split, corruption: Corruption | None) -> Split:
@@ -59,5 +41,5 @@ def corrupted(split: Split, corruption: Corruption | None) -> Split:
         raise UsageError(f"--corruption grey: the images of {split.dataset} have no colour; take another corruption")
     said = {"name": corruption.name, "severity": corruption.severity, "version": VERSION}
     section = {**said, "clean_fingerprint": split.fingerprint}
-    fingerprint = hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()
-    return replace(split, images=CorruptedImages(split.images, corruption), fingerprint=fingerprint, corruption=section)
+    images = CorruptedImages(split.images, corruption)
+    return replace(split, images=images, fingerprint=digest_of(section), corruption=section)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from ..core.cache import digest_of
 from ..core.random_streams import Purpose, uniform, words
-from .datasets.base import Images, Split
+from .altered_images import AlteredImages
+from .datasets.base import Split
 
 SEED = 0  # the views of a dataset are the same for every task
 SMALLEST = 0.5  # share of the image's area in a view
@@ -19,38 +18,21 @@ VERSION = 1  # changes when views do
 
 
 @dataclass(frozen=True)
-class ViewedImages:
-    """Views of images, made whenever they are read, and not stored.
+class ViewedImages(AlteredImages):
+    """Views of images.
 
     Attributes:
-        whole: uint8 [n, H, W, C], often memory-mapped.
         view: number of the view, at least 1; each has random numbers of its own.
     """
 
-    whole: Images
     view: int
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, H, W, C)."""
-        return self.whole.shape
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all images would take in memory."""
-        return self.whole.nbytes
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def __getitem__(self, rows: Any, /) -> np.ndarray:
-        """Index the first axis: uint8 [H, W, C] for one row, [k, H, W, C] for several."""
-        wanted = np.arange(len(self.whole))[rows]
-        flat = np.atleast_1d(wanted)
-        images = np.array(self.whole[flat])
-        for place, row in enumerate(flat.tolist()):
-            images[place] = _view(images[place], self.view, row)
-        return images if wanted.ndim else images[0]
+    def altered(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The view of each image."""
+        views = np.array(images)
+        for place, row in enumerate(rows.tolist()):
+            views[place] = _view(images[place], self.view, row)
+        return views
 
 
 def viewed(split: Split, view: int) -> Split:
@@ -58,8 +40,7 @@ def viewed(split: Split, view: int) -> Split:
     if view == 0:
         return split
     section = {"fingerprint": split.fingerprint, "view": view, "version": VERSION}
-    fingerprint = hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()
-    return replace(split, images=ViewedImages(split.images, view), fingerprint=fingerprint)
+    return replace(split, images=ViewedImages(split.images, view), fingerprint=digest_of(section))
 
 
 def box_of(view: int, row: int, height: int, width: int) -> tuple[tuple[float, float, float, float], bool]:

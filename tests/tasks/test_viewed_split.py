@@ -17,7 +17,8 @@ def test_view_0_is_the_split_itself_and_others_have_their_own_fingerprint():
     assert viewed(split, 0) is split
     fingerprints = {viewed(split, view).fingerprint for view in range(4)}
     assert len(fingerprints) == 4
-    assert viewed(split, 1).fingerprint == viewed(split, 1).fingerprint
+    known = "b016612bb097bb09d9fe9ee076db03436bc7062944cd09519db9e1f708df09dd"  # another one would make old records new runs
+    assert viewed(split, 2).fingerprint == known
 
 
 def test_a_view_depends_on_image_row_and_number_alone():
