@@ -34,11 +34,11 @@ KEY = (
     "A row is the best run of a dataset and setting; a setting without a row has no run. Inductive: each query is answered "
     f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support. In brackets: "
     "parameters that are not the default ones, and the recipe of a training.",
-    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. It is significant unless the row "
-    "says *level*: then the interval contains 0. The second has the same backbone and training unless they are named.",
+    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. It is significant where that interval "
+    "does not contain 0. The second has the same backbone and training unless they are named.",
     "Published for this method: with the same backbone, training and task, in its *paper*, *quoted* elsewhere, or in a *rerun* "
     "by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval, else *above* "
-    "or *below*. A dash: our list has none.",
+    "or *below*. A dash: our list has none with this backbone, training and task.",
 )
 
 
@@ -155,13 +155,13 @@ def _network(place: Place, board: Board) -> str:
 
 
 def _lead(first: Place, second: Place, board: Board) -> str:
-    """The paired difference to the second, with its name."""
+    """The paired difference to the second, with its name, and whether it is significant."""
     difference = compare_records(first.cell.record, second.cell.record)
     same = first.row.network == second.row.network
     name = second.row.marked_method if same else f"{second.row.marked_method}, {_network(second, board)}"
     points = in_percent(difference.mean, difference.half_width, difference.n)
     level = difference.half_width is None or difference.mean <= difference.half_width
-    return f"level with {name} ({points})" if level else f"+{points} over {name}"
+    return f"+{points} over {name}: {'not ' * level}significant"
 
 
 def link_to(file: Path, page: Path) -> str:

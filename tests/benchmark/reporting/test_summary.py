@@ -33,7 +33,7 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
     best_published = "*98.8* ([protonet](https://arxiv.org/abs/1703.05175))"
     dataset = "[omniglot](#omniglot)"
     network = "conv4, meta-trained"
-    assert first == [dataset, "protonet", network, "[98.00 ± 0.20](0.json)", "+1.00 ± 0.00 over ridge", paper, best_published]
+    assert first == [dataset, "protonet", network, "[98.00 ± 0.20](0.json)", "+1.00 ± 0.00 over ridge: significant", paper, best_published]
     assert [row[1:4] for row in others] == [
         ["inductive§", "simpleshot", "conv4, external weights"],
         ["transductive", "maml†", network],
@@ -67,14 +67,14 @@ def test_a_rerun_has_the_address_of_its_source(trained, boards, published):
     assert found == "*98.8* ([rerun](https://example.org/table)); ours -0.80, below"
 
 
-def test_a_second_that_is_level_is_said_to_be(trained, boards):
+def test_a_lead_that_is_not_significant_is_said_to_be(trained, boards):
     ((*_, lead, _, _),) = rows(boards([trained(OURS), trained(np.full(100, 0.979), name="ridge")]))
-    assert lead == "level with ridge (0.10 ± 0.20)"
+    assert lead == "+0.10 ± 0.20 over ridge: not significant"
 
 
 def test_a_second_of_the_same_method_has_its_network_named(trained, boards):
     ((*_, lead, _, _),) = rows(boards([trained(OURS), trained(OURS - 0.01, meta=False, weights="b")]))
-    assert lead == "+1.00 ± 0.00 over protonet, conv4, trained (supervised)"
+    assert lead == "+1.00 ± 0.00 over protonet, conv4, trained (supervised): significant"
 
 
 def test_links_count_from_the_page(trained, boards):
