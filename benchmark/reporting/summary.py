@@ -34,8 +34,8 @@ KEY = (
     "A row is the best run of a dataset and setting; a setting without a row has no run. Inductive: each query is answered "
     f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support. In brackets: "
     "parameters that are not the default ones, and the recipe of a training.",
-    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. It is significant where that interval "
-    "does not contain 0. The second has the same backbone and training unless they are named.",
+    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. It is significant where that "
+    "interval does not contain 0. The second has the same backbone and training unless they are named.",
     "Published for this method: with the same backbone, training and task, in its *paper*, *quoted* elsewhere, or in a *rerun* "
     "by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval, else *above* "
     "or *below*. A dash: our list has none with this backbone, training and task.",
