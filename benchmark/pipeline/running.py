@@ -174,8 +174,9 @@ def _train(pipeline: Pipeline, call: Call, clock: Clock) -> list[Stage]:
         call.progress.say(f"{stage.name}: {stage.state}, {stage.path}")
         if stage.state != "done already":
             assert stage.path is not None and plan is not None
-            seconds = clock.left(at_least=1e-3)  # a training makes a step, however little time there is
-            carry_out(_given(plan), stage.path, call.progress, seconds, True, call.force)
+            # A training makes a step, however little time there is.
+            effort = Effort(clock.left(at_least=1e-3), overwrite=True, force=call.force)
+            carry_out(_given(plan), stage.path, call.progress, effort)
             stage = replace(stage, state="trained")
         trained.append(stage)
     return trained

@@ -70,6 +70,9 @@ class Effort(Options):
     force: bool = parameter(False, "Begin an interrupted training anew.")
 
 
+USUAL_EFFORT = Effort()
+
+
 def check_layers(backbone: str, settings: Settings) -> None:
     """Check that a backbone has the parameters that `--norm` and `--activation` set.
 

@@ -122,14 +122,7 @@ class TrainingPlan:
         )
 
 
-def carry_out(
-    make_plan: Callable[[Progress], TrainingPlan],
-    output: Path,
-    progress: Progress,
-    time_limit: float | None,
-    overwrite: bool,
-    force: bool,
-) -> Path:
+def carry_out(make_plan: Callable[[Progress], TrainingPlan], output: Path, progress: Progress, effort: Effort) -> Path:
     """Train, and write the best state (by val accuracy) with its description and the learning curves.
 
     Where the weights are there already, made in the same way, nothing is done; a training that was interrupted goes on.
@@ -138,9 +131,7 @@ def carry_out(
         make_plan: says what to train.
         output: the safetensors file.
         progress: told of every validation.
-        time_limit: seconds after which this call stops; the same call goes on.
-        overwrite: replace weights that are there.
-        force: begin anew where a training of the same output was interrupted.
+        effort: how long it may take, and what it replaces.
 
     Returns:
         The safetensors file.
@@ -149,12 +140,11 @@ def carry_out(
         UserError: a name is unknown, the weights there are of another training, the time ran out, the loss is no longer
             finite, or a file cannot be written.
     """
-    Effort(time_limit)
     check_output(output)
     first, folder = part_here().rank == 0, folder_of(output)
     progress = progress if first else SILENT
     plan = make_plan(progress)
-    if not overwrite and is_finished(output, plan.identity(), f"bench {plan.verb}"):
+    if not effort.overwrite and is_finished(output, plan.identity(), f"bench {plan.verb}"):
         progress.say(f"{output} is there already, nothing was trained; --overwrite repeats it")
         return output
     code, learner = code_version(), plan.learner(folder)
@@ -162,9 +152,9 @@ def carry_out(
     def validate() -> float:
         return plan.validation.accuracy(learner.backbone, plan.preprocess, plan.device, plan.learned)
 
-    options = replace(plan.loop, time_limit=time_limit)
+    options = replace(plan.loop, time_limit=effort.time_limit)
     fitted = fit(
-        learner, validate, options, folder, encode(plan.identity()), plan.device, progress, force,
+        learner, validate, options, folder, encode(plan.identity()), plan.device, progress, effort.force,
         lambda so_far: plan.description(so_far, code).to_json(),
     )  # fmt: skip
     if first:

@@ -31,7 +31,7 @@ from .loop.learner import Learner
 from .loop.loop import Fitted
 from .meta.validation import Validation, check_classes
 from .networks import network_for
-from .options import LoopOptions
+from .options import USUAL_EFFORT, Effort, LoopOptions
 from .plan import TrainingPlan, carry_out
 from .pretrain_config import PretrainConfig
 from .recipes import find_recipe
@@ -42,16 +42,9 @@ CROP = 3  # pixels, where the recipe shifts images and nothing else is asked for
 VALIDATION = {"ways": 5, "shots": 1, "queries": 15, "episodes": 1000}
 
 
-def pretrain(
-    config: PretrainConfig,
-    output: Path,
-    progress: Progress,
-    time_limit: float | None = None,
-    overwrite: bool = False,
-    force: bool = False,
-) -> Path:
+def pretrain(config: PretrainConfig, output: Path, progress: Progress, effort: Effort = USUAL_EFFORT) -> Path:
     """Train a backbone and write its best weights; `plan.carry_out` says what the other arguments mean and what is raised."""
-    return carry_out(partial(plan_of, config), output, progress, time_limit, overwrite, force)
+    return carry_out(partial(plan_of, config), output, progress, effort)
 
 
 def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:

@@ -38,6 +38,6 @@ def pretrain(
 
     parts = (config.backbone, config.dataset, *([] if config.recipe == "supervised" else [config.recipe]))
     path = output or results / "checkpoints" / f"{'-'.join(map(file_safe, parts))}.safetensors"
-    path = train(config, path, TerminalProgress(), **vars(chosen))
+    path = train(config, path, TerminalProgress(), chosen)
     if part_here().rank == 0:
         say(path)

@@ -52,6 +52,6 @@ def train(
         numbers = range(config.seed, config.seed + seeds)
         trainings = [(path.with_name(f"{path.stem}-seed{n}{path.suffix}"), replace(config, seed=n)) for n in numbers]
     for one, config in trainings:
-        written = meta_train(config, one, progress, **vars(chosen))
+        written = meta_train(config, one, progress, chosen)
         if part_here().rank == 0:
             say(written)

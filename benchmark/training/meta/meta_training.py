@@ -35,7 +35,7 @@ from ..augmentation import Augmentation
 from ..loop.distributed import local_device, part_here
 from ..loop.loop import Fitted
 from ..networks import network_of
-from ..options import LoopOptions
+from ..options import USUAL_EFFORT, Effort, LoopOptions
 from ..plan import TrainingPlan, carry_out
 from ..train_images import StoredImages
 from .meta_learner import EpisodeSource, MetaLearner
@@ -45,16 +45,9 @@ from .validation import Validation, check_classes
 SETTLED = "method.json"  # in the folder of the checkpoints: the parameters that the method decided by timing
 
 
-def meta_train(
-    config: TrainConfig,
-    output: Path,
-    progress: Progress,
-    time_limit: float | None = None,
-    overwrite: bool = False,
-    force: bool = False,
-) -> Path:
+def meta_train(config: TrainConfig, output: Path, progress: Progress, effort: Effort = USUAL_EFFORT) -> Path:
     """Meta-train a method and write its best state; `plan.carry_out` says what the other arguments mean and what is raised."""
-    return carry_out(partial(plan_of, config), output, progress, time_limit, overwrite, force)
+    return carry_out(partial(plan_of, config), output, progress, effort)
 
 
 def _settled(learner: MetaLearner, folder: Path) -> Method:

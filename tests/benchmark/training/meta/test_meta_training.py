@@ -13,6 +13,7 @@ from fewbench.benchmark.backbones.weights.checkpoint import read_description, we
 from fewbench.benchmark.training.loop.learner import Part
 from fewbench.benchmark.training.meta.meta_training import decide, default_output, meta_train, plan_of
 from fewbench.benchmark.training.meta.train_config import TrainConfig
+from fewbench.benchmark.training.options import Effort
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT, Progress
 from fewbench.tasks.datasets.base import Dataset, Split
@@ -58,7 +59,7 @@ def test_what_a_method_learned_beside_the_backbone_goes_with_the_checkpoint(quic
 def test_a_killed_training_ends_in_the_same_bytes(quick: TrainConfig, tmp_path: Path):
     whole = weights_sha256(meta_train(quick, tmp_path / "whole.safetensors", SILENT))
     with pytest.raises(UserError, match="stopped by --time-limit after 1 of 4 steps; the same command goes on"):
-        meta_train(quick, tmp_path / "parts.safetensors", SILENT, time_limit=1e-9)
+        meta_train(quick, tmp_path / "parts.safetensors", SILENT, Effort(time_limit=1e-9))
     assert weights_sha256(meta_train(quick, tmp_path / "parts.safetensors", SILENT)) == whole
 
 

@@ -23,6 +23,7 @@ from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.text.captions import captions_of_names
 from fewbench.benchmark.training.loop.learner import Part
+from fewbench.benchmark.training.options import Effort
 from fewbench.benchmark.training.pretrain_config import PretrainConfig
 from fewbench.benchmark.training.pretraining import _validation, pretrain
 from fewbench.benchmark.training.recipes.base import Material
@@ -192,7 +193,7 @@ def test_what_ran_out_of_time_ends_in_the_same_weights(quick: PretrainConfig, tm
     undisturbed = weights_sha256(pretrain(quick, tmp_path / "whole.safetensors", SILENT))
     output = tmp_path / "parts.safetensors"
     with pytest.raises(UserError, match=r"stopped by --time-limit after 1 of 6 steps"):
-        pretrain(quick, output, SILENT, time_limit=1e-9)
+        pretrain(quick, output, SILENT, Effort(time_limit=1e-9))
     assert weights_sha256(pretrain(quick, output, SILENT)) == undisturbed
 
 
