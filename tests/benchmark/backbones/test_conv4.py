@@ -8,8 +8,8 @@ from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.core.errors import UsageError
 
 
-def build(channels: int = 3, size: int = 32, seed: int = 0, **parameters: Any) -> torch.nn.Module:
-    return Conv4(**parameters).build(channels, size, torch.Generator().manual_seed(seed)).eval()
+def build(channels: int = 3, size: int = 32, **parameters: Any) -> torch.nn.Module:
+    return Conv4(**parameters).build(channels, size, torch.Generator().manual_seed(0)).eval()
 
 
 @pytest.mark.parametrize(("channels", "size", "features"), [(3, 84, 1600), (1, 28, 64), (3, 32, 256)])
@@ -19,17 +19,6 @@ def test_the_sizes_of_the_papers(channels: int, size: int, features: int):
         assert module(torch.zeros(2, channels, size, size)).shape == (2, features)
     weights = channels * 9 * 64 + 3 * 64 * 9 * 64 + 4 * 64 + 4 * 2 * 64
     assert sum(parameter.numel() for parameter in module.parameters()) == weights
-
-
-def test_initial_weights_depend_on_the_generator_alone():
-    torch.manual_seed(1)
-    state = torch.get_rng_state()
-    first = build(seed=3).state_dict()
-    assert torch.equal(torch.get_rng_state(), state)  # the global generator was not used
-    torch.manual_seed(2)
-    again, other = build(seed=3).state_dict(), build(seed=4).state_dict()
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["0.0.weight"], other["0.0.weight"])
 
 
 @pytest.mark.parametrize(
