@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fewbench.benchmark import RunConfig
+from fewbench.benchmark.pipeline import reproduction
 from fewbench.benchmark.published.table import COLUMNS, FILE
 from fewbench.benchmark.records.codec import encode_rough
 from fewbench.benchmark.records.identity import config_digest
@@ -24,6 +25,41 @@ PUBLISHED = {
     "source": "https://arxiv.org/abs/1703.05175", "printed_method": "ProtoNet", "printed_backbone": "Conv-4",
     "printed_pretraining": "base classes", "printed_dataset": "miniImageNet",
 }  # fmt: skip
+REPRODUCTION = """
+dataset = "{dataset}"
+
+[published]
+summary = "ProtoNet on noise"
+source = "nobody"
+budget = "a second"
+differs = "all of it."
+
+[train]
+method = "protonet"
+ways = 4
+queries = 3
+steps = 4
+halve-every = 2
+validate-every = 2
+val-episodes = 20
+precision = "fp32"
+[train.set]
+"backbone.width" = 8
+
+[[run]]
+ways = 5
+shots = 1
+queries = 5
+episodes = 60
+published = 40.0
+interval = 3.0
+
+[[run]]
+ways = 5
+shots = 2
+queries = 5
+episodes = 60
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +76,18 @@ def config(tiny: str, tiny_weights: Path, tmp_path: Path) -> RunConfig:
     return RunConfig(
         dataset=tiny, weights=str(tiny_weights), queries=5, episodes=340, results=tmp_path / "results", device="cpu"
     )
+
+
+@pytest.fixture(scope="session")
+def frozen() -> Path:
+    """A record of schema version 1, as it was written then."""
+    return FROZEN
+
+
+@pytest.fixture
+def record(frozen: Path) -> RunRecord:
+    """The frozen record."""
+    return load_record(frozen)
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +148,13 @@ def published_table(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return written
+
+
+@pytest.fixture
+def reproductions(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for reproductions, with one that takes a second: `quick`."""
+    folder = tmp_path / "reproductions"
+    folder.mkdir()
+    (folder / "quick.toml").write_text(REPRODUCTION.format(dataset=tiny), encoding="utf-8")
+    monkeypatch.setattr(reproduction, "FOLDER", folder)
+    return folder

@@ -10,9 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -83,12 +84,6 @@ Case = tuple[Sequence[str | Path], Path]  # the arguments of one command of seve
 
 
 @pytest.fixture(scope="session")
-def bench_command() -> list[str]:
-    """How a process of `bench` is started."""
-    return BENCH
-
-
-@pytest.fixture(scope="session")
 def bench() -> Callable[..., Done]:
     """A function that runs `bench` with arguments in a folder, as its users do."""
 
@@ -104,6 +99,44 @@ def bench() -> Callable[..., Done]:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def start_bench() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A function that starts `bench` with arguments in a folder; what still runs at the end of the test is killed."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*BENCH, *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[[Callable[[], Any], subprocess.Popen[str]], Any]:
+    """A function that waits until a running process has done something, and returns what was found of it."""
+
+    def wait(found: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+        end = time.monotonic() + LIMIT
+        while not (what := found()):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        return what
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,30 +29,17 @@ def arguments(tiny: str, tiny_weights: Path, plugins: Path, tmp_path: Path) -> l
 
 
 @pytest.fixture
-def start(arguments: list[str], bench_command: list[str], tmp_path: Path):
-    """A function that starts the run with a cache and a pause for every batch; what still runs is killed at the end."""
-    running: list[subprocess.Popen[str]] = []
+def start(arguments: list[str], start_bench: Callable[..., subprocess.Popen[str]], tmp_path: Path):
+    """A function that starts the run with a cache and a pause for every batch."""
 
     def start(cache: Path, seconds: float) -> subprocess.Popen[str]:
         cache.mkdir(exist_ok=True)
         batches = cache / "batches"
         batches.write_text("")
-        environment = {"FEWBENCH_CACHE": str(cache), "SLOW_FILE": str(batches), "SLOW_SECONDS": str(seconds)}
-        process = subprocess.Popen(
-            [*bench_command, *arguments, "--overwrite"],
-            cwd=tmp_path,
-            env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        running.append(process)
-        return process
+        slow = {"SLOW_FILE": str(batches), "SLOW_SECONDS": str(seconds)}
+        return start_bench(*arguments, "--overwrite", cwd=tmp_path, FEWBENCH_CACHE=str(cache), OMP_NUM_THREADS="1", **slow)
 
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    return start
 
 
 def encoded(cache: Path) -> list[int]:
@@ -68,14 +53,6 @@ def safe(cache: Path) -> int:
     _, *lines = [""] if path is None else path.read_text(encoding="utf-8").split("\n")[:-1]
     reached = [line for line in map(json.loads, lines) if isinstance(line, dict)]
     return reached[-1]["done"] if reached else 0
-
-
-def wait_for(found: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + LIMIT
-    while not found():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def features(cache: Path) -> bytes:
@@ -92,7 +69,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return err
 
 
-def test_a_kill_and_ctrl_c_then_the_bytes_of_an_undisturbed_encoding(start, tmp_path: Path):
+def test_a_kill_and_ctrl_c_then_the_bytes_of_an_undisturbed_encoding(start, wait_for, tmp_path: Path):
     cache = tmp_path / "disturbed"
     process = start(cache, 0.4)
     wait_for(lambda: safe(cache) > 0, process)
@@ -122,7 +99,7 @@ def test_a_kill_and_ctrl_c_then_the_bytes_of_an_undisturbed_encoding(start, tmp_
     assert features(cache) == features(undisturbed)
 
 
-def test_two_processes_that_want_the_same_table_encode_it_once(start, tmp_path: Path):
+def test_two_processes_that_want_the_same_table_encode_it_once(start, wait_for, tmp_path: Path):
     cache = tmp_path / "shared"
     first = start(cache, 0.1)
     wait_for(lambda: len(encoded(cache)) > 0, first)

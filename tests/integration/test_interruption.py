@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,36 +25,13 @@ def arguments(tiny: str, tiny_weights: Path, plugins: Path) -> list[str]:
 
 
 @pytest.fixture
-def start(arguments: list[str]):
-    """A function that starts the run in a folder, a quarter of a second a batch; what is still running is killed at the end."""
-    running: list[subprocess.Popen[str]] = []
+def start(arguments: list[str], start_bench: Callable[..., subprocess.Popen[str]]):
+    """A function that starts the run in a folder, a quarter of a second a batch."""
 
-    def start(folder: Path, command: list[str]) -> subprocess.Popen[str]:
-        slow = {"SLOW_SECONDS": "0.25", "SLOW_FILE": str(folder / "batches")}
-        process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=folder,
-            env={**os.environ, **slow},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        running.append(process)
-        return process
+    def start(folder: Path) -> subprocess.Popen[str]:
+        return start_bench(*arguments, cwd=folder, SLOW_SECONDS="0.25", SLOW_FILE=str(folder / "batches"))
 
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(found: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    end = time.monotonic() + LIMIT
-    while not (what := found()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return what
+    return start
 
 
 def partial(folder: Path) -> Path | None:
@@ -81,11 +55,11 @@ def without_times(path: Path) -> bytes:
     return b"".join(line for line in lines[:first] + lines[last + 1 :] if b'"git_dirty"' not in line)
 
 
-def test_ctrl_c_then_a_kill_then_the_record_of_an_undisturbed_run(bench_many, bench_command, start, arguments, tmp_path: Path):
+def test_ctrl_c_then_a_kill_then_the_record_of_an_undisturbed_run(bench_many, start, wait_for, arguments, tmp_path: Path):
     folder = tmp_path / "disturbed"
     folder.mkdir()
 
-    process = start(folder, bench_command)
+    process = start(folder)
     wait_for(lambda: begun(folder) >= 3, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=LIMIT)
@@ -99,7 +73,7 @@ def test_ctrl_c_then_a_kill_then_the_record_of_an_undisturbed_run(bench_many, be
     )
     assert "Traceback" not in err
 
-    process = start(folder, bench_command)
+    process = start(folder)
     wait_for(lambda: done(interrupted) > count, process)  # work is written down every two seconds
     process.kill()
     _, err = process.communicate(timeout=LIMIT)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,6 @@ from fewbench.benchmark.backbones.weights.checkpoint import weights_sha256
 from fewbench.benchmark.records.store import load_record
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
-LIMIT = 120  # seconds to wait for something that takes a few
 KILLED = """
 dataset = "{dataset}"
 [pretrain]
@@ -69,7 +64,7 @@ def test_the_example_of_the_page(bench_many: Any, tiny: str, tmp_path: Path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_meta_training_that_is_killed_goes_on_to_the_same_weights(
-    bench_many: Any, bench_command: list[str], tiny: str, tmp_path: Path
+    bench_many: Any, start_bench: Any, wait_for: Any, tiny: str, tmp_path: Path
 ):
     config = tmp_path / "p.toml"
     config.write_text(KILLED.format(dataset=tiny), encoding="utf-8")
@@ -77,14 +72,10 @@ def test_a_meta_training_that_is_killed_goes_on_to_the_same_weights(
     for name in ("killed", "undisturbed"):
         (tmp_path / name).mkdir()
     folder = tmp_path / "killed"
-    with subprocess.Popen(
-        [*bench_command, *command], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        end = time.monotonic() + LIMIT
-        while not list(folder.glob("results/checkpoints/train-*.training/last.safetensors")):
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
+    process = start_bench(*command, cwd=folder)
+    wait_for(lambda: [*folder.glob("results/checkpoints/train-*.training/last.safetensors")], process)
+    process.kill()
+    process.communicate()
     assert files(folder / "results", "train") == [] and len(files(folder / "results", "pretrain")) == 1
     dry, gone_on, undisturbed = bench_many(
         [([*command, "--dry-run"], folder), (command, folder), (command, tmp_path / "undisturbed")]

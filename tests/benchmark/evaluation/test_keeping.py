@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from fewbench.benchmark import RunConfig
-from fewbench.benchmark.evaluation import evaluate as evaluation
 from fewbench.benchmark.evaluation import keeping, runner
 from fewbench.benchmark.evaluation.replay import open_task
 from fewbench.benchmark.evaluation.rerun import Where
@@ -23,14 +22,9 @@ from fewbench.methods.base import Episodes
 from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.episodes import ABSENT
 
-CHUNK = 64  # episodes a chunk
+CHUNK = 64  # episodes a chunk, as `same_conditions` says
 
-
-@pytest.fixture(autouse=True)
-def same_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "CHUNK", CHUNK)
-    monkeypatch.setattr(runner, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(runner, "code_version", lambda: {"version": "1", "git_commit": None, "git_dirty": None})
+pytestmark = pytest.mark.usefixtures("same_conditions")
 
 
 @pytest.fixture

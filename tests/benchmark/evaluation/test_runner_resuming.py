@@ -22,15 +22,9 @@ from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler
 
 EPISODES = 340  # of `config`
-CHUNK = 64  # episodes a chunk here, so that `config` has several
+CHUNK = 64  # episodes a chunk, as `same_conditions` says
 
-
-@pytest.fixture(autouse=True)
-def same_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flush after every chunk, which is small, instead of every two seconds; the checkout may be edited while the tests run."""
-    monkeypatch.setattr(evaluation, "CHUNK", CHUNK)
-    monkeypatch.setattr(runner, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(runner, "code_version", lambda: {"version": "1", "git_commit": None, "git_dirty": None})
+pytestmark = pytest.mark.usefixtures("same_conditions")
 
 
 @pytest.fixture

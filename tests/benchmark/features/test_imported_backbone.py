@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from fewbench.benchmark import RunConfig, registry
+from fewbench.benchmark import RunConfig
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.features.imported import Texts, store
 from fewbench.benchmark.features.imported_backbone import LoadedImport
 from fewbench.benchmark.text.prompts import PromptSet
 from fewbench.core.decoding import encode
 from fewbench.core.errors import UsageError, UserError
-from fewbench.core.options import build
 from fewbench.tasks.datasets.base import Dataset
 
 CPU = torch.device("cpu")
@@ -21,14 +20,7 @@ MADE_BY = {"name": "clip", "pretraining": {"dataset": "LAION", "recipe": "clip",
 TEXT = (Texts(("a {}.",), ("cat", "dog")), np.eye(2, 3, dtype=np.float32))
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def dataset(tiny: str) -> Dataset:
-    return build(registry.load(registry.find("datasets", tiny)), {}, "dataset tiny")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -6,24 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewbench.benchmark import registry
 from fewbench.benchmark.features.exchange import SUFFIXES, FeatureContents, write_contents
 from fewbench.benchmark.features.imported import FEATURES, open_import, text_file
 from fewbench.benchmark.features.importing import import_features
 from fewbench.core.errors import UsageError, UserError
-from fewbench.core.options import build
 from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets.base import Dataset
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def dataset(tiny: str) -> Dataset:
-    return build(registry.load(registry.find("datasets", tiny)), {}, "dataset tiny")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

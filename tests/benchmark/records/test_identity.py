@@ -13,15 +13,8 @@ from fewbench.benchmark.records.identity import (
     task_slug,
 )
 from fewbench.benchmark.records.record import accuracy_section
-from fewbench.benchmark.records.store import load_record, load_records
+from fewbench.benchmark.records.store import load_records
 from fewbench.tasks.corruptions import Corruption
-
-FROZEN = Path(__file__).parents[1] / "data" / "record-schema-1.json"
-
-
-@pytest.fixture
-def record():
-    return load_record(FROZEN)
 
 
 @pytest.mark.parametrize(

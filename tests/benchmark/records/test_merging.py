@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +8,6 @@ from fewbench.benchmark.records.merging import Merged, differing, merge
 from fewbench.benchmark.records.record import accuracy_section
 from fewbench.benchmark.records.store import load_record, write_record
 from fewbench.core.errors import UserError
-
-FROZEN = Path(__file__).parents[1] / "data" / "record-schema-1.json"
-
-
-@pytest.fixture
-def record():
-    return load_record(FROZEN)
 
 
 @pytest.fixture

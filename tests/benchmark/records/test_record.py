@@ -14,18 +14,7 @@ from fewbench.benchmark.records.store import load_record, parse_record, write_re
 from fewbench.core.decoding import encode as plain
 from fewbench.core.errors import UserError
 
-FROZEN = Path(__file__).parents[1] / "data" / "record-schema-1.json"
 FROZEN_ACCURACIES = np.array([52, 44, 61, 75, 0, 52, 33, 48, 57, 44]) / 75
-
-
-@pytest.fixture
-def record():
-    return load_record(FROZEN)
-
-
-@pytest.fixture
-def content():
-    return json.loads(FROZEN.read_text(encoding="utf-8"))
 
 
 def reading(content):
@@ -42,9 +31,9 @@ def test_the_frozen_record_of_schema_1_still_reads(record):
     assert record.accuracy.without_replacement.episodes == 3
 
 
-def test_the_frozen_record_is_written_as_it_was(record, content):
+def test_the_frozen_record_is_written_as_it_was(record, content, frozen):
     assert json.loads(record.to_json()) == content
-    assert record.to_json().encode("utf-8") == FROZEN.read_bytes()
+    assert record.to_json().encode("utf-8") == frozen.read_bytes()
 
 
 def test_text_has_sorted_keys_one_space_and_a_newline_at_the_end(record):

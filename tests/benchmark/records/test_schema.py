@@ -1,11 +1,7 @@
-from pathlib import Path
-
 import pytest
 
 from fewbench.benchmark.records import schema as record_schema
 from fewbench.benchmark.records.schema import migrate
-
-FROZEN = Path(__file__).parents[1] / "data" / "record-schema-1.json"
 
 
 def test_old_versions_pass_through_every_migration_in_turn(monkeypatch):

@@ -6,18 +6,6 @@ import pytest
 from fewbench.benchmark.records.store import load_record, load_records, parse_record, write_record
 from fewbench.core.errors import UserError
 
-FROZEN = Path(__file__).parents[1] / "data" / "record-schema-1.json"
-
-
-@pytest.fixture
-def record():
-    return load_record(FROZEN)
-
-
-@pytest.fixture
-def content():
-    return json.loads(FROZEN.read_text(encoding="utf-8"))
-
 
 def reading(content):
     return parse_record(json.dumps(content), Path("some/run.json"))

@@ -31,11 +31,6 @@ FEW = [
 real_data = pytest.mark.skipif(not (REAL / "characters.csv").is_file(), reason=f"no Omniglot in {REAL}")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def few(monkeypatch):
     """Reduce every split to FEW, and val to the characters of the background part."""

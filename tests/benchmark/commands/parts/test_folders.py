@@ -10,9 +10,9 @@ from typer.testing import CliRunner, Result
 
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.config import read_toml
-from fewbench.benchmark.records.store import load_record, write_record
+from fewbench.benchmark.records.record import RunRecord
+from fewbench.benchmark.records.store import write_record
 
-FROZEN = Path(__file__).parents[2] / "data" / "record-schema-1.json"
 ROOT = Path(__file__).parents[4]
 NEITHER = {
     "convert-weights",
@@ -47,10 +47,10 @@ def few(tiny: str, tiny_weights: Path) -> list[str]:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> list[str]:
+def two(record: RunRecord, tmp_path: Path) -> list[str]:
     """The records `a.json` and `b.json` of one task in `mine/records`, by these names."""
     for name in ("a.json", "b.json"):
-        write_record(load_record(FROZEN), tmp_path / "mine" / "records" / name)
+        write_record(record, tmp_path / "mine" / "records" / name)
     return ["a.json", "b.json"]
 
 
@@ -117,8 +117,8 @@ def test_a_record_is_found_by_its_path_in_the_folder(bench, two: list[str]):
     assert Path("mine/figures/shots.svg").is_file()
 
 
-def test_a_path_as_typed_comes_first(bench, two: list[str]):
-    write_record(load_record(FROZEN), Path("a.json"))
+def test_a_path_as_typed_comes_first(bench, record: RunRecord, two: list[str]):
+    write_record(record, Path("a.json"))
     Path("mine/records/a.json").write_text("damaged")
     bench("show", "a.json", "--results", "mine")
 
@@ -155,8 +155,8 @@ def test_the_board_of_other_results_lies_there_and_says_what_it_is_made_of(bench
     bench("leaderboard", "--results", "mine", "--check")
 
 
-def test_the_board_of_the_default_results_is_that_of_the_current_folder(bench, tmp_path: Path):
-    write_record(load_record(FROZEN), tmp_path / "results" / "records" / "a.json")
+def test_the_board_of_the_default_results_is_that_of_the_current_folder(bench, record: RunRecord, tmp_path: Path):
+    write_record(record, tmp_path / "results" / "records" / "a.json")
     assert bench("leaderboard").stdout == "leaderboard.md\n"
     board = Path("leaderboard.md").read_text(encoding="utf-8")
     assert "from the run records in `results/records`" in board and "`bench leaderboard --format csv` has the path" in board

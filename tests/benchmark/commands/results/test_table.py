@@ -4,17 +4,17 @@ import pytest
 from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.records.store import load_record, write_record
+from fewbench.benchmark.records.record import RunRecord
+from fewbench.benchmark.records.store import write_record
 
-FROZEN = Path(__file__).parents[2] / "data" / "record-schema-1.json"
 BLOCK = "<!-- table: records=records/*.json rows=method.name columns=task.shots -->\n<!-- /table -->\n"
 
 
 @pytest.fixture
-def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def pages(record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two pages with a table each, in the current folder, beside a record."""
     monkeypatch.chdir(tmp_path)
-    write_record(load_record(FROZEN), Path("records/one.json"))
+    write_record(record, Path("records/one.json"))
     for name in ("a.md", "b.md"):
         Path(name).write_text(BLOCK, encoding="utf-8")
     return ["a.md", "b.md"]

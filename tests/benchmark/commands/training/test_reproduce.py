@@ -4,39 +4,13 @@ import pytest
 from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
-from fewbench.benchmark.pipeline import reproduction
 from fewbench.core.errors import UsageError
-
-REPRODUCTION = """
-dataset = "{dataset}"
-[published]
-summary = "ProtoNet on noise"
-source = "nobody"
-budget = "a second"
-[train]
-method = "protonet"
-ways = 4
-queries = 3
-steps = 2
-val-episodes = 20
-[train.set]
-"backbone.width" = 8
-[[run]]
-ways = 5
-shots = 1
-queries = 5
-episodes = 60
-published = 1.0
-"""
 
 
 @pytest.fixture(autouse=True)
-def folder(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(reproductions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a page; the reproductions are one that takes a second."""
-    (tmp_path / "reproductions").mkdir()
-    (tmp_path / "reproductions" / "quick.toml").write_text(REPRODUCTION.format(dataset=tiny), encoding="utf-8")
     (tmp_path / "page.md").write_text("<!-- reproduction:begin -->\n<!-- reproduction:end -->\n", encoding="utf-8")
-    monkeypatch.setattr(reproduction, "FOLDER", tmp_path / "reproductions")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,11 +24,11 @@ def test_a_reproduction_is_run_listed_and_put_on_the_page(folder: Path):
     done = invoke("quick", "--device", "cpu")
     assert done.exit_code == 0, done.output
     assert "above" in done.stdout and Path(done.stdout.splitlines()[-1]).is_file()
-    assert "trained, 1 of 1 evaluated" in invoke("--list").stdout
+    assert "trained, 2 of 2 evaluated" in invoke("--list").stdout
     stale = invoke("--page", "page.md", "--check")
     assert (stale.exit_code, stale.stderr) == (1, "page.md is stale; run 'bench reproduce --page page.md'\n")
     assert invoke("--page", "page.md").stdout == "page.md\n"
-    assert "| quick | 5-way 1-shot, 5 queries | inductive | 1.0 |" in Path("page.md").read_text(encoding="utf-8")
+    assert "| quick | 5-way 1-shot, 5 queries | inductive | 40.0 ± 3.0 |" in Path("page.md").read_text(encoding="utf-8")
     assert invoke("--page", "page.md", "--check").exit_code == 0
 
 

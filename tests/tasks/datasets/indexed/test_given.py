@@ -14,11 +14,6 @@ LABELS = [0, 1, 2, 0, 1, 2]
 NAMES = ["ash", "birch", "cedar"]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
-
-
 class Leaves(TorchDataset):
     classes = NAMES
 

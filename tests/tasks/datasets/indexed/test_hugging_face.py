@@ -21,11 +21,6 @@ INSTALLED = importlib.util.find_spec("datasets") is not None
 needs_library = pytest.mark.skipif(not INSTALLED, reason="needs the extra hf")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
-
-
 def png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")

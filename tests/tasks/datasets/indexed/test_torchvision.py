@@ -9,11 +9,6 @@ from fewbench.benchmark import registry
 from fewbench.core.errors import UsageError, UserError
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FEWBENCH_CACHE", str(tmp_path / "cache"))
-
-
 def dataset(name: str, **settings):
     return registry.make("datasets", f"torchvision:{name}", settings)
 
