@@ -31,7 +31,9 @@ class LoopOptions(Options):
 
     steps: int = field(metadata=declared(minimum=0))
     validate_every: int = field(metadata=declared(minimum=1))
-    optimizer: str = parameter("adamw", "a name that timm.optim knows; momentum is SGD without Nesterov's, sgd with it")
+    optimizer: str = parameter(
+        "adamw", "a name that timm.optim knows; momentum is SGD without Nesterov's, sgd with it; or locoprop"
+    )
     learning_rate: float = parameter(1e-3, "the highest", above=0)
     weight_decay: float = parameter(0.0, "biases and the parameters of norm layers are left out of it", minimum=0)
     momentum: float = parameter(0.9, "of optimisers that have one", minimum=0, below=1)

@@ -20,7 +20,7 @@ class PretrainConfig(Options):
     """One pretraining. What is None is decided by the recipe, the images or the device. Each field is an option."""
 
     # Options that came later: where they have their defaults, an identity is what it was before.
-    later: ClassVar[tuple[str, ...]] = ("warmup_epochs", "clip_norm", "activation")
+    later: ClassVar[tuple[str, ...]] = ("warmup_epochs", "clip_norm", "activation", "optimizer")
 
     dataset: str = field(metadata=declared("Dataset whose train classes are learnt."))
     backbone: str = parameter("conv4", "Backbone (bench list backbones).")
@@ -34,9 +34,9 @@ class PretrainConfig(Options):
     )
     batch_size: int = parameter(128, "Images a step, of all processes together.", minimum=1)
     learning_rate: float | None = parameter(
-        None, "Highest learning rate of AdamW, which falls to zero along a cosine; default: the recipe's.", above=0
+        None, "Highest learning rate, which falls to zero along a cosine; default: the recipe's, of AdamW.", above=0
     )
-    weight_decay: float = parameter(1e-2, "Weight decay of AdamW.", minimum=0)
+    weight_decay: float = parameter(1e-2, "Weight decay.", minimum=0)
     crop: int | None = parameter(
         None,
         "Random shift of at most so many pixels, of recipes that draw no views; default 3.",
@@ -60,6 +60,7 @@ class PretrainConfig(Options):
     patience: int | None = parameter(None, "Stop after so many epochs without a better one.", minimum=1)
     warmup_epochs: float = parameter(0.25, "Epochs, or a part of one, in which the learning rate rises.", minimum=0)
     clip_norm: float | None = parameter(None, "Length that the gradient may have.", above=0)
+    optimizer: str = parameter("adamw", "adamw, sgd, locoprop or another that timm knows; all but adamw need --learning-rate.")
     settings: Settings = parameter(dict, "Parameter, name=value; recipe., backbone. or dataset. before the name says whose.")
 
     def __post_init__(self) -> None:
@@ -81,6 +82,8 @@ class PretrainConfig(Options):
             if not dot or scope not in SCOPES:
                 name = key.rpartition(".")[2]
                 raise UsageError(f"--set {key}: say whose it is: {', '.join(f'{known}.{name}' for known in SCOPES)}")
+        if self.optimizer != "adamw" and self.learning_rate is None:
+            raise UsageError(f"--optimizer {self.optimizer}: give --learning-rate too; that of the recipe is for adamw")
         if self.crop and not takes_shifts(self.recipe):
             raise UsageError(f"--crop: recipe {self.recipe} draws views of its own; set recipe.smallest_area")
 

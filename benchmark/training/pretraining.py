@@ -123,6 +123,7 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
         loop=LoopOptions(
             steps=config.epochs * epoch,
             validate_every=epoch,
+            optimizer=config.optimizer,
             learning_rate=learning_rate,
             weight_decay=config.weight_decay,
             warmup_steps=int(config.warmup_epochs * epoch),

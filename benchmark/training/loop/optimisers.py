@@ -1,4 +1,4 @@
-"""Optimisers and learning rates, from timm by name, and their state as tensors and JSON."""
+"""Optimisers and learning rates, from timm by name, or LocoProp; and their state as tensors and JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ....core.errors import FEW_NAMES, UsageError, did_you_mean
 from ..options import LoopOptions
+from .locoprop import LocoProp
 
+LOCOPROP = "locoprop"  # not of timm
 WARMUP_START = 0.01  # of the learning rate
 Plain = bool | int | float | str | None  # what JSON holds and reads back unchanged
 
@@ -40,7 +42,11 @@ def make_optimizer(module: nn.Module, options: LoopOptions) -> torch.optim.Optim
         UsageError: there is none of that name, or it cannot be made here.
     """
     name = options.optimizer
-    known = [str(known) for known in optim.list_optimizers()]  # pyright: ignore[reportPrivateImportUsage]
+    if name == LOCOPROP:
+        if options.precision == "fp16":  # whose scaler leaves steps out, and their inputs would be counted with the next
+            raise UsageError("optimizer locoprop: take --precision fp32 or bf16, not fp16")
+        return LocoProp(module, options.learning_rate, options.weight_decay, options.momentum)
+    known = [LOCOPROP, *(str(known) for known in optim.list_optimizers())]  # pyright: ignore[reportPrivateImportUsage]
     if name not in known:
         raise UsageError(f"unknown optimizer '{name}'; {did_you_mean(name, known, FEW_NAMES)}")
     try:

@@ -39,7 +39,7 @@ class TrainConfig(Options):
     meta_batch: int | None = parameter(None, f"Episodes a step, of all processes together; {PAPER}.", minimum=1)
     steps: int | None = parameter(None, "Updates; default 10000.", minimum=1)
     sampler: str = parameter("uniform", "Of the training episodes: uniform, semantic, imbalanced or meta-dataset.")
-    optimizer: str | None = parameter(None, f"adam, adamw, sgd or another that timm knows; {PAPER}.")
+    optimizer: str | None = parameter(None, f"adam, adamw, sgd, locoprop or another that timm knows; {PAPER}.")
     learning_rate: float | None = parameter(None, f"Highest learning rate; {PAPER}.", above=0)
     weight_decay: float | None = parameter(None, f"Weight decay; {PAPER}.", minimum=0)
     schedule: Schedule | None = parameter(None, f"cosine, step or constant; {PAPER}.")

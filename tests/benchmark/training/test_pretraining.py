@@ -100,9 +100,10 @@ def test_options_that_came_later_change_an_identity_only_where_they_are_used(qui
     assert other == {**usual, "clip_norm": 2.0} and not set(PretrainConfig.later) & set(usual)
 
 
-def test_the_same_seed_gives_the_same_weights(quick: PretrainConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"optimizer": "locoprop", "learning_rate": 0.1}])
+def test_the_same_seed_gives_the_same_weights(options: dict, quick: PretrainConfig, tmp_path: Path) -> None:
     first, second, other = (
-        weights_sha256(pretrain(replace(quick, seed=seed), tmp_path / f"{name}.safetensors", SILENT))
+        weights_sha256(pretrain(replace(quick, seed=seed, **options), tmp_path / f"{name}.safetensors", SILENT))
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     assert first == second
@@ -185,6 +186,7 @@ def test_a_network_that_refuses_small_images_gets_those_it_was_made_for(quick: P
         ({"precision": "fp8"}, "--precision fp8: not fp32, bf16"),
         ({"patience": 0}, "--patience 0"),
         ({"seed": -1}, "--seed -1"),
+        ({"optimizer": "sgd"}, "--optimizer sgd: give --learning-rate too"),
         ({"recipe": "simclr", "crop": 2}, "--crop: recipe simclr draws views of its own"),
         ({"settings": {"temperature": 1}}, "--set temperature: say whose it is: .*recipe.temperature"),
         ({"norm": "group", "settings": {"backbone.norm": "batch"}}, "--norm and --set backbone.norm are the same"),
@@ -206,6 +208,12 @@ def test_what_cannot_be_trained_is_refused(options: dict, said: str) -> None:
         ({"settings": {"recipe.temperature": 1}}, "recipe supervised has no parameter 'temperature'"),
         ({"settings": {"dataset.loudness": 1}}, "no parameter 'loudness'"),
         ({"learning_rate": 1e30}, "no longer finite"),
+        ({"optimizer": "locoprops", "learning_rate": 0.1}, "unknown optimizer 'locoprops'; did you mean 'locoprop'"),
+        ({"optimizer": "locoprop", "learning_rate": 1e30}, "no longer finite"),
+        (
+            {"optimizer": "locoprop", "learning_rate": 0.1, "norm": "group"},
+            "GroupNorm backbone.0.1 cannot be trained with it, which takes networks of Linear",
+        ),
     ],
 )
 def test_what_the_images_do_not_allow_is_refused(options: dict, said: str, quick: PretrainConfig, tmp_path: Path) -> None:

@@ -41,9 +41,10 @@ def requests(folder: Path, world: int, **options: Any) -> list[dict[str, Any]]:
     ]
 
 
-def test_two_processes_with_half_a_batch_each_train_as_one_with_the_whole(trainings: Any, tmp_path: Path):
+@pytest.mark.parametrize("options", [{}, {"optimizer": "locoprop", "learning_rate": 0.2}])
+def test_two_processes_with_half_a_batch_each_train_as_one_with_the_whole(trainings: Any, options: Any, tmp_path: Path):
     for world in (1, 2):
-        trainings.start(*requests(tmp_path / str(world), world))
+        trainings.start(*requests(tmp_path / str(world), world, **options))
         assert trainings.codes() == [0] * world
     one, two = (read_checkpoint(tmp_path / str(world) / "last.safetensors", About) for world in (1, 2))
     for name, value in one.under("learner").items():

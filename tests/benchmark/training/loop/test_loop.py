@@ -87,13 +87,17 @@ def test_a_later_validation_that_is_as_good_is_no_better(train):
     assert (fitted.best_value, fitted.best_step) == (0.7, 16)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_stopped_by_time_again_and_again_it_ends_as_undisturbed(train, precision: str, listener):
-    whole = train("whole", steps=7, validate_every=3, precision=precision)
+@pytest.mark.parametrize(
+    ("precision", "optimizer"),
+    [("fp32", "adamw"), ("bf16", "adamw"), ("fp16", "adamw"), ("fp32", "locoprop"), ("bf16", "locoprop")],
+)
+def test_stopped_by_time_again_and_again_it_ends_as_undisturbed(train, precision: str, optimizer: str, listener):
+    chosen = {"steps": 7, "validate_every": 3, "precision": precision, "optimizer": optimizer}
+    whole = train("whole", **chosen)
     for step in range(1, 7):
         with pytest.raises(UserError, match=f"stopped by --time-limit after {step} of 7 steps; the same command goes on from"):
-            train("parts", steps=7, validate_every=3, precision=precision, time_limit=1e-9, progress=listener)
-    fitted = train("parts", steps=7, validate_every=3, precision=precision, time_limit=1e-9, progress=listener)
+            train("parts", **chosen, time_limit=1e-9, progress=listener)
+    fitted = train("parts", **chosen, time_limit=1e-9, progress=listener)
     assert same(fitted, whole)
     assert "resuming after step 2 of 7" in listener.said
     assert not [line for line in listener.said if "limit" in line]  # the error says it

@@ -26,7 +26,10 @@ def move(module: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> N
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "rmsprop", "lamb", "nadam", "adafactor", "lion", "muon"])
+NAMES = ["adam", "adamw", "sgd", "momentum", "rmsprop", "lamb", "nadam", "adafactor", "lion", "muon", "locoprop"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_an_optimiser_with_its_state_put_back_goes_on_bit_for_bit(name: str):
     options = LoopOptions(steps=10, validate_every=1, optimizer=name, weight_decay=0.1)
     whole, parts, after = network(), network(), network()

@@ -191,6 +191,10 @@ def test_the_papers_settings_are_the_defaults_and_are_recorded(tiny: str):
         ({"val_queries": 30}, "the val classes need 31 images each; the smallest has 30"),
         ({"meta_batch": 0}, "--meta-batch 0: at least 1"),
         ({"steps": 0}, "--steps 0: at least 1"),
+        (
+            {"method": "feat", "optimizer": "locoprop"},
+            "LayerNorm learned.layer_norm cannot be trained with it, .* Linear,",
+        ),
         ({"learning_rate": -1.0}, "--learning-rate -1: above 0"),
         ({"schedule": "linear"}, "--schedule linear: not cosine, step"),
         ({"settings": {"widht": 3}}, "method protonet has no parameter 'widht'"),
