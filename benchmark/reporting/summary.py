@@ -161,7 +161,7 @@ def _lead(first: Place, second: Place, board: Board) -> str:
     name = second.row.marked_method if same else f"{second.row.marked_method}, {_network(second, board)}"
     points = in_percent(difference.mean, difference.half_width, difference.n)
     level = difference.half_width is None or difference.mean <= difference.half_width
-    return f"+{points} over {name}: {'not ' * level}significant"
+    return f"+{points} over {name}: {'not significant' if level else 'significant'}"
 
 
 def link_to(file: Path, page: Path) -> str:
