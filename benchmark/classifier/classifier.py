@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ...methods.base import Method
 from ...tasks.datasets.reading.image_files import Square
 from ..backbones.weights.loading import LoadedBackbone
-from ..evaluation.evaluate import Evaluator, Source
+from ..evaluation.evaluate import Evaluator
+from ..evaluation.source import Source
 from ..features.encode import DEFAULT, encode
 from ..features.table import FeatureTable
 from .calibration import Calibration, probabilities
@@ -87,5 +88,5 @@ class Classifier:
         both = torch.cat([self.features, query]).cpu().numpy()
         source = Source(self.device, table=FeatureTable.of(both, self.device), learned=self.learned)
         task = task_of(np.arange(photos), self.labels, rows, np.zeros(len(query), np.int64), len(self.classes))
-        scores, _ = Evaluator(self.method, source, self.method_name).score(task)
+        scores, _ = next(Evaluator(self.method, source, self.method_name).score(task))
         return scores[0].double().cpu().numpy()

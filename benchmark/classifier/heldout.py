@@ -15,7 +15,8 @@ from torch.nn.functional import normalize
 
 from ...methods.base import Method
 from ...tasks.episodes import ABSENT, EpisodeBatch
-from ..evaluation.evaluate import Evaluator, Source
+from ..evaluation.evaluate import Evaluator
+from ..evaluation.source import Source
 from ..features.table import FeatureTable
 
 FOLDS = 5  # at most; a class with fewer photos is divided into as many parts as it has
@@ -64,7 +65,7 @@ def hold_out(
         return HeldOut(np.empty((0, ways)), labels[:0], np.empty(0))
     table = FeatureTable.of(features.cpu().numpy(), features.device)
     evaluator = Evaluator(method, Source(features.device, table=table, learned=learned), name)
-    scores, _ = evaluator.score(_tasks(parts, labels, ways))  # all folds at once
+    scores, _ = next(evaluator.score(_tasks(parts, labels, ways)))  # all folds at once
     return HeldOut(
         scores=np.concatenate([one[: len(held)].double().cpu().numpy() for one, (_, held) in zip(scores, parts, strict=True)]),
         labels=np.concatenate([labels[held] for _, held in parts]),

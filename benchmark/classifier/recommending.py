@@ -18,7 +18,8 @@ from ...methods.base import Method
 from ...tasks.episodes import EpisodeBatch
 from .. import registry
 from ..config import RunConfig
-from ..evaluation.evaluate import Evaluator, Source
+from ..evaluation.evaluate import Evaluator
+from ..evaluation.source import Source
 from ..features.table import FeatureTable
 from ..records.ranking import RankRange, better_than, rank_ranges
 from ..records.statistics import Interval, t_interval

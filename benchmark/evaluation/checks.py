@@ -14,7 +14,7 @@ from ..built_in import BUILT_IN
 from ..config import RunConfig
 from ..device import choose_device
 from ..features.encode import Encoding
-from .evaluate import Inputs
+from .source import Inputs
 
 CHOICES = "val"  # the split whose episodes decide what is "auto"
 

@@ -18,9 +18,9 @@ from ..records.answerer import Chosen
 from ..records.record import RunRecord
 from .checks import CHOICES, setting_of
 from .evaluate import Evaluator
+from .opening import source_of
 from .plan import Plan
 from .sampling import SHAPE, Sampling
-from .sources import source_of
 
 SUPPORT, FEWEST = 8000, 10  # support images in all, and episodes at least, that a choice is made on
 UNIT = "trials"  # of the bar, which no time limit may end: a choice that is begun again each time is never made

@@ -6,23 +6,20 @@ Letters in shape comments: E episodes, N ways (classes), S support rows, Q query
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.errors import UserError
 from ...methods.base import Method
-from ...tasks.conditions.acquisition import Acquisition
-from ...tasks.datasets.base import Images
-from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes, TrainClasses
-from ..backbones.base import Preprocess
-from ..features.table import FeatureTable
-from ..features.transforms import Transforms
+from ...tasks.episodes import ABSENT, EpisodeBatch
 from ..plugin_errors import told
 from .scores import accuracies_of, credit, votes
+from .source import Inputs, Source
 
 # Episodes are scored in chunks on a fixed grid (0, chunk, 2·chunk, …), so that an interrupted run ends in the same bits as an
 # undisturbed one. So a chunk depends on the method and the shape of its episodes alone: it is the largest power of two that
@@ -30,65 +27,6 @@ from .scores import accuracies_of, credit, votes
 TOUCHED = 2**24
 SMALLEST, CHUNK = 16, 256  # episodes of a chunk of features
 IMAGE_CHUNK = 4
-Inputs = Literal["features", "images"]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the rows of episodes are looked up.
-
-    Attributes:
-        device: where episodes are wanted.
-        table: features of the split, for methods on features.
-        images: uint8 [n, H, W, C], for methods on images.
-        preprocess: makes images ready for the backbone.
-        backbone: for methods on images.
-        class_names: of the split.
-        train_mean: float [D], for methods that use it.
-        train_classes: for methods that use them.
-        tune: what an adapting method may move.
-        learned: what the method learned beside the backbone, for methods that have such a part.
-        text: float [C, D], the text feature of each class of the split, for methods that use it.
-        text_tower: for methods that use it.
-        transforms: of the features, before the method sees them.
-        acquisition: gives labels to images without, by their features before the transforms.
-        voters: features of further views of the split; each view is classified by itself, and the majority counts.
-    """
-
-    device: torch.device
-    table: FeatureTable | None = None
-    images: Images | None = None
-    preprocess: Preprocess | None = None
-    backbone: nn.Module | None = None
-    class_names: tuple[str, ...] = ()
-    train_mean: Tensor | None = None
-    train_classes: TrainClasses | None = None
-    tune: str = "none"
-    learned: nn.Module | None = None
-    text: Tensor | None = None
-    text_tower: nn.Module | None = None
-    transforms: Transforms = Transforms()
-    acquisition: Acquisition | None = None
-    voters: tuple[FeatureTable, ...] = ()
-
-    @property
-    def inputs(self) -> Inputs:
-        """The kind of its rows."""
-        return "images" if self.table is None else "features"
-
-    @property
-    def width(self) -> int:
-        """D of the features; 0 where its rows are images."""
-        return 0 if self.table is None else self.table.features.shape[1]
-
-    def rows(self, index: np.ndarray) -> Tensor:
-        """The content of rows [E, R]: features [E, R, D] or images [E, R, C, H, W]."""
-        if self.table is not None:
-            return self.table.gather(index)
-        assert self.images is not None and self.preprocess is not None
-        flat = torch.from_numpy(self.images[index.reshape(-1)]).to(self.device)
-        images = self.preprocess(flat).contiguous(memory_format=torch.channels_last)  # an eighth faster on a CPU
-        return images.unflatten(0, index.shape)
 
 
 class Answers(NamedTuple):
@@ -135,7 +73,7 @@ class Evaluator:
         for batch in batches:
             for part in self._parts(batch):
                 trimmed = part.trimmed()
-                scores, labels = self.score(trimmed)
+                scores, labels = next(self.score(trimmed))
                 if keep is not None:
                     keep(trimmed, scores, labels)
                 yield part, accuracies_of(scores, labels)
@@ -150,7 +88,7 @@ class Evaluator:
             UserError: as `score` does.
         """
         for part in self._parts(batch):
-            for number, found in enumerate(self._scored(part.trimmed(), candidates)):
+            for number, found in enumerate(self.score(part.trimmed(), candidates)):
                 yield number, accuracies_of(*found)
 
     def _parts(self, batch: EpisodeBatch) -> Iterator[EpisodeBatch]:
@@ -167,89 +105,48 @@ class Evaluator:
         Raises:
             UserError: as `score` does.
         """
-        scores, labels = self.score(batch)
+        scores, labels = next(self.score(batch))
         predicted = scores.argmax(dim=2).masked_fill(labels == ABSENT, ABSENT)
         return Answers(predicted.cpu().numpy(), credit(scores, labels).cpu().numpy())
 
-    def score(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
+    def score(self, batch: EpisodeBatch, candidates: Sequence[Method] = ()) -> Iterator[tuple[Tensor, Tensor]]:
         """Let the method score every query of a batch without columns that are padding throughout (`EpisodeBatch.trimmed`).
 
-        Returns:
-            Scores [E, Q, N], −∞ for the classes that an episode does not have; true labels, int64 [E, Q].
+        Args:
+            batch: of episodes.
+            candidates: settings of the method that score in turn; without any, the method itself does.
+
+        Yields:
+            For each setting its scores [E, Q, N], −∞ for the classes that an episode does not have, or the votes of the views;
+            true labels, int64 [E, Q].
 
         Raises:
             UserError: the method failed, or its scores have the wrong shape or kind or are not finite; the line names
                 method and episode.
         """
-        return next(self._scored(batch, [self.method]))
-
-    def _scored(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each setting of the method what `score` returns; where views vote, the scores are their votes."""
-        if not self.source.voters:
-            yield from self._scored_once(batch, candidates)
-            return
-        sources = (replace(self.source, table=table, voters=()) for table in (self.source.table, *self.source.voters))
-        of_views = [replace(self, source=source)._scored_once(batch, candidates) for source in sources]
-        for found in zip(*of_views, strict=True):
-            yield votes([scores for scores, _ in found]), found[0][1]
-
-    def _scored_once(self, batch: EpisodeBatch, candidates: Sequence[Method]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield for each setting of the method what `score` returns for the source's own table."""
-        scores_of_each = candidates[0].classify_each(self.fill(batch), candidates)
+        candidates = candidates or [self.method]
         labels = torch.tensor(batch.query_labels, device=self.source.device)  # [E, Q]
         class_mask = torch.tensor(batch.classes != ABSENT, device=self.source.device)  # [E, N]
+        views = [candidates[0].classify_each(one.fill(batch, self.method), candidates) for one in self.source.views]
         for _ in candidates:
-            try:
-                with torch.no_grad():
-                    scores = next(scores_of_each)
-            except (UserError, KeyboardInterrupt):
-                raise
-            except (Exception, SystemExit) as error:
-                # A plug-in is somebody else's code: whatever it raises is told in one line.
-                first, last = batch.index[0], batch.index[-1]
-                raise UserError(f"method {self.name} failed in episodes {first} to {last}: {told(error)}") from error
-            self._check(scores, batch, labels != ABSENT, class_mask)
-            scores = scores if scores.is_floating_point() else scores.double()  # votes are scores too
-            yield scores.masked_fill(~class_mask[:, None], -torch.inf), labels
+            with torch.no_grad(), self._failures_named(batch):
+                of_views = [next(view) for view in views]
+            for scores in of_views:
+                self._check(scores, batch, labels != ABSENT, class_mask)
+            of_views = [one if one.is_floating_point() else one.double() for one in of_views]  # votes are scores too
+            of_views = [one.masked_fill(~class_mask[:, None], -torch.inf) for one in of_views]
+            yield votes(of_views) if self.source.voters else of_views[0], labels
 
-    def fill(self, batch: EpisodeBatch) -> Episodes:
-        """Look up the rows of a batch, and all else that the method asks for. The labels of the queries stay behind."""
-        method, source = self.method, self.source
-        if source.acquisition is not None:
-            batch = source.acquisition.labelled(batch, lambda rows: source.rows(rows[None])[0].cpu().numpy())
-        names = None
-        if method.uses_class_names:
-            names = tuple(tuple(source.class_names[c] for c in row if c != ABSENT) for row in batch.classes)
-        class_mask = torch.tensor(batch.classes != ABSENT, device=source.device)
-        text = None
-        if method.uses_text:
-            assert source.text is not None
-            classes = torch.tensor(batch.classes, device=source.device).clamp(min=0)  # int64 [E, N]
-            text = source.text[classes].masked_fill(~class_mask[..., None], 0)
-        labels = torch.tensor(batch.support_labels, device=source.device)
-        # Unlabelled rows stand behind the queries while features are transformed, which does not look at queries.
-        queries = batch.query.shape[1]
-        further = [batch.unlabelled] if method.uses_unlabelled else []
-        asked = source.rows(np.concatenate([batch.query, *further], axis=1))
-        support, query = source.transforms.of_episodes(source.rows(batch.support), labels, asked)
-        return Episodes(
-            support=support,
-            support_labels=labels,
-            query=query[:, :queries],
-            unlabelled=query[:, queries:] if query.shape[1] > queries else None,
-            ways=batch.classes.shape[1],
-            class_mask=class_mask,
-            seeds=torch.from_numpy(batch.seeds).to(source.device),
-            query_mask=torch.tensor(batch.query_labels != ABSENT, device=source.device),
-            class_names=names,
-            text=text,
-            text_tower=source.text_tower if method.uses_text_tower else None,
-            train_mean=source.train_mean if method.uses_train_mean else None,
-            train_classes=source.train_classes if method.uses_train_classes else None,
-            backbone=source.backbone,
-            tune=source.tune,
-            learned=source.learned,
-        )
+    @contextmanager
+    def _failures_named(self, batch: EpisodeBatch) -> Iterator[None]:
+        """Tell in one line whatever the method raises: a plug-in is somebody else's code."""
+        try:
+            yield
+        except (UserError, KeyboardInterrupt):
+            raise
+        except (Exception, SystemExit) as error:
+            first, last = batch.index[0], batch.index[-1]
+            raise UserError(f"method {self.name} failed in episodes {first} to {last}: {told(error)}") from error
 
     def _check(self, scores: object, batch: EpisodeBatch, present: Tensor, class_mask: Tensor) -> None:
         """Check what a method returned; padding may hold anything, and −∞ says "never this class" beside a finite score."""

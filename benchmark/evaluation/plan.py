@@ -31,8 +31,8 @@ from ..records.provenance import package_version
 from ..records.task import Task
 from ..text.texts import Texts, texts_of
 from .checks import CHOICES, check_method, check_options
-from .evaluate import Inputs
 from .sampling import Sampling, sampling_of, task_section, with_sampling
+from .source import Inputs
 
 PLAIN, WITH_TEXT = "conv4", "clip-tiny"  # the backbones that nobody has to name
 OF_PHOTOS = "efficientnet-lite0"  # of a user's own, where no weights are named either

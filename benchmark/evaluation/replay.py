@@ -28,10 +28,11 @@ from ..records.identity import TaskKey, key_of, task_of
 from ..records.record import RunRecord
 from ..scopes import with_scopes
 from .choose import as_chosen_before
-from .evaluate import Answers, Evaluator, Source
+from .evaluate import Answers, Evaluator
+from .opening import source_of_rows
 from .plan import Plan, make_plan
 from .sampling import SHAPE, sampling_of, task_section, with_sampling
-from .sources import source_of_rows
+from .source import Source
 
 OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with
 OF_FILES = ("weights", "testbed", "prompts", "class_names")  # options that say where a file is whose hash the record has

@@ -30,11 +30,11 @@ from ..records.task import Coarsity, Corrupted, Task
 from .choose import as_chosen_before, with_choices
 from .evaluate import Evaluator, chunk_size
 from .keeping import Keeper
+from .opening import source_of
 from .plan import Plan, make_plan
 from .preconditions import check_data
 from .resume import check_folder, finished_record, interrupted_record, partial_path
 from .series import Series
-from .sources import source_of
 
 FLUSH_SECONDS = 2.0  # at most so much work is lost to a kill, where writing it takes less than a tenth of that
 # Episodes that share no image, at most (and no more than of the others), for a method on images: each costs as much as any

@@ -12,7 +12,8 @@ from ...methods.base import Method
 from ...tasks.samplers import UniformSampler
 from .. import registry
 from ..built_in import BUILT_IN
-from ..evaluation.evaluate import Evaluator, Source
+from ..evaluation.evaluate import Evaluator
+from ..evaluation.source import Source
 from ..features.table import FeatureTable
 from .rates import LONG_ENOUGH, seconds
 

@@ -28,8 +28,8 @@ from ..device import choose_device, tf32
 from ..evaluation.choose import with_choices
 from ..evaluation.evaluate import Evaluator
 from ..evaluation.keeping import Keeper
+from ..evaluation.opening import source_of
 from ..evaluation.plan import Plan
-from ..evaluation.sources import source_of
 from ..features.table import feature_table
 from ..plugin_errors import in_one_line, told
 from ..records.answerer import Chosen

@@ -19,7 +19,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
+from fewbench.benchmark.evaluation.evaluate import Evaluator
+from fewbench.benchmark.evaluation.source import Source
 from fewbench.benchmark.speed.methods import (
     CLASSES,
     IMAGES,

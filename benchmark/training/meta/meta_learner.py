@@ -17,7 +17,7 @@ from ....methods.base import Method
 from ....tasks.episodes import ABSENT, EpisodeBatch, Episodes
 from ....tasks.samplers import Sampler
 from ...backbones.base import Preprocess
-from ...evaluation.evaluate import Inputs
+from ...evaluation.source import Inputs
 from ..augmentation import Augmentation
 from ..loop.learner import Learner, Part, step_generator
 from ..recipes.projection import full_precision

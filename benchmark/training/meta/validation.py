@@ -16,7 +16,8 @@ from ....tasks.episodes import EpisodeBatch
 from ....tasks.samplers import UniformSampler
 from ...backbones.base import Preprocess
 from ...backbones.clip.dual_encoder import DualEncoder
-from ...evaluation.evaluate import Evaluator, Source
+from ...evaluation.evaluate import Evaluator
+from ...evaluation.source import Source
 from ...features.table import FeatureTable
 
 BATCH = {"cpu": 32, "cuda": 512}  # images at a time; on a CPU small batches are faster (backbones/encoding.py)

@@ -10,9 +10,10 @@ from torch import Tensor
 from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.evaluation import evaluate, runner
 from fewbench.benchmark.evaluation.choose import choice_batch, with_choices
-from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
+from fewbench.benchmark.evaluation.evaluate import Evaluator
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.evaluation.replay import config_of, replay
+from fewbench.benchmark.evaluation.source import Source
 from fewbench.benchmark.features.table import feature_table
 from fewbench.benchmark.records.store import write_record
 from fewbench.core.errors import UsageError

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fewbench.benchmark.backbones.base import Preprocess
-from fewbench.benchmark.evaluation.evaluate import CHUNK, Evaluator, Inputs, Source, chunk_size
+from fewbench.benchmark.evaluation.evaluate import CHUNK, Evaluator, chunk_size
+from fewbench.benchmark.evaluation.source import Inputs, Source
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.core.errors import UserError
 from fewbench.methods.base import Method
@@ -165,7 +166,7 @@ def test_chunks_are_as_large_as_what_they_touch_allows():
 
 def test_a_method_is_given_its_rows_and_no_labels_of_queries():
     batch = SAMPLER.draw(5, 9)
-    episodes = Evaluator(ProtoNet(), SOURCE, "protonet").fill(batch)
+    episodes = SOURCE.fill(batch, ProtoNet())
     features = SOURCE.table.features  # type: ignore[union-attr]
     np.testing.assert_array_equal(episodes.support.numpy(), features[batch.support])
     np.testing.assert_array_equal(episodes.query.numpy(), features[batch.query])
@@ -182,7 +183,7 @@ def test_a_method_is_given_what_it_declares_to_use():
         CPU, None, images, Preprocess(1, 8, (0.5,), (0.5,)), backbone, SOURCE.class_names, train_mean=torch.arange(6.0)
     )
     batch = VARYING.draw(0, 4).trimmed()
-    episodes = Evaluator(OnImages(random_scores), source, "given").fill(batch)
+    episodes = source.fill(batch, OnImages(random_scores))
     assert episodes.support.shape == (*batch.support.shape, 1, 8, 8)
     expected = (torch.from_numpy(images[batch.query[1, 2]]).permute(2, 0, 1) / 255 - 0.5) / 0.5
     assert torch.equal(episodes.query[1, 2], expected)
@@ -279,7 +280,7 @@ def test_a_method_runs_without_gradients():
 
 def test_padding_among_the_queries_alone_is_told():
     batch = VARYING.draw(0, 8)
-    episodes = Evaluator(ProtoNet(), SOURCE, "protonet").fill(batch)
+    episodes = SOURCE.fill(batch, ProtoNet())
     assert episodes.query_mask is not None
     np.testing.assert_array_equal(episodes.query_mask.numpy(), batch.query_labels >= 0)
     whole = replace(

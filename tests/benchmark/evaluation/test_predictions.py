@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
+from fewbench.benchmark.evaluation.evaluate import Evaluator
 from fewbench.benchmark.evaluation.scores import credit
+from fewbench.benchmark.evaluation.source import Source
 from fewbench.benchmark.features.table import FeatureTable
 from fewbench.methods.base import Episodes, Method
 from fewbench.methods.metric.protonet import ProtoNet

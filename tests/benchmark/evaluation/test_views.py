@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.evaluation import runner
+from fewbench.benchmark.evaluation.evaluate import Evaluator
+from fewbench.benchmark.evaluation.opening import source_of, source_of_rows
 from fewbench.benchmark.evaluation.plan import make_plan
 from fewbench.benchmark.evaluation.replay import config_of, replay
 from fewbench.benchmark.evaluation.scores import votes
-from fewbench.benchmark.evaluation.sources import source_of, source_of_rows
 from fewbench.benchmark.features.table import AveragedTable, feature_table
 from fewbench.benchmark.records.labels import labels_of
 from fewbench.core.errors import UsageError
@@ -59,12 +60,9 @@ def test_a_vote_scores_each_view_by_itself(with_views: RunConfig):
     split = plan.open_split("test", SILENT)
     source, _ = source_of(plan, split, CPU, SILENT)
     batch = plan.sampler(split).draw(0, 5)
-    from fewbench.benchmark.evaluation.evaluate import Evaluator
-
-    scores, labels = Evaluator(plan.method, source, "protonet").score(batch)
-    alone = []
-    for table in (source.table, *source.voters):
-        alone.append(Evaluator(plan.method, replace(source, table=table, voters=()), "protonet").score(batch)[0])
+    scores, labels = next(Evaluator(plan.method, source, "protonet").score(batch))
+    each = [replace(source, table=table, voters=()) for table in (source.table, *source.voters)]
+    alone = [next(Evaluator(plan.method, one, "protonet").score(batch))[0] for one in each]
     assert torch.equal(scores, votes(alone)) and scores.shape == (*labels.shape, 5)
 
 

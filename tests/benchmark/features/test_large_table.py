@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
+from fewbench.benchmark.evaluation.evaluate import Evaluator
+from fewbench.benchmark.evaluation.source import Source
 from fewbench.benchmark.features.table import IN_MEMORY, FeatureTable
 from fewbench.methods.metric.protonet import ProtoNet
 from fewbench.tasks.samplers import UniformSampler

@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy, normalize
 from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.tuning import unfreeze
-from fewbench.benchmark.evaluation.evaluate import Evaluator, Source
+from fewbench.benchmark.evaluation.evaluate import Evaluator
+from fewbench.benchmark.evaluation.source import Source
 from fewbench.core.errors import UsageError, UserError
 from fewbench.methods.adaptation import pmf
 from fewbench.methods.adaptation.pmf import PMF, RATES
@@ -218,9 +219,9 @@ def test_labels_of_the_queries_are_never_read(rate: Any, learned: ScaledCosine):
     wrong = replace(drawn.batch, query_labels=(labels + 1) % 4)  # every one
     shuffled = replace(drawn.batch, query_labels=np.random.default_rng(1).permuted(labels, axis=1))
     evaluator = Evaluator(method, drawn.source, "pmf")
-    honest, _ = evaluator.score(drawn.batch)
+    honest, _ = next(evaluator.score(drawn.batch))
     for poisoned in (wrong, shuffled):
-        scores, told = evaluator.score(poisoned)
+        scores, told = next(evaluator.score(poisoned))
         assert torch.equal(scores, honest)
         assert np.array_equal(told.numpy(), poisoned.query_labels)
     right, poisoned = (evaluator.accuracies(batch) for batch in (drawn.batch, wrong))
@@ -230,7 +231,7 @@ def test_labels_of_the_queries_are_never_read(rate: Any, learned: ScaledCosine):
 def test_the_support_is_what_is_learned_from(learned: ScaledCosine):
     drawn, method = Drawn(learned, "last-block"), PMF(learning_rate=1e-2, steps=2)
     poisoned = replace(drawn.batch, support_labels=(drawn.batch.support_labels + 1) % 4)
-    before, after = (Evaluator(method, drawn.source, "pmf").score(batch)[0] for batch in (drawn.batch, poisoned))
+    before, after = (next(Evaluator(method, drawn.source, "pmf").score(batch))[0] for batch in (drawn.batch, poisoned))
     assert not torch.allclose(before, after, atol=0.01)
 
 

@@ -15,8 +15,8 @@ from ...tasks.datasets.base import Split
 from ...tasks.viewed_split import viewed
 from ..features.table import AveragedTable, FeatureTable, feature_table, table_of_rows
 from ..records.sections import Encoded
-from .evaluate import Source
 from .plan import Plan
+from .source import Source
 
 
 def source_of(plan: Plan, split: Split, device: torch.device, progress: Progress) -> tuple[Source, Encoded | None]:
