@@ -1,10 +1,7 @@
-"""Boards as markdown, LaTeX, CSV, JSON and plain text, all of the same rows."""
+"""Boards as markdown, LaTeX and plain text, all of the same rows."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,6 +47,19 @@ class Line:
     cells: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How a board is shortened. Rows stay that are best in a column, have a published number beside them, or use no support.
+
+    Attributes:
+        most: rows of a group that are shown, from the top.
+        rest: where the others are found, in the markup of the format.
+    """
+
+    most: int
+    rest: str
+
+
 def _tex(text: str) -> str:
     return "".join(LATEX.get(sign, sign) for sign in text)
 
@@ -72,19 +82,31 @@ TEX = Style(
 )
 
 
-def lines_of(board: Board, quotes: Quotes, style: Style) -> list[Line]:
-    """The rows of a board: ours by group, each followed by what was published of it, and then the best published numbers."""
+def lines_of(board: Board, quotes: Quotes, style: Style, cut: Cut | None = None) -> list[Line]:
+    """The rows of a board: ours by group, each followed by what was published of it, and then the best published numbers.
+
+    Args:
+        board: our rows.
+        quotes: the published numbers.
+        style: the markup.
+        cut: how to shorten long groups; by default every row is shown.
+    """
     lines = []
-    place = 0
+    places = iter(range(len(board.rows)))
     for group, rows in board.groups.items():
         title = style.plain(group)
-        for row in rows:
+        quoted = [quotes.beside.get(next(places)) for _ in rows]
+        left_out = [] if cut is None else _left_out(rows, quoted, cut)
+        for row, quote in zip(rows, quoted, strict=True):
+            if row in left_out:
+                continue
             cells = tuple(_cell(cell, style) for cell in row.cells)
             lines.append(Line(title, style.plain(board.grouping.names_of(row)[1]), cells))
             title = ""
-            if (quoted := quotes.beside.get(place)) is not None:
-                lines.append(Line("", _quote_name(quoted, style), _quote_cells(quoted, style)))
-            place += 1
+            if quote is not None:
+                lines.append(Line("", _quote_name(quote, style), _quote_cells(quote, style)))
+        if cut is not None and left_out:
+            lines.append(Line("", f"{len(left_out)} more: {cut.rest}", _spans(left_out, style)))
     title = style.plain("best published")
     for quoted in quotes.best:
         number = quoted.first
@@ -93,6 +115,23 @@ def lines_of(board: Board, quotes: Quotes, style: Style) -> list[Line]:
         lines.append(Line(title, name, _quote_cells(quoted, style)))
         title = ""
     return lines
+
+
+def _left_out(rows: Sequence[Row], quoted: Sequence[QuoteRow | None], cut: Cut) -> list[Row]:
+    """The rows of a group that are counted only; a single one would take as much room."""
+    found = [
+        row
+        for row, quote in list(zip(rows, quoted, strict=True))[cut.most :]
+        if quote is None and row.records[0].method.uses_support and not any(cell and cell.best for cell in row.cells)
+    ]
+    return found if len(found) > 1 else []
+
+
+def _spans(rows: Sequence[Row], style: Style) -> tuple[str, ...]:
+    """The lowest and highest accuracy of some rows in each column, in percent."""
+    columns = zip(*(row.cells for row in rows), strict=True)
+    means = [[100 * cell.record.mean for cell in column if cell is not None] for column in columns]
+    return tuple(style.plain(f"{min(of_column):.2f} to {max(of_column):.2f}") if of_column else "" for of_column in means)
 
 
 def _cell(cell: Cell | None, style: Style) -> str:
@@ -124,9 +163,9 @@ def heads_of(board: Board) -> list[str]:
     return [*board.grouping.heads, *board.headers]
 
 
-def markdown_of(board: Board, quotes: Quotes) -> list[str]:
-    """The lines of a markdown table."""
-    lines = lines_of(board, quotes, MARKDOWN)
+def markdown_of(board: Board, quotes: Quotes, cut: Cut | None = None) -> list[str]:
+    """The lines of a markdown table, whole or shortened."""
+    lines = lines_of(board, quotes, MARKDOWN, cut)
     rows = [[Markdown(cell) for cell in (line.group or " ", line.name, *line.cells)] for line in lines]
     return table_lines(list(map(escaped, heads_of(board))), rows, _numeric(board))
 
@@ -148,82 +187,6 @@ def latex_of(board: Board, quotes: Quotes) -> list[str]:
 
 def _numeric(board: Board) -> list[bool]:
     return [False, False] + [True] * len(board.headers)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One run of a board, as CSV and JSON have it; accuracies and half-widths are percent."""
-
-    board: str
-    dataset: str
-    task: str
-    method: str
-    backbone: str
-    training: str
-    setting: str
-    accuracy: float
-    half_width: float | None
-    level: float
-    rank_best: int
-    rank_worst: int
-    best_of_group: bool
-    episodes: int
-    published: float | None
-    published_half_width: float | None
-    published_kind: str | None
-    verdict: str | None
-    record: str
-
-
-def entries_of(board: Board, quotes: Quotes) -> list[Entry]:
-    """Every run of a board."""
-    entries = []
-    for place, row in enumerate(board.rows):
-        quoted = quotes.beside.get(place)
-        published = [None] * len(row.cells) if quoted is None else quoted.cells
-        for header, cell, quote in zip(board.headers, row.cells, published, strict=True):
-            if cell is not None:
-                entries.append(_entry(board, row, header, cell, quote))
-    return entries
-
-
-def _entry(board: Board, row: Row, header: str, cell: Cell, quote: Quote | None) -> Entry:
-    record = cell.record
-    return Entry(
-        board=board.title,
-        dataset=board.dataset,
-        task=header,
-        method=row.method,
-        backbone=row.backbone,
-        training=row.training,
-        setting=row.setting.name,
-        accuracy=round(100 * record.mean, 4),
-        half_width=None if record.half_width is None else round(100 * record.half_width, 4),
-        level=record.accuracy.level,
-        rank_best=cell.rank.best,
-        rank_worst=cell.rank.worst,
-        best_of_group=cell.best,
-        episodes=record.n_episodes,
-        published=None if quote is None else quote.number.accuracy,
-        published_half_width=None if quote is None else quote.number.half_width,
-        published_kind=None if quote is None else quote.number.kind,
-        verdict=None if quote is None else quote.verdict,
-        record=cell.path.as_posix(),
-    )
-
-
-def csv_of(entries: Sequence[Entry]) -> str:
-    """Entries as CSV; what is absent is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(vars(entries[0])) if entries else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(vars, entries))
-    return text.getvalue()
-
-
-def json_of(entries: Sequence[Entry]) -> str:
-    """Entries as a JSON list."""
-    return json.dumps(list(map(vars, entries)), indent=1, ensure_ascii=False) + "\n"
 
 
 def anchor_of(title: str) -> str:

@@ -11,12 +11,13 @@ from ..published.table import published_numbers
 from ..records.identity import file_safe
 from ..records.store import load_records
 from .board import GROUPINGS, Board, Found, boards_of
-from .formats import CONTESTED, markdown_of
+from .formats import CONTESTED, Cut, markdown_of
 from .markdown import escaped
 from .pages import Part, update_page, write_if_changed
 from .quotes import Quotes, quotes_of
 from .summary import KEY, link_to, summary_of
 
+MOST = 10  # rows of a group: the file is read from top to bottom, and the command prints all of them
 INTRODUCTION = """# Leaderboard
 
 <!-- leaderboard:begin -->
@@ -40,7 +41,8 @@ HOW_TO_READ = (
     "In the tables below, the small number is the rank in the column, over all backbones and settings; the best inductive "
     "method stands in the tables above. A rank is a range where paired t tests on the same episodes do not decide "
     "(Holm-adjusted over all pairs, 5 %). Bold are the best of a group and all that are not significantly worse; a group is a "
-    "backbone with its training.",
+    "backbone with its training. A long group shows its first rows, its best in each column and those with a published number; "
+    "the rest are counted, with their lowest and highest accuracy.",
     "trifeature: rendered shapes, textures and colours, a dataset that needs no download.",
     "`bench show RECORD` has what is not here: number of episodes, seconds, hashes, the interval without replacement. "
     "`bench leaderboard --format csv{option}` has the path of every record, `bench list published` all published numbers with "
@@ -151,7 +153,7 @@ def render(found: Boards, file: Path, figures: Mapping[str, Path], option: str =
         if board.title in figures:
             alt = f"Accuracy of the best methods on {board.title}, with their intervals; the table gives the same numbers."
             lines += [f"![{escaped(alt)}]({link_to(figures[board.title], file)})", ""]
-        lines += markdown_of(board, quotes)
+        lines += markdown_of(board, quotes, Cut(MOST, f"`bench leaderboard --dataset {board.dataset}{option}`"))
     if found.partial:
         lines += ["", f"{found.partial} partial {'record is' if found.partial == 1 else 'records are'} not shown."]
     return lines

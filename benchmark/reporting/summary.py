@@ -23,7 +23,7 @@ HEADERS = (
     "method",
     "backbone and training",
     "accuracy (%)",
-    "lead over the second",
+    "lead over the second method",
     "published for this method (%)",
     "best published, inductive (%)",
 )
@@ -34,8 +34,8 @@ KEY = (
     "A row is the best run of a dataset and setting; a setting without a row has no run. Inductive: each query is answered "
     f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support. In brackets: "
     "parameters that are not the default ones, and the recipe of a training.",
-    "Lead: over the second of the same setting, on the same episodes, ± its 95 % interval. It is significant where that "
-    "interval does not contain 0. The second has the same backbone and training unless they are named.",
+    "Lead: over the best run of another method in the same setting, on the same episodes, ± its 95 % interval. It is "
+    "significant where that interval does not contain 0. The other has the same backbone and training unless they are named.",
     "Published for this method: with the same backbone, training and task, in its *paper*, *quoted* elsewhere, or in a *rerun* "
     "by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval, else *above* "
     "or *below*. A dash: our list has none with this backbone, training and task.",
@@ -125,7 +125,8 @@ def _best(board: Board, places: Sequence[Place], quotes: Quotes, column: int, li
     style, (first, *others) = links.style, places
     names = [style.plain(first.row.marked_method), style.plain(_network(first, board))]
     accuracy = style.link(accuracy_cell(first.cell.record), links.of_record(first.cell.path))
-    lead = style.plain(_lead(first, others[0], board) if others else "the only one")
+    second = next((place for place in others if place.cell.record.method.name != first.cell.record.method.name), None)
+    lead = style.plain("the only method" if second is None else _lead(first, second, board))
     return [*names, accuracy, lead, _of_method(first, quotes, column, style), _best_published(first, quotes, column, style)]
 
 

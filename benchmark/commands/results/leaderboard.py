@@ -95,7 +95,8 @@ def _print_tables(found: Boards) -> None:
 
 
 def _lines(boards: Sequence[tuple[Board, Quotes]], format_: str) -> list[str]:
-    from ...reporting.formats import csv_of, entries_of, json_of, latex_of, markdown_of
+    from ...reporting.entries import csv_of, entries_of, json_of
+    from ...reporting.formats import latex_of, markdown_of
 
     if format_ in ("csv", "json"):
         entries = [entry for board, quotes in boards for entry in entries_of(board, quotes)]

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from fewbench.benchmark.reporting.formats import anchor_of, csv_of, entries_of, json_of, latex_of, markdown_of, text_of
+from fewbench.benchmark.reporting.entries import csv_of, entries_of, json_of
+from fewbench.benchmark.reporting.formats import Cut, anchor_of, latex_of, markdown_of, text_of
 from fewbench.benchmark.reporting.quotes import quotes_of
 
 OURS = np.resize([0.97, 0.99], 100)  # 98.00 ± 0.20
@@ -65,6 +66,26 @@ def test_plain_text_has_the_same_rows(board):
         ["", "maml†", "48.00 ± 0.20 (3)", ""],
     ]
     assert len(text_of(*board)) == len(markdown_of(*board)) - 2
+
+
+def test_a_long_group_counts_the_rows_that_it_leaves_out(trained, boards, published):
+    """Beyond the first row stay: the best of a column, the one with a published number, the one that uses no support."""
+    names = ["a", "maml", "b", "c", "five"]
+    records = [trained(OURS - number / 10, name=name) for number, name in enumerate(names)]
+    records += [trained(OURS, name="five", task={"shots": 5}), trained(OURS - 0.6, name="none", method={"uses_support": False})]
+    (made,) = boards(records)
+    (quotes,) = quotes_of([made], [published(method="maml")])
+    lines = [line.split(" | ") for line in markdown_of(made, quotes, Cut(1, "`all`"))[2:]]
+    assert [line[1] for line in lines] == [
+        "a",
+        "maml",
+        "*paper* [1703.05175](https://arxiv.org/abs/1703.05175)",
+        "five",
+        "none",
+        "2 more: `all`",
+    ]
+    assert lines[-1][2:] == ["68.00 to 78.00", "– |"]
+    assert len(markdown_of(made, quotes, Cut(4, "`all`"))) == len(markdown_of(made, quotes))
 
 
 def test_csv_and_json_have_every_run_with_its_record(board):
