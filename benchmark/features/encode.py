@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError, UserError, did_you_mean
+from ...core.quiet import quiet
 from ...tasks.datasets.base import Images
 from ..backbones.base import Preprocess
 from ..backbones.weights.loading import LoadedBackbone
@@ -227,7 +228,8 @@ def _compiled(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
 
     def call(x: Tensor) -> Tensor:
         try:
-            with _without_warnings_of_extensions():
+            # Compiling imports torch's builder of extensions, which warns of CUDA libraries where there is no GPU.
+            with quiet(logging.getLogger("torch.utils.cpp_extension"), logging.ERROR):
                 return network(x)
         except Exception as error:
             if out_of_memory(error):
@@ -236,15 +238,3 @@ def _compiled(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
             raise UserError(f"torch cannot compile {name} ({type(error).__name__}: {reason}); run without --compile") from error
 
     return call
-
-
-@contextmanager
-def _without_warnings_of_extensions() -> Iterator[None]:
-    """Compiling imports torch's builder of extensions, which warns of CUDA libraries without a GPU: that is no news here."""
-    logger = logging.getLogger("torch.utils.cpp_extension")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -42,8 +42,8 @@ class Interval:
     level: float
     method: str
     n: int
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 def in_percent(mean: float, half_width: float | None, n: int) -> str:
@@ -118,7 +118,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     values, n = _checked(values, level)
     mean = float(values.mean())
     if n == 1:
-        return Interval(mean, None, level, "t", n, None, None)
+        return Interval(mean, None, level, "t", n)
     half_width = _t_quantile(level, n) * float(values.std(ddof=1)) / n**0.5
     return Interval(mean, half_width, level, "t", n, mean - half_width, mean + half_width)
 
@@ -142,7 +142,7 @@ def bootstrap_interval(values: ArrayLike, level: float, seed: int, resamples: in
     values, n = _checked(values, level)
     mean = float(values.mean())
     if n == 1:
-        return Interval(mean, None, level, "bootstrap", n, None, None)
+        return Interval(mean, None, level, "bootstrap", n)
     distinct, counts = np.unique(values, return_counts=True)
     generator = np.random.Generator(np.random.Philox(seed))
     step = max(1, BOOTSTRAP_CELLS // len(distinct))

@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ...core.errors import UserError
 from ..base import Episodes, parameter
-from ..parts.inner_loop import Head, InnerLoopMethod, RatedHead, meta_trained
+from ..parts.inner_loop import InnerLoopMethod, RatedHead, RatedInnerLoop, meta_trained
 from ..parts.task_network import Task, classification_loss, fitted_scores
 
 INSTALL = (
@@ -94,21 +94,10 @@ class Learn2LearnMAML(Learn2LearnMethod):
 
 
 @dataclass(frozen=True)
-class Learn2LearnMetaSGD(Learn2LearnMethod):
+class Learn2LearnMetaSGD(RatedInnerLoop, Learn2LearnMethod):
     """Meta-SGD as learn2learn has it (Li et al. 2017; Arnold et al. 2020)."""
 
     citation: ClassVar[str] = "Li et al. 2017, arXiv:1707.09835; Arnold et al. 2020, arXiv:2008.12284"
-
-    inner_learning_rate: float = parameter(0.1, "initial learning rate of every weight", above=0)
-    test_steps: int = parameter(1, "steps on the support in evaluation", minimum=0)
-
-    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
-        """The linear classifier and the learning rates."""
-        return RatedHead(backbone, Head(width, ways, generator), self.inner_learning_rate)
-
-    def head(self, learned: nn.Module | None) -> Head:
-        """The classifier beside the learning rates."""
-        return meta_trained(RatedHead, learned).head
 
     def algorithm(self, module: nn.Module, learned: nn.Module) -> Any:
         """learn2learn's Meta-SGD, with the learned rates."""

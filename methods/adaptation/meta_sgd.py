@@ -15,30 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
-from ..base import Episodes, parameter
-from ..parts.inner_loop import Head, RatedHead, meta_trained
+from ..base import Episodes
+from ..parts.inner_loop import RatedHead, RatedInnerLoop, meta_trained
 from ..parts.task_network import Network
 from .maml import MAML
 
 
 @dataclass(frozen=True)
-class MetaSGD(MAML):
+class MetaSGD(RatedInnerLoop, MAML):
     """Meta-SGD: MAML with one step and a meta-trained learning rate for every weight (Li et al. 2017)."""
 
     citation: ClassVar[str] = "Li, Zhou, Chen and Li 2017, arXiv:1707.09835"
-
-    inner_learning_rate: float = parameter(0.1, "initial learning rate of every weight", above=0)
-    test_steps: int = parameter(1, "steps on the support in evaluation", minimum=0)
-
-    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
-        """The linear classifier and the learning rates."""
-        return RatedHead(backbone, Head(width, ways, generator), self.inner_learning_rate)
-
-    def head(self, learned: nn.Module | None) -> Head:
-        """The classifier beside the learning rates."""
-        return meta_trained(RatedHead, learned).head
 
     def rates(self, episodes: Episodes, network: Network) -> Mapping[str, Tensor]:
         """The meta-trained learning rate of every weight, by the name of its parameter."""

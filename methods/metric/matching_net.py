@@ -35,6 +35,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from ..base import Episodes, Method, one_hot, parameter
 from ..parts.random_numbers import drawn
 from ..parts.similarity import dot_products
+from .protonet import ProtoNet
 
 SMALLEST_NORM = 1e-12  # avoids a division by zero for an all-zero feature, whose similarities become 0
 
@@ -74,12 +75,7 @@ class MatchingNet(Method):
     """Matching networks: cosine attention over the support, full-context embeddings on request (Vinyals et al. 2016)."""
 
     meta_trained: ClassVar[bool] = True
-    # As Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes; Omniglot 60-way with 5 queries, mini-ImageNet 30-way.
-    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "*": {"schedule": "step", "halve_every": 2000},
-        "omniglot": {"ways": 60, "queries": 5},
-        "mini-imagenet": {"ways": 30},
-    }
+    trained_with: ClassVar[Mapping[str, Mapping[str, Any]]] = ProtoNet.trained_with
     later_parameters: ClassVar[frozenset[str]] = frozenset({"full_context", "steps", "scale"})
     citation: ClassVar[str] = "Vinyals et al. 2016, arXiv:1606.04080"
 

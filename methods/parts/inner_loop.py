@@ -114,6 +114,22 @@ class InnerLoopMethod(Method):
 
 
 @dataclass(frozen=True)
+class RatedInnerLoop(InnerLoopMethod):
+    """An inner loop with a meta-trained learning rate for every weight (Meta-SGD), of one step."""
+
+    inner_learning_rate: float = parameter(0.1, "initial learning rate of every weight", above=0)
+    test_steps: int = parameter(1, "steps on the support in evaluation", minimum=0)
+
+    def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> nn.Module:
+        """The linear classifier and the learning rates."""
+        return RatedHead(backbone, Head(width, ways, generator), self.inner_learning_rate)
+
+    def head(self, learned: nn.Module | None) -> Head:
+        """The classifier beside the learning rates."""
+        return meta_trained(RatedHead, learned).head
+
+
+@dataclass(frozen=True)
 class AdaptedNetwork(InnerLoopMethod):
     """An inner loop over the whole network, with a choice of batch-norm statistics for the queries."""
 

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.options import parameter
-from ...core.ranges import LARGEST_SIZE
-from .listed import ListedDataset
+from .listed import ResizedDataset
 from .reading.archives import find_holders
 from .reading.holders import Member
 from .reading.image_files import is_image
 
 
 @dataclass(frozen=True)
-class Cub200(ListedDataset):
+class Cub200(ResizedDataset):
     """200 species of birds with 41 to 60 photographs each, 11,788 in all, split alternately into 100, 50 and 50 classes.
 
     Whole photographs are resized; their bounding boxes are not used.
@@ -32,13 +30,6 @@ class Cub200(ListedDataset):
     homepage: ClassVar[str] = "https://www.vision.caltech.edu/datasets/cub_200_2011"
     takes: ClassVar[str] = "CUB_200_2011.tgz or CUB_200_2011/, or a folder a class such as 001.Black_footed_Albatross"
     totals: ClassVar[Mapping[str, int]] = {"train": 5_885, "val": 2_950, "test": 2_953}
-
-    size: int = parameter(84, "height and width in pixels", minimum=1, maximum=LARGEST_SIZE)
-
-    @property
-    def side(self) -> int:
-        """Height and width of the images."""
-        return self.size
 
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
         """The images of each class, sorted by file name. Where two have the same class and file name, the first counts."""

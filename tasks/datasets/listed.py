@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...core.errors import UserError
+from ...core.options import parameter
 from ...core.progress import Progress
+from ...core.ranges import LARGEST_SIZE
 from ..class_lists import listed_classes, listed_taxonomy
 from ..taxonomy import Taxonomy
 from .base import Contents, Dataset, existing, split_name
@@ -127,3 +129,15 @@ class ListedDataset(Dataset):
                 f"--from {source}: the {split} classes have {total} images here, {self.totals[split]} as published; the "
                 f"smallest is {smallest} with {counts[smallest]}"
             )
+
+
+@dataclass(frozen=True)
+class ResizedDataset(ListedDataset):
+    """A dataset of photographs, which are stored at the size that the user wants."""
+
+    size: int = parameter(84, "height and width in pixels", minimum=1, maximum=LARGEST_SIZE)
+
+    @property
+    def side(self) -> int:
+        """Height and width of the images."""
+        return self.size

@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...core.errors import UserError
-from ...core.options import parameter
-from ...core.ranges import LARGEST_SIZE
 from ..class_lists import LISTS
-from .listed import ListedDataset
+from .listed import ResizedDataset
 from .reading.arrays import PickledImages, open_pickle
 from .reading.holders import Member
 from .reading.imagenet_files import WORDNET_ID, imagenet_members, images_by_class, numbered
 
 
 @dataclass(frozen=True)
-class MiniImageNet(ListedDataset):
+class MiniImageNet(ResizedDataset):
     """100 classes of ImageNet with 600 photographs each, in the class split of Ravi and Larochelle: 64, 16 and 20."""
 
     name: ClassVar[str] = "mini-imagenet"
@@ -41,13 +39,6 @@ class MiniImageNet(ListedDataset):
         "set, or mini-imagenet-cache-*.pkl"
     )
     per_class: ClassVar[int] = 600
-
-    size: int = parameter(84, "height and width in pixels", minimum=1, maximum=LARGEST_SIZE)
-
-    @property
-    def side(self) -> int:
-        """Height and width of the images."""
-        return self.size
 
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
         """The 600 images of each class, in the order of Ravi and Larochelle's lists where the file names allow it."""

@@ -10,7 +10,6 @@ The data have two parts, background (964 characters) and evaluation (659). Each 
 from __future__ import annotations
 
 import io
-import logging
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +24,7 @@ from PIL import Image
 from ...core.errors import UserError
 from ...core.files import cache_root, make_folder
 from ...core.progress import Progress
+from ...core.quiet import quiet
 
 DRAWERS = 20
 SIDE = 105  # pixels
@@ -223,7 +223,7 @@ def download(progress: Progress) -> Path:
     import pooch  # takes a while to import
 
     folder = make_folder(cache_root() / "downloads" / "omniglot")
-    with progress.track("downloading omniglot (16 MB)", len(MD5)) as advance, _silent(pooch.get_logger()):
+    with progress.track("downloading omniglot (16 MB)", len(MD5)) as advance, quiet(pooch.get_logger()):
         for part, md5 in MD5.items():
             name = f"images_{part}.zip"
             fetch: Any = pooch.HTTPDownloader(timeout=TIMEOUT)  # Any: its signature differs from the one that pooch declares
@@ -237,13 +237,3 @@ def download(progress: Progress) -> Path:
                 ) from error
             advance(1)
     return folder
-
-
-@contextmanager
-def _silent(logger: logging.Logger) -> Iterator[None]:
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -14,10 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.errors import UserError
-from ...core.options import parameter
-from ...core.ranges import LARGEST_SIZE
 from .base import SPLITS
-from .listed import ListedDataset
+from .listed import ResizedDataset
 from .reading.arrays import NpzImages, PickledImages, open_pickle
 from .reading.holders import FolderFiles, Member
 from .reading.imagenet_files import imagenet_members, images_by_class, numbered
@@ -26,7 +24,7 @@ LABELS, PICKLED, NPZ = "_labels.pkl", "_images_png.pkl", "_images.npz"
 
 
 @dataclass(frozen=True)
-class TieredImageNet(ListedDataset):
+class TieredImageNet(ResizedDataset):
     """608 classes of ImageNet with 779,165 photographs, split by categories: 351 classes, 97 and 160."""
 
     name: ClassVar[str] = "tiered-imagenet"
@@ -39,13 +37,6 @@ class TieredImageNet(ListedDataset):
         "train_labels.pkl, and so for val and test"
     )
     totals: ClassVar[Mapping[str, int]] = {"train": 448_695, "val": 124_261, "test": 206_209}
-
-    size: int = parameter(84, "height and width in pixels", minimum=1, maximum=LARGEST_SIZE)
-
-    @property
-    def side(self) -> int:
-        """Height and width of the images."""
-        return self.size
 
     def find(self, source: Path, class_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
         """The images of each class, sorted by the numbers in their names, or in the order of the pickle."""

@@ -10,19 +10,18 @@ import typer
 from ...config import RESULTS
 from ..parts.folders import Results, in_results
 from ..parts.lines import say
+from ..parts.where import ClassNames, Dataset, Method, Prompts, Testbed, Weights, where
 
 
 def report(
     records: Annotated[list[Path], typer.Argument(help="Record files, or their paths in the records/ of --results.")],
     output: Annotated[Path, typer.Option(help="File to write: .html, or .md with a folder of pictures beside it.")],
-    weights: Annotated[
-        str | None, typer.Option(help="Where the weights are; default: shipped, or of that name in checkpoints/ of --results.")
-    ] = None,
-    method: Annotated[str | None, typer.Option(help="Where the method is, if it is one of a file.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Where the dataset is, if it is one of a file.")] = None,
-    testbed: Annotated[Path | None, typer.Option(help="Where the testbed is, if there is one.")] = None,
-    prompts: Annotated[str | None, typer.Option(help="Where the prompts are, if they are of a file.")] = None,
-    class_names: Annotated[Path | None, typer.Option(help="Where the class names are, if they are of a file.")] = None,
+    weights: Weights = None,
+    method: Method = None,
+    dataset: Dataset = None,
+    testbed: Testbed = None,
+    prompts: Prompts = None,
+    class_names: ClassNames = None,
     prediction_difference: Annotated[
         bool,
         typer.Option("--prediction-difference", help="Only how far the answers of trainings of other seeds differ."),
@@ -35,7 +34,6 @@ def report(
 
     Example: bench report results/records/…/protonet-….json --output report.html
     """
-    from ...evaluation.rerun import Where
     from ...reporting.report.content import report_of
     from ...reporting.report.subject import check_same_images, subject_of
     from ...reporting.report.writing import check_form, write_report
@@ -50,11 +48,10 @@ def report(
         write_report(difference_report([(path, load_record(path)) for path in paths]), output)
         say(output)
         return
-    named = {"weights": weights, "method": method, "dataset": dataset, "testbed": testbed, "prompts": prompts,
-             "class_names": class_names}  # fmt: skip
-    where = Where({name: value for name, value in named.items() if value is not None}, results / "checkpoints")
+    named = {"method": method, "dataset": dataset, "prompts": prompts, "class_names": class_names}
+    files = where(results, weights=weights, testbed=testbed, **named)
     progress = TerminalProgress()
-    subjects = [subject_of(in_results(path, results, "records"), where, progress) for path in records]
+    subjects = [subject_of(in_results(path, results, "records"), files, progress) for path in records]
     check_same_images(subjects)
     write_report(report_of(subjects), output)
     say(output)

@@ -11,6 +11,7 @@ from ....core.errors import UserError, one_line
 from ...config import RESULTS
 from ..parts.folders import Results, in_results
 from ..parts.lines import say
+from ..parts.where import ClassNames, Method, Prompts, Testbed, Weights, where
 
 if TYPE_CHECKING:
     from ...evaluation.rerun import Rerun
@@ -21,13 +22,11 @@ WORDS = {"same": "the same, bit for bit", "rounding": "the same within rounding"
 
 def rerun(
     records: Annotated[list[Path], typer.Argument(help="Record files or folders of them, or their paths in --results.")],
-    weights: Annotated[
-        str | None, typer.Option(help="Where the weights are; default: shipped, or of that name in checkpoints/ of --results.")
-    ] = None,
-    method: Annotated[str | None, typer.Option(help="Where the method is, if it is one of a file.")] = None,
-    testbed: Annotated[Path | None, typer.Option(help="Where the testbed is, if there is one.")] = None,
-    prompts: Annotated[str | None, typer.Option(help="Where the prompts are, if they are of a file.")] = None,
-    class_names: Annotated[Path | None, typer.Option(help="Where the class names are, if they are of a file.")] = None,
+    weights: Weights = None,
+    method: Method = None,
+    testbed: Testbed = None,
+    prompts: Prompts = None,
+    class_names: ClassNames = None,
     episodes: Annotated[int | None, typer.Option(help="Repeat only so many of the first episodes.", min=1)] = None,
     longest: Annotated[float | None, typer.Option(help="Leave out records whose run took more seconds.", min=0)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda (or cuda:1, …).")] = "auto",
@@ -39,17 +38,16 @@ def rerun(
 
     Example: bench rerun results/records/trifeature --longest 60
     """
-    from ...evaluation.rerun import Where, rerun
+    from ...evaluation.rerun import rerun
     from ..parts.terminal import TerminalProgress
 
-    named = {"weights": weights, "method": method, "testbed": testbed, "prompts": prompts, "class_names": class_names}
-    where = Where({name: value for name, value in named.items() if value is not None}, results / "checkpoints")
+    files = where(results, weights=weights, method=method, testbed=testbed, prompts=prompts, class_names=class_names)
     loaded = _loaded([in_results(path, results, "records") for path in records])
     chosen = [(path, record) for path, record in loaded if longest is None or record.timing.total_seconds <= longest]
     progress, verdicts = TerminalProgress(), list[str]()
     for path, record in chosen:
         try:
-            found = rerun(record, where, progress, episodes, device)
+            found = rerun(record, files, progress, episodes, device)
         except UserError as error:
             say(f"cannot be repeated: {path}: {one_line(str(error))}")
             verdicts.append("cannot")

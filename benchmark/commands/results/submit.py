@@ -10,14 +10,13 @@ import typer
 from ...config import RESULTS
 from ..parts.folders import Results
 from ..parts.lines import say
+from ..parts.where import Weights, where
 
 
 def submit(
     check: Annotated[Path, typer.Option(help="Folder with the records that are sent.")],
     episodes: Annotated[int, typer.Option(help="Answer so many of the first episodes of each record again.", min=1)] = 200,
-    weights: Annotated[
-        str | None, typer.Option(help="Where the weights are; default: shipped, or of that name in checkpoints/ of --results.")
-    ] = None,
+    weights: Weights = None,
     results: Results = RESULTS,
 ) -> None:
     """Check records that somebody sends: their form, hashes, episodes, derived numbers, and a sample of their answers.
@@ -26,12 +25,10 @@ def submit(
 
     Example: bench submit --check their-results
     """
-    from ...evaluation.rerun import Where
     from ...evaluation.submission import check_submission
     from ..parts.terminal import TerminalProgress
 
-    where = Where({} if weights is None else {"weights": weights}, results / "checkpoints")
-    found = check_submission(check, episodes, where, TerminalProgress())
+    found = check_submission(check, episodes, where(results, weights=weights), TerminalProgress())
     for one in found:
         again = "" if one.again is None else f" ({one.again.episodes} episodes again, {one.again.differing} differ)"
         say(f"{'refused' if one.problems else 'sound'}: {one.path}{again}")

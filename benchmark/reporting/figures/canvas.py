@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ....core.errors import UsageError
 from ...built_in import BUILT_IN
@@ -96,6 +96,13 @@ def colours_of(methods: Iterable[str]) -> dict[str, str]:
         turned = [COLOURS[(own + step) % len(COLOURS)] for step in range(len(COLOURS))]
         colours[name] = next((colour for colour in turned if colour not in colours.values()), turned[0])
     return colours
+
+
+def grid(panel: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Draw light lines behind everything, in place of ticks at the side."""
+    panel.grid(axis=axis, color="0.9")
+    panel.set_axisbelow(True)
+    panel.tick_params(axis="y", length=0)
 
 
 def draw_accuracies(

@@ -11,7 +11,7 @@ from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
 from ..coarsity import quartiles
-from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped_to
+from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, grid, looks, wrapped_to
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,9 +52,7 @@ def draw_coarsity(records: Sequence[RunRecord], form: str = "svg", names: Sequen
             if with_bins:
                 _draw_bins(panel, record, colour)
             _draw_quartiles(panel, record, label, marker, colour)
-        panel.grid(color="0.9")
-        panel.set_axisbelow(True)
-        panel.tick_params(axis="y", length=0)
+        grid(panel)
         panel.set_xlabel(wrapped_to("coarsity (mean squared distance between the classes; fine-grained on the left)", width))
         panel.set_ylabel("accuracy (%)")
         if len(tasks) == 1:

@@ -14,7 +14,7 @@ from ....tasks.conditions.conditions import Conditions
 from ...records.identity import answerer_of
 from ...records.labels import labels_of
 from ...records.record import RunRecord
-from .canvas import INTERVALS, LEGEND_LINE, figure_bytes, looks, wrapped
+from .canvas import INTERVALS, LEGEND_LINE, figure_bytes, grid, looks, wrapped
 from .scaling import check_one_task
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def draw_conditions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
             for line in sorted(lines):
                 _draw_line(panel, lines[line], places, line, *styles[line])
             panel.set_xticks(range(len(places)), words)
-            panel.grid(color="0.9")
-            panel.set_axisbelow(True)
-            panel.tick_params(axis="y", length=0)
+            grid(panel)
             heading = ", ".join(filter(None, [dataset, backbone, f"{shots}-shot", owner]))
             panel.set_title(wrapped(heading, 44), fontsize=9, fontweight="bold")
         for panel in axes.flat[max(0, len(panels) - COLUMNS) : len(panels)]:

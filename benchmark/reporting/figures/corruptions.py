@@ -12,7 +12,7 @@ from ...records.identity import answerer_of, task_of
 from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_title
-from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped
+from .canvas import LEGEND_LINE, draw_accuracies, figure_bytes, grid, looks, wrapped
 from .scaling import check_one_task
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def draw_corruptions(records: Sequence[RunRecord], form: str = "svg") -> bytes:
                 _draw_line(panel, line, name, label, marker, colour)
             panel.set_xlim(CLEAN - 0.4, SEVERITIES[-1] + 0.4)
             panel.set_xticks((CLEAN, *SEVERITIES))
-            panel.grid(color="0.9")
-            panel.set_axisbelow(True)
-            panel.tick_params(axis="y", length=0)
+            grid(panel)
             panel.set_title(name, fontsize=9)
         # Not `supxlabel`: that would stand in the legend.
         for panel in panels.flat[max(0, len(names) - columns) : len(names)]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canvas import colours_of, figure_bytes, wrapped
+from .canvas import colours_of, figure_bytes, grid, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,9 +46,7 @@ def draw_critical_difference(
         panel.set_yticks(range(len(order)), names)
         panel.set_ylim(len(order) - 0.5, -0.5)
         panel.margins(x=0.12)
-        panel.grid(axis="y", color="0.9")
-        panel.set_axisbelow(True)
-        panel.tick_params(axis="y", length=0)
+        grid(panel, "y")
         panel.set_xlabel(AXIS)
         for number, (first, last) in enumerate(bars):
             side.plot([number] * 2, [first - 0.2, last + 0.2], color="0.2", linewidth=3, solid_capstyle="butt")

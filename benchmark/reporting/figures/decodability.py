@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...probe.results import Probe, read_probe, training_of
-from .canvas import COLOURS, LEGEND_LINE, MARKERS, figure_bytes, wrapped
+from .canvas import COLOURS, LEGEND_LINE, MARKERS, figure_bytes, grid, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,9 +74,7 @@ def _draw_panel(panel: Axes, probe: Probe, attributes: Sequence[str]) -> None:
     panel.set_title(wrapped(training_of(probe), TITLE), fontsize=8)
     panel.set_xticks(range(len(layers)), [_short(layer) for layer in layers], fontsize=7)
     panel.set_ylim(0, 102)
-    panel.grid(axis="y", color="0.9")
-    panel.set_axisbelow(True)
-    panel.tick_params(axis="y", length=0)
+    grid(panel, "y")
 
 
 def _look(place: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ....core.errors import UserError
 from ...published.beside import Beside, beside_own
 from ...published.number import PublishedNumber
-from .canvas import COLOURS, figure_bytes
+from .canvas import COLOURS, figure_bytes, grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,9 +65,7 @@ def draw_spread(numbers: Sequence[PublishedNumber], form: str = "svg") -> bytes:
         ticks = [tick for tick in TICKS if low <= tick <= high]
         panel.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
         panel.minorticks_off()
-        panel.grid(color="0.9")
-        panel.set_axisbelow(True)
-        panel.tick_params(axis="y", length=0)
+        grid(panel)
         panel.set_xlabel("difference from the paper's own number (percentage points)")
         labels = {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
         figure.legend(labels.values(), labels, loc="outside lower center", ncols=2, frameon=False)

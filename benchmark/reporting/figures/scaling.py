@@ -10,7 +10,7 @@ from ...records.identity import task_of
 from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
-from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, looks, wrapped, wrapped_to
+from .canvas import LEGEND_LINE, LONGEST_LINE, figure_bytes, grid, looks, wrapped, wrapped_to
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,9 +58,7 @@ def draw_scaling(records: Sequence[RunRecord], form: str = "svg", names: Sequenc
             for record, label, (marker, colour) in zip(records, labels, styles, strict=True):
                 _draw_run(panel, record, cost(record), label, marker, colour)
             _scale(panel, [value for record in records if (value := cost(record)) is not None])
-            panel.grid(color="0.9")
-            panel.set_axisbelow(True)
-            panel.tick_params(axis="y", length=0)
+            grid(panel)
             panel.set_xlabel(wrapped(axis, LONGEST_LINE // 2))
         panels[0].set_ylabel("accuracy (%)")
         figure.suptitle(wrapped_to(task_label(records[0]), width), fontsize=9, fontweight="bold")

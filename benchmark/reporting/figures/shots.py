@@ -13,7 +13,7 @@ from ...records.identity import answerer_of
 from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
-from .canvas import INTERVALS, LEGEND_LINE, draw_accuracies, figure_bytes, looks, wrapped_to
+from .canvas import INTERVALS, LEGEND_LINE, draw_accuracies, figure_bytes, grid, looks, wrapped_to
 from .scaling import check_one_task
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def draw_lines(lines: Sequence[Line], names: Sequence[str], form: str = "svg", w
         panel.set_xlim(shots[0] / ROOM, shots[-1] * ROOM)
         panel.set_xticks(shots, [str(count) for count in shots])
         panel.minorticks_off()
-        panel.grid(color="0.9")
-        panel.set_axisbelow(True)
-        panel.tick_params(axis="y", length=0)
+        grid(panel)
         panel.set_xlabel("support images a class (shots)")
         panel.set_ylabel("accuracy (%)")
         panel.set_title(wrapped_to(_title(records[0]), width), fontsize=9, fontweight="bold")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ....core.errors import UsageError
 from ...records.record import RunRecord
 from ...records.stages import CHAINS, Stages, stages_of
-from .canvas import COLOURS, INTERVALS, LEGEND_LINE, MARKERS, draw_accuracies, figure_bytes
+from .canvas import COLOURS, INTERVALS, LEGEND_LINE, MARKERS, draw_accuracies, figure_bytes, grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,6 +83,4 @@ def _draw_panel(panel: Axes, found: Found, column: Column, shots: int, lines: Se
     panel.set_xlim(-0.5, len(CHAINS) - 0.5)
     for between in range(1, len(CHAINS)):
         panel.axvline(between - 0.5, color="0.9", linewidth=0.8)
-    panel.grid(axis="y", color="0.9")
-    panel.set_axisbelow(True)
-    panel.tick_params(axis="y", length=0)
+    grid(panel, "y")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...records.statistics import Interval
-from ..figures.canvas import LEGEND_LINE, figure_bytes, looks, wrapped_to
+from ..figures.canvas import LEGEND_LINE, figure_bytes, grid, looks, wrapped_to
 from .measures import Calibration, Groups
 
 if TYPE_CHECKING:
@@ -121,9 +121,7 @@ def draw_reliability(found: Calibration) -> bytes:
 
 
 def _finish(figure: Figure, panel: Axes, runs: Sequence[str]) -> None:
-    panel.grid(color="0.9")
-    panel.set_axisbelow(True)
-    panel.tick_params(axis="y", length=0)
+    grid(panel)
     if len(runs) > 1:
         figure.legend(loc="outside lower center", frameon=False)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, distributed, nn
+from torch.nn.functional import cross_entropy
 
 
 class _Linear(nn.Linear):
@@ -36,6 +37,11 @@ def classifier(inputs: int, classes: int) -> nn.Module:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return nn.Sequential(nn.BatchNorm1d(inputs, affine=False), layer)
+
+
+def classified(scores: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy and accuracy of scores [B, N] for labels [B]."""
+    return cross_entropy(scores, labels), {"accuracy": (scores.argmax(dim=1) == labels).float().mean()}
 
 
 def projection(

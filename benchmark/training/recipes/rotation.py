@@ -12,11 +12,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material, Recipe
-from .projection import classifier
+from .projection import classified, classifier
 
 QUARTERS = 4
 
@@ -50,9 +49,7 @@ class RotationLearner(ImageLearner):
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy and accuracy of the four rotations."""
         images, turns = batch
-        scores = self.head(self.backbone(images))
-        accuracy = (scores.argmax(dim=1) == turns).float().mean()
-        return functional.cross_entropy(scores, turns), {"accuracy": accuracy}
+        return classified(self.head(self.backbone(images)), turns)
 
 
 def all_rotations(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,6 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ....core.options import parameter
 from ....core.progress import Progress
@@ -25,7 +24,7 @@ from ....core.random_streams import Purpose, bounded, uniform, words
 from ....tasks.datasets.base import Dataset, Split
 from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material
-from .projection import classifier
+from .projection import classified, classifier
 from .teacher import RecipeWithTeacher, Teacher
 
 Space = Literal["pairs", "agreement", "weak", "teacher"]
@@ -85,9 +84,7 @@ class SplLearner(ImageLearner):
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy and accuracy."""
         images, labels = batch
-        scores = self.head(self.backbone(images))
-        accuracy = (scores.argmax(dim=1) == labels).float().mean()
-        return functional.cross_entropy(scores, labels), {"accuracy": accuracy}
+        return classified(self.head(self.backbone(images)), labels)
 
 
 def flipped(labels: Tensor, classes: int, probability: float, seed: int) -> Tensor:

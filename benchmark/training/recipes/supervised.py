@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional
 
 from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material, Recipe
-from .projection import classifier
+from .projection import classified, classifier
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,4 @@ class SupervisedLearner(ImageLearner):
     def forward(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy and accuracy on the train classes."""
         images, labels = batch
-        scores = self.head(self.backbone(images))
-        accuracy = (scores.argmax(dim=1) == labels).float().mean()
-        return functional.cross_entropy(scores, labels), {"accuracy": accuracy}
+        return classified(self.head(self.backbone(images)), labels)

@@ -16,7 +16,6 @@ from ....core.random_streams import bounded, uniform, words
 
 DIGITS = tuple("0123456789")
 SIDE = 8  # pixels
-CITATION = "Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, doi:10.24432/C50P49"
 PARTS = {"train": (0, 1, 2), "val": (3,), "test": (4,)}  # remainders by five of a drawing's number among those of its digit
 
 
