@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import glob
 import re
-import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from textwrap import dedent
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,62 +20,17 @@ import pytest
 import typer
 from PIL import Image
 
-from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.records.statistics import in_percent
 from fewbench.benchmark.records.store import load_record
-from fewbench.benchmark.registry import find, load
-from fewbench.benchmark.training.meta.train_config import OF_THE_PAPER
 from fewbench.tasks.class_lists import listed_classes
 from fewbench.tasks.datasets import omniglot
 from fewbench.tasks.datasets.base import SPLITS
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+from .conftest import COMMANDS, PAGES, ROOT, Command, blocks
+
 COPIED = ("README.md", "docs", "results", "leaderboard.md")
-FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`(bench [^`]+)`")
 IMAGES = 20  # a class, which 5 shots and 15 queries need
-
-
-class Command(NamedTuple):
-    """A command of a page.
-
-    Attributes:
-        page: name of its file.
-        text: as it stands there, without its comment.
-        fenced: whether it stands in a block, not within a sentence.
-    """
-
-    page: str
-    text: str
-    fenced: bool
-
-    @property
-    def words(self) -> list[str]:
-        """What the shell hands over, without `bench`."""
-        return shlex.split(self.text)[1:]
-
-    @property
-    def complete(self) -> bool:
-        """Whether it can be typed as it stands: it is in a block, or a sentence of the README names it with its options."""
-        return self.fenced or (self.page == "README.md" and ("--" in self.text or self.text == "bench env"))
-
-
-def commands() -> Iterator[Command]:
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for block in (block for language, block in FENCED.findall(text) if language in ("", "sh")):
-            for line in block.replace("\\\n", " ").splitlines():
-                for part in re.split(r"&& |; do |; done", line.partition("  #")[0]):
-                    if part.strip().startswith(("bench ", "cp ")) and "COMMAND" not in part:
-                        yield Command(page.name, " ".join(part.split()), fenced=True)
-        for found in INLINE.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
-            if "COMMAND" not in found:
-                yield Command(page.name, " ".join(found.split()), fenced=False)
-
-
-COMMANDS = list(commands())
 BENCH = [command for command in COMMANDS if command.text.startswith("bench ")]
 
 
@@ -140,7 +93,7 @@ RULES = (  # the first that covers a command counts
 def test_every_rule_and_exception_is_of_a_command():
     assert [rule.holds for rule in RULES if not any(rule.covers(command) for command in BENCH)] == []
     assert {command.page for command in BENCH if command.fenced} >= ELSEWHERE.keys()
-    assert all((Path(__file__).parent / name).is_file() for name in ELSEWHERE.values())
+    assert all((Path(__file__).parents[1] / name).is_file() for name in ELSEWHERE.values())
 
 
 def test_no_commands_are_overlooked():
@@ -211,17 +164,6 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_datasets: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path
-
-
-def flowing(page: str) -> str:
-    """The text of a page in one line."""
-    return " ".join(next(path for path in PAGES if path.name == page).read_text(encoding="utf-8").split())
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The blocks of a language on a page."""
-    text = next(path for path in PAGES if path.name == page).read_text(encoding="utf-8")
-    return [dedent(block) for found, block in FENCED.findall(text) if found == language]
 
 
 def given(page: str) -> None:
@@ -321,52 +263,3 @@ def check_first_run(printed: str) -> None:
     record = load_record(path)
     assert (record.n_episodes, record.method.parameters, record.backbone.weights) == (10_000, {}, "conv4-trifeature")
     assert f" {in_percent(record.mean, record.half_width, record.n_episodes)} " in shown
-
-
-@pytest.mark.parametrize(
-    ("claim", "drawn"),
-    [
-        (r"\(here a mean of ([\d.]+)\)", "--tasks 1000"),
-        (r"5,000 tasks have a mean coarsity of ([\d.]+);", "--dataset tiered-imagenet"),
-        (r"uniformly drawn ones \(`--alpha 0`\) it is ([\d.]+)\.", "--dataset tiered-imagenet --alpha 0"),
-        (r"is ([\d.]+) for 500 tasks", "--dataset mini-imagenet --tasks 500"),
-        (r"([\d.]+) for 5,000 and", "--dataset mini-imagenet"),
-        (r"and ([\d.]+) for 10,000", "--dataset mini-imagenet --tasks 10000"),
-        (r"against ([\d.]+) for uniform", "--dataset mini-imagenet --tasks 10000 --alpha 0 --beta 0"),
-    ],
-)
-def test_the_coarsities_of_the_page(bench_here, claim: str, drawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    options = shlex.split(drawn)
-    dataset = options[:2] if "--dataset" in options else []
-    assert bench_here("testbed", "make", "drawn.csv", "--classes-only", *options).code == 0
-    found = re.search(r"coarsity +mean ([\d.]+)", bench_here("testbed", "show", "drawn.csv", *dataset).out)
-    said = re.search(claim, flowing("semantic.md"))
-    assert found is not None and said is not None
-    decimals = len(said[1].partition(".")[2])
-    assert f"{float(found[1]):.{decimals}f}" == said[1]
-
-
-def test_the_operations_of_the_networks(bench_here):
-    costs = r"costs (\d+) million FLOPs \(`(bench show [^`]+)`\), \w+ times a conv4's (\d+) million"
-    said = re.search(costs + r"; with `backbone\.([^`]+)` it is (\d+)", flowing("backbones.md"))
-    assert said is not None
-    vit, show, conv4, patch, smaller = said.groups()
-    words = shlex.split(show)[1:]
-    for number, shown in (
-        (vit, words),
-        (conv4, ["show", "backbone", "conv4", "--set", "size=32"]),
-        (smaller, [*words, "--set", patch]),
-    ):
-        operations = re.search(r"FLOPs of such an image: ([\d,]+)", bench_here(*shown).out)
-        assert operations and round(int(operations[1].replace(",", "")) / 1e6) == int(number)
-
-
-def test_the_methods_that_can_be_trained():
-    page = flowing("training.md")
-    said = re.search(r"These methods can be trained: (.*?) and (\S+)\. ", page)
-    assert said is not None
-    named = {word.partition(" (")[0] for word in [*said[1].split(", "), said[2]]}
-    can = {name for name in BUILT_IN["methods"] if ":" not in name and load(find("methods", name)).meta_trained}  # type: ignore[attr-defined]
-    assert named == can
-    assert f"`--steps` is {OF_THE_PAPER['steps']:,} for all" in page
