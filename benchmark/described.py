@@ -80,12 +80,13 @@ class _Names(dict[str, Any]):
         return getattr(importlib.import_module(module), name)
 
     def _class(self, node: ast.ClassDef) -> type:
-        content: dict[str, Any] = {"__doc__": ast.get_docstring(node, clean=False), "__annotations__": {}}
+        annotations: dict[str, object] = {}
+        content: dict[str, object] = {"__doc__": ast.get_docstring(node, clean=False), "__annotations__": annotations}
         for statement in node.body:
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 shared = ast.unparse(statement.annotation).startswith("ClassVar")
                 if not shared:
-                    content["__annotations__"][statement.target.id] = self.value(statement.annotation)
+                    annotations[statement.target.id] = self.value(statement.annotation)
                 if statement.value is not None:
                     content[statement.target.id] = self.value(statement.value)
             elif isinstance(statement, ast.Assign):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..records.record import RunRecord
 from ..records.statistics import in_percent
@@ -14,6 +15,23 @@ USUAL_LEVEL = 0.95
 
 class Markdown(str):
     """Text that is markdown already."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        heads: of the columns.
+        rows: cells of each row.
+        numeric: of each column, whether it is aligned to the right.
+        folded: what the reader opens to see the table, where it is long; "" shows it.
+    """
+
+    heads: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    numeric: tuple[bool, ...]
+    folded: str = ""
 
 
 def accuracy_cell(record: RunRecord) -> str:

@@ -7,8 +7,9 @@ import os
 import platform
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,11 @@ def connected(address: str | None, workers: int | None, device: str) -> Iterator
     if address is None:
         _check_gpus(device, workers, torch.cuda.device_count())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local: dict[str, Any] = {"address": "local", "num_cpus": workers or cores, "include_dashboard": False}
-    options: dict[str, Any] = local if address is None else {"address": address}
+    start = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
+    if address is None:
+        start = partial(start, num_cpus=workers or cores, include_dashboard=False)
     try:
-        _start(ray, options, attempts=2 if address is None else 1)
+        _start(ray, partial(start, address=address or "local"), attempts=2 if address is None else 1)
     except Exception as error:  # of many classes, and a plain one where a process did not start in time
         where = "" if address is None else f" --address {address}: is it the head of a Ray cluster, with this RAY_AUTH_MODE?"
         raise UserError(f"--engine ray{where or ':'} {_in_line(error)}") from error
@@ -102,11 +104,11 @@ def _check_gpus(device: str, workers: int | None, there: int) -> None:
         raise UsageError(f"--device {device}: {workers or 1} workers with a GPU each, and the cluster has {there}")
 
 
-def _start(ray: Any, options: Mapping[str, Any], attempts: int) -> None:
+def _start(ray: Any, start: Callable[[], object], attempts: int) -> None:
     """Connect. On a busy machine Ray's own processes may miss the 30 seconds that Ray gives them: it may try again."""
     for left in reversed(range(attempts)):
         try:
-            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+            start()
             return
         except Exception:
             ray.shutdown()

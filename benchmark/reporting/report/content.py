@@ -12,6 +12,7 @@ from ...records.labels import labels_of
 from ...records.statistics import in_percent
 from ...records.task_words import task_label
 from ..figures.episode import draw_episode
+from ..markdown import Table
 from . import figures, measures
 from .subject import Subject, distances_of
 
@@ -19,23 +20,6 @@ MOST_ROWS = 2000  # classes of a table
 MOST_DRAWN = 25  # classes of a figure, and of a table that is not folded
 PAIRS, PICTURES = 10, 3
 LARGEST, WIDEST = 1_500_000, 2400  # bytes and pixels of a picture; one with more is made smaller
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts.
-
-    Attributes:
-        heads: of the columns.
-        rows: cells of each row.
-        numeric: of each column, whether it is aligned to the right.
-        folded: what the reader opens to see the table, where it is long; "" shows it.
-    """
-
-    heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    numeric: tuple[bool, ...]
-    folded: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from ...records.labels import labels_of
 from ...records.record import RunRecord
 from ...records.task_words import task_label
 from ..figures.canvas import COLOURS, LEGEND_LINE, MARKERS, figure_bytes
-from .content import Picture, Report, Section, Table
+from ..markdown import Table
+from .content import Picture, Report, Section
 from .prediction_difference import Difference, differences_of
 
 if TYPE_CHECKING:

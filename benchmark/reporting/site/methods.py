@@ -10,6 +10,7 @@ from markupsafe import Markup
 from ....core.options import parameters_of
 from ...built_in import BUILT_IN
 from ...described import described, module_text
+from ..markdown import Table
 from ..setting import INDUCTIVE, TRANSDUCTIVE
 from .entries import Entry
 from .markup import paragraphs, prose
@@ -27,7 +28,7 @@ class MethodText:
         citation: of its paper; "" where unknown.
         text: how it works, in paragraphs.
         facts: what else it declares, as names with values.
-        parameters: rows under `HEADERS`.
+        parameters: name, type, range, default and meaning of each.
     """
 
     name: str
@@ -35,7 +36,7 @@ class MethodText:
     citation: Markup
     text: list[Markup]
     facts: list[tuple[str, str]]
-    parameters: list[list[str]]
+    parameters: Table
 
 
 def text_of(name: str, entries: Iterable[Entry]) -> MethodText:
@@ -60,7 +61,11 @@ def text_of(name: str, entries: Iterable[Entry]) -> MethodText:
         ("version", str(getattr(cls, "version", ""))),
     ]
     facts += [("parameters", opened)] if (opened := getattr(cls, "open_parameters", "")) else []
-    return MethodText(name, prose((cls.__doc__ or "").split("\n")[0]), citation, text, facts, rows)
+    return MethodText(name, prose((cls.__doc__ or "").split("\n")[0]), citation, text, facts, _parameters(rows))
+
+
+def _parameters(rows: list[list[str]]) -> Table:
+    return Table(HEADERS, rows, (False,) * len(HEADERS))
 
 
 def _from_elsewhere(name: str, entries: Iterable[Entry]) -> MethodText:
@@ -68,4 +73,4 @@ def _from_elsewhere(name: str, entries: Iterable[Entry]) -> MethodText:
     made_by = sorted({record.method.distribution for record in records if record.method.distribution})
     used = sorted({f"{key}={value}" for record in records for key, value in record.method.parameters.items()})
     facts = [("from", ", ".join(made_by) or "a file of its author"), ("parameters in its runs", ", ".join(used) or "none")]
-    return MethodText(name, prose("A method that does not come with fewbench."), Markup(), [], facts, [])
+    return MethodText(name, prose("A method that does not come with fewbench."), Markup(), [], facts, _parameters([]))

@@ -18,13 +18,13 @@ from ...records.provenance import package_version
 from ...records.task_words import task_label
 from .. import reproduction
 from ..leaderboard import HOW_TO_READ, Boards
+from ..markdown import Table
 from ..record_rows import rows_of
 from ..setting import MARKS
 from ..summary import HEADERS, KEY, NUMERIC, Links, summary_rows
 from .entries import Entry, addresses, entries_of
 from .figures import figures_of
 from .markup import HTML, TEMPLATES, environment
-from .methods import HEADERS as OF_PARAMETERS
 from .methods import text_of
 
 FILES = ("style.css", "script.js")
@@ -83,16 +83,17 @@ class Site:
 
     def pages(self) -> Iterable[tuple[str, str]]:
         """Path and text of each page."""
-        yield "index.html", self.page("index.html", "", **self._index())
+        yield "index.html", self.page("index.html", "", table=self._summary(), notes=(*KEY, *HOW_TO_READ[:3]))
         yield "methods.html", self.page("methods.html", "", texts=self._texts())
-        yield "reproductions.html", self.page("reproductions.html", "", **self._reproductions())
+        about = {one.pipeline.name: one.pipeline.published for one in self.comparisons}
+        yield "reproductions.html", self.page("reproductions.html", "", table=self._reproductions(), about=about)
         for name, page in self.dataset_pages.items():
             boards = [(board, quotes) for board, quotes in self.boards if board.dataset == name]
             figures = [figures_of(board, quotes, f"b{place}-") for place, (board, quotes) in enumerate(boards)]
             yield page, self.page("dataset.html", "../", name=name, boards=boards, figures=figures)
         for name, page in self.method_pages.items():
             entries = self.of_method[name]
-            yield page, self.page("method.html", "../", text=text_of(name, entries), entries=entries, heads=OF_PARAMETERS)
+            yield page, self.page("method.html", "../", text=text_of(name, entries), entries=entries)
         for entry in self.entries:
             yield entry.page, self.page("record.html", "../", entry=entry, rows=rows_of(entry.record))
 
@@ -116,23 +117,16 @@ class Site:
         found = {FILTERS[name](entry) for entry in entries}
         return sorted(found, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text))
 
-    def _index(self) -> dict[str, Any]:
+    def _summary(self) -> Table:
         links = Links(HTML, lambda board: self.board_pages[board.title], lambda path: self.records[path])
-        rows = [[Markup(cell) for cell in row] for row in summary_rows(self.boards, links)]
-        return {
-            "heads": HEADERS,
-            "numeric": NUMERIC,
-            "rows": rows,
-            "notes": (*KEY, *HOW_TO_READ[:3]),
-        }
+        return Table(HEADERS, [[Markup(cell) for cell in row] for row in summary_rows(self.boards, links)], NUMERIC)
 
     def _texts(self) -> list[Any]:
         return [text_of(name, self.of_method[name]) for name in self.method_pages]
 
-    def _reproductions(self) -> dict[str, Any]:
+    def _reproductions(self) -> Table:
         rows = [list(map(escape, reproduction.row(one))) for one in self.comparisons]
         place = reproduction.HEADERS.index("ours (%)")
         for row, one in zip(rows, self.comparisons, strict=True):
             row[place] = Markup(HTML.link(row[place], self.records.get(one.path, "") if one.path else ""))
-        about = {one.pipeline.name: one.pipeline.published for one in self.comparisons}
-        return {"heads": reproduction.HEADERS, "numeric": reproduction.NUMERIC, "rows": rows, "about": about}
+        return Table(reproduction.HEADERS, rows, reproduction.NUMERIC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -52,11 +52,11 @@ class Torchvision(Indexed):
         """The images of all parts."""
         takes = inspect.signature(self._class).parameters
         argument = next((one for one in PARTS if one in takes), "")
-        fixed: dict[str, Any] = {"root": self.root or str(cache_root() / "torchvision")} if "root" in takes else {}
+        fixed: dict[str, str | bool] = {"root": self.root or str(cache_root() / "torchvision")} if "root" in takes else {}
         fixed |= {"download": not self.root} if "download" in takes else {}
         if self.parts and not argument:
             raise UsageError(f"dataset {self.name}: it has no parts; leave parts={self.parts} out")
-        opened: dict[str, Any] = {}
+        opened: dict[str, Sized] = {}
         failed: Exception | None = None
         for part in [one.strip() for one in self.parts.split(",")] if self.parts else PARTS.get(argument, ("all",)):
             chosen = {argument: part == "train" if argument == "train" else part} if argument else {}

@@ -143,7 +143,7 @@ def test_a_dataset_has_the_figures_that_its_records_allow(pages):
 def test_a_method_is_explained_with_its_citation_and_parameters():
     text = text_of("protonet", [])
     assert "Snell" in text.citation and 'href="https://arxiv.org/abs/1703.05175"' in text.citation
-    assert [row[0] for row in text.parameters] == ["distance", "scale"] and any("prototype" in one for one in text.text)
+    assert [row[0] for row in text.parameters.rows] == ["distance", "scale"] and any("prototype" in one for one in text.text)
     assert text_of("sklearn:svm.SVC", []).summary == text_of("sklearn:NAME", []).summary
 
 
