@@ -24,6 +24,7 @@ from .layers import (
     NORM_HELP,
     PROJECTION_HELP,
     Activation,
+    convolution,
     further_layer,
     normalisation,
 )
@@ -60,12 +61,6 @@ class Conv4(Backbone):
         return network
 
     def _block(self, inputs: int, strided: bool, generator: torch.Generator) -> nn.Module:
-        # fork_rng puts the global generator back, from which torch's own initialisation draws. (skip_init would not draw, but
-        # costs most of a second at the first call, when it imports sympy.)
-        with torch.random.fork_rng(devices=[]):
-            convolution = nn.Conv2d(inputs, self.width, kernel_size=3, padding=1, stride=2 if strided else 1)
-        assert convolution.bias is not None
-        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        nn.init.zeros_(convolution.bias)
-        layers = [convolution, normalisation(self.norm, self.width), ACTIVATIONS[self.activation]()]
+        first = convolution(inputs, self.width, 3, generator, stride=2 if strided else 1, bias=True)
+        layers = [first, normalisation(self.norm, self.width), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers if strided else [*layers, nn.MaxPool2d(2)])

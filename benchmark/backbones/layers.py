@@ -26,8 +26,17 @@ class _Convolution(nn.Conv2d):
         """Do nothing: torch's initialisation would draw from the global generator."""
 
 
-def convolution(inputs: int, outputs: int, kernel: int, generator: Generator, stride: int = 1, slope: float = 0.0) -> nn.Conv2d:
-    """A convolution without bias that keeps the size of the map, but for its stride.
+def convolution(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    generator: Generator,
+    stride: int = 1,
+    slope: float = 0.0,
+    bias: bool = False,
+    padding: int | None = None,
+) -> nn.Conv2d:
+    """A convolution; by default it keeps the size of the map, but for its stride.
 
     Initial weights are normal with mean 0 and variance gain² / (outputs · kernel²), "He initialisation" in its fan-out form
     (He et al. 2015, arXiv:1502.01852).
@@ -39,9 +48,14 @@ def convolution(inputs: int, outputs: int, kernel: int, generator: Generator, st
         generator: draws the initial weights.
         stride: of the convolution.
         slope: of the leaky rectifier that follows, for the gain √(2 / (1 + slope²)); 0 for ReLU.
+        bias: whether it has one, which begins at 0.
+        padding: pixels around the map; None: half the kernel.
     """
-    layer = _Convolution(inputs, outputs, kernel_size=kernel, stride=stride, padding=kernel // 2, bias=False)
+    padding = kernel // 2 if padding is None else padding
+    layer = _Convolution(inputs, outputs, kernel_size=kernel, stride=stride, padding=padding, bias=bias)
     nn.init.kaiming_normal_(layer.weight, a=slope, mode="fan_out", nonlinearity="leaky_relu", generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -15,13 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Generator, nn
 
 from ...core.errors import UsageError
 from ...core.options import parameter
 from .base import Backbone
-from .layers import ACTIVATION_HELP, ACTIVATIONS, Activation
+from .layers import ACTIVATION_HELP, ACTIVATIONS, Activation, convolution
 
 CHANNELS = 64
 SMALLEST = 10  # pixels: two convolutions without padding and two poolings leave 1 × 1
@@ -50,9 +49,5 @@ class RelationEncoder(Backbone):
 
     def _layer(self, inputs: int, padding: int, generator: Generator) -> nn.Sequential:
         """Convolution, batch norm and activation; initial weights have variance 2 / (9 · 64), as in the authors' code."""
-        with torch.random.fork_rng(devices=[]):  # puts the global generator back, from which torch's initialisation draws
-            convolution = nn.Conv2d(inputs, CHANNELS, kernel_size=3, padding=padding)
-        assert convolution.bias is not None
-        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        nn.init.zeros_(convolution.bias)
-        return nn.Sequential(convolution, nn.BatchNorm2d(CHANNELS), ACTIVATIONS[self.activation]())
+        first = convolution(inputs, CHANNELS, 3, generator, bias=True, padding=padding)
+        return nn.Sequential(first, nn.BatchNorm2d(CHANNELS), ACTIVATIONS[self.activation]())

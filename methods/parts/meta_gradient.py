@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, vmap
 
 from .inner_loop import descend
+from .layer_outputs import numbers_given
 from .task_network import Network, Parameters, Task, stacked
 from .vmap_norms import WeightsApart
 
@@ -199,17 +200,8 @@ def _wait_for(device: torch.device) -> None:
 
 def _memory(loop: Adaptation, together: Task) -> float:
     """Estimate of the bytes that all tasks at once take: outputs of the network's layers for every image and kept pass."""
-    sizes: list[int] = []
-
-    def note(_: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.numel() * output.element_size())
-
-    hooks = [layer.register_forward_hook(note) for layer in loop.network.module.modules() if not list(layer.children())]
-    with torch.no_grad():
-        loop.network.scores(loop.network.parameters, together.support[0])
-    for hook in hooks:
-        hook.remove()
-    episodes, shots = together.support.shape[:2]
+    network, support = loop.network, together.support
+    numbers = numbers_given(network.module, lambda: network.scores(network.parameters, support[0]))
+    episodes, shots = support.shape[:2]
     passes = loop.steps * KEPT if loop.second_order else KEPT
-    return episodes * sum(sizes) / shots * (shots * passes + together.query.shape[1])
+    return episodes * numbers * support.element_size() / shots * (shots * passes + together.query.shape[1])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
@@ -26,6 +26,7 @@ from .adam import Adam
 from .adaptation import AdaptableBackbone
 from .augmentation import pseudo_queries
 from .frozen_part import FrozenPart
+from .layer_outputs import numbers_given
 from .similarity import ScaledCosine
 
 Parameters = dict[str, Tensor]
@@ -150,7 +151,8 @@ class FineTuning:
         if self.parallel != "auto" or device.type != "cuda":
             return episodes if self.parallel == "vmap" else 1
         parameters = sum(tensor.numel() for tensor in self.backbone.freed().values())
-        outputs = _numbers_given(self.backbone.network, supports.images[0, :1]) * 2 * supports.labels.shape[1]
+        network = self.backbone.network
+        outputs = numbers_given(network, lambda: network(supports.images[0, :1])) * 2 * supports.labels.shape[1]
         numbers = OF_A_PARAMETER * parameters + OF_AN_OUTPUT * outputs
         memory = MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory
         return max(1, min(episodes, int(memory / (4 * numbers))))
@@ -188,21 +190,3 @@ def _precision(backbone: AdaptableBackbone, device: torch.device) -> AbstractCon
     """Bfloat16 on a GPU, except for networks with batch norm, which vmap cannot run in mixed precision."""
     reduced = device.type == "cuda" and not backbone.has_batch_norm
     return torch.autocast("cuda", torch.bfloat16) if reduced else nullcontext()
-
-
-def _numbers_given(network: nn.Module, image: Tensor) -> int:
-    """Number of outputs of all layers of a network for an image [1, C, H, W]."""
-    sizes: list[int] = []
-
-    def note(_: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.numel())
-
-    hooks = [layer.register_forward_hook(note) for layer in network.modules() if not list(layer.children())]
-    try:
-        with torch.no_grad():
-            network(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return sum(sizes)
