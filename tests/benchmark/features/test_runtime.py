@@ -55,6 +55,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 @pytest.fixture
 def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "openvino", raising=False)  # where it stands for its absence
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", None)  # which tells its makers of each conversion, in threads
     pytest.importorskip("openvino", reason="the extra cpu is not installed")
 
 
