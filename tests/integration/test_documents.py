@@ -47,6 +47,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda command: " ".join(command),
 )
-def test_a_generated_page_is_up_to_date(command: list[str], bench, repository: Path):
-    done = bench(*command, cwd=repository)
+def test_a_generated_page_is_up_to_date(command: list[str], bench_here, repository: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(repository)
+    done = bench_here(*command)
     assert done.code == 0, done.err

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -28,16 +29,20 @@ def arguments(tiny: str, tiny_weights: Path, plugins: Path, tmp_path: Path) -> l
     return ["run", "--dataset", tiny, *backbone, "--queries", "5", "--episodes", "64", "--device", "cpu", "--runtime", "torch"]
 
 
+def surroundings(cache: Path, seconds: float) -> dict[str, str]:
+    """The environment of a run with a cache and a pause for every batch, which then begins to be noted."""
+    cache.mkdir(exist_ok=True)
+    batches = cache / "batches"
+    batches.write_text("")
+    return {"FEWBENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1", "SLOW_FILE": str(batches), "SLOW_SECONDS": str(seconds)}
+
+
 @pytest.fixture
 def start(arguments: list[str], start_bench: Callable[..., subprocess.Popen[str]], tmp_path: Path):
     """A function that starts the run with a cache and a pause for every batch."""
 
     def start(cache: Path, seconds: float) -> subprocess.Popen[str]:
-        cache.mkdir(exist_ok=True)
-        batches = cache / "batches"
-        batches.write_text("")
-        slow = {"SLOW_FILE": str(batches), "SLOW_SECONDS": str(seconds)}
-        return start_bench(*arguments, "--overwrite", cwd=tmp_path, FEWBENCH_CACHE=str(cache), OMP_NUM_THREADS="1", **slow)
+        return start_bench(*arguments, "--overwrite", cwd=tmp_path, **surroundings(cache, seconds))
 
     return start
 
@@ -55,6 +60,19 @@ def safe(cache: Path) -> int:
     return reached[-1]["done"] if reached else 0
 
 
+@pytest.fixture
+def finish(arguments: list[str], bench_many: Callable[..., list[Any]], tmp_path: Path):
+    """A function that does the run with a cache, without a pause, to its good end; gives what it wrote to standard error."""
+
+    def finish(cache: Path) -> str:
+        environment = surroundings(cache, 0)
+        (done,) = bench_many([([*arguments, "--overwrite"], tmp_path)], **environment)
+        assert done.code == 0, done.err
+        return done.err
+
+    return finish
+
+
 def features(cache: Path) -> bytes:
     """The table's bytes; there is one table and nothing beside it."""
     (folder,) = (cache / "features").iterdir()
@@ -62,14 +80,14 @@ def features(cache: Path) -> bytes:
     return (folder / "features.npy").read_bytes()
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def ended(process: subprocess.Popen[str]) -> str:
     """Wait for a good end; returns what it wrote to standard error."""
     _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, err
     return err
 
 
-def test_a_kill_and_ctrl_c_then_the_bytes_of_an_undisturbed_encoding(start, wait_for, tmp_path: Path):
+def test_a_kill_and_ctrl_c_then_the_bytes_of_an_undisturbed_encoding(start, finish, wait_for, tmp_path: Path):
     cache = tmp_path / "disturbed"
     process = start(cache, 0.4)
     wait_for(lambda: safe(cache) > 0, process)
@@ -89,12 +107,12 @@ def test_a_kill_and_ctrl_c_then_the_bytes_of_an_undisturbed_encoding(start, wait
     assert killed < interrupted < IMAGES and interrupted % BATCH == 0
     assert f"interrupted after {interrupted} of {IMAGES} images" in err
 
-    err = finish(start(cache, 0))
+    err = finish(cache)
     assert f"going on after {interrupted} of {IMAGES} images" in err
     assert sum(encoded(cache)) == IMAGES - interrupted
 
     undisturbed = tmp_path / "undisturbed"
-    err = finish(start(undisturbed, 0))
+    err = finish(undisturbed)
     assert "going on" not in err and sum(encoded(undisturbed)) == IMAGES
     assert features(cache) == features(undisturbed)
 
@@ -108,7 +126,7 @@ def test_two_processes_that_want_the_same_table_encode_it_once(start, wait_for, 
     assert second.stderr is not None
     assert any("another process is at it; waiting" in line for line in second.stderr)
     first.send_signal(signal.SIGCONT)
-    assert "waiting" not in finish(first)
-    finish(second)
+    assert "waiting" not in ended(first)
+    ended(second)
     assert encoded(cache) and sum(encoded(cache)) <= IMAGES
     assert len(features(cache)) > 0
