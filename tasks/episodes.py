@@ -140,10 +140,12 @@ class TrainClasses:
     Attributes:
         means: float64 [C, D], mean feature of each class.
         features_of: gives the features, float [n, D], of a class by its number.
+        factors: what `methods/parts/class_factors.py` keeps of the classes, which would take long to compute in each episode.
     """
 
     means: Tensor
     features_of: Callable[[int], Tensor]
+    factors: dict[tuple[int, Any], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

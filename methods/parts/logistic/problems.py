@@ -17,7 +17,7 @@ class LogisticProblems:
     """E problems: minimise costs · Σₛ cross-entropyₛ + ½ Σ penalties · weights² over the weights [N, R].
 
     Attributes:
-        rows: float64 [E, S, R]; zeros where a place is padding.
+        rows: float64 [E, S, R], or float32 where a tolerance allows for it; zeros where a place is padding.
         targets: [E, N, S], one-hot labels; zeros where a place is padding.
         left_out: [E, N, S], −∞ for a row's own class, for classes that the problem does not have and for padding, else 0.
         costs: [E], factor on the sum of the cross-entropies.

@@ -29,7 +29,7 @@ FEW = 64  # coordinates: up to here Newton's few long steps take less time than 
 MOST_STEPS = 10_000
 MOST_TRIALS = 60  # limit of a line search: more than any bisection in float64 needs
 DESCENT, CURVATURE = 0.1, 0.9  # Hager and Zhang's δ and σ
-ROUNDING = 1e-13  # share of the objective that counts as rounding error
+ROUNDING = {torch.float64: 1e-13, torch.float32: 5e-5}  # share of the objective that counts as rounding error
 SMALL = 2**18  # one thread is used below this size of all margins
 GROWTH = 4.0  # factor on a step that was too short
 
@@ -90,7 +90,7 @@ def _line_search(problems: LogisticProblems, state: State, direction: Tensor, ac
     slope = problems.margins(direction)  # [E, N, S]
     line = _Line(problems, state, direction, slope)
     derivative = (state.gradient * direction).sum(dim=(1, 2))  # [E]
-    highest = state.value + ROUNDING * state.value.abs()
+    highest = state.value + ROUNDING[state.value.dtype] * state.value.abs()
     length = torch.where(active, 1.0, torch.zeros_like(highest))
     low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
     searching = active

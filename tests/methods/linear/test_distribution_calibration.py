@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from fewbench.core.errors import UserError
-from fewbench.methods.linear.distribution_calibration import DistributionCalibration, calibrated, fitted
+from fewbench.methods.linear.distribution_calibration import Calibrated, DistributionCalibration, calibrated, fitted
 from fewbench.tasks.episodes import TrainClasses
 
 WIDTH, SPREAD = 6, 0.21
@@ -37,6 +37,12 @@ def expected(row: np.ndarray, train: TrainClasses, neighbours: int) -> tuple[np.
     return mean, np.mean(scatters, axis=0) + SPREAD
 
 
+def covariance_of(found: Calibrated) -> np.ndarray:
+    """The covariance that the factors stand for."""
+    products = torch.stack([factor.T @ factor for factor in found.factors])
+    return (products.mean(dim=0) + found.spread).numpy()
+
+
 @pytest.mark.parametrize("neighbours", [1, 2, 4])
 def test_mean_and_covariance_are_those_of_the_paper(train: TrainClasses, neighbours: int):
     for seed in range(5):
@@ -44,21 +50,22 @@ def test_mean_and_covariance_are_those_of_the_paper(train: TrainClasses, neighbo
         found = calibrated(torch.from_numpy(row), train, neighbours, SPREAD)
         mean, covariance = expected(row, train, neighbours)
         np.testing.assert_allclose(found.mean.numpy(), mean, rtol=1e-12)
-        np.testing.assert_allclose((found.factor.T @ found.factor).numpy(), covariance, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(covariance_of(found), covariance, rtol=1e-10, atol=1e-12)
 
 
 def test_covariances_are_those_that_numpy_estimates(features: Tensor):
     train = TrainClasses(features.mean(dim=1), lambda number: features[number])
     found = calibrated(features[2, 0], train, 1, 0.0)
     near = int((train.means - features[2, 0]).square().sum(dim=1).argmin())
-    np.testing.assert_allclose((found.factor.T @ found.factor).numpy(), np.cov(features[near].numpy().T), rtol=1e-10)
+    np.testing.assert_allclose(covariance_of(found), np.cov(features[near].numpy().T), rtol=1e-10)
 
 
 def test_drawn_features_have_mean_and_covariance(train: TrainClasses):
     found = calibrated(torch.rand(WIDTH, generator=Generator().manual_seed(1)).double(), train, 2, SPREAD)
-    drawn = found.draw(200_000, Generator().manual_seed(0)).numpy()
-    np.testing.assert_allclose(drawn.mean(axis=0), found.mean.numpy(), atol=0.01)
-    np.testing.assert_allclose(np.cov(drawn.T), (found.factor.T @ found.factor).numpy(), atol=0.01)
+    rows = torch.empty(200_000, WIDTH, dtype=torch.float64)
+    found.draw(rows, Generator().manual_seed(0))
+    np.testing.assert_allclose(rows.mean(dim=0), found.mean, atol=0.01)
+    np.testing.assert_allclose(np.cov(rows.numpy().T), covariance_of(found), atol=0.01)
 
 
 def test_more_neighbours_than_train_classes_are_all_of_them(train: TrainClasses):
@@ -67,11 +74,12 @@ def test_more_neighbours_than_train_classes_are_all_of_them(train: TrainClasses)
 
 
 @pytest.mark.parametrize("ways", [2, 3])
-def test_the_fit_is_where_the_gradient_ends(ways: int):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_fit_is_where_the_gradient_ends(ways: int, dtype: torch.dtype):
     random = np.random.default_rng(3)
     rows, labels = random.normal(size=(60, 4)) + 2, np.arange(60) % ways
     rows[:, 0] += labels
-    found = [part.numpy() for part in fitted(torch.from_numpy(rows), torch.from_numpy(labels), ways)]
+    found = [part[0].numpy() for part in fitted(torch.from_numpy(rows)[None].to(dtype), torch.from_numpy(labels)[None], ways)]
     scores = rows @ found[0].T + found[1]
     share = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True) - np.eye(ways)[labels]
     assert np.abs(share.T @ rows + found[0]).max() < 0.1 and np.abs(share.sum(axis=0)).max() < 0.1
@@ -88,9 +96,21 @@ def test_each_class_has_as_many_features_and_the_seed_decides_them(make_unequal_
     scores = method.classify(episodes)
     for (_, labels), support in zip(seen, episodes.support_labels, strict=True):
         shots = support[support >= 0].bincount()
-        assert labels.bincount().tolist() == [int(n) + int(n) * (60 // int(n)) for n in shots]
+        assert labels[0].bincount().tolist() == [int(n) + int(n) * (60 // int(n)) for n in shots]
     assert method.classify(episodes).equal(scores)
     assert not method.classify(replace(episodes, seeds=episodes.seeds + 1)).equal(scores)
+
+
+def test_episodes_that_are_fitted_together_score_as_they_do_alone(make_episodes):
+    episodes, method = make_episodes(count=4), DistributionCalibration(samples=60)
+    scores = method.classify(episodes)
+    for i in range(4):
+        part = slice(i, i + 1)
+        alone = replace(
+            episodes, support=episodes.support[part], support_labels=episodes.support_labels[part], seeds=episodes.seeds[part],
+            query=episodes.query[part], class_mask=episodes.class_mask[part], query_mask=None,
+        )  # fmt: skip
+        torch.testing.assert_close(method.classify(alone), scores[part], rtol=1e-4, atol=1e-4)
 
 
 def test_negative_coordinates_keep_their_sign(make_episodes):
