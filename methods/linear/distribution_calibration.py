@@ -17,8 +17,8 @@ share; the z are standard normal numbers. The factors F are triangular, and comp
 
 With 5 ways, k = 2 and 640 coordinates an episode takes 4.5 million normal numbers and 3.6 Gflop of products to draw. Each step
 of the fit takes 2 products of 24 Mflop, which read 10 MB each: 11 steps with one shot of made-up features, 26 with five. On a
-thread whose large products run at 103 Gflop/s this takes 92 to 105 and 132 to 147 ms: products run at 39 to 44 and at 32 to 36 %
-of that rate. With all features of a class as its factor, and a fit in float64, it took 187 and 330 ms.
+thread whose large products run at 103 Gflop/s this takes 92 to 105 and 132 to 147 ms: products run at 39 to 44 and at 32 to
+36 % of that rate. With all features of a class as its factor, and a fit in float64, it took 187 and 330 ms.
 
 Differs from the released code: a negative coordinate keeps its sign in the power, since not all networks end in a ReLU, and the
 penalty of two ways is that of two weight vectors, where scikit-learn fits their difference.
