@@ -77,7 +77,11 @@ RULES = (  # the first that covers a command counts
     Rule("docs/ablation/scopes.toml", "half an hour of training", added=("--dry-run",)),
     Rule("--method protonet,ridge,simpleshot", "simpleshot encodes 25,600 images", added=("--method", "protonet,ridge")),
     Rule("bench train --method protonet --dataset omniglot", "has 60 ways, and the small dataset 48 classes", error="60"),
-    Rule("bench train --method maml", "minutes of training", added=("--steps", "1", "--val-episodes", "4", *CPU)),
+    Rule(
+        "bench train --method maml",
+        "minutes of training, with 32 episodes a step",
+        added=("--steps", "1", "--meta-batch", "2", "--val-episodes", "4", *CPU),
+    ),
     Rule("bench train --method relation-net", "an hour of training", added=("--steps", "1", "--val-episodes", "4", *CPU)),
     Rule("bench train", "minutes of training", added=("--steps", "2", "--val-episodes", "20", *CPU)),
     Rule("bench pretrain", "minutes of training", added=("--epochs", "0", *CPU)),
