@@ -56,11 +56,11 @@ What a 1-shot episode must at least cost: reading 80 rows of 640 float32 (205 kB
 and for ProtoNet 0.48 million floating-point operations. `chance` gathers and computes nothing: it takes what gathering takes.
 
 **Chunks.** A method is given as many episodes at once as touch 16 MiB, a power of two from 16 to 256: most get 64 with 1 or 5
-shots, and 32 with 16. Heads that go through the support alone get up to 256, those that compute in float64 get 32. In a trial
-of 16 to 256, from row numbers to accuracies, 11 of 27 combinations of method and shots had more than 90 % of their best
-speed, 8 had 80 to 90 %, and 8 had 59 to 80 %. Four of these were LDA and Mahalanobis distances, whose chunks were then
-halved; the machine's own speed varied by a third meanwhile. The solver of meta-opt-net touches more than its features: with
-16 shots it is given 16 episodes, 1.3 times as fast as with 64.
+shots, and 32 with 16. Heads that go through the support alone get up to 256, those that compute in float64 get 32. In chunks
+of 16, 32, 64, 128 and 256, from row numbers to accuracies and in CPU time of one thread, 49 of 68 combinations of method and
+shots had at least 90 % of their best speed with their own chunk, and the other 19 had 80 to 89 %. Most of these take few
+operations, as `chance`, LDA and matching-net do, and would gain by 256. The solver of meta-opt-net touches more than its
+features: with 16 shots it is given 16 episodes, 1.3 times as fast as with 64.
 
 **Small solves.** torch's batched Cholesky factors and triangular solves take 18 % of meta-opt-net at 5 shots; the products and
 sums around them take most of the rest. Linear-probe fits up to 64 coordinates by Newton steps, and more by L-BFGS on principal
