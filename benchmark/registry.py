@@ -114,9 +114,9 @@ def find(kind: str, name: str) -> Entry:
 
 
 def all_frozen() -> list[str]:
-    """Names of the built-in methods that need only an episode's features: no training, train classes, names or text. Sorted."""
+    """Names, sorted, of the built-in methods that need features alone, of episodes and train classes; nothing trained, no text."""
     found = {name: load(find("methods", name)) for name in sorted(BUILT_IN["methods"]) if not name.endswith(":NAME")}
-    asks = ("needs_training", "uses_train_classes", "uses_class_names", "uses_text", "uses_text_tower")
+    asks = ("needs_training", "uses_class_names", "uses_text", "uses_text_tower")
     return [
         name
         for name, cls in found.items()

@@ -16,7 +16,7 @@ ARGUMENTS = ["--ways", "3", "--queries", "3", "--episodes", "4"]
 def test_the_methods_are_those_that_need_features_alone():
     names = registry.all_frozen()
     assert names == sorted(names)
-    assert {"protonet", "pt-map", "simpleshot", "finetune", "svm"} <= set(names)
+    assert {"protonet", "pt-map", "simpleshot", "finetune", "svm", "distribution-calibration"} <= set(names)
     assert not {"maml", "pmf", "coop", "tip-adapter", "relation-net", "sklearn:NAME"} & set(names)
 
 
