@@ -114,7 +114,7 @@ def find(kind: str, name: str) -> Entry:
 
 
 def all_frozen() -> list[str]:
-    """Names, sorted, of the built-in methods that need features alone, of episodes and train classes; nothing trained, no text."""
+    """Names, sorted, of the built-in methods that need features alone, of episodes or train classes: no training, no text."""
     found = {name: load(find("methods", name)) for name in sorted(BUILT_IN["methods"]) if not name.endswith(":NAME")}
     asks = ("needs_training", "uses_class_names", "uses_text", "uses_text_tower")
     return [
