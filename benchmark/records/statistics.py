@@ -215,6 +215,19 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return adjusted
 
 
+def jackknife_half_width(left_out: ArrayLike, level: float = 0.95) -> float:
+    """Half-width of the interval of a statistic of n samples, from its values with each of them left out in turn.
+
+    t(1 − (1 − level)/2, n − 1) · √((n − 1)/n · Σ (value − mean)²) (Efron and Tibshirani 1993, chapter 11).
+
+    Args:
+        left_out: float [n], n ≥ 2, the statistic of the other n − 1 samples.
+        level: confidence level, 0 < level < 1.
+    """
+    values, n = _checked(left_out, level)
+    return _t_quantile(level, n) * (n - 1) ** 0.5 * float(values.std())
+
+
 def _t_quantile(level: float, n: int) -> float:
     from scipy.special import stdtrit  # not scipy.stats, whose import takes several times as long
 

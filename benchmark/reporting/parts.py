@@ -8,6 +8,7 @@ from pathlib import Path
 from ...core.errors import UsageError, did_you_mean
 from ..config import RESULTS
 from . import decodability, pivot, published_page
+from .differences import differences_part
 from .leaderboard import load_boards
 from .pages import Part
 from .stage_effects import effects_of
@@ -21,6 +22,7 @@ def parts(results: Path = RESULTS) -> dict[str, Part]:
     return {
         "table": Part(partial(pivot.pivot_of, results=results), pivot.FORM),
         "decodability": Part(partial(decodability.decodability_part, results=results), decodability.FORM),
+        "differences": Part(partial(differences_part, results=results), pivot.FORM_OF_RECORDS),
         "effects": Part(partial(effects_of, results=results), pivot.FORM_OF_RECORDS),
         "published": Part(partial(published_page.published_part, results=results), published_page.FORM),
         "summary": Part(partial(summary_part, results=results), "|".join(SUMMARIES)),

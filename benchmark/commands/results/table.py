@@ -22,9 +22,10 @@ def table(
     A block says `records=GLOB rows=FIELD columns=FIELD,FIELD` and, to leave records out, `where=FIELD:VALUE,FIELD:VALUE`. The
     glob counts from the current folder; at its beginning, results/ is the folder of --results. A field is a dotted path into a
     record, such as task.shots or `backbone.tune as tune`. A block `<!-- effects: records=GLOB -->` has what each stage of
-    P>M>F changes. Blocks `<!-- published: best|spread|ours -->` are about published.csv, and a block
-    `<!-- summary: all|published -->` is the leaderboard's summary, or its rows with a published number. A block
-    `<!-- decodability: GLOB -->` has files of `bench probe`.
+    P>M>F changes, and `<!-- differences: records=GLOB -->` how far the answers of trainings differ. Blocks
+    `<!-- published: best|spread|ours -->` are about published.csv, and a block `<!-- summary: all|published -->` is the
+    leaderboard's summary, or its rows with a published number. A block `<!-- decodability: GLOB -->` has files of
+    `bench probe`.
 
     Example: bench table docs/pretraining.md
     """

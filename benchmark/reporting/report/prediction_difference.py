@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ....core.errors import UserError
 from ...records.predictions import AGAIN, Predictions, load_predictions
 from ...records.record import RunRecord
+from ...records.statistics import jackknife_half_width
 from ...records.trainings import Trainings, trainings_of
+
+
+class Estimate(NamedTuple):
+    """A share, and half the length of its interval for other trainings by the same recipe; None where that is unknown."""
+
+    value: float
+    half_width: float | None
+
+    def __str__(self) -> str:
+        """In percent."""
+        return f"{100 * self.value:.2f}" + ("" if self.half_width is None else f" ± {100 * self.half_width:.2f}")
 
 
 @dataclass(frozen=True)
@@ -20,14 +33,16 @@ class Difference:
     """The difference of the answers of trainings by one recipe.
 
     Attributes:
-        trainings: the trainings, with the interval of their accuracy.
+        trainings: the trainings.
+        accuracy: the mean over trainings.
         relative: the relative prediction difference.
         churn: share of the queries that two trainings answer with different classes, the mean over all pairs.
     """
 
     trainings: Trainings
-    relative: float
-    churn: float
+    accuracy: Estimate
+    relative: Estimate
+    churn: Estimate
 
 
 def differences_of(loaded: Sequence[tuple[Path, RunRecord]], level: float = 0.95) -> list[Difference]:
@@ -40,7 +55,10 @@ def differences_of(loaded: Sequence[tuple[Path, RunRecord]], level: float = 0.95
     for one in trainings_of([record for _, record in loaded], level):
         answers = [load_predictions(*loaded[place]) for place in one.places]
         own = np.stack([_own(mine, loaded[place][0]) for mine, place in zip(answers, one.places, strict=True)])
-        found.append(Difference(one, relative_difference(own), churn(answers)))
+        predicted = np.stack([mine.predicted for mine in answers])
+        accuracy = Estimate(one.interval.mean, one.interval.half_width)
+        relative, churned = _estimate(relative_difference, own, level), _estimate(churn, predicted, level)
+        found.append(Difference(one, accuracy, relative, churned))
     return found
 
 
@@ -58,9 +76,21 @@ def relative_difference(own: np.ndarray) -> float:
     return float(np.divide(apart, mean, out=np.zeros_like(mean), where=mean > 0).mean())
 
 
-def churn(answers: Sequence[Predictions]) -> float:
-    """The share of the queries that two runs answer with different classes, the mean over all pairs of runs."""
-    return float(np.mean([np.mean(one.predicted != other.predicted) for one, other in combinations(answers, 2)]))
+def churn(predicted: np.ndarray) -> float:
+    """The share of the queries that two trainings answer with different classes, the mean over all pairs.
+
+    Args:
+        predicted: int [trainings, A], the class that each query is taken for.
+    """
+    return float(np.mean([np.mean(one != other) for one, other in combinations(predicted, 2)]))
+
+
+def _estimate(statistic: Callable[[np.ndarray], float], answers: np.ndarray, level: float) -> Estimate:
+    """A statistic of answers [trainings, A]; its interval leaves out each training in turn, which takes three of them."""
+    if len(answers) < 3:
+        return Estimate(statistic(answers), None)
+    left_out = [statistic(np.delete(answers, place, axis=0)) for place in range(len(answers))]
+    return Estimate(statistic(answers), jackknife_half_width(left_out, level))
 
 
 def _own(answers: Predictions, path: Path) -> np.ndarray:

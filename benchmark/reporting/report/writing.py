@@ -17,16 +17,17 @@ from ..site.markup import TEMPLATES, environment
 from .content import Picture, Report
 
 FORMS = (".html", ".md")
+FIGURE_FORMS = (".svg", ".png")  # where a report has one figure, which may be written alone
 
 
-def check_form(file: Path) -> None:
+def check_form(file: Path, forms: tuple[str, ...] = FORMS) -> None:
     """Check the name of a report's file.
 
     Raises:
-        UsageError: it ends in neither .html nor .md.
+        UsageError: it ends in none of the forms.
     """
-    if file.suffix not in FORMS:
-        raise UsageError(f"--output {file}: end the name in {' or '.join(FORMS)}")
+    if file.suffix not in forms:
+        raise UsageError(f"--output {file}: end the name in {' or '.join(forms)}")
 
 
 def write_report(report: Report, file: Path) -> None:
