@@ -16,8 +16,9 @@ from .markdown import Table, table_lines
 from .pivot import Query
 from .report.prediction_difference import Difference, differences_of
 
-HEADS = ("method", "backbone", "task", "trainings", "accuracy (%)", "relative prediction difference (%)", "churn (%)")
-NUMERIC = (False, False, False, True, True, True, True)
+HEADS = ("method", "backbone", "task", "trainings", "accuracy (%)", "mean confidence (%)", "relative prediction difference (%)",
+         "churn (%)")  # fmt: skip
+NUMERIC = (False, False, False, True, True, True, True, True)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Differences:
         """A row for each recipe."""
         rows = []
         for one, label, task in zip(self.found, self.labels, self.tasks, strict=True):
-            shares = map(str, (one.accuracy, one.relative, one.churn))
+            shares = (str(one.accuracy), f"{100 * one.confidence:.2f}", str(one.relative), str(one.churn))
             rows.append((label.method, label.backbone, task, str(len(one.trainings.seeds)), *shares))
         return Table(HEADS, rows, NUMERIC)
 

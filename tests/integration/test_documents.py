@@ -34,6 +34,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["leaderboard", "--check"],
         ["table", "docs/ablation.md", "--check"],
         ["table", "docs/acquisition.md", "--check"],
+        ["table", "docs/activation.md", "--check"],
         ["table", "docs/clip.md", "--check"],
         ["table", "docs/decodability.md", "--check"],
         ["table", "docs/noisy-and-unlabelled.md", "--check"],

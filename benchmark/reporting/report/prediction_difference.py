@@ -35,12 +35,14 @@ class Difference:
     Attributes:
         trainings: the trainings.
         accuracy: the mean over trainings.
+        confidence: mean probability of the classes that queries are answered with; differences of probabilities grow with it.
         relative: the relative prediction difference.
         churn: share of the queries that two trainings answer with different classes, the mean over all pairs.
     """
 
     trainings: Trainings
     accuracy: Estimate
+    confidence: float
     relative: Estimate
     churn: Estimate
 
@@ -58,7 +60,8 @@ def differences_of(loaded: Sequence[tuple[Path, RunRecord]], level: float = 0.95
         predicted = np.stack([mine.predicted for mine in answers])
         accuracy = Estimate(one.interval.mean, one.interval.half_width)
         relative, churned = _estimate(relative_difference, own, level), _estimate(churn, predicted, level)
-        found.append(Difference(one, accuracy, relative, churned))
+        confidence = float(np.mean([mine.confidence.mean(dtype=np.float64) for mine in answers]))
+        found.append(Difference(one, accuracy, confidence, relative, churned))
     return found
 
 

@@ -64,6 +64,7 @@ def test_the_difference_of_two_records_is_that_of_their_answers(trainings: list[
     first, second = (load_predictions(*one) for one in loaded)
     assert found.churn.value == np.mean(first.predicted != second.predicted) > 0
     assert found.accuracy == (found.trainings.interval.mean, found.trainings.interval.half_width)
+    assert found.confidence == pytest.approx((first.confidence.mean() + second.confidence.mean()) / 2)
     assert found.relative.half_width is None and found.churn.half_width is None  # two trainings do not say
     assert found.trainings.seeds == (0, 1)
     assert first.own is not None and second.own is not None
@@ -90,7 +91,7 @@ def test_the_page_has_one_row_a_recipe_and_a_figure(trainings: list[Path], tmp_p
     (row,) = [line for line in page.splitlines() if line.startswith("| protonet")]
     (found,) = differences_of([(path, load_record(path)) for path in trainings])
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[3:] == ["2", str(found.accuracy), str(found.relative), str(found.churn)]
+    assert cells[3:] == ["2", str(found.accuracy), f"{100 * found.confidence:.2f}", str(found.relative), str(found.churn)]
     assert (tmp_path / "a-files" / "1-difference.svg").read_text(encoding="utf-8").count("relative prediction difference") == 1
 
 
