@@ -36,8 +36,7 @@ HOW_TO_READ = (
     "episodes that can be drawn from the test images, not about other images or another training.",
     "All tasks have 15 queries a class where their name says nothing else.",
     "The interval of a difference from a published number is made of both intervals, or of ours alone where the source gives "
-    f"none. {CONTESTED}: reruns by others differ from the paper by more than both intervals. The best published number is the "
-    "best inductive one in our list, of any method and backbone trained on the dataset alone.",
+    f"none. {CONTESTED}: reruns by others differ from the paper by more than both intervals.",
     "In the tables below, the small number is the rank in the column, over all backbones and settings; the best inductive "
     "method stands in the tables above. A rank is a range where paired t tests on the same episodes do not decide "
     "(Holm-adjusted over all pairs, 5 %). Bold are the best of a group and all that are not significantly worse; a group is a "

@@ -30,15 +30,18 @@ HEADERS = (
 NUMERIC = (False, False, False, False, False, True, False, False, False)
 TASK, SETTING, TOP = HEADERS.index("task"), HEADERS.index("setting"), len(HEADERS) - 1
 USUAL = "5-way 1-shot"  # the task that has tables of its own
-KEY = (
+KEY_OF_SETTINGS = (
     "A row is the best run of a dataset and setting; a setting without a row has no run. Inductive: each query is answered "
     f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support. In brackets: "
-    "parameters that are not the default ones, and the recipe of a training.",
+    "parameters that are not the default ones, and the recipe of a training."
+)
+KEY = (
     "Lead: over the best run of another method in the same setting, on the same episodes, ± its 95 % interval. It is "
     "significant where that interval does not contain 0. The other has the same backbone and training unless they are named.",
     "Published for this method: with the same backbone, training and task, in its *paper*, *quoted* elsewhere, or in a *rerun* "
     "by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval, else *above* "
-    "or *below*. A dash: our list has none with this backbone, training and task.",
+    "or *below*. A dash: our list has none with this backbone, training and task. Best published: the best inductive number in "
+    "our list, of any method and backbone trained on the dataset alone, often a larger network.",
 )
 
 
@@ -73,7 +76,10 @@ def summary_of(
         (f"{USUAL}, other settings", _table(others, {TASK, TOP})),
         ("Other tasks", _table([row for row in rows if row[TASK] != USUAL])),
     )
-    return [line for title, lines in tables if lines for line in (f"### {title}", "", *lines, "")][:-1]
+    sections = [[f"### {title}", "", *lines] for title, lines in tables if lines]
+    if sections:
+        sections[0] += ["", KEY_OF_SETTINGS]
+    return [line for section in sections for line in (*section, "")][:-1]
 
 
 def _table(rows: Sequence[Sequence[str]], same: Collection[int] = ()) -> list[str]:
@@ -147,7 +153,10 @@ def _best_published(first: Place, quotes: Quotes, column: int, style: Style) -> 
     if first.row.setting != Setting(INDUCTIVE):
         return ""
     top = quotes.top[column]
-    return "" if top is None else f"{style.quoted(style.plain(top.printed))} ({style.link(top.method, address_of(top.paper))})"
+    if top is None:
+        return ""
+    backbone = f", {style.plain(top.backbone)}" if top.backbone_stated else ""
+    return f"{style.quoted(style.plain(top.printed))} ({style.link(top.method, address_of(top.paper))}{backbone})"
 
 
 def _network(place: Place, board: Board) -> str:

@@ -21,7 +21,7 @@ from ..leaderboard import HOW_TO_READ, Boards
 from ..markdown import Table
 from ..record_rows import rows_of
 from ..setting import MARKS
-from ..summary import HEADERS, KEY, NUMERIC, Links, summary_rows
+from ..summary import HEADERS, KEY, KEY_OF_SETTINGS, NUMERIC, Links, summary_rows
 from .entries import Entry, addresses, entries_of
 from .figures import figures_of
 from .markup import HTML, TEMPLATES, environment
@@ -83,7 +83,7 @@ class Site:
 
     def pages(self) -> Iterable[tuple[str, str]]:
         """Path and text of each page."""
-        yield "index.html", self.page("index.html", "", table=self._summary(), notes=(*KEY, *HOW_TO_READ[:3]))
+        yield "index.html", self.page("index.html", "", table=self._summary(), notes=(KEY_OF_SETTINGS, *KEY, *HOW_TO_READ[:3]))
         yield "methods.html", self.page("methods.html", "", texts=self._texts())
         about = {one.pipeline.name: one.pipeline.published for one in self.comparisons}
         yield "reproductions.html", self.page("reproductions.html", "", table=self._reproductions(), about=about)
