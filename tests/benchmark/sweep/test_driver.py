@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +27,14 @@ TEXT = Path(__file__).with_name("beside.txt").read_text()
 class Mine(ProtoNet):
     pass
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory) -> Iterator[None]:
+    """A cache of this file's own: its tests clear it, while those of other processes use the shared one."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FEWBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)
