@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,9 +119,11 @@ def update(file: Path, results: Path, include: Iterable[Path] = (), check: bool 
     Raises:
         UserError: a folder or file cannot be read or written, or the leaderboard lacks a marker.
     """
+    include = tuple(include)
     found = load_boards(results, include)
     figures = {board.title: results / "figures" / f"{file_safe(board.title)}.svg" for board, _ in found.boards}
-    lines = render(found, file, figures, results_option(results))
+    further = "".join(f" --include {shlex.quote(str(folder))}" for folder in include) if found.boards else ""
+    lines = render(found, file, figures, results_option(results) + further)
     introduction = INTRODUCTION.format(records=results / "records")
     stale = update_page(file, {"leaderboard": Part(lambda _: lines)}, check, introduction)
     if check:
@@ -140,7 +143,7 @@ def render(found: Boards, file: Path, figures: Mapping[str, Path], option: str =
         found: the boards.
         file: the leaderboard, from which links count.
         figures: the figure of each board by its title.
-        option: `--results` with another folder than the usual, as commands need it.
+        option: `--results` with another folder than the usual, and `--include`, as commands need them.
     """
     if not found.boards:
         lines = NO_RECORDS.format(option=option).split("\n")
@@ -152,7 +155,8 @@ def render(found: Boards, file: Path, figures: Mapping[str, Path], option: str =
         if board.title in figures:
             alt = f"Accuracy of the best methods on {board.title}, with their intervals; the table gives the same numbers."
             lines += [f"![{escaped(alt)}]({link_to(figures[board.title], file)})", ""]
-        lines += markdown_of(board, quotes, Cut(MOST, f"`bench leaderboard --dataset {board.dataset}{option}`"))
+        command = escaped(f"bench leaderboard --dataset {shlex.quote(board.dataset)}{option}")
+        lines += markdown_of(board, quotes, Cut(MOST, f"`{command}`"))
     if found.partial:
         lines += ["", f"{found.partial} partial {'record is' if found.partial == 1 else 'records are'} not shown."]
     return lines

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fewbench.benchmark.records.store import write_record
-from fewbench.benchmark.reporting.leaderboard import Boards, load_boards, render, update
+from fewbench.benchmark.reporting.leaderboard import MOST, Boards, load_boards, render, update
 from fewbench.benchmark.reporting.quotes import quotes_of
 from fewbench.core.errors import UserError
 
@@ -172,6 +172,17 @@ def test_more_folders_of_records_are_included_whatever_their_form(board, make_re
     update(file, records.parent, [tmp_path / "study"])
     assert " | new | " in file.read_text(encoding="utf-8")
     assert update(file, records.parent).stale
+
+
+def test_a_long_group_names_the_command_that_prints_all_of_it(make_record, tmp_path):
+    """The command has the folders that the page was made from, and no name can break the table."""
+    for number in range(MOST + 2):
+        record = make_record([0.5 + number / 100, 0.6 + number / 100], name=f"method-{number}", task={"dataset": "a|b"})
+        write_record(record, tmp_path / "mine" / "records" / f"{number}.json")
+    update(tmp_path / "board.md", tmp_path / "mine", [tmp_path / "mine" / "records"])
+    (line,) = [line for line in (tmp_path / "board.md").read_text(encoding="utf-8").split("\n") if " more: " in line]
+    folders = f"--results {tmp_path / 'mine'} --include {tmp_path / 'mine' / 'records'}"
+    assert f"| 2 more: `bench leaderboard --dataset 'a\\|b' {folders}` | 55.00 to 56.00 |" in line
 
 
 def test_the_choice_of_a_dataset_changes_nothing_in_its_board(trained, published, tmp_path):
