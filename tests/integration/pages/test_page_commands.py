@@ -156,13 +156,19 @@ def brought(shorten: Callable[[pytest.MonkeyPatch], None], tmp_path_factory: pyt
     return small
 
 
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_datasets: None) -> Path:
-    """A copy of the tracked files that a command could change, as the current folder; datasets are small."""
+@cache
+def tracked() -> list[str]:
+    """The files that a command could change, without what a reader's own commands have left beside them."""
     listed = subprocess.run(["git", "ls-files", "-z", *COPIED], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if listed.returncode:
         pytest.skip("no clone, so nothing is tracked")
-    for name in filter(None, listed.stdout.split("\0")):
+    return list(filter(None, listed.stdout.split("\0")))
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_datasets: None) -> Path:
+    """A copy of the tracked files that a command could change, as the current folder; datasets are small."""
+    for name in tracked():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -232,8 +238,7 @@ def run_page(page: str, chosen: list[Command], bench: Callable[..., Any]) -> dic
 
 def changed(clone: Path) -> list[Path]:
     """The tracked files that no longer have the bytes of the repository's."""
-    names = [path.relative_to(clone) for path in clone.rglob("*") if path.is_file()]
-    return [name for name in names if (ROOT / name).is_file() and (clone / name).read_bytes() != (ROOT / name).read_bytes()]
+    return [Path(name) for name in tracked() if (clone / name).read_bytes() != (ROOT / name).read_bytes()]
 
 
 OF_PAGES = sorted({command.page for command in COMMANDS if command.fenced} - {*ELSEWHERE})
@@ -263,7 +268,8 @@ def check_first_run(printed: str) -> None:
     assert [measured.sub("", line).split() for line in shown.splitlines()] == [
         measured.sub("", line).split() for line in printed.splitlines()
     ]
-    (path,) = ROOT.glob("results/records/trifeature/test-5way-1shot-15query-uniform/protonet-conv4-*.json")
-    record = load_record(path)
+    first = "results/records/trifeature/test-5way-1shot-15query-uniform/protonet-conv4-"
+    (name,) = [name for name in tracked() if name.startswith(first)]
+    record = load_record(ROOT / name)
     assert (record.n_episodes, record.method.parameters, record.backbone.weights) == (10_000, {}, "conv4-trifeature")
     assert f" {in_percent(record.mean, record.half_width, record.n_episodes)} " in shown
