@@ -36,7 +36,7 @@ class ZipFiles(Holder):
 
     def members(self, keep: Keep) -> list[Member]:
         """The members whose path `keep` accepts, in the order of the archive."""
-        with _sound(self.path), zipfile.ZipFile(regular_file(self.path)) as archive:
+        with _sound(self.path), _open_zip(regular_file(self.path)) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
         _check_names(self.path, [info.filename for info in infos])
         return [
@@ -49,7 +49,7 @@ class ZipFiles(Holder):
     def opened(self) -> Iterator[Read]:
         """Yield a function that reads a member."""
         with _sound(self.path):
-            archive = zipfile.ZipFile(regular_file(self.path))
+            archive = _open_zip(regular_file(self.path))
 
         def read(member: Member, most: int = -1) -> bytes:
             with archive.open(member.name) as file:
@@ -57,6 +57,14 @@ class ZipFiles(Holder):
 
         with archive:
             yield read
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip file. macOS and Info-ZIP write names in UTF-8 without the flag that says so."""
+    try:
+        return zipfile.ZipFile(path, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(path)
 
 
 class TarFiles(Holder):

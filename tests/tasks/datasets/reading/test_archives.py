@@ -207,3 +207,17 @@ def test_archives_are_known_by_their_suffix():
 def test_members_are_named_with_their_archive(tmp_path):
     member = write_zip(tmp_path / "a.zip", {"val/n01/n01_5.JPEG": b""}).members(every)[0]
     assert str(member) == f"{tmp_path / 'a.zip'}: val/n01/n01_5.JPEG"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp437"])
+def test_names_in_a_zip_file_need_no_flag_for_utf_8(encoding, tmp_path):
+    """Info-ZIP and macOS leave the flag out; older Windows writes cp437."""
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("?" * len("große Hunde".encode(encoding)) + "/1.jpg", b"photo")
+    path.write_bytes(path.read_bytes().replace(b"?" * len("große Hunde".encode(encoding)), "große Hunde".encode(encoding)))
+    holder = ZipFiles(path)
+    (member,) = holder.members(lambda name: True)
+    assert member.name == "große Hunde/1.jpg"
+    with holder.opened() as read:
+        assert read(member) == b"photo"
