@@ -51,6 +51,9 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
     record = _record_at(path, plan, progress, "it is made again")
     if record is None or not record.complete:
         return None
+    if _of_other_images(record, plan):
+        progress.say(f"{path} may be of other images than those that are there now; it is made again")
+        return None
     # Records made before this was noted do not say; then nothing is known to have changed.
     if record.backbone.preprocess is not None and _prepared_otherwise(record, plan):
         progress.say(f"{path} was made from images that were prepared otherwise; it is made again")
@@ -74,6 +77,9 @@ def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
         path = plan.path()  # where a partial record may have been put, too
         record = _record_at(path, plan, SILENT, "")
     if record is None or record.complete:
+        return None
+    if _of_other_images(record, plan):
+        progress.say(f"{path} may be of other images than those that are there now; {ANEW}")
         return None
     if _prepared_otherwise(record, plan) or _of_other_code(record, plan):
         progress.say(f"{path} was left by other code or preprocessing; {ANEW}")
@@ -106,6 +112,11 @@ def _has_predictions(path: Path, record: RunRecord, plan: Plan, progress: Progre
             progress.say(f"{str(error).partition(';')[0]}; {consequence}")
             return False
     return True
+
+
+def _of_other_images(record: RunRecord, plan: Plan) -> bool:
+    """Whether a user's photos have changed since a record, or may have: no configuration says what they are."""
+    return plan.dataset.may_differ(plan.config.split, record.task.clean_fingerprint)
 
 
 def _prepared_otherwise(record: RunRecord, plan: Plan) -> bool:

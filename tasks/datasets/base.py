@@ -224,6 +224,13 @@ class Dataset(Declared, ABC):
         """
         return store.check(self.folder() / split_name(split), thorough)
 
+    def may_differ(self, split: str, fingerprint: str) -> bool:
+        """Whether the images of a split are other ones than those of a fingerprint, as far as their prepared form tells.
+
+        What is not prepared is taken for the same: name, version and parameters decide the images.
+        """
+        return self.problem(split) is None and self._open(split).fingerprint != fingerprint
+
     def split(self, split: str, progress: Progress = SILENT) -> Split:
         """Open a split, and prepare it first where it is missing or damaged.
 

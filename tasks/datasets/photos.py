@@ -189,6 +189,10 @@ class Photos(Dataset):
                 return f"the images of {self.owner} have changed since it was prepared"
         return found
 
+    def may_differ(self, split: str, fingerprint: str) -> bool:
+        """As in `Dataset`; photos that are there and not prepared, or changed since, may be any."""
+        return super().may_differ(split, fingerprint) or (self.there and self.problem(split) is not None)
+
     def image_parameters(self) -> Settings:
         """The changed parameters that the prepared images depend on, beside their place."""
         return self.changed_parameters()

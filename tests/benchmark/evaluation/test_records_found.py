@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fewbench.benchmark import RunConfig
 from fewbench.benchmark.backbones.conv4 import Conv4
@@ -86,6 +88,29 @@ def test_images_that_are_prepared_otherwise_are_another_run(
     made = f"{first.path} was made from images that were prepared otherwise; it is made again"
     assert listener.said == [left if limit else made]
     assert content(again.path) == content(runner.run(replace(config, results=config.results / "anew"), SILENT).path)
+
+
+@pytest.mark.parametrize("limit", [None, CHUNK], ids=["finished", "partial"])
+def test_photos_that_have_changed_are_another_run(config: RunConfig, tmp_path: Path, limit: int | None, listener):
+    photos, pixels = tmp_path / "photos", np.random.default_rng(0)
+
+    def add(label: str, number: int) -> None:
+        (photos / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(photos / label / f"{number}.png")
+
+    for label in "abcde":
+        for number in range(8):
+            add(label, number)
+    config = RunConfig(**{**vars(config), "dataset": "folder", "settings": {"dataset.root": str(photos)}})
+    first = runner.run(replace(config, limit=limit), SILENT)
+    assert runner.run(replace(config, limit=limit), SILENT).reused
+    add("c", 3)
+    again = runner.run(config, listener)
+    fresh = runner.run(replace(config, results=config.results / "anew"), SILENT)
+    assert not again.reused and content(again.path) == content(fresh.path)
+    assert first.record.task.fingerprint != again.record.task.fingerprint
+    consequence = "starting from the first episode" if limit else "it is made again"
+    assert listener.said[0] == f"{first.path} may be of other images than those that are there now; {consequence}"
 
 
 def test_a_finished_record_that_does_not_say_its_backbones_code_is_reused(config: RunConfig, listener):
