@@ -9,6 +9,7 @@ from ...core.decoding import encode
 from ...core.errors import UserError
 from ...core.files import os_errors_named
 from ...core.progress import SILENT, Progress
+from ...tasks.episodes import digest
 from ..code_versions import code_of
 from ..records.identity import other_code
 from ..records.labels import labels_of
@@ -17,6 +18,8 @@ from ..records.record import RunRecord
 from ..records.store import DamagedRecord, load_record
 from .plan import Plan
 from .planned import UNSEEN, planned
+from .semantic_sampler import SemanticSampler
+from .split_classes import SCHEME
 
 PARTIAL = ".partial.json"  # an unfinished run's record, beside where the finished one will be
 ANEW = "starting from the first episode"
@@ -51,8 +54,8 @@ def finished_record(plan: Plan, progress: Progress) -> RunRecord | None:
     record = _record_at(path, plan, progress, "it is made again")
     if record is None or not record.complete:
         return None
-    if _of_other_images(record, plan):
-        progress.say(f"{path} may be of other images than those that are there now; it is made again")
+    if other := _other_task(record, plan):
+        progress.say(f"{path} may be of other {other}; it is made again")
         return None
     # Records made before this was noted do not say; then nothing is known to have changed.
     if record.backbone.preprocess is not None and _prepared_otherwise(record, plan):
@@ -78,8 +81,8 @@ def interrupted_record(plan: Plan, progress: Progress) -> RunRecord | None:
         record = _record_at(path, plan, SILENT, "")
     if record is None or record.complete:
         return None
-    if _of_other_images(record, plan):
-        progress.say(f"{path} may be of other images than those that are there now; {ANEW}")
+    if other := _other_task(record, plan):
+        progress.say(f"{path} may be of other {other}; {ANEW}")
         return None
     if _prepared_otherwise(record, plan) or _of_other_code(record, plan):
         progress.say(f"{path} was left by other code or preprocessing; {ANEW}")
@@ -114,9 +117,17 @@ def _has_predictions(path: Path, record: RunRecord, plan: Plan, progress: Progre
     return True
 
 
-def _of_other_images(record: RunRecord, plan: Plan) -> bool:
-    """Whether a user's photos have changed since a record, or may have: no configuration says what they are."""
-    return plan.dataset.may_differ(plan.config.split, record.task.clean_fingerprint)
+def _other_task(record: RunRecord, plan: Plan) -> str | None:
+    """What may have changed in the files of a task since a record, in words; None: nothing. A configuration only names them."""
+    split = plan.config.split
+    if plan.dataset.may_differ(split, record.task.clean_fingerprint):
+        return "images than those that are there now"
+    by_file = not str(plan.sampling.parameters.get("distances")).startswith(SCHEME)
+    if issubclass(plan.sampling.sampler, SemanticSampler) and by_file and plan.dataset.problem(split) is None:
+        episodes = plan.sampler(plan.open_split(split, SILENT)).batches(0, record.n_episodes)
+        if digest(episodes) != record.task.episodes_sha256:
+            return "class distances than those that are there now"
+    return None
 
 
 def _prepared_otherwise(record: RunRecord, plan: Plan) -> bool:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewbench.benchmark import RunConfig
+from fewbench.benchmark import RunConfig, registry
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, write_checkpoint
 from fewbench.benchmark.evaluation import runner
 from fewbench.core.progress import SILENT
 from fewbench.methods.metric.protonet import ProtoNet
+from fewbench.tasks.distances import write_matrix
 from fewbench.tasks.samplers import UniformSampler
 
 from .conftest import CHUNK, EPISODES, content
@@ -111,6 +112,23 @@ def test_photos_that_have_changed_are_another_run(config: RunConfig, tmp_path: P
     assert first.record.task.fingerprint != again.record.task.fingerprint
     consequence = "starting from the first episode" if limit else "it is made again"
     assert listener.said[0] == f"{first.path} may be of other images than those that are there now; {consequence}"
+
+
+def test_class_distances_that_have_changed_are_another_run(config: RunConfig, tmp_path: Path, listener):
+    distances, ids = (
+        tmp_path / "distances.csv",
+        [one for one, _ in registry.make("datasets", config.dataset, {}).class_list("test")],
+    )
+    number = np.arange(len(ids), dtype=float)
+    write_matrix(distances, ids, np.abs(number[:, None] - number))
+    config = replace(config, sampler="semantic", settings={"sampler.distances": str(distances)})
+    first = runner.run(config, SILENT)
+    assert runner.run(config, listener).reused and not listener.said
+    number = np.random.default_rng(0).permutation(number)
+    write_matrix(distances, ids, np.abs(number[:, None] - number))
+    again = runner.run(config, listener)
+    assert listener.said == [f"{first.path} may be of other class distances than those that are there now; it is made again"]
+    assert first.record.task.episodes_sha256 != again.record.task.episodes_sha256
 
 
 def test_a_finished_record_that_does_not_say_its_backbones_code_is_reused(config: RunConfig, listener):
