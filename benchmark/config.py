@@ -175,18 +175,30 @@ class RunConfig(Options):
         """Turn `data` into the dataset folder and its parameter root, and `min_images` into a parameter.
 
         Raises:
-            UsageError: another dataset is named as well.
+            UsageError: another dataset, or another value of the parameter, is named as well.
         """
         if self.min_images is not None:
-            object.__setattr__(self, "settings", {**self.settings, "dataset.min_images": self.min_images})
+            self._set("min_images", self.min_images, "--min-images")
             object.__setattr__(self, "min_images", None)
         if self.data is None:
             return
         if self.dataset not in (RunConfig.dataset, FOLDER):
             raise UsageError(f"--data {self.data} and --dataset {self.dataset}: take one of them")
         object.__setattr__(self, "dataset", FOLDER)
-        object.__setattr__(self, "settings", {**self.settings, "dataset.root": str(self.data)})
+        self._set("root", str(self.data), "--data")
         object.__setattr__(self, "data", None)
+
+    def _set(self, name: str, value: object, option: str) -> None:
+        """Set a parameter of the dataset by an option of its own.
+
+        Raises:
+            UsageError: it has another value.
+        """
+        scoped = f"dataset.{name}"
+        named = with_scopes(self.settings, self.dataset, self.method) if name in self.settings else self.settings
+        if named.get(scoped, value) != value:
+            raise UsageError(f"{option} {value} and --set {name}={named[scoped]}: take one of them")
+        object.__setattr__(self, "settings", {**self.settings, scoped: value})
 
     @property
     def corrupted_by(self) -> Corruption | None:

@@ -158,6 +158,15 @@ def test_photos_are_the_dataset_folder():
         RunConfig(data=Path("photos"), dataset="omniglot")
 
 
+@pytest.mark.parametrize("settings", [{"root": "others"}, {"dataset.root": "others"}])
+def test_a_root_beside_photos_is_never_dropped(settings):
+    with pytest.raises(UsageError, match="--data photos and --set root=others: take one of them"):
+        RunConfig(data=Path("photos"), settings=settings)
+    with pytest.raises(UsageError, match="--min-images 5 and --set min_images=6: take one of them"):
+        RunConfig(data=Path("photos"), min_images=5, settings={"dataset.min_images": 6})
+    assert RunConfig(data=Path("photos"), settings={"dataset.root": "photos"}).settings == {"dataset.root": "photos"}
+
+
 def test_a_dataset_beside_photos_is_never_dropped():
     """Also not the default one, where it is typed."""
     done = CliRunner().invoke(app, ["run", "--data", "photos", "--dataset", "trifeature"])
