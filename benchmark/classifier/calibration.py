@@ -19,7 +19,7 @@ from .heldout import FOLDS, HeldOut
 
 HOTTEST = 20.0  # bound of the temperature's logarithm either way
 FEWEST = 10  # held-out photos for a temperature and a threshold
-WIDER = FOLDS * (1 / FOLDS + 1 / (FOLDS - 1))  # 2.25: Nadeau and Bengio's variance over that of photos all held out at random
+WIDER = 1 + FOLDS / (FOLDS - 1)  # 2.25: `heldout.wider_of` five equal folds
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,32 @@ class Calibration:
         radius: largest distance to a support photo (1 − cosine) of a photo that counts as known; None: nobody knows.
         photos: how many were held out.
         accuracy: of these, 0 to 1; None without any.
+        wider: `HeldOut.wider` of theirs.
     """
 
     temperature: float = 1.0
     radius: float | None = None
     photos: int = 0
     accuracy: float | None = None
+    wider: float = WIDER
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy on new photos of these classes; 0 to 1 without any photo.
+        """The 95 % interval of the accuracy on new photos of these classes; 0 to 1 without any photo."""
+        return (0.0, 1.0) if self.accuracy is None else promised(self.accuracy, self.photos, self.wider)
 
-        Wilson's (1927) for WIDER times fewer photos: the folds share most of the photos they learn from, and other photos to
-        learn from would teach a little more or less. Nadeau and Bengio (2003, "Inference for the generalization error", Machine
-        Learning 52) give F folds the variance 1/F + 1/(F − 1) of a fold's, where apart they would have 1/F.
-        """
-        if self.accuracy is None:
-            return 0.0, 1.0
-        square = norm.ppf(0.975) ** 2 * WIDER / self.photos  # z²/n of Wilson's formula
-        middle = (self.accuracy + square / 2) / (1 + square)
-        half = math.sqrt(square * self.accuracy * (1 - self.accuracy) + square**2 / 4) / (1 + square)
-        return float(max(middle - half, 0)), float(min(middle + half, 1))
+
+def promised(accuracy: float, photos: int, wider: float) -> tuple[float, float]:
+    """The 95 % interval of the accuracy on new photos of the same classes: Wilson's (1927) for `wider` times fewer photos.
+
+    Args:
+        accuracy: on held-out photos, 0 to 1.
+        photos: how many these are.
+        wider: their `HeldOut.wider`.
+    """
+    square = norm.ppf(0.975) ** 2 * wider / photos  # z²/n of Wilson's formula
+    middle = (accuracy + square / 2) / (1 + square)
+    half = math.sqrt(square * accuracy * (1 - accuracy) + square**2 / 4) / (1 + square)
+    return float(max(middle - half, 0)), float(min(middle + half, 1))
 
 
 def calibrate(held: HeldOut, quantile: float) -> Calibration:
@@ -63,8 +69,9 @@ def calibrate(held: HeldOut, quantile: float) -> Calibration:
     photos = len(held.labels)
     accuracy = held.accuracy if photos else None
     if photos < FEWEST:
-        return Calibration(photos=photos, accuracy=accuracy)
-    return Calibration(temperature(held.scores, held.labels), float(np.quantile(held.distances, quantile)), photos, accuracy)
+        return Calibration(photos=photos, accuracy=accuracy, wider=held.wider)
+    radius = float(np.quantile(held.distances, quantile))
+    return Calibration(temperature(held.scores, held.labels), radius, photos, accuracy, held.wider)
 
 
 def temperature(scores: np.ndarray, labels: np.ndarray) -> float:

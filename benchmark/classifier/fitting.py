@@ -196,13 +196,13 @@ def fitted(parts: Parts, photos: Encoded, quantile: float, progress: Progress = 
     )
 
 
-def best_choice(parts: Parts, photos: Encoded, progress: Progress = SILENT) -> tuple[Method, HeldOut]:
-    """The method with its "auto" parameters decided by accuracy on held-out photos, and what it said of these."""
+def best_choice(parts: Parts, photos: Encoded, progress: Progress = SILENT, shots: int | None = None) -> tuple[Method, HeldOut]:
+    """The method with its "auto" parameters decided by accuracy on held-out photos, and what it said of these (`hold_out`)."""
     chosen, held = parts.method, None
     undecided = chosen.undecided_with("none")
     for values in itertools.product(*(parts.method.choices[name] for name in undecided)):
         candidate = replace(parts.method, **dict(zip(undecided, values, strict=True)))
-        found = hold_out(candidate, parts.name, photos.features, photos.labels, photos.same, parts.learned)
+        found = hold_out(candidate, parts.name, photos.features, photos.labels, photos.same, parts.learned, shots)
         if held is None or found.accuracy > held.accuracy:
             held, chosen = found, candidate
     assert held is not None

@@ -23,7 +23,7 @@ from ..evaluation.source import Source
 from ..features.table import FeatureTable
 from ..records.ranking import RankRange, better_than, rank_ranges
 from ..records.statistics import Interval, t_interval
-from .calibration import Calibration
+from .calibration import promised
 from .fitting import Encoded, Parts, best_choice, classes_of, folder_of, parts_of, photos_of
 from .heldout import HeldOut
 
@@ -56,7 +56,7 @@ class Candidate:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of its accuracy on new photos."""
-        return Calibration(photos=len(self.held.labels), accuracy=self.held.accuracy).interval()
+        return promised(self.held.accuracy, len(self.held.labels), self.held.wider)
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,19 @@ class Recommendation:
     confusions: tuple[tuple[str, str, int], ...]
 
 
-def recommend(config: RunConfig, methods: Sequence[str] = (), progress: Progress = SILENT) -> Recommendation:
+def recommend(
+    config: RunConfig, methods: Sequence[str] = (), progress: Progress = SILENT, shots: int | None = None
+) -> Recommendation:
     """Try methods on a folder of photos.
 
     Args:
         config: the photos, and a backbone with its weights.
         methods: names; empty takes every method that answers from features alone and needs no training.
         progress: shows what is tried.
+        shots: photos of each class to classify by; None: four fifths of them.
 
     Raises:
-        UsageError: a method cannot be fitted, or none can.
+        UsageError: a method cannot be fitted, or none can, or a class has fewer than twice as many photos as `shots`.
         UserError: there are too few photos to hold ten out, or one cannot be read.
     """
     dataset = folder_of(config)
@@ -96,7 +99,7 @@ def recommend(config: RunConfig, methods: Sequence[str] = (), progress: Progress
     with progress.track("trying methods on held-out photos", len(parts), "methods") as advance:
         for one in parts:
             start = time.perf_counter()
-            method, held = best_choice(one, photos, progress)
+            method, held = best_choice(one, photos, progress, shots)
             if len(held.labels) < LEAST:
                 raise UserError(
                     f"{dataset.owner}: {len(held.labels)} photos can be held out; a comparison needs {LEAST} or more"

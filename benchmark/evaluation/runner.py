@@ -212,7 +212,8 @@ class Run:
         classes = len(self.sampler.sizes)
         need = images_for_interval(ways, shots, queries, classes)
         return (
-            f"too few images for an interval without replacement: they give {episodes} episodes, and it takes {FEWEST}; "
+            f"too few images for an interval without replacement: they give {episodes} episode{'' if episodes == 1 else 's'}, "
+            f"and it takes {FEWEST}; "
             f"{need} images in each of the {classes} classes would do"
         )
 

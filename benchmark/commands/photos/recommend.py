@@ -25,6 +25,9 @@ def recommend(
     weights: Annotated[str | None, typer.Option(help="Shipped weights or a file, as for bench run.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter, dataset.name= or backbone.name=value.")] = None,
     min_images: MinImages = None,
+    shots: Annotated[
+        int | None, typer.Option(min=1, help="Photos a class to classify by; default: all that are not held out.")
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw accuracy by photos a class: a file .svg or .png.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
@@ -44,7 +47,7 @@ def recommend(
     settings, chosen = parse_assignments(set_ or []), options_of(photos, min_images)
     config = RunConfig(**chosen, backbone=backbone, weights=weights, settings=settings, device=device)
     names = [name for each in method or [] for name in each.split(",")]
-    found = try_all(config, names, TerminalProgress())
+    found = try_all(config, names, TerminalProgress(), shots)
     rows = [
         [
             str(one.ranks),
@@ -56,21 +59,22 @@ def recommend(
         for one in found.candidates
     ]
     print_table(("rank", "method", "right, %", "95 % interval", "ms a photo"), rows, right=(2, 3, 4))
-    for line in _told(found):
+    for line in _told(found, shots):
         say(line)
     if figure and form:
         write_atomically(figure, draw(found, form))
         say(figure)
 
 
-def _told(found: Recommendation) -> list[str]:
+def _told(found: Recommendation, shots: int | None) -> list[str]:
     """What the table means, in sentences."""
     best, held = found.candidates[0], len(found.candidates[0].held.labels)
     low, high = best.interval
+    by = f" with {shots} photos a class" if shots else ""
     close = [one.parts.name for one in found.candidates[1:] if one.ranks.best == best.ranks.best]
     lines = [
-        f"Take {best.parts.name}: expect {best.held.accuracy:.1%} right on new photos like these ({low:.1%} to {high:.1%}), "
-        f"found on {held} held-out photos of {len(found.photos.classes)} classes."
+        f"Take {best.parts.name}: expect {best.held.accuracy:.1%} right on new photos like these{by} "
+        f"({low:.1%} to {high:.1%}), found on {held} held-out photos of {len(found.photos.classes)} classes."
     ]
     if close:
         lines.append(f"Not significantly worse: {', '.join(close)}.")

@@ -29,11 +29,12 @@ def test_a_score_of_minus_infinity_is_probability_zero():
 
 
 def test_the_radius_is_the_quantile_of_the_distances():
-    held = HeldOut(np.eye(2)[np.arange(101) % 2], np.arange(101) % 2, np.linspace(0, 1, 101))
+    held = HeldOut(np.eye(2)[np.arange(101) % 2], np.arange(101) % 2, np.linspace(0, 1, 101), 1.5)
     assert calibrate(held, 0.95).radius == pytest.approx(0.95)
-    few = calibrate(HeldOut(held.scores[:9], held.labels[:9], held.distances[:9]), 0.95)
+    assert calibrate(held, 0.95).wider == 1.5
+    few = calibrate(HeldOut(held.scores[:9], held.labels[:9], held.distances[:9], 1.5), 0.95)
     assert (few.radius, few.temperature, few.photos, few.accuracy) == (None, 1.0, 9, 1.0)
-    none = calibrate(HeldOut(held.scores[:0], held.labels[:0], held.distances[:0]), 0.95)
+    none = calibrate(HeldOut(held.scores[:0], held.labels[:0], held.distances[:0], 1.5), 0.95)
     assert (none.photos, none.accuracy) == (0, None)
 
 

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fewbench.benchmark.classifier.heldout import folds_of, hold_out, nearest
+from fewbench.core.errors import UsageError
 from fewbench.methods.metric.matching_net import MatchingNet
 
 
@@ -34,3 +36,22 @@ def test_a_photo_is_not_classified_by_its_copy():
 def test_distance_is_one_minus_the_largest_cosine():
     support, query = torch.tensor([[1.0, 0], [0, 2]]), torch.tensor([[3.0, 0], [1, 1], [-1, 0]])
     np.testing.assert_allclose(nearest(support, query), [0, 1 - 2**-0.5, 1], atol=1e-6)
+
+
+def test_with_shots_each_photo_is_classified_once_by_so_many_others_of_each_class():
+    """The distances say by which: photo i points in direction i, and cosines of others are 0."""
+    labels, features = np.array([0] * 7 + [1] * 12), torch.eye(19)
+    same = [0, 0, *range(2, 19)]  # the first two are copies
+    found = hold_out(MatchingNet(), "matching-net", features, labels, same, shots=3)
+    assert sorted(found.labels) == sorted(labels) and (found.distances == 1).all()
+    assert found.wider == pytest.approx(1 + 19 / 6)  # two folds of 19 / 2 photos held out, 6 to learn from
+    with pytest.raises(UsageError, match="--shots 4: a class has 6 different photos; 8 or more"):
+        hold_out(MatchingNet(), "matching-net", features, labels, same, shots=4)
+
+
+def test_with_fewer_shots_less_is_right():
+    generator = torch.Generator().manual_seed(0)
+    labels = np.arange(200) % 4
+    features = torch.eye(4)[labels].repeat(1, 8) + 2.5 * torch.randn(200, 32, generator=generator)
+    one, many = (hold_out(MatchingNet(), "matching-net", features, labels, range(200), shots=shots) for shots in (1, 25))
+    assert one.accuracy + 0.1 < many.accuracy

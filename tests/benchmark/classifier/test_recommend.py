@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from fewbench.benchmark.classifier.recommending import _episodes
 from fewbench.benchmark.commands.main import app
-from fewbench.core.errors import UserError
+from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.episodes import check_tasks
 
 from .conftest import photo
@@ -31,6 +31,15 @@ def test_it_says_what_to_take_and_what_to_expect(photos: Path, tmp_path: Path):
     )
     assert "By photos a class: 1: " in done.stdout and "5: 100.0%" in done.stdout
     assert (tmp_path / "curve.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_it_says_what_a_few_photos_a_class_would_do(photos: Path):
+    done = bench("recommend", photos, *CONV4, "--method", "protonet,ridge", "--shots", "2")
+    assert re.search(
+        r"^Take .*: expect [\d.]+% right on new photos like these with 2 photos a class \(", done.stdout, re.MULTILINE
+    )
+    error = bench("recommend", photos, *CONV4, "--method", "ridge", "--shots", "50").exception
+    assert isinstance(error, UsageError) and "--shots 50: a class has" in str(error)
 
 
 def test_classes_that_are_mistaken_are_named(tmp_path: Path):
