@@ -18,7 +18,7 @@ from .pages import Part, update_page, write_if_changed
 from .quotes import Quotes, quotes_of
 from .summary import KEY, link_to, summary_of
 
-MOST = 10  # rows of a group: the file is read from top to bottom, and the command prints all of them
+MOST = 8  # rows of a group: the file is read from top to bottom, and the command prints all of them
 INTRODUCTION = """# Leaderboard
 
 <!-- leaderboard:begin -->
