@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..core.code_versions import INSTALLED
 from ..core.errors import UserError
 
-INSTALLED = frozenset({"site-packages", "dist-packages"})  # a virtual environment may lie beside a plug-in
 FOLDERS: set[Path] = set()  # of imported plug-ins
 
 

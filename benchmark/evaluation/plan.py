@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ...core.code_versions import code_of
 from ...core.errors import UsageError
 from ...core.options import Settings
 from ...core.progress import SILENT, Progress
@@ -21,7 +22,6 @@ from ..backbones.weights.checkpoint import Checkpoint
 from ..backbones.weights.description import UNTRAINED
 from ..backbones.weights.find import find_weights, with_checkpoint
 from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone
-from ..code_versions import code_of
 from ..config import RunConfig
 from ..features.encode import Encoding
 from ..features.transforms import Transforms

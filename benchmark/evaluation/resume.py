@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ...core.code_versions import code_of
 from ...core.decoding import encode
 from ...core.errors import UserError
 from ...core.files import os_errors_named
 from ...core.progress import SILENT, Progress
 from ...tasks.episodes import digest
-from ..code_versions import code_of
 from ..records.identity import other_code
 from ..records.labels import labels_of
 from ..records.predictions import load_predictions

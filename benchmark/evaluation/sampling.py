@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 
+from ...core.code_versions import code_of
 from ...core.errors import UsageError, UserError
 from ...core.options import Settings, parameters_of, typed_values
 from ...tasks.conditions.conditions import Conditions
@@ -18,7 +19,6 @@ from ...tasks.testbed import Testbed
 from ...tasks.testbed_files import read_testbed
 from ...tasks.testbed_sampler import TestbedSampler
 from .. import registry
-from ..code_versions import code_of
 from ..config import RunConfig
 from ..records.task import Corrupted, Task
 

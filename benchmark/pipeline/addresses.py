@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.code_versions import code_of
 from ...core.decoding import encode
 from ...core.errors import UserError
 from ...core.options import Settings
 from .. import registry, training
 from ..backbones.weights.checkpoint import read_description
-from ..code_versions import code_of
 from ..records.answerer import NetworkInput
 from ..records.identity import config_digest, file_safe
 from ..training.plan import TrainingPlan

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ...core.code_versions import code_of
 from ...core.errors import UsageError, UserError, did_you_mean
 from ...core.files import cache_root
 from ...core.options import Declared, Settings
@@ -21,6 +24,7 @@ from .contents import Contents, checked
 from .reading.image_files import Square
 
 SPLITS = ("train", "val", "test")
+OTHER_CODE = "the dataset's code has changed since it was prepared"
 
 
 class Images(Protocol):
@@ -171,8 +175,18 @@ class Dataset(Declared, ABC):
     def folder(self) -> Path:
         """The folder in which this dataset is prepared with these parameters."""
         variant = "".join(f"-{key}={value}" for key, value in self.changed_parameters().items())
-        own = re.sub(r"[^\w.=+-]|\.\.", "_", f"{self.name}-{self.version}{variant}")  # which leads out of no cache
-        return cache_root() / "datasets" / own
+        return cache_root() / "datasets" / file_name(f"{self.own_name}{variant}")
+
+    @property
+    def own_name(self) -> str:
+        """Name and version, and the class of a plug-in: one below a dataset of ours has that one's name, and other images."""
+        return f"{self.name}-{self.version}" + (f"-{type(self).__name__}" if self._code else "")
+
+    @cached_property
+    def _code(self) -> str | None:
+        """A hash of a plug-in's code; None for a class of this package, whose version says it."""
+        code = code_of(type(self))
+        return None if code.startswith("version ") else code
 
     def recorded_parameters(self) -> Settings:
         """The parameters for records, by name."""
@@ -222,14 +236,21 @@ class Dataset(Declared, ABC):
             split: train, val or test.
             thorough: hash the images, also where size and time are unchanged.
         """
-        return store.check(self.folder() / split_name(split), thorough)
+        found = store.check(self.folder() / split_name(split), thorough)
+        return OTHER_CODE if found is None and self._of_other_code(split) else found
 
     def may_differ(self, split: str, fingerprint: str) -> bool:
         """Whether the images of a split are other ones than those of a fingerprint, as far as their prepared form tells.
 
-        What is not prepared is taken for the same: name, version and parameters decide the images.
+        What is not prepared is taken for the same: name, version and parameters decide the images. A plug-in's code does, too.
         """
-        return self.problem(split) is None and self._open(split).fingerprint != fingerprint
+        found = self.problem(split)
+        return found == OTHER_CODE or (found is None and self._open(split).fingerprint != fingerprint)
+
+    def _of_other_code(self, split: str) -> bool:
+        """Whether the images of a split were made by other code of a plug-in."""
+        found = store.prepared(self.folder() / split)
+        return found is not None and found.about.origin.code != self._code
 
     def split(self, split: str, progress: Progress = SILENT) -> Split:
         """Open a split, and prepare it first where it is missing or damaged.
@@ -268,7 +289,14 @@ class Dataset(Declared, ABC):
             licence=self.licence,
             homepage=self.homepage,
             source=contents.origin or (str(source.resolve()) if source else self.homepage),
+            code=self._code,
         )
+
+
+def file_name(text: str) -> str:
+    """A text as the name of a folder, which leads out of no cache; what it cannot hold is told apart by a hash."""
+    name = re.sub(r"[^\w.=+-]|\.\.", "_", text)
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def split_name(split: str) -> str:

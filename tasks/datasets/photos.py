@@ -20,7 +20,7 @@ from ...core.progress import SILENT, Progress
 from ...core.ranges import LARGEST_SIZE
 from ..taxonomy import Taxonomy
 from . import store
-from .base import SPLITS, Contents, Dataset, Split, split_name
+from .base import SPLITS, Contents, Dataset, Split, file_name, split_name
 from .listed import image_contents
 from .reading.folder_layout import Layout, split_by_fraction
 from .reading.holders import Member
@@ -199,11 +199,11 @@ class Photos(Dataset):
 
     def folder(self) -> Path:
         """The folder in which this dataset is prepared: one for each place and choice of parameters."""
-        variant = re.sub(r"[^\w.=+-]", "_", "".join(f"-{key}={value}" for key, value in self.image_parameters().items()))
+        variant = "".join(f"-{key}={value}" for key, value in self.image_parameters().items())
         label = re.sub(r"[^\w.-]+", "_", self.place.rpartition("/")[2])[:60]
-        name = re.sub(r"[^\w.-]+|\.\.", "_", self.name)
+        name = re.sub(r"[^\w.-]+|\.\.", "_", self.own_name)
         digest = hashlib.sha256(self.place.encode(errors="surrogateescape")).hexdigest()[:8]
-        return cache_root() / "datasets" / f"{name}-{self.version}-{label}-{digest}{variant}"
+        return cache_root() / "datasets" / file_name(f"{name}-{label}-{digest}{variant}")
 
     @cached_property
     def _classes(self) -> Mapping[str, Sequence[Member]]:

@@ -30,7 +30,7 @@ ZEROS = bytes(2**20)
 
 @dataclass(frozen=True)
 class Origin:
-    """The dataset, its parameters, the split, and the origin of the images."""
+    """The dataset, its parameters, the split, the origin of the images, and the code of a plug-in that made them."""
 
     dataset: str
     version: str
@@ -40,6 +40,7 @@ class Origin:
     licence: str
     homepage: str
     source: str
+    code: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Generator, nn
 
+from ....core.code_versions import code_of
 from ....core.decoding import decode
 from ....core.errors import UsageError, UserError
 from ....core.options import Settings, parameters_of
@@ -21,7 +22,6 @@ from ....core.progress import SILENT, Progress
 from ....methods.base import Method
 from ....tasks.datasets.reading.image_files import Square
 from ... import registry
-from ...code_versions import code_of
 from ...records.answerer import Backbone as Section
 from ...records.answerer import Pretraining
 from .. import image_settings, tuning

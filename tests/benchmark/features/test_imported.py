@@ -68,7 +68,7 @@ def features_of(found: ImportedSplit) -> np.ndarray:
 def test_what_is_kept_is_opened(own_cache):
     kept = keep("mine", FEATURES, text("cat", "dog"))
     opened = open_import("mine", Things(), "test")
-    assert opened.folder == kept.folder == own_cache / "imported" / "mine" / "things-1" / "test"
+    assert opened.folder == kept.folder == own_cache / "imported" / "mine" / "things-1-Things" / "test"
     assert features_of(opened).dtype == np.float16 and isinstance(features_of(opened), np.memmap)
     np.testing.assert_array_equal(features_of(opened), FEATURES)
     assert opened.about.shape == (4, 3) and opened.about.made_by["name"] == "clip"

@@ -16,11 +16,11 @@ from fewbench.benchmark import RunConfig, registry, run
 from fewbench.benchmark.backbones.weights.description import UNKNOWN
 from fewbench.benchmark.backbones.weights.loading import LoadedBackbone, load_backbone
 from fewbench.benchmark.built_in import BUILT_IN
-from fewbench.benchmark.code_versions import code_of
 from fewbench.benchmark.features import encode as encoding_module
 from fewbench.benchmark.features.encode import Encoding, encode
 from fewbench.benchmark.features.runtime import AGREES, FILE, NotConverted, converted, gains, version_of
 from fewbench.benchmark.features.table import feature_table, key, table_of_rows
+from fewbench.core.code_versions import code_of
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets.base import Split

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from fewbench.benchmark.code_versions import code_of
+from fewbench.core.code_versions import code_of
 from fewbench.methods.metric.protonet import ProtoNet
 
 from .conftest import GOOD, load, source

@@ -11,6 +11,7 @@ import pytest
 
 from fewbench.core import cache, unfinished
 from fewbench.core.cache import MANIFEST, Entry
+from fewbench.core.code_versions import code_of
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.options import parameter
 from fewbench.core.progress import SILENT
@@ -57,7 +58,7 @@ class Numbers(Dataset):
 
 
 def origin(source: str) -> store.Origin:
-    return store.Origin("numbers", "1", {}, "test", "-", "-", "-", source)
+    return store.Origin("numbers", "1", {}, "test", "-", "-", "-", source, code_of(Numbers))
 
 
 def prepared(split: str) -> store.Prepared:

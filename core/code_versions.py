@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from . import plugin_errors
+INSTALLED = frozenset({"site-packages", "dist-packages"})  # a virtual environment may lie beside a plug-in
 
 
 def code_of(cls: type) -> str:
@@ -69,7 +69,7 @@ def _below(module: ModuleType | None) -> Callable[[str], bool]:
         place = None if name.partition(".")[0] == "fewbench" else _place(sys.modules.get(name))
         if folder is None or place is None or not place.is_relative_to(folder) or place.is_relative_to(standard_library):
             return False
-        return not plugin_errors.INSTALLED.intersection(place.relative_to(folder).parts)
+        return not INSTALLED.intersection(place.relative_to(folder).parts)
 
     return below
 
