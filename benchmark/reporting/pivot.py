@@ -7,7 +7,7 @@ A query is text such as
 Fields are dotted paths into the JSON of a record, or `stages.…`, which is derived from it (stages.py); `task.dataset as data`
 names a field. The glob counts from the current folder; `results/` at its beginning is the results folder. `where` keeps the
 records in which each field has its value; a field that is named several times may have any of its values. Only complete records
-are shown.
+are shown. A parameter that older records do not have, and others leave out at its default, has its default.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError, did_you_mean, listed
+from ...core.options import Settings, parameters_of
+from ..built_in import BUILT_IN
 from ..config import RESULTS
+from ..described import described
 from ..records.identity import without_repeats
 from ..records.record import RunRecord
 from ..records.stages import stages_of
@@ -220,8 +224,18 @@ def pivot(query: Query, records: Sequence[tuple[Path, RunRecord]]) -> list[str]:
 
 
 def _content(record: RunRecord) -> Mapping[str, object]:
-    stages = stages_of(record)
-    return {**record.content, "stages": {**asdict(stages), "chain": stages.chain}}
+    content, stages = record.content, stages_of(record)
+    method = {**content["method"], "parameters": {**_left_out(record.method.name), **record.method.parameters}}
+    return {**content, "method": method, "stages": {**asdict(stages), "chain": stages.chain}}
+
+
+@cache
+def _left_out(method: str) -> Settings:
+    """The parameters that records of a built-in method leave out at their default."""
+    if (target := BUILT_IN["methods"].get(method)) is None:
+        return {}
+    built_in = described(target)
+    return {one.name: one.default for one in parameters_of(built_in) if one.name in built_in.later_parameters}
 
 
 def _text(value: Any) -> str:

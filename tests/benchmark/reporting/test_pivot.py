@@ -105,6 +105,13 @@ def test_a_field_that_some_records_have_is_empty_in_the_others(save):
     assert table[0] == "| method | steps 5 | steps none |"
 
 
+def test_a_parameter_that_records_leave_out_has_its_default(save):
+    save("old", name="dp-linear-probe", method={"parameters": {"steps": 5}})
+    save("new", name="dp-linear-probe", method={"parameters": {"steps": 5, "optimizer": "dp-ftrl"}})
+    table = filled("records=records/*.json rows=method.name columns=method.parameters.optimizer")
+    assert table[0] == "| method | dp-ftrl | dp-sgd |"
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
