@@ -10,6 +10,7 @@ from ...core.files import os_errors_named, regular_file
 from .number import PublishedNumber
 
 FILE = "published.csv"  # in a results folder
+SHIPPED = Path(__file__).parents[2] / "results" / FILE
 COLUMNS = (
     "method", "backbone", "pretraining", "dataset", "sampler", "ways", "shots", "queries", "accuracy", "half_width", "setting",
     "kind", "protocol", "paper", "table", "source", "printed_method", "printed_backbone", "printed_pretraining",
@@ -18,13 +19,13 @@ COLUMNS = (
 
 
 def published_numbers(results: Path) -> list[PublishedNumber]:
-    """The published numbers of a results folder, in the order of the file; none where there is no such file.
+    """The published numbers of a results folder, in the order of the file; where it has no such file, those of the package.
 
     Raises:
         UserError: as `read_published` does.
     """
     path = results / FILE
-    return read_published(path) if path.exists() else []
+    return read_published(path if path.exists() else SHIPPED)
 
 
 def read_published(path: Path) -> list[PublishedNumber]:

@@ -44,7 +44,7 @@ def published_part(query: str, results: Path) -> list[str]:
         raise UsageError(f"no part '{query}'; {did_you_mean(query, parts)}")
     numbers = published_numbers(results)
     if not numbers:
-        raise UserError(f"{results / FILE}: no such file, or no number in it")
+        raise UserError(f"{results / FILE}: no number in it")
     return parts[query]()
 
 

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "benchmark", "methods", "tasks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PUBLISHED = "results/published.csv"
 DATA = ("*.safetensors", "*.json", "*.csv", "*.toml", "*.txt.gz", "*.html", "*.css", "*.js", "WORDNET_LICENSE")
 
 
@@ -41,6 +42,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
+    (tree / PUBLISHED).parent.mkdir()
+    shutil.copy(ROOT / PUBLISHED, tree / PUBLISHED)
     for stray in ("methods/notes.txt", "tests/test_x.py", "results/records/x.json"):
         (tree / stray).parent.mkdir(parents=True, exist_ok=True)
         (tree / stray).touch()
@@ -53,7 +56,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def of_tree(*patterns: str) -> set[str]:
     paths = {path for folder in FOLDERS for pattern in patterns for path in (ROOT / folder).rglob(pattern)}
-    return {f"fewbench/{path.relative_to(ROOT).as_posix()}" for path in paths if "__pycache__" not in path.parts}
+    names = {path.relative_to(ROOT).as_posix() for path in paths if "__pycache__" not in path.parts}
+    return {f"fewbench/{name}" for name in (*names, *((PUBLISHED,) if "*.csv" in patterns else ()))}
 
 
 def test_every_module_and_all_data_are_in_it(wheel: zipfile.ZipFile):
@@ -82,7 +86,7 @@ def test_nothing_but_fewbench_is_at_the_top(wheel: zipfile.ZipFile):
     assert top == {"fewbench", information}
     assert "fewbench/__init__.py" not in wheel.namelist()  # it would keep the three folders from being separate
     directly = {name.split("/")[1] for name in wheel.namelist() if name.startswith("fewbench/")}
-    assert directly == set(FOLDERS)
+    assert directly == {*FOLDERS, "results"}
 
 
 def test_the_metadata_say_what_is_needed(wheel: zipfile.ZipFile):
@@ -98,4 +102,4 @@ def test_every_subpackage_is_listed():
     """Setuptools takes the packages that pyproject.toml names, so a new folder must be added there."""
     folders = {path.parent for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if "__pycache__" not in path.parts}
     found = {"fewbench." + ".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    assert found == set(PROJECT["tool"]["setuptools"]["packages"])
+    assert {*found, "fewbench.results"} == set(PROJECT["tool"]["setuptools"]["packages"])

@@ -23,16 +23,16 @@ def list_published(results: Path, options: Settings) -> None:
     Without options the datasets are printed, with the numbers that there are of each.
 
     Args:
-        results: folder of published.csv.
+        results: folder of published.csv; without one, the package's counts.
         options: of `Choice`, as typed.
 
     Raises:
         UsageError: a value occurs nowhere in the table.
-        UserError: there is no table, or it is not right.
+        UserError: the table is empty or not right.
     """
     numbers, choice = published_numbers(results), Choice(**options)
     if not numbers:
-        raise UserError(f"{results / FILE}: no such file, or no number in it")
+        raise UserError(f"{results / FILE}: no number in it")
     if not options:
         _print_datasets(numbers)
         return

@@ -40,7 +40,9 @@ def test_words_stand_in_the_place_of_ways_and_shots(published_table: Table):
     assert (one.task.ways, one.task.shots, other.task.ways, other.task.shots) == ("varying", "varying", "all", 16)
 
 
-def test_a_folder_without_a_table_has_no_numbers(tmp_path: Path):
+def test_a_folder_without_a_table_has_the_numbers_of_the_package(tmp_path: Path):
+    assert published_numbers(tmp_path) == published_numbers(RESULTS)
+    (tmp_path / FILE).write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     assert published_numbers(tmp_path) == []
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fewbench.benchmark.published.table import published_numbers
+from fewbench.benchmark.published.table import COLUMNS, FILE, published_numbers
 from fewbench.benchmark.records.record import RunRecord
 from fewbench.benchmark.records.store import write_record
 from fewbench.benchmark.reporting.published_page import best_lines, compared_runs, ours_lines, published_part, spread_lines
@@ -88,11 +88,12 @@ def test_a_table_with_few_quotes_says_so(published_table: Table):
     ]
 
 
-def test_an_unknown_part_and_a_folder_without_numbers_are_errors(published_table: Table, tmp_path: Path):
+def test_an_unknown_part_and_a_table_without_numbers_are_errors(published_table: Table, tmp_path: Path):
     with pytest.raises(UserError, match=r"no part 'bset'; did you mean 'best'\?"):
         published_part("bset", published_table({}))
-    with pytest.raises(UserError, match=re.escape("published.csv: no such file")):
-        published_part("best", tmp_path / "empty")
+    (tmp_path / FILE).write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape("published.csv: no number in it")):
+        published_part("best", tmp_path)
 
 
 def quote(published_table: Table, record: RunRecord, **row: str) -> Quote:

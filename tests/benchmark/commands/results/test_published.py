@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from fewbench.benchmark.commands.main import app
 from fewbench.benchmark.commands.results.published import list_published
+from fewbench.benchmark.published.table import COLUMNS, FILE
 from fewbench.core.errors import UserError
 
 RESULTS = Path(__file__).parents[4] / "results"
@@ -33,8 +34,16 @@ def test_nothing_found_is_one_line_with_what_there_is(capsys: pytest.CaptureFixt
     assert line == "no published number has all of dataset fc100, shots 16, method protonet; with another shots: 1, 5"
 
 
-def test_a_folder_without_published_numbers_is_an_error(tmp_path: Path):
-    with pytest.raises(UserError, match=r"published\.csv: no such file, or no number in it$"):
+def test_a_folder_without_published_numbers_has_those_of_the_package(tmp_path: Path, capsys: pytest.CaptureFixture):
+    list_published(tmp_path, {})
+    of_package = capsys.readouterr().out
+    list_published(RESULTS, {})
+    assert of_package == capsys.readouterr().out
+
+
+def test_a_table_without_published_numbers_is_an_error(tmp_path: Path):
+    (tmp_path / FILE).write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"published\.csv: no number in it$"):
         list_published(tmp_path, {})
 
 
