@@ -3,11 +3,13 @@
 Lee, Maji, Ravichandran and Soatto 2019, "Meta-learning with differentiable convex optimization", arXiv:1904.03758.
 
 A linear multi-class support vector machine (Crammer and Singer 2001) without intercept is fitted to the support features of
-every episode. Its scores of the queries, times a learned number that starts at 1, are differentiable in the features of support
+every episode. Its scores of the queries, times a learned number, are differentiable in the features of support
 and queries. Meta-training thus makes features that suit such a classifier. parts/svm_solver.py solves the machines.
 
 Differs from the authors' code: theirs adds the identity to the kernel matrix for its solver, which is an additional
 regularisation; here the machine is that of the paper. Their label smoothing of 0.1 is left out.
+Their learning rate of 0.1 moves the learned number far; one of 0.001 takes thousands of steps for a few units, so that it had
+better start higher than at their 1 (`initial_scale`).
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from ..parts.svm_solver import hyperplanes, matrices
 class Scale(nn.Module):
     """The learned factor on the scores."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float = 1.0) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.scale = nn.Parameter(torch.tensor(float(start)))
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class MetaOptNet(Method):
     meta_trained: ClassVar[bool] = True
     citation: ClassVar[str] = "Lee, Maji, Ravichandran and Soatto 2019, arXiv:1904.03758"
 
+    later_parameters: ClassVar[frozenset[str]] = frozenset({"initial_scale"})
+
     cost: float = parameter(0.1, "C, the weight of the hinge losses against the squared norm of the weights", above=0)
+    initial_scale: float = parameter(1.0, "factor on the scores at the start of meta-training", above=0)
 
     def learned_part(self, backbone: nn.Module, width: int, ways: int, generator: Generator) -> Scale:
         """The scale."""
-        return Scale()
+        return Scale(self.initial_scale)
 
     def touched(self, support: int, query: int, ways: int, width: int) -> int:
         """The solver's matrices, or half the features, which it goes through twice alone."""
