@@ -76,6 +76,12 @@ class Plan:
         return self.method.uses_train_mean or self.method.uses_train_classes or self.transforms.use_train
 
     @property
+    def splits_beside(self) -> list[str]:
+        """The splits that answers depend on beside that of the episodes."""
+        choices = [CHOICES] if self.method.undecided_with(self.backbone.tune) else []
+        return [*(["train"] if self.uses_train else []), *choices]
+
+    @property
     def inputs(self) -> Inputs:
         """The method's input: features or images."""
         return self.method.inputs_with(self.backbone.tune)

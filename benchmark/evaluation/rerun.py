@@ -117,6 +117,11 @@ def rerun(record: RunRecord, where: Where, progress: Progress, episodes: int | N
     different = task_of(record).differences(task_of(again))
     if different:
         raise UserError(f"its task is not there any more: {'; '.join(different)}")
+    then, now = record.task.beside or {}, again.task.beside or {}
+    if other := [name for name in then if now.get(name) != then[name]]:
+        raise UserError(
+            f"its images of the split {other[0]}, which its method uses, are not there any more (other fingerprint)"
+        )
     if again.backbone.weights_sha256 != record.backbone.weights_sha256:
         raise UserError(
             f"weights {again.backbone.weights} are not those of the record (other SHA-256); name them with --weights"

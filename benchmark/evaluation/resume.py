@@ -122,6 +122,9 @@ def _other_task(record: RunRecord, plan: Plan) -> str | None:
     split = plan.config.split
     if plan.dataset.may_differ(split, record.task.clean_fingerprint):
         return "images than those that are there now"
+    for name, fingerprint in (record.task.beside or {}).items():  # older records do not say
+        if plan.dataset.may_differ(name, fingerprint):
+            return f"{name} images than those that are there now"
     by_file = not str(plan.sampling.parameters.get("distances")).startswith(SCHEME)
     if issubclass(plan.sampling.sampler, SemanticSampler) and by_file and plan.dataset.problem(split) is None:
         episodes = plan.sampler(plan.open_split(split, SILENT)).batches(0, record.n_episodes)

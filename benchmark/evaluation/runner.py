@@ -104,6 +104,7 @@ class Run:
         self.sha = hashlib.sha256()  # of the episodes that are done; or their digest, where another process draws them
         self.digest: str | None = None
         self.keeper = Keeper(self.partial, earlier) if plan.config.keep_predictions else None
+        self.beside = {} if earlier is None else earlier.task.beside or {}  # fingerprints of further splits
         self.encoded: Encoded | None = None  # when and how the features were made that this run used
         # The episodes, those that share no image, and other seconds of earlier attempts.
         self.main, self.disjoint = Series.of(np.empty(0)), Series.of(np.empty(0))
@@ -155,6 +156,7 @@ class Run:
     def begin(self) -> None:
         """Open the images, and cut what is done to whole chunks."""
         self.split = self.plan.corrupted(self.plan.open_split(self.plan.config.split, self.progress))
+        self.beside |= {name: self.plan.open_split(name, self.progress).fingerprint for name in self.plan.splits_beside}
         wanted, one = self.plan.config.episodes, self.sampler.draw(0, 1)
         self.main.cut(wanted, self.chunk(one))
         if self.keeper:
@@ -295,4 +297,5 @@ class Run:
             episodes_sha256=self.digest or self.sha.hexdigest(),
             corruption=None if corruption is None else Corrupted(**corruption),
             coarsity=coarsity,
+            beside=self.beside or None,
         )

@@ -66,6 +66,8 @@ class Task:
         conditions: in what the task departs from balanced queries and right labels; None where it does not.
         coarsity: how far apart the classes are, where the sampler knows it.
         code: of the sampler, as for the method.
+        beside: fingerprints of the further splits that the answers depend on, by name; None where there are none, and in older
+            records.
     """
 
     dataset: str
@@ -84,6 +86,7 @@ class Task:
     conditions: Conditions | None = None
     coarsity: Coarsity | None = None
     code: str | None = None
+    beside: dict[str, str] | None = None
 
     @property
     def clean_fingerprint(self) -> str:

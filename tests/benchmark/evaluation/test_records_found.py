@@ -114,6 +114,34 @@ def test_photos_that_have_changed_are_another_run(config: RunConfig, tmp_path: P
     assert listener.said[0] == f"{first.path} may be of other images than those that are there now; {consequence}"
 
 
+@pytest.mark.parametrize("limit", [None, CHUNK], ids=["finished", "partial"])
+@pytest.mark.parametrize(("method", "beside"), [("simpleshot", "train"), ("linear-probe", "val")])
+def test_images_of_another_split_that_have_changed_are_another_run(
+    config: RunConfig, tmp_path: Path, method: str, beside: str, limit: int | None, listener
+):
+    pixels = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for label in "abcde":
+            folder = tmp_path / "photos" / split / f"{split}-{label}"
+            folder.mkdir(parents=True)
+            for number in range(8):
+                Image.fromarray(pixels.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    config = RunConfig(
+        **{**vars(config), "dataset": "folder", "settings": {"dataset.root": str(tmp_path / "photos")}, "method": method}
+    )
+    first = runner.run(replace(config, limit=limit), SILENT)
+    assert runner.run(replace(config, limit=limit), SILENT).reused
+    Image.fromarray(np.full((16, 16, 3), 255, dtype=np.uint8)).save(tmp_path / "photos" / beside / f"{beside}-a" / "0.png")
+    runner.run(replace(config, method="protonet"), SILENT)  # which looks at the test images, and finds them as they were
+    again = runner.run(config, listener)
+    fresh = runner.run(replace(config, results=config.results / "anew"), SILENT)
+    assert not again.reused and content(again.path) == content(fresh.path)
+    assert first.record.task.fingerprint == again.record.task.fingerprint
+    assert {*again.record.task.beside} == {beside} and first.record.task.beside != again.record.task.beside
+    consequence = "starting from the first episode" if limit else "it is made again"
+    assert listener.said[0] == f"{first.path} may be of other {beside} images than those that are there now; {consequence}"
+
+
 def test_class_distances_that_have_changed_are_another_run(config: RunConfig, tmp_path: Path, listener):
     distances, ids = (
         tmp_path / "distances.csv",

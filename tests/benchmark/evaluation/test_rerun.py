@@ -67,6 +67,7 @@ def test_what_of_the_surroundings_differs_is_said(config: RunConfig, where: Wher
         ({"backbone": {"weights_sha256": "0" * 64}}, "weights tiny are not those of the record"),
         ({"task": {"fingerprint": "0" * 64}}, "its task is not there any more: fingerprint"),
         ({"task": {"episodes_sha256": "0" * 64}}, "its episodes are no longer those of its task"),
+        ({"task": {"beside": {"train": "0" * 64}}}, "its images of the split train, which its method uses, are not there"),
     ],
 )
 def test_what_cannot_be_repeated_is_one_line(config: RunConfig, where: Where, altered, changes: dict, message: str):
