@@ -30,13 +30,13 @@ class RunConfig(Options):
     method: str = parameter(
         "protonet",
         "Name, FILE.py:Class, sklearn:module.Class, or all-frozen: each that needs only features of a frozen backbone.",
-        several="repeated",
+        several=True,
     )
-    ways: int = parameter(5, "Classes an episode.", minimum=2, maximum=LARGEST_SIZE, several="repeated")
-    shots: int = parameter(1, "Support images a class.", minimum=1, several="repeated")
-    queries: int = parameter(15, "Query images a class.", minimum=1, several="listed")
+    ways: int = parameter(5, "Classes an episode.", minimum=2, maximum=LARGEST_SIZE, several=True)
+    shots: int = parameter(1, "Support images a class.", minimum=1, several=True)
+    queries: int = parameter(15, "Query images a class.", minimum=1, several=True)
     episodes: int = parameter(10_000, "Number of episodes.", minimum=1)
-    dataset: str = parameter("trifeature", "Dataset (bench list datasets).", several="listed")
+    dataset: str = parameter("trifeature", "Dataset (bench list datasets).", several=True)
     data: Path | None = parameter(
         None,
         "Your own photos: a folder with a folder a class, an archive of these, or a CSV file; short for the dataset folder.",
@@ -44,57 +44,55 @@ class RunConfig(Options):
     min_images: int | None = parameter(
         None, "Leave out classes of your own photos that have fewer; the same as --set dataset.min_images=.", minimum=1
     )
-    split: str = parameter("test", "Class split: train, val or test.", several="listed")
-    sampler: str = parameter(
-        "uniform", "uniform, semantic, imbalanced or meta-dataset (varying ways and shots).", several="listed"
-    )
+    split: str = parameter("test", "Class split: train, val or test.", several=True)
+    sampler: str = parameter("uniform", "uniform, semantic, imbalanced or meta-dataset (varying ways and shots).", several=True)
     testbed: Path | None = parameter(
         None, "File with a fixed list of tasks (bench testbed make), instead of a sampler; says ways, shots and queries."
     )
     corruption: str | None = parameter(
-        None, f"Corrupt support and query images: {', '.join(STRENGTHS)}; with a severity.", several="repeated"
+        None, f"Corrupt support and query images: {', '.join(STRENGTHS)}; with a severity.", several=True
     )
     severity: int | None = parameter(
-        None, "Severity of the corruption.", minimum=SEVERITIES[0], maximum=SEVERITIES[-1], several="repeated"
+        None, "Severity of the corruption.", minimum=SEVERITIES[0], maximum=SEVERITIES[-1], several=True
     )
     query_balance: float | None = parameter(
         None,
         "Divide the queries among the classes by a Dirichlet distribution of this concentration (2 in papers; small: uneven).",
         minimum=1e-3,
         maximum=1e6,
-        several="repeated",
+        several=True,
     )
     label_noise: float | None = parameter(
-        None, "Probability with which a support image has the label of another class.", minimum=0, maximum=1, several="repeated"
+        None, "Probability with which a support image has the label of another class.", minimum=0, maximum=1, several=True
     )
     noise_kind: NoiseKind = parameter(
-        "symmetric", "Wrong labels are those of any other class (symmetric), or of the next one (pair).", several="listed"
+        "symmetric", "Wrong labels are those of any other class (symmetric), or of the next one (pair).", several=True
     )
     unlabelled: int | None = parameter(
-        None, "Images without labels, of each class, for methods that use them.", minimum=1, several="repeated"
+        None, "Images without labels, of each class, for methods that use them.", minimum=1, several=True
     )
     distractors: int | None = parameter(
-        None, "Further classes whose images are among those without labels.", minimum=1, several="repeated"
+        None, "Further classes whose images are among those without labels.", minimum=1, several=True
     )
     acquire: Strategy | None = parameter(
         None,
         "Give labels to some of the images without: random, margin, entropy, coreset or typiclust chooses them.",
-        several="listed",
+        several=True,
     )
-    budget: int | None = parameter(None, "Labels that --acquire gives in an episode.", minimum=1, several="repeated")
+    budget: int | None = parameter(None, "Labels that --acquire gives in an episode.", minimum=1, several=True)
     backbone: str | None = parameter(
-        None, "Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.", several="listed"
+        None, "Backbone (bench list backbones); default: conv4, or clip-tiny where text is used.", several=True
     )
     weights: str | None = parameter(
-        None, "Shipped weights or a file; default: those pretrained on the dataset's train classes.", several="listed"
+        None, "Shipped weights or a file; default: those pretrained on the dataset's train classes.", several=True
     )
     checkpoint: str | None = parameter(
-        None, "File of bench train: backbone and learned modules; --method may be left out.", several="listed"
+        None, "File of bench train: backbone and learned modules; --method may be left out.", several=True
     )
     tune: str | None = parameter(
         None,
         "What an adapting method moves: none, norm, head, last-block, lora, prompt, prompt-pool or full; default: head.",
-        several="listed",
+        several=True,
     )
     features: str | None = parameter(
         None,
@@ -103,11 +101,11 @@ class RunConfig(Options):
     prompts: str | None = parameter(
         None,
         "Prompts for the class names, for methods that use text: single, ensemble or a file; default: single.",
-        several="listed",
+        several=True,
     )
     class_names: Path | None = parameter(None, "CSV file with class_id,name instead of the dataset's names.")
     views: int | None = parameter(
-        None, "Classify so many views of each image: itself, and random crops.", minimum=2, maximum=100, several="repeated"
+        None, "Classify so many views of each image: itself, and random crops.", minimum=2, maximum=100, several=True
     )
     vote: Literal["features", "majority"] = parameter(
         "features", "Views of an image have their features averaged, or are classified each, and the majority counts."
@@ -118,7 +116,7 @@ class RunConfig(Options):
     runtime: Literal["auto", "torch", "openvino"] = parameter(
         "auto", "Library that encodes: torch or openvino (extra cpu); auto takes openvino for convolutional networks on a CPU."
     )
-    seed: int = parameter(0, "Seed of the episodes.", minimum=0, maximum=LARGEST_SEED, several="listed")
+    seed: int = parameter(0, "Seed of the episodes.", minimum=0, maximum=LARGEST_SEED, several=True)
     settings: Settings = parameter(
         dict, "Parameter of the method, name=value; dataset.name=, backbone.name= or sampler.name= for theirs."
     )
@@ -146,6 +144,8 @@ class RunConfig(Options):
             raise UsageError(f"--corruption {self.corruption}: how much? add --severity {', '.join(map(str, SEVERITIES))}")
         if self.vote != RunConfig.vote and self.views is None:
             raise UsageError(f"--vote {self.vote}: of how many views? add --views 8")
+        if self.noise_kind != RunConfig.noise_kind and self.label_noise is None:
+            raise UsageError(f"--noise-kind {self.noise_kind}: how many wrong labels? add --label-noise 0.2")
         if self.distractors is not None and self.unlabelled is None:
             raise UsageError(f"--distractors {self.distractors}: how many images of each? add --unlabelled 10")
         self._check_acquisition()

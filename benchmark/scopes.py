@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..core.errors import UsageError
 from ..core.options import Settings, parameters_of, parse_assignments
 
 
@@ -16,7 +17,7 @@ def with_scopes(settings: Settings, dataset: str, method: str | None = None) -> 
         method: the same; None: no other parameter goes without a scope.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or two values of a parameter.
         UserError: a plug-in does not import.
     """
     if all("." in name for name in settings):
@@ -24,7 +25,21 @@ def with_scopes(settings: Settings, dataset: str, method: str | None = None) -> 
     mine = set[str]() if method is None else _parameters("methods", method)
     its = _parameters("datasets", dataset) or set()
     meant = {name for name in its if mine is not None and name not in mine}
+    for name in meant & settings.keys():
+        if settings.get(scoped := f"dataset.{name}", settings[name]) != settings[name]:
+            raise UsageError(f"--set {name}={settings[name]} and {scoped}={settings[scoped]}: take one of them")
     return {f"dataset.{name}" if name in meant else name: value for name, value in settings.items()}
+
+
+def with_option(settings: Settings, name: str, value: object, option: str) -> Settings:
+    """Settings with a parameter that an option of its own sets.
+
+    Raises:
+        UsageError: they have another value of it.
+    """
+    if str(settings.get(name, value)) != str(value):
+        raise UsageError(f"{option} {value} and --set {name}={settings[name]}: take one of them")
+    return {**settings, name: value}
 
 
 def of_dataset(assignments: Iterable[str]) -> Settings:
@@ -33,7 +48,7 @@ def of_dataset(assignments: Iterable[str]) -> Settings:
     Raises:
         UsageError: a text is of another form.
     """
-    return {name.removeprefix("dataset."): value for name, value in parse_assignments(assignments).items()}
+    return parse_assignments(one.strip().removeprefix("dataset.") for one in assignments)
 
 
 def _parameters(kind: str, name: str) -> set[str] | None:

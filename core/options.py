@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 from .errors import UsageError, did_you_mean
 from .kinds import NAMES, convert, has_type, kind_words, type_name
@@ -23,7 +23,6 @@ from .ranges import LARGEST_COUNT, Range
 T = TypeVar("T")
 # Values of options or parameters by name. Which value a name may have is said by its declaration, so here any may stand.
 Settings = Mapping[str, Any]
-Several = Literal["", "listed", "repeated"]
 SHOWN = 80  # characters of a value that a message repeats
 
 
@@ -32,7 +31,7 @@ class Declaration(TypedDict, total=False):
 
     help: str
     range: Range | None
-    several: Several
+    several: bool
     none: str | None
     was: str
 
@@ -58,7 +57,7 @@ def declared(
     above: float | None = None,
     maximum: float | None = None,
     below: float | None = None,
-    several: Several = "",
+    several: bool = False,
     none: str | None = None,
     was: str = "",
 ) -> Declaration:
@@ -70,9 +69,8 @@ def declared(
         above: the value is greater than this.
         maximum: the value is at most this.
         below: the value is less than this.
-        several: whether a list of values makes a grid of runs (options of a command). "listed": as a list in a TOML file, or
-            with commas between the values. "repeated": the option may also occur several times on the command line; of any
-            other option the last occurrence counts.
+        several: whether a list of values makes a grid of runs (options of a command): a list in a TOML file; on the command
+            line, values with commas between them, or the option several times. Of any other option the last one counts.
         none: the word for None on a command line, such as "auto".
         was: an older name of the option, which still works and is not shown.
     """
@@ -89,7 +87,7 @@ class Parameter:
     default: Any
     help: str
     range: Range | None = None
-    several: Several = ""
+    several: bool = False
     none: str | None = None
     was: str = ""
 
@@ -224,14 +222,16 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     """Read `name=value` strings.
 
     Raises:
-        UsageError: a string has no '=' or no name.
+        UsageError: a string has no '=' or no name, or a name has two values.
     """
-    values = {}
+    values: dict[str, str] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"'{assignment}' is not of the form name=value")
-        values[name.strip()] = value.strip()
+        name, value = name.strip(), value.strip()
+        if values.setdefault(name, value) != value:
+            raise UsageError(f"--set {name}={values[name]} and {name}={value}: take one of them")
     return values
 
 

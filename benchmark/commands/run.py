@@ -11,9 +11,11 @@ import typer
 from ...core.errors import Interrupted, UsageError, UserError
 from ...core.options import Settings, parameters_of
 from ..config import FOLDER, RunConfig, grid, read_toml
+from ..scopes import with_option
 from ..sweep.engine import Engine
 from .parts.declared import takes
 from .parts.lines import say
+from .parts.shape import check_shape
 
 if TYPE_CHECKING:
     from ..evaluation.plan import Plan
@@ -51,9 +53,11 @@ def run(
     from .parts.terminal import TerminalProgress
 
     on = Engine(**engine)
-    short = {SHORT[name]: value for name, value in (("alpha", alpha), ("beta", beta), ("norm", norm)) if value is not None}
+    settings = given.get("settings", {})
+    for name, value in (("alpha", alpha), ("beta", beta), ("norm", norm)):
+        settings = settings if value is None else with_option(settings, SHORT[name], value, f"--{name}")
     progress = TerminalProgress(verbose=verbose)
-    configs = _configs({**given, "settings": {**given.get("settings", {}), **short}}, config, progress.say)
+    configs = _configs({**given, "settings": settings}, config, progress.say)
     failed, outcomes = None, []
     try:
         plans = check_grid(configs, progress.say) if dry_run or len(configs) > 1 else []
@@ -150,6 +154,7 @@ def _configs(given: Settings, config: Path | None, say: Callable[[str], None]) -
     options = {one.name: options[one.name] for one in parameters_of(RunConfig) if one.name in options}
     if options.get("data") is not None and options.get("dataset", FOLDER) != FOLDER:
         raise UsageError(f"--data {options['data']} and --dataset {_listed(options['dataset'])}: take one of them")
+    check_shape(options)
     if ALL_FROZEN in _several(options.get("method")):
         options["method"] = _with_frozen(_several(options["method"]))
     if options.get("checkpoint") is not None:

@@ -50,6 +50,7 @@ def test_the_results_folder_may_be_text_and_has_an_older_name():
         ({"corruption": "blur", "severity": 9}, "--severity 9: from 1 to 5"),
         ({"corruption": "blur"}, "--corruption blur: how much"),
         ({"severity": 2}, "--severity 2: of what"),
+        ({"noise_kind": "pair"}, "--noise-kind pair: how many wrong labels"),
     ],
 )
 def test_impossible_values_are_refused_in_one_line(values: dict, message: str):

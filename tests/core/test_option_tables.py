@@ -13,7 +13,7 @@ from fewbench.core.options import parameter
 class Config:
     name: str
     batch_size: int | None = parameter(None, "images", none="auto")
-    seed: int = parameter(0, "of episodes", minimum=0, several="listed")
+    seed: int = parameter(0, "of episodes", minimum=0, several=True)
     flip: bool | None = None
     file: Path | None = None
     tune: str | None = None

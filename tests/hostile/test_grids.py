@@ -85,7 +85,7 @@ TESTBEDS = {
     "other-class.csv": "0,1,0,0,True\n0,1,1,2,True\n0,1,0,1,False\n",
     "classes.csv": "",
 }
-TINY, OF_PHOTOS = "TINY", "PHOTOS"  # the arguments of these datasets
+TINY, SHAPELESS, OF_PHOTOS = "TINY", "SHAPELESS", "PHOTOS"  # the arguments of these datasets; without --queries
 
 # What is asked for, and what the line says. Every grid has a run that is possible, first.
 GRIDS = [
@@ -113,16 +113,16 @@ GRIDS = [
     (f"{TINY} --method protonet,chance --sampler semantic", "has no class taxonomy"),
     (f"{TINY} --method protonet,chance --sampler nosuch", "unknown sampler 'nosuch'"),
     (f"{TINY} --method protonet,chance --set sampler.nosuch=1", "sampler uniform has no parameter 'nosuch'"),
-    (f"{TINY} --method protonet,chance --sampler meta-dataset --set sampler.max_ways=2", "max_ways=2: at least 5"),
+    (f"{SHAPELESS} --method protonet,chance --sampler meta-dataset --set sampler.max_ways=2", "max_ways=2: at least 5"),
     (f"{TINY} --method protonet,chance --sampler PLUGIN:NoSupport", "^task 0 has queries of class 0|and no support of it$"),
     (f"{TINY} --method protonet,chance --sampler PLUGIN:BrokenSampler", r"KeyError: 'rows' \(plugin\.py, line \d+\)$"),
-    (f"{TINY} --method protonet,chance --testbed one-class.csv", "task 0 has fewer than two classes"),
-    (f"{TINY} --method protonet,chance --testbed no-query.csv", "task 0 has no query"),
-    (f"{TINY} --method protonet,chance --testbed no-support.csv", "task 0 has queries of class 1 and no support of it"),
-    (f"{TINY} --method protonet,chance --testbed beyond.csv", "image 9999 is not of class 11 here"),
-    (f"{TINY} --method protonet,chance --testbed other-class.csv", "image 2 is not of class 1 here"),
-    (f"{TINY} --method protonet,chance --testbed classes.csv", "it lists classes only"),
-    (f"{TINY} --method protonet,chance --testbed gone.csv", "gone.csv"),
+    (f"{SHAPELESS} --method protonet,chance --testbed one-class.csv", "task 0 has fewer than two classes"),
+    (f"{SHAPELESS} --method protonet,chance --testbed no-query.csv", "task 0 has no query"),
+    (f"{SHAPELESS} --method protonet,chance --testbed no-support.csv", "task 0 has queries of class 1 and no support of it"),
+    (f"{SHAPELESS} --method protonet,chance --testbed beyond.csv", "image 9999 is not of class 11 here"),
+    (f"{SHAPELESS} --method protonet,chance --testbed other-class.csv", "image 2 is not of class 1 here"),
+    (f"{SHAPELESS} --method protonet,chance --testbed classes.csv", "it lists classes only"),
+    (f"{SHAPELESS} --method protonet,chance --testbed gone.csv", "gone.csv"),
     (f"{TINY} --method protonet,chance --corruption noise --severity 1,9", "severity"),
     (f"{TINY} --method protonet,chance --precision fp16", "--precision fp16: CPUs"),
     (f"{TINY} --method protonet,maml --batch-size 4", "maml"),
@@ -161,6 +161,7 @@ def here(tmp_path: Path, tiny: str, tiny_weights: Path, photos: Path, monkeypatc
         (tmp_path / name).write_text((TESTBED if rows else "task,variance,labels\n0,1,0\n0,1,1\n") + rows)
     return {
         "TINY": f"--dataset {tiny} --weights {tiny_weights} --queries 5",
+        "SHAPELESS": f"--dataset {tiny} --weights {tiny_weights}",
         "PHOTOS": f"--dataset folder --set dataset.root={photos} --weights {tiny_weights} --queries 3",
         "PLUGIN": "plugin.py",
         "MAML": str(CHECKPOINTS / "maml-omniglot.safetensors"),

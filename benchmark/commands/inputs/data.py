@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ....core.errors import UsageError
 from ....core.options import Settings
 from ...built_in import YOURS
+from ...config import FOLDER
+from ...scopes import of_dataset, with_option
 from ..parts.lines import say
 
 if TYPE_CHECKING:
@@ -70,6 +73,8 @@ def prepare(
 
     progress = TerminalProgress()
     if called is not None:
+        if source is not None and name != FOLDER:
+            raise UsageError(f"--name {called}: of {name}, or --from {source}? take one of them")
         settings = [*(set_ or []), *([] if size is None else [f"size={size}"])]
         say(_kept(called, name if source is None else str(source), settings, overwrite, progress))
         return
@@ -117,7 +122,6 @@ def path(name: Name, set_: Set = None) -> None:
 
 def _kept(name: str, photos: str, settings: list[str], overwrite: bool, progress: Progress) -> Path:
     """Copy photos into the cache under a name, and return the copy's folder."""
-    from ....core.errors import UsageError
     from ....tasks.datasets.folder import Folder
     from ....tasks.datasets.named import keep
     from ... import registry
@@ -127,7 +131,7 @@ def _kept(name: str, photos: str, settings: list[str], overwrite: bool, progress
         raise UsageError(f"--name {name}: a dataset of {entry.origin} is called so; take another name")
     if entry is not None and not overwrite:
         raise UsageError(f"--name {name}: there are photos of this name; --overwrite replaces them")
-    folder = registry.make("datasets", "folder", {**_parameters(settings), "root": photos})
+    folder = registry.make("datasets", FOLDER, with_option(_parameters(settings), "root", photos, f"--name {name} of"))
     assert isinstance(folder, Folder)
     made = keep(name, folder, progress)
     progress.say(f"{name}: {made.layout}")
@@ -141,15 +145,15 @@ def _dataset(
     from ... import registry
 
     cls = registry.load(registry.find("datasets", name))
-    settings = {**_parameters(set_), **(options or {})}
+    settings = _parameters(set_)
+    for parameter, value in (options or {}).items():
+        settings = with_option(settings, parameter, value, f"--{parameter}")
     if source is not None and cls.source_parameter is not None:
-        settings, source = {cls.source_parameter: str(source), **settings}, None
+        settings, source = with_option(settings, cls.source_parameter, str(source), "--from"), None
     return registry.make("datasets", name, settings), source
 
 
 def _parameters(set_: Iterable[str] | None) -> Settings:
-    from ...scopes import of_dataset
-
     return of_dataset(set_ or [])
 
 

@@ -64,7 +64,7 @@ def _as_typer(one: Parameter) -> list[inspect.Parameter]:
         flag, kind, default = "--set", list[str], []
     elif bool in one.kinds:
         kind, flag = bool | None, f"{flag}/--no-{flag[2:]}"
-    elif one.several == "repeated":
+    elif one.several:
         kind, default = list[str], [] if default is None else [str(default)]
     elif default is not MISSING:
         kind, default = str | None, one.none if default is None else str(default)
@@ -90,8 +90,7 @@ def _read(one: Parameter, value: Any) -> Any:
     if one.name == "settings":
         return parse_assignments(value)
     if one.several:
-        texts = value if one.several == "repeated" else [value]
-        return [_one(one, part) for text in texts for part in ([text] if _names_file(text) else text.split(","))]
+        return [_one(one, part) for text in value for part in ([text] if _names_file(text) else text.split(","))]
     return _one(one, value)
 
 

@@ -136,6 +136,10 @@ def test_path_prints_the_folder_of_what_is_prepared(bench, photos):
         (["prepare", "trifeature", "--from", "photos"], 2, "trifeature is rendered, not imported"),
         (["prepare", "folder"], 2, "dataset folder needs its images: parameter root=PATH"),
         (["prepare", "folder", "--from", "nowhere"], 1, "no such file or folder"),
+        (["prepare", "folder", "--from", "photos", "--set", "root=others"], 2, "--from photos and --set root=others: take one"),
+        (["prepare", "photos", "--name", "x", "--set", "root=others"], 2, "--name x of photos and --set root=others: take one"),
+        (["prepare", "photos", "--name", "x", "--from", "others"], 2, "--name x: of photos, or --from others? take one"),
+        (["prepare", "folder", "--from", "photos", "--size", "8", "--set", "size=9"], 2, "--size 8 and --set size=9: take one"),
         (["verify", "cub-200"], 1, "cub-200 is not prepared"),
     ],
 )
