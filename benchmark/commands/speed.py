@@ -52,7 +52,7 @@ def speed(
             advance(1)
     libraries = " and ".join(version_of(runtime) for runtime in encodings.runtimes())
     say(f"{processor()}, {rates.threads()} threads, {libraries}")
-    say(f"a large matrix product: {product / 1e9:,.0f} Gflop/s; copying: {copied / 1e9:,.1f} GB/s")
+    say(f"large products: {product / 1e9:,.0f} Gflop/s; copying: {copied / 1e9:,.1f} GB/s")
     say("")
     print_table(ENCODING, [row(one, product) for one in found], right=(1, 3, 4, 5, 6, 7))
     say("")

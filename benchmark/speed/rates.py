@@ -46,7 +46,7 @@ def threads() -> int:
 
 
 def product_rate() -> float:
-    """Floating-point operations a second of a large matrix product in float32."""
+    """Floating-point operations a second that large products reach in float32 (`matrix_rate`)."""
     return matrix_rate(torch.device("cpu"), "fp32")
 
 

@@ -28,7 +28,8 @@ OpenVINO {openvino}, on {day}. One command wrote them, in about five minutes:
 
 CPU milliseconds an image, on one thread and in batches of 16. Images of 84 pixels are read, resized to the network's size, made
 ready and encoded; the weights are initial ones. "Times fewer" compares the first times with those of what `--runtime auto`
-takes. The last columns hold its operations a second against those of a large matrix product on one thread.
+takes. The last columns hold its operations a second against the most that large matrix products, or a large convolution,
+reach on one thread.
 
 {table}
 
@@ -39,8 +40,8 @@ place of 1.42 for ResNet-50 in such batches, and 1.19 in place of 0.95 for all m
 as they are.
 
 **OpenVINO** joins a convolution with its batch norm and activation, and goes through memory less often. Where a network already
-runs at the rate of matrix products, as ResNets do on this processor, nothing faster is left in float32. Vision transformers
-consist of such products. [Encoding](encoding.md) says when `auto` takes OpenVINO.
+runs near that rate, nothing faster is left in float32. Vision transformers consist of matrix products.
+[Encoding](encoding.md) says when `auto` takes OpenVINO.
 
 ## Episodes
 

@@ -57,7 +57,7 @@ def one_thread() -> Iterator[None]:
 def test_encoding(one_thread: None, say: Callable[[str], None], table: list[str]):
     before, now = measured("given back"), measured("kept")
     product = product_rate()
-    say(f"on one thread, a large matrix product: {product / 1e9:,.0f} Gflop/s; copying: {copy_rate() / 1e9:,.1f} GB/s")
+    say(f"on one thread, large products: {product / 1e9:,.0f} Gflop/s; copying: {copy_rate() / 1e9:,.1f} GB/s")
     table += [f"| {' | '.join(HEADERS)} |", f"|---|{'---:|' * (len(HEADERS) - 1)}"]
     for name, found in now.items():
         pixels, first, flops, gains = before[name]["torch"]

@@ -252,8 +252,8 @@ def test_a_verbose_run_says_how_fast_it_was(backbone: LoadedBackbone, split: Spl
     feature_table(backbone, split, CPU, listener)
     (line,) = listener.said
     assert re.fullmatch(
-        r"encoded 360 images at [\d,]+ images/s, that is [\d.,]+ Gflop/s: \d+ % of the [\d.,]+ Gflop/s of a "
-        "large matrix product in fp32",
+        r"encoded 360 images at [\d,]+ images/s, that is [\d.,]+ Gflop/s: \d+ % of the [\d.,]+ Gflop/s that "
+        "large products reach in fp32",
         line,
     )
 
