@@ -156,6 +156,15 @@ def stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
+def state_of(path: Path) -> list[int]:
+    """What changes with a file's content, also where size and modification time are kept: as by `cp -p`, `mv` and archives.
+
+    These are size and modification time, the time of the last change of any kind, and the file's number on its disk.
+    """
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes.
 

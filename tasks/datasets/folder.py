@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ...core.errors import UsageError
-from ...core.files import stamp
+from ...core.files import state_of
 from ...core.options import Settings, parameter
 from ..taxonomy import Taxonomy, read_parents
 from . import store
@@ -113,19 +113,19 @@ class Folder(Photos):
 
     @cached_property
     def origin(self) -> str:
-        """The path of the images and a hash over their names, sizes and times."""
+        """The path of the images and a hash over their names and states."""
         sha = hashlib.sha256()
         archives = set()
         for class_id, members in self.layout.classes.items():
             for member in members:
                 if member.holder.path.is_dir():
-                    seen = stamp(member.holder.path / member.name)
+                    seen = state_of(member.holder.path / member.name)
                 else:
                     archives.add(member.holder.path)
                     seen = []
                 sha.update(repr((class_id, member.name, seen)).encode(errors="surrogateescape"))
         for path in sorted(archives):
-            sha.update(repr(stamp(path)).encode())
+            sha.update(repr(state_of(path)).encode())
         return f"{self._path} ({sha.hexdigest()[:16]})"
 
     def _origin_of(self, split: str, contents: Contents, source: Path | None) -> store.Origin:

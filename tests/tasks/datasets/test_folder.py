@@ -1,5 +1,6 @@
 import os
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,34 @@ def test_changed_images_are_prepared_again(root, png, listener):
     (root / "things" / "class_0" / "2.png").write_bytes(png(60))
     os.utime(root / "things" / "class_0" / "2.png", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert "have changed" in str(Folder(root=str(root), size=8).problem("test"))
+
+
+def same_size(path: Path, grey: int) -> None:
+    """Write an image whose file is as large and as old as all of its kind, as out of an archive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (grey, grey, grey)).save(path)
+    os.utime(path, ns=(10**18, 10**18))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_changes_that_keep_size_and_time_are_seen(tmp_path: Path, packed: bool):
+    photos, archive = tmp_path / "photos", tmp_path / "photos.tar"
+
+    def greys() -> list[int]:
+        if packed:
+            with tarfile.open(archive, "w") as file:
+                file.add(photos, arcname="photos")
+            os.utime(archive, ns=(10**18, 10**18))
+        return Folder(root=str(archive if packed else photos), size=8).split("test").images[:, 0, 0, 0].tolist()
+
+    for number, name in enumerate(("ash", "birch")):
+        same_size(photos / name / "leaf.bmp", 10 + number)
+    assert greys() == [10, 11]
+    same_size(photos / "birch" / "leaf.bmp", 90)
+    assert greys() == [10, 90]
+    for before, after in (("ash", "kept"), ("birch", "ash"), ("kept", "birch")):
+        (photos / before).rename(photos / after)
+    assert greys() == [90, 10]
 
 
 def test_a_prepared_folder_outlives_its_images(root):
