@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from .compiled_code import compiled
+
 INSTALLED = frozenset({"site-packages", "dist-packages"})  # a virtual environment may lie beside a plug-in
 
 
@@ -48,7 +50,10 @@ def _code_sha256(cls: type) -> str:
     for name in sorted(modules):
         module = modules[name]
         file = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None  # folders without __init__.py
-        sha.update(_bare(Path(file).read_bytes()) if file else name.encode())
+        if file and Path(file).is_file():
+            sha.update(_bare(Path(file).read_bytes()))
+        else:
+            sha.update("\n".join([name, *(compiled(cls) if name == cls.__module__ else ())]).encode(errors="surrogatepass"))
     return sha.hexdigest()
 
 

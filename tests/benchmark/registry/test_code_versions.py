@@ -2,6 +2,7 @@ import importlib
 import sys
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 
 import pytest
 
@@ -73,3 +74,49 @@ def test_built_in_classes_are_known_by_the_version_that_they_declare(monkeypatch
     assert code_of(ProtoNet) == "version 1"
     monkeypatch.setattr(ProtoNet, "version", "2")
     assert code_of(ProtoNet) == "version 2"
+
+
+CELL = '''
+from functools import cached_property
+BRIGHT = 5
+def shade(x):
+    """Told."""
+    return x + BRIGHT
+class Base:
+    share = 2.0
+    @staticmethod
+    def base(x):
+        return x * 3
+class Cell(Base):
+    """Told."""
+    @property
+    def one(self):
+        return [shade(x) for x in (1, 2)]
+    @cached_property
+    def two(self, at=7):
+        return at
+'''
+CHANGES = {
+    "BRIGHT = 5": "BRIGHT = 6",
+    "x + BRIGHT": "x - BRIGHT",
+    "share = 2.0": "share = 2.5",
+    "x * 3": "x * 4",
+    "(1, 2)": "(1, 9)",
+    "at=7": "at=8",
+    "return at": "return -at",
+}
+
+
+def cell(text: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The version of a class that no file holds, as in a notebook."""
+    module = ModuleType("cell")
+    monkeypatch.setitem(sys.modules, "cell", module)
+    exec(compile(text, "<cell>", "exec"), vars(module))
+    return code_of(module.Cell)
+
+
+def test_the_hash_of_a_class_of_a_notebook_follows_what_it_does(monkeypatch: pytest.MonkeyPatch):
+    before = cell(CELL, monkeypatch)
+    assert cell(f"# a remark\n\nunused = 1\n{CELL.replace('Told', 'Told otherwise')}", monkeypatch) == before
+    changed = [CELL.replace(then, now) for then, now in CHANGES.items()]
+    assert len({before, *(cell(text, monkeypatch) for text in changed)}) == 1 + len(CHANGES)
