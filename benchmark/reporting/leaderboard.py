@@ -16,7 +16,7 @@ from .formats import CONTESTED, Cut, markdown_of
 from .markdown import escaped
 from .pages import Part, update_page, write_if_changed
 from .quotes import Quotes, quotes_of
-from .summary import KEY, link_to, summary_of
+from .summary import OPENING, link_to, summary_of
 
 MOST = 8  # rows of a group: the file is read from top to bottom, and the command prints all of them
 INTRODUCTION = """# Leaderboard
@@ -36,8 +36,7 @@ HOW_TO_READ = (
     "Accuracies are means over episodes ± the half-width of their 95 % t interval, in percent. That interval is about the "
     "episodes that can be drawn from the test images, not about other images or another training.",
     "All tasks have 15 queries a class where their name says nothing else.",
-    "The interval of a difference from a published number is made of both intervals, or of ours alone where the source gives "
-    f"none. {CONTESTED}: reruns by others differ from the paper by more than both intervals.",
+    f"{CONTESTED}: reruns by others differ from the paper by more than both intervals.",
     "In the tables below, the small number is the rank in the column, over all backbones and settings; the best inductive "
     "method stands in the tables above. A rank is a range where paired t tests on the same episodes do not decide "
     "(Holm-adjusted over all pairs, 5 %). Bold are the best of a group and all that are not significantly worse; a group is a "
@@ -148,7 +147,7 @@ def render(found: Boards, file: Path, figures: Mapping[str, Path], option: str =
     if not found.boards:
         lines = NO_RECORDS.format(option=option).split("\n")
     else:
-        lines = ["## The best of each task", "", *(f"- {text}" for text in KEY), "", *summary_of(found.boards, file, file), ""]
+        lines = ["## The best method of each dataset", "", OPENING, "", *summary_of(found.boards, file, file), ""]
         lines += [f"- {text.format(option=option)}" for text in HOW_TO_READ]
     for board, quotes in found.boards:
         lines += ["", f"## {escaped(board.title)}", ""]

@@ -30,18 +30,25 @@ HEADERS = (
 NUMERIC = (False, False, False, False, False, True, False, False, False)
 TASK, SETTING, TOP = HEADERS.index("task"), HEADERS.index("setting"), len(HEADERS) - 1
 USUAL = "5-way 1-shot"  # the task that has tables of its own
+OPENING = (
+    "How well methods tell classes of images apart from a few examples of each (shots). Inductive methods answer each query "
+    "alone. What the columns mean stands below the table."
+)
 KEY_OF_SETTINGS = (
     "A row is the best run of a dataset and setting; a setting without a row has no run. Inductive: each query is answered "
-    f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: without support. In brackets: "
-    "parameters that are not the default ones, and the recipe of a training."
+    f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: no labelled examples. In "
+    "brackets: parameters that are not the default ones, and how the backbone was trained, as with labels (supervised)."
 )
 KEY = (
-    "Lead: over the best run of another method in the same setting, on the same episodes, ± its 95 % interval. It is "
-    "significant where that interval does not contain 0. The other has the same backbone and training unless they are named.",
-    "Published for this method: with the same backbone, training and task, in its *paper*, *quoted* elsewhere, or in a *rerun* "
-    "by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval, else *above* "
-    "or *below*. A dash: our list has none with this backbone, training and task. Best published: the best inductive number in "
-    "our list, of any method and backbone trained on the dataset alone, often a larger network.",
+    "Lead: our best minus the best run of any other method in the same setting, on the same episodes, ± the 95 % interval "
+    "of that difference, before rounding. It is significant where the interval does not contain 0. The other has the same "
+    "backbone and training unless they are named.",
+    "Published for this method: with the same backbone, training and task, in its own *paper*, *quoted* by another, or from "
+    "a *rerun* by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval "
+    "(of both numbers, or of ours alone where the source gives none), else *above* or *below*. A dash: `bench list "
+    "published` has none for just this backbone, training and task.",
+    "Best published: the best inductive number that we know, of any method and network trained on the dataset alone. The "
+    "network is often larger; see it as the context.",
 )
 
 
@@ -78,7 +85,7 @@ def summary_of(
     )
     sections = [[f"### {title}", "", *lines] for title, lines in tables if lines]
     if sections:
-        sections[0] += ["", KEY_OF_SETTINGS]
+        sections[0] += ["", *(f"- {text}" for text in (KEY_OF_SETTINGS, *KEY))]
     return [line for section in sections for line in (*section, "")][:-1]
 
 
@@ -132,7 +139,7 @@ def _best(board: Board, places: Sequence[Place], quotes: Quotes, column: int, li
     names = [style.plain(first.row.marked_method), style.plain(_network(first, board))]
     accuracy = style.link(accuracy_cell(first.cell.record), links.of_record(first.cell.path))
     second = next((place for place in others if place.cell.record.method.name != first.cell.record.method.name), None)
-    lead = style.plain("the only method" if second is None else _lead(first, second, board))
+    lead = style.plain("no other method was run" if second is None else _lead(first, second, board))
     return [*names, accuracy, lead, _of_method(first, quotes, column, style), _best_published(first, quotes, column, style)]
 
 
@@ -144,7 +151,8 @@ def _of_method(first: Place, quotes: Quotes, column: int, style: Style) -> str:
         return ""
     number = style.quoted(style.plain(cell.number.printed))
     again = f"; {style.plain(f'{CONTESTED} others found another number')}" if cell.contested else ""
-    apart = "" if cell.difference is None else f"; ours {cell.difference:+.2f}, {cell.verdict or 'without interval'}"
+    margin = "" if cell.margin is None else f" ± {cell.margin:.2f}"
+    apart = "" if cell.difference is None else f"; ours {cell.difference:+.2f}{margin}, {cell.verdict or 'without interval'}"
     return f"{number} ({style.link(cell.number.kind, read_at(cell.number)[1])}{again}){style.plain(apart)}"
 
 

@@ -82,7 +82,7 @@ def test_the_leaderboard_keeps_clean_and_corrupted_tasks_apart(bench_many, examp
     assert done.code == 0, done.err
     board = (example / "my-results" / "leaderboard.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.*)$", board, re.MULTILINE) == [
-        "The best of each task",
+        "The best method of each dataset",
         "tiny.py:Tiny",
         "tiny.py:Tiny, corrupted images",
     ]

@@ -37,7 +37,7 @@ def test_a_summary_stands_above_the_boards_of_all_datasets(make_record, lines):
     found = lines(*(make_record([0.5], task={"dataset": name}) for name in ("tiered", "omniglot", "cifar-fs")))
     headings = [line for line in found if line.startswith("#")]
     assert headings == [
-        "## The best of each task",
+        "## The best method of each dataset",
         "### 5-way 1-shot, inductive, trained on the dataset alone",
         "## cifar-fs",
         "## omniglot",
