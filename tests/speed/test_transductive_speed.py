@@ -44,12 +44,12 @@ THEIRS = {
 }
 AT_LEAST = {
     "bd-cspn": 1,  # a few products in both; what is left is to go through the features
-    "laplacian-shot": 3,
+    "laplacian-shot": 2,
     "pt-map": 100,
     "tim adm": 30,
     "tim gd": 15,
-    "transductive-finetuning": 15,
-}  # times easyfsl's speed
+    "transductive-finetuning": 10,
+}  # times easyfsl's speed; less on a fast processor, where its Python costs it less
 
 
 @pytest.fixture(autouse=True)
