@@ -39,14 +39,15 @@ KEY_OF_SETTINGS = (
     f"alone. {'; '.join(f'{mark} {meaning}' for mark, meaning in MARKS.items())}. Zero-shot: no labelled examples. In "
     "brackets: parameters that are not the default ones, and how the backbone was trained, as with labels (supervised)."
 )
+NONE_KNOWN = "none known"
 KEY = (
     "Lead: our best minus the best run of any other method in the same setting, on the same episodes, ± the 95 % interval "
     "of that difference, before rounding. It is significant where the interval does not contain 0. The other has the same "
     "backbone and training unless they are named.",
     "Published for this method: with the same backbone, training and task, in its own *paper*, *quoted* by another, or from "
     "a *rerun* by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval "
-    "(of both numbers, or of ours alone where the source gives none), else *above* or *below*. A dash: `bench list "
-    "published` has none for just this backbone, training and task.",
+    "(of both numbers, or of ours alone where the source gives none), else *above* or *below*. None known: `bench "
+    "list published` has none for just this backbone, training and task.",
     "Best published: the best inductive number that we know, of any method and network trained on the dataset alone. The "
     "network is often larger; see it as the context.",
 )
@@ -116,8 +117,8 @@ def summary_rows(boards: Sequence[tuple[Board, Quotes]], links: Links, only_publ
             for setting in SETTINGS:
                 for external in (False, True):
                     places = _places(board, column, setting, external)
-                    cells = _best(board, places, quotes, column, links) if places else ["", ""]
-                    if any(cells[-2:]) or (places and not only_published):
+                    cells = _best(board, places, quotes, column, links) if places else []
+                    if places and not (only_published and cells[-2:] == [NONE_KNOWN, ""]):
                         rows.append([dataset, task, setting + EXTERNAL_MARK * external, *cells])
     return rows
 
@@ -144,11 +145,11 @@ def _best(board: Board, places: Sequence[Place], quotes: Quotes, column: int, li
 
 
 def _of_method(first: Place, quotes: Quotes, column: int, style: Style) -> str:
-    """The published number of the method and backbone of a row; "" where there is none."""
+    """The published number of the method and backbone of a row."""
     quoted = quotes.beside.get(first.number)
     cell = None if quoted is None else quoted.cells[column]
     if quoted is None or cell is None:
-        return ""
+        return NONE_KNOWN
     number = style.quoted(style.plain(cell.number.printed))
     again = f"; {style.plain(f'{CONTESTED} others found another number')}" if cell.contested else ""
     margin = "" if cell.margin is None else f" ± {cell.margin:.2f}"
