@@ -45,8 +45,9 @@ class Mistake(NamedTuple):
 
 def run(*arguments: str, code: int = 2, says: str, late: bool = False) -> Mistake:
     """A mistake in a run that would else be a quick one."""
-    tiny = ["run", "--dataset", "PLUGINS/tiny.py:Tiny", "--weights", "WEIGHTS", "--queries", "5", "--episodes", "200"]
-    return Mistake([*tiny, *arguments], code, says, late)
+    tiny = {"--dataset": "PLUGINS/tiny.py:Tiny", "--weights": "WEIGHTS", "--queries": "5", "--episodes": "200"}
+    others = [text for option, value in tiny.items() if option not in arguments for text in (option, value)]
+    return Mistake(["run", *others, *arguments], code, says, late)
 
 
 MISTAKES = {

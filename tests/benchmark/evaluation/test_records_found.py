@@ -137,7 +137,8 @@ def test_images_of_another_split_that_have_changed_are_another_run(
     fresh = runner.run(replace(config, results=config.results / "anew"), SILENT)
     assert not again.reused and content(again.path) == content(fresh.path)
     assert first.record.task.fingerprint == again.record.task.fingerprint
-    assert {*again.record.task.beside} == {beside} and first.record.task.beside != again.record.task.beside
+    assert again.record.task.beside is not None and {*again.record.task.beside} == {beside}
+    assert first.record.task.beside != again.record.task.beside
     consequence = "starting from the first episode" if limit else "it is made again"
     assert listener.said[0] == f"{first.path} may be of other {beside} images than those that are there now; {consequence}"
 
