@@ -19,6 +19,7 @@ from .scopes import with_scopes
 
 RESULTS = Path("results")  # unless the user names another folder
 RESULTS_HELP = "Folder of records/, checkpoints/ and figures/."
+SHAPE = ("ways", "shots", "queries")  # of an episode: options of their own, not sampler parameters
 FOLDER = "folder"  # the dataset of a user's own photos
 SCOPES = ("dataset", "backbone", "sampler")  # `--set backbone.width=32`; a name without a scope is the method's
 

@@ -14,13 +14,14 @@ from ...methods.base import AUTO, Method
 from ...tasks.datasets.base import Dataset, Split
 from ...tasks.episodes import ABSENT, EpisodeBatch
 from ...tasks.samplers import Sampler, UniformSampler, check_ways
+from ..config import SHAPE
 from ..records.answerer import Chosen
 from ..records.record import RunRecord
 from .checks import CHOICES, setting_of
 from .evaluate import Evaluator
 from .opening import source_of
 from .plan import Plan
-from .sampling import SHAPE, Sampling
+from .sampling import Sampling
 
 SUPPORT, FEWEST = 8000, 10  # support images in all, and episodes at least, that a choice is made on
 UNIT = "trials"  # of the bar, which no time limit may end: a choice that is begun again each time is never made

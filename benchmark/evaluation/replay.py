@@ -22,7 +22,7 @@ from ...tasks.episodes import EpisodeBatch, digest
 from ...tasks.samplers import Sampler
 from ...tasks.testbed_sampler import TestbedSampler
 from .. import registry
-from ..config import RunConfig
+from ..config import SHAPE, RunConfig
 from ..device import choose_device
 from ..records.identity import TaskKey, key_of, task_of
 from ..records.record import RunRecord
@@ -31,7 +31,7 @@ from .choose import as_chosen_before
 from .evaluate import Answers, Evaluator
 from .opening import source_of_rows
 from .plan import Plan, make_plan
-from .sampling import SHAPE, sampling_of, task_section, with_sampling
+from .sampling import sampling_of, task_section, with_sampling
 from .source import Source
 
 OF_A_TESTBED = ("testbed_sha256", "tasks")  # what a record says about a testbed beside what it was drawn with

@@ -214,8 +214,7 @@ class Run:
         classes = len(self.sampler.sizes)
         need = images_for_interval(ways, shots, queries, classes)
         return (
-            f"too few images for an interval without replacement: they give {episodes} episode{'' if episodes == 1 else 's'}, "
-            f"and it takes {FEWEST}; "
+            f"too few images for an interval without replacement: they give {episodes} of the {FEWEST} episodes that it takes; "
             f"{need} images in each of the {classes} classes would do"
         )
 

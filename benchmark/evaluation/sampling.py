@@ -19,10 +19,8 @@ from ...tasks.testbed import Testbed
 from ...tasks.testbed_files import read_testbed
 from ...tasks.testbed_sampler import TestbedSampler
 from .. import registry
-from ..config import RunConfig
+from ..config import SHAPE, RunConfig
 from ..records.task import Corrupted, Task
-
-SHAPE = ("ways", "shots", "queries")  # options of their own, not sampler parameters
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ and queries. Meta-training thus makes features that suit such a classifier. part
 
 Differs from the authors' code: theirs adds the identity to the kernel matrix for its solver, which is an additional
 regularisation; here the machine is that of the paper. Their label smoothing of 0.1 is left out.
-Their learning rate of 0.1 moves the learned number far; one of 0.001 takes thousands of steps for a few units, so that it had
-better start higher than at their 1 (`initial_scale`).
+Their number starts at 1, and their learning rate of 0.1 moves it far. At 0.001 it moves by a few units in thousands of
+steps; there let it start higher (`initial_scale`).
 """
 
 from __future__ import annotations

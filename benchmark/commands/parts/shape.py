@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from ....core.errors import UsageError
 from ....core.options import Settings, parameters_of
-from ...config import RunConfig
-
-SHAPE = ("ways", "shots", "queries")
+from ...config import SHAPE, RunConfig
 
 
 def check_shape(options: Settings) -> None:
