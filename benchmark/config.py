@@ -15,7 +15,7 @@ from ..core.options import Options, Settings, parameter
 from ..core.ranges import LARGEST_SEED, LARGEST_SIZE
 from ..tasks.conditions.conditions import Conditions, NoiseKind, Strategy
 from ..tasks.corruptions import SEVERITIES, STRENGTHS, Corruption
-from .scopes import with_scopes
+from .scopes import with_option, with_scopes
 
 RESULTS = Path("results")  # unless the user names another folder
 RESULTS_HELP = "Folder of records/, checkpoints/ and figures/."
@@ -178,16 +178,15 @@ class RunConfig(Options):
         Raises:
             UsageError: another dataset, or another value of the parameter, is named as well.
         """
+        if self.data is not None:
+            if self.dataset not in (RunConfig.dataset, FOLDER):
+                raise UsageError(f"--data {self.data} and --dataset {self.dataset}: take one of them")
+            object.__setattr__(self, "dataset", FOLDER)
+            self._set("root", str(self.data), "--data")
+            object.__setattr__(self, "data", None)
         if self.min_images is not None:
             self._set("min_images", self.min_images, "--min-images")
             object.__setattr__(self, "min_images", None)
-        if self.data is None:
-            return
-        if self.dataset not in (RunConfig.dataset, FOLDER):
-            raise UsageError(f"--data {self.data} and --dataset {self.dataset}: take one of them")
-        object.__setattr__(self, "dataset", FOLDER)
-        self._set("root", str(self.data), "--data")
-        object.__setattr__(self, "data", None)
 
     def _set(self, name: str, value: object, option: str) -> None:
         """Set a parameter of the dataset by an option of its own.
@@ -195,11 +194,8 @@ class RunConfig(Options):
         Raises:
             UsageError: it has another value.
         """
-        scoped = f"dataset.{name}"
-        named = with_scopes(self.settings, self.dataset, self.method) if name in self.settings else self.settings
-        if named.get(scoped, value) != value:
-            raise UsageError(f"{option} {value} and --set {name}={named[scoped]}: take one of them")
-        object.__setattr__(self, "settings", {**self.settings, scoped: value})
+        settings = with_scopes(self.settings, self.dataset, self.method) if name in self.settings else self.settings
+        object.__setattr__(self, "settings", with_option(settings, f"dataset.{name}", value, option))
 
     @property
     def corrupted_by(self) -> Corruption | None:

@@ -161,11 +161,13 @@ def test_photos_are_the_dataset_folder():
 
 @pytest.mark.parametrize("settings", [{"root": "others"}, {"dataset.root": "others"}])
 def test_a_root_beside_photos_is_never_dropped(settings):
-    with pytest.raises(UsageError, match="--data photos and --set root=others: take one of them"):
+    with pytest.raises(UsageError, match=r"--data photos and --set dataset\.root=others: take one of them"):
         RunConfig(data=Path("photos"), settings=settings)
-    with pytest.raises(UsageError, match="--min-images 5 and --set min_images=6: take one of them"):
+    with pytest.raises(UsageError, match=r"--min-images 5 and --set dataset\.min_images=6: take one of them"):
         RunConfig(data=Path("photos"), min_images=5, settings={"dataset.min_images": 6})
-    assert RunConfig(data=Path("photos"), settings={"dataset.root": "photos"}).settings == {"dataset.root": "photos"}
+    said = {"dataset.root": "photos", "min_images": "5"}  # the same twice, as typed
+    same = RunConfig(data=Path("photos"), min_images=5, settings=said)
+    assert same.settings == {"dataset.root": "photos", "dataset.min_images": 5}
 
 
 def test_a_dataset_beside_photos_is_never_dropped():
