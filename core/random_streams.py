@@ -86,6 +86,8 @@ def distinct(random_words: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         int32 [J, M], distinct within each column. The first rows do not depend on later words, so that draws nest.
     """
     draws, columns = random_words.shape
+    if not draws:
+        return np.empty((0, columns), dtype=np.int32)
     sizes = np.asarray(sizes, dtype=np.int64)
     if columns and (sizes == sizes[0]).all():
         sizes = sizes[:1]  # the common case, four times less arithmetic

@@ -155,3 +155,4 @@ def test_every_order_is_as_likely():
 def test_nothing_asked_nothing_drawn():
     assert words(0, 0, 0, 5, 5, 3).shape == (0, 3)
     assert distinct(np.empty((3, 0), np.uint32), np.empty(0, int)).shape == (3, 0)
+    assert distinct(np.empty((0, 3), np.uint32), np.zeros(3, int)).shape == (0, 3)  # of classes without images left

@@ -37,7 +37,7 @@ def rounded_by_the_paper(shares: np.ndarray, total: int) -> np.ndarray:
 @pytest.mark.parametrize("concentration", [0.5, 1.0, 2.0, 5.0])
 def test_counts_are_those_of_the_papers_rounding(concentration: float):
     shares = np.random.default_rng(0).dirichlet(np.full(5, concentration), 300)
-    ours = shared_out(75, np.log(shares), np.full((300, 5), 1000))
+    ours = shared_out(75, np.log(shares))
     assert (ours == np.stack([rounded_by_the_paper(row.copy(), 75) for row in shares])).all()
 
 
@@ -79,13 +79,24 @@ def test_images_of_one_shot_are_among_those_of_five_where_both_have_them():
     assert (one.support == five.support[:, :5]).all()
 
 
-def test_no_class_gives_more_than_it_has():
-    small = np.arange(11) * 20  # 15 queries of 19 images beside one shot
-    batch = make(0.05, shots=1, offsets=small).draw(0, 300)
-    counts = counts_of(batch.query_labels)
-    assert counts.max() == 19
-    assert (counts.sum(axis=1) == 75).all()
-    assert all(len(set(rows)) == 80 for rows in np.concatenate([batch.support, batch.query], axis=1).tolist())
+@pytest.mark.parametrize("shots", [1, 5])
+def test_classes_that_could_not_hold_all_queries_are_an_error(shots: int):
+    # Shares cut to the images that a class has would be others than the concentration says: Omniglot has 20 images a class.
+    with pytest.raises(UserError, match=rf"class of this split has 20 images, of which {20 - shots} .* at most --queries 3"):
+        make(shots=shots, offsets=np.arange(11) * 20).draw(0, 4)
+
+
+def test_one_class_may_have_all_queries_that_fit():
+    clean_sampler = UniformSampler(np.arange(11) * 20, 3, 5, 5, 3)  # 15 queries and 5 shots: all that a class has
+    batch = ConditionedSampler.around(clean_sampler, Conditions(query_balance=0.05)).draw(0, 300)
+    assert counts_of(batch.query_labels).max() == 15
+    assert all(len(set(rows)) == 40 for rows in np.concatenate([batch.support, batch.query], axis=1).tolist())
+
+
+def test_the_error_names_a_number_of_queries_only_where_one_fits():
+    crowded = UniformSampler(np.arange(11) * 20, 3, 5, 18, 1)
+    with pytest.raises(UserError, match=r"of which 2 are left .* fewer --shots or --ways"):
+        ConditionedSampler.around(crowded, Conditions(query_balance=2.0)).draw(0, 4)
 
 
 def test_a_large_concentration_is_the_balanced_task():

@@ -51,7 +51,7 @@ def test_an_episode_depends_on_seed_and_index_alone():
 
 
 def test_uneven_queries_leave_the_unlabelled_images_their_place():
-    batch = drawn(unlabelled=30, query_balance=0.05)
+    batch = drawn(unlabelled=25, query_balance=0.05)  # and 5 shots leave 30 images, as many as the queries
     together = np.concatenate([batch.support, batch.query, batch.unlabelled], axis=1)
     assert all(len(set(rows)) == together.shape[1] for rows in together.tolist())
 
