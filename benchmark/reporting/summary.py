@@ -13,7 +13,7 @@ from ..records.statistics import in_percent
 from .board import Board, Cell, Row
 from .formats import CONTESTED, MARKDOWN, Style, anchor_of
 from .markdown import Markdown, accuracy_cell, table_lines
-from .quotes import Quotes, address_of, read_at
+from .quotes import Quote, Quotes, address_of, read_at
 from .setting import EXTERNAL_MARK, INDUCTIVE, MARKS, SETTINGS, Setting
 
 HEADERS = (
@@ -40,14 +40,15 @@ KEY_OF_SETTINGS = (
     "brackets: parameters that are not the default ones, and how the backbone was trained, as with labels (supervised)."
 )
 NONE_KNOWN = "none known"
+NONE_FOR_THIS = "none for this backbone"
+KINDS = {"paper": "its paper", "quoted": "quoted elsewhere", "rerun": "rerun by others"}
 KEY = (
     "Lead: our best minus the best run of any other method in the same setting, on the same episodes, ± the 95 % interval "
     "of that difference, before rounding. It is significant where the interval does not contain 0. The other has the same "
     "backbone and training unless they are named.",
-    "Published for this method: with the same backbone, training and task, in its own *paper*, *quoted* by another, or from "
-    "a *rerun* by others; the link leads there. Ours is *within* where the difference is no larger than its 95 % interval "
-    "(of both numbers, or of ours alone where the source gives none), else *above* or *below*. None known: `bench "
-    "list published` has none for just this backbone, training and task.",
+    "Published for this method: with the same backbone, training and task; the link leads to the source. The interval is the "
+    "95 % interval of the difference: of both numbers, or of ours alone where the source gives none. `bench list published "
+    "--method NAME` has the numbers with other backbones.",
     "Best published: the best inductive number that we know, of any method and network trained on the dataset alone. The "
     "network is often larger; see it as the context.",
 )
@@ -118,7 +119,7 @@ def summary_rows(boards: Sequence[tuple[Board, Quotes]], links: Links, only_publ
                 for external in (False, True):
                     places = _places(board, column, setting, external)
                     cells = _best(board, places, quotes, column, links) if places else []
-                    if places and not (only_published and cells[-2:] == [NONE_KNOWN, ""]):
+                    if places and not (only_published and cells[-2] == NONE_FOR_THIS and cells[-1] in ("", NONE_KNOWN)):
                         rows.append([dataset, task, setting + EXTERNAL_MARK * external, *cells])
     return rows
 
@@ -149,12 +150,20 @@ def _of_method(first: Place, quotes: Quotes, column: int, style: Style) -> str:
     quoted = quotes.beside.get(first.number)
     cell = None if quoted is None else quoted.cells[column]
     if quoted is None or cell is None:
-        return NONE_KNOWN
+        return NONE_FOR_THIS
     number = style.quoted(style.plain(cell.number.printed))
     again = f"; {style.plain(f'{CONTESTED} others found another number')}" if cell.contested else ""
-    margin = "" if cell.margin is None else f" ± {cell.margin:.2f}"
-    apart = "" if cell.difference is None else f"; ours {cell.difference:+.2f}{margin}, {cell.verdict or 'without interval'}"
-    return f"{number} ({style.link(cell.number.kind, read_at(cell.number)[1])}{again}){style.plain(apart)}"
+    apart = "" if cell.difference is None else f"; ours {_apart(cell.difference, cell)}"
+    return f"{number} ({style.link(KINDS[cell.number.kind], read_at(cell.number)[1])}{again}){style.plain(apart)}"
+
+
+def _apart(difference: float, quote: Quote) -> str:
+    """How far ours lies from a published number: `0.37 ± 0.62 lower, within the interval`."""
+    side = "higher" if difference > 0 else "lower"
+    if quote.margin is None:
+        return f"{abs(difference):.2f} {side}, without an interval"
+    where = "within" if quote.verdict == "within" else "outside"
+    return f"{abs(difference):.2f} ± {quote.margin:.2f} {side}, {where} the interval"
 
 
 def _best_published(first: Place, quotes: Quotes, column: int, style: Style) -> str:
@@ -163,7 +172,7 @@ def _best_published(first: Place, quotes: Quotes, column: int, style: Style) -> 
         return ""
     top = quotes.top[column]
     if top is None:
-        return ""
+        return NONE_KNOWN
     backbone = f", {style.plain(top.backbone)}" if top.backbone_stated else ""
     return f"{style.quoted(style.plain(top.printed))} ({style.link(top.method, address_of(top.paper))}{backbone})"
 

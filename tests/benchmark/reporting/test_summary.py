@@ -29,7 +29,7 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
         trained(np.full(100, 0.2), name="chance", method={"uses_support": False}),
     ]
     first, *others = rows(boards(records), [published()])
-    paper = "*98.8* ([paper](https://arxiv.org/abs/1703.05175)); ours -0.80 ± 0.20, below"
+    paper = "*98.8* ([its paper](https://arxiv.org/abs/1703.05175)); ours 0.80 ± 0.20 lower, outside the interval"
     best_published = "*98.8* ([protonet](https://arxiv.org/abs/1703.05175), conv4)"
     dataset = "[omniglot](#omniglot)"
     network = "conv4, meta-trained"
@@ -41,7 +41,7 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
         ["class names", "proto+text‡", network],
         ["zero-shot", "clip-zero-shot‡", network],
     ]
-    assert all(row[0] == dataset and row[5:] == ["no other method was run", "none known"] for row in others)
+    assert all(row[0] == dataset and row[5:] == ["no other method was run", "none for this backbone"] for row in others)
 
 
 def test_the_usual_task_has_tables_of_its_own(trained, boards):
@@ -59,14 +59,14 @@ def test_the_best_published_number_stands_beside_inductive_rows(trained, boards,
     others = [published(method="feat"), published(method="other", accuracy="99.0")]
     made = boards([trained(OURS), trained(OURS, name="maml", method={"transductive": True})])
     inductive, transductive = rows(made, others)
-    assert inductive[-2:] == ["none known", "*99.0* ([other](https://arxiv.org/abs/1703.05175), conv4)"]
-    assert transductive[-1] == "none known"
+    assert inductive[-2:] == ["none for this backbone", "*99.0* ([other](https://arxiv.org/abs/1703.05175), conv4)"]
+    assert transductive[-1] == "none for this backbone"
 
 
 def test_a_rerun_has_the_address_of_its_source(trained, boards, published):
     number = published(kind="rerun", source="https://example.org/table")
     ((*_, found, _),) = rows(boards([trained(OURS)]), [number])
-    assert found == "*98.8* ([rerun](https://example.org/table)); ours -0.80 ± 0.20, below"
+    assert found == "*98.8* ([rerun by others](https://example.org/table)); ours 0.80 ± 0.20 lower, outside the interval"
 
 
 def test_a_lead_that_is_not_significant_is_said_to_be(trained, boards):
