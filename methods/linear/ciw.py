@@ -34,10 +34,9 @@ class CIW(Baseline):
 
     temperature: float = parameter(0.3, "lambda, how near to equal the weights of the images stay; large is nearer", above=0)
 
-    def gradient(self, weights: Tensor, batch: MiniBatch) -> Tensor:
-        """Sum over the mini-batch of u·(softmax(Wx) − y)xᵀ, with the weights u of the images."""
+    def error(self, weights: Tensor, batch: MiniBatch) -> Tensor:
+        """u·(softmax(Wx) − y) of each row, with the weights u of the images."""
         logarithms = torch.baddbmm(batch.absent, weights, batch.columns).log_softmax(dim=1)  # [E, N, B]
         loss = -(logarithms.clamp(min=torch.finfo(logarithms.dtype).min) * batch.targets).sum(dim=1, keepdim=True)  # [E, 1, B]
         trust = (-loss / self.temperature).masked_fill(batch.shares == 0, -torch.inf).softmax(dim=2)
-        error = logarithms.exp().sub_(batch.targets).mul_(trust)
-        return torch.bmm(error, batch.rows)  # [E, N, R]
+        return logarithms.exp().sub_(batch.targets).mul_(trust)

@@ -39,21 +39,22 @@ class Adam:
         self.first = [torch.zeros_like(tensor, requires_grad=False) for tensor in tensors]
         self.second = [torch.zeros_like(tensor, requires_grad=False) for tensor in tensors]
         self.scratch = [torch.empty_like(tensor, requires_grad=False) for tensor in tensors]
-        self.steps = 0
+        self.steps = [0 for _ in tensors]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None]) -> None:
-        """Move every tensor that has a gradient; None leaves one as it is."""
-        self.steps += 1
-        # η·m̂/(√v̂ + ε) = (η·√c₂/c₁) · m/(√v + √c₂·ε) with c = 1 − βᵗ: the corrections need no additional pass over memory.
-        root = math.sqrt(1 - SECOND_DECAY**self.steps)
+        """Move every tensor that has a gradient; None leaves one as it is, and is no step of it."""
         columns = zip(self.tensors, gradients, self.first, self.second, self.scratch, self.learning_rates, strict=True)
-        for tensor, gradient, first, second, scratch, rate in columns:
+        for number, (tensor, gradient, first, second, scratch, rate) in enumerate(columns):
             if gradient is None:
                 continue
+            self.steps[number] += 1
+            steps = self.steps[number]
+            # η·m̂/(√v̂ + ε) = (η·√c₂/c₁) · m/(√v + √c₂·ε) with c = 1 − βᵗ: the corrections need no additional pass over memory.
+            root = math.sqrt(1 - SECOND_DECAY**steps)
             if self.weight_decay:
                 tensor.mul_(1 - rate * self.weight_decay)
             first.lerp_(gradient, 1 - FIRST_DECAY)
             second.mul_(SECOND_DECAY).addcmul_(gradient, gradient, value=1 - SECOND_DECAY)
             torch.sqrt(second, out=scratch).add_(root * EPSILON)
-            tensor.addcdiv_(first, scratch, value=-rate * root / (1 - FIRST_DECAY**self.steps))
+            tensor.addcdiv_(first, scratch, value=-rate * root / (1 - FIRST_DECAY**steps))

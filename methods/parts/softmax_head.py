@@ -12,7 +12,7 @@ Letters in shape comments: E episodes, N ways, S support rows, B rows of a mini-
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,7 @@ class MiniBatch:
         targets: [E, N, B], one-hot labels.
         shares: [E, 1, B], weight of each row's loss: one over the episode's rows in the mini-batch, 0 where a place is padding.
         absent: [E, N, 1], −∞ where an episode has fewer classes, else 0.
+        width: D, of the features that the rows stand for.
     """
 
     rows: Tensor
@@ -41,6 +42,7 @@ class MiniBatch:
     targets: Tensor
     shares: Tensor
     absent: Tensor
+    width: int
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,38 @@ class SoftmaxHead(Method):
         """Gradient of the mean cross-entropy over a mini-batch with respect to `weights`, as a new tensor of their shape."""
 
     def train(self, weights: Tensor, rows: Tensor, episodes: Episodes) -> Tensor:
-        """Run SGD from `weights` [E, N, …] on the support as rows [E, S, R], and return the new weights."""
+        """Move `weights` [E, N, …] on mini-batches of the support as rows [E, S, R], and return the new weights."""
         # Episodes with most support come first, so that the episodes with a mini-batch left in an epoch are a slice.
         sizes, by_size = (episodes.support_labels >= 0).sum(dim=1).sort(descending=True, stable=True)
         weights = weights[by_size]
+        move = self.mover(weights, sizes)
+        for batch in self._mini_batches(rows, sizes, by_size, episodes):
+            move(self.gradient(weights[: len(batch.rows)], batch))
+        return weights[by_size.argsort()]
+
+    def mover(self, weights: Tensor, sizes: Tensor) -> Callable[[Tensor], None]:
+        """The optimiser, which moves `weights` in place, given the gradient of the first episodes; it is SGD.
+
+        Args:
+            weights: [E, N, …].
+            sizes: support sizes of the episodes, largest first.
+        """
         velocity = torch.zeros_like(weights)
         kept, added = 0.0, 1.0
-        for batch in self._mini_batches(rows, sizes, by_size, episodes):
-            live_weights, live_velocity = weights[: len(batch.rows)], velocity[: len(batch.rows)]
-            gradient = self.gradient(live_weights, batch).add_(live_weights, alpha=self.weight_decay)
-            live_velocity.mul_(kept).add_(gradient, alpha=added)
+
+        def move(gradient: Tensor) -> None:
+            nonlocal kept, added
+            live_weights, live_velocity = weights[: len(gradient)], velocity[: len(gradient)]
+            live_velocity.mul_(kept).add_(gradient.add_(live_weights, alpha=self.weight_decay), alpha=added)
             live_weights.add_(live_velocity, alpha=-self.learning_rate)
             kept, added = self.momentum, 1 - self.dampening
-        return weights[by_size.argsort()]
+
+        return move
 
     def _mini_batches(self, rows: Tensor, sizes: Tensor, by_size: Tensor, episodes: Episodes) -> Iterator[MiniBatch]:
         """Yield the mini-batches of all epochs. In each epoch an episode's support is in a new random order."""
         count, places, width = rows.shape
+        features = episodes.support.shape[-1]
         labels, seeds = episodes.support_labels[by_size], episodes.seeds[by_size]  # [E, S], [E]
         absent = torch.zeros_like(episodes.class_mask, dtype=rows.dtype).masked_fill(~episodes.class_mask, -torch.inf)
         absent = absent[by_size][..., None]  # [E, N, 1]
@@ -94,7 +111,7 @@ class SoftmaxHead(Method):
             parts = zip(shuffled_rows.split(size, 1), columns.split(size, 2), targets.split(size, 2), shares, strict=True)
             for batch_rows, batch_columns, batch_targets, share in parts:
                 live = len(share)
-                yield MiniBatch(batch_rows[:live], batch_columns[:live], batch_targets[:live], share, absent[:live])
+                yield MiniBatch(batch_rows[:live], batch_columns[:live], batch_targets[:live], share, absent[:live], features)
 
     def _shares(self, sizes: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """Shares [live, 1, B] of each mini-batch of an epoch, given the support sizes of the episodes, largest first."""

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from fewbench.benchmark import registry
 from fewbench.benchmark.built_in import BUILT_IN
 from fewbench.methods.base import Method
+from fewbench.methods.linear.baseline import Baseline
+from fewbench.methods.linear.ciw import CIW
 from fewbench.methods.linear.linear_probe import LinearProbe
 from fewbench.methods.metric.matching_net import MatchingNet
 from fewbench.methods.metric.protonet import ProtoNet
@@ -21,6 +23,9 @@ from fewbench.tasks.episodes import Episodes
 
 QUICK = {"alpha-tim": {"steps": 100}, "ilpc": {"steps": 100}}
 VARIANTS = {
+    "baseline optimizer=adam": Baseline(optimizer="adam"),
+    "baseline optimizer=locoprop": Baseline(optimizer="locoprop", learning_rate=1.0),
+    "ciw optimizer=locoprop": CIW(optimizer="locoprop", learning_rate=1.0),
     "coop context=none": CoOp(context=None, tokens=4),
     "linear-probe C=1e6": LinearProbe(C=1e6),
     "linear-probe normalised=true": LinearProbe(C=1.0, normalised=True),

@@ -27,8 +27,8 @@ from torch.nn.functional import unfold
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ....core.errors import UsageError
+from ....methods.parts.locoprop import DAMPING
 
-DAMPING = 1.0  # in mean squares of a layer's inputs; docs/pretraining.md has what others gave
 CHUNK = 1 << 22  # numbers in the patches that are unfolded at once, 16 MiB
 INSTEAD = "take another optimizer, such as adamw"
 

@@ -16,7 +16,9 @@ def test_the_steps_are_those_of_torch(weight_decay: float):
     groups = [{"params": [tensor], "lr": rate} for tensor, rate in zip(theirs, rates, strict=True)]
     adam, reference = Adam(ours, rates, weight_decay), torch.optim.AdamW(groups, weight_decay=weight_decay)
     for step in range(6):
-        gradients = [torch.randn(tensor.shape, generator=random) * 10.0**-step for tensor in start]
+        gradients: list[torch.Tensor | None] = [torch.randn(tensor.shape, generator=random) * 10.0**-step for tensor in start]
+        if step in (1, 4):
+            gradients[1] = None  # no step of this tensor
         adam.step(gradients)
         for tensor, gradient in zip(theirs, gradients, strict=True):
             tensor.grad = gradient
