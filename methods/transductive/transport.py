@@ -10,6 +10,10 @@ whose gradient is the difference of the classes' sums and sizes. A step Δ is sh
 the range of Δ over the classes, with which it converges from any start (Sun and Tran-Dinh 2019, "Generalized self-concordant
 functions", Mathematical Programming 178).
 
+A problem whose sums are right stays as it is while others go on: where all predictions are certain, the second derivative is
+smaller than its rounding, and further steps would lead away. For the same reason its diagonal is the sum of what lies beside
+it, which no rounding makes negative.
+
 Letters in shape comments: E problems, N classes, Q queries.
 """
 
@@ -20,7 +24,7 @@ from torch import Tensor
 
 MOST_STEPS = 60
 TOLERANCE = 2e-6  # largest difference between a class's sum and its size, as a part of all queries
-RIDGE = 1e-6  # on the diagonal of the second derivative, which vanishes where all predictions are certain
+RIDGE = 1e-6  # on the diagonal of the second derivative, as a part of all queries; it vanishes where predictions are certain
 
 
 def balanced(scores: Tensor, sizes: Tensor, present: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,15 +41,18 @@ def balanced(scores: Tensor, sizes: Tensor, present: Tensor, prices: Tensor) -> 
     """
     total = sizes.sum(dim=1, keepdim=True).clamp(min=1)  # [E, 1, 1]
     # Prices are free up to a number; the product of the sizes takes that freedom, and 1 stands for absent classes.
-    fixed = sizes * sizes.transpose(1, 2) / total + torch.diag_embed((sizes[..., 0] == 0).to(scores.dtype) + RIDGE)
+    fixed = sizes * sizes.transpose(1, 2) / total + torch.diag_embed((sizes[..., 0] == 0) + RIDGE * total[..., 0])
     plan = (scores + prices).softmax(dim=1) * present
     for _ in range(MOST_STEPS):
-        sums = plan.sum(dim=2, keepdim=True)  # [E, N, 1]
-        if ((sums - sizes).abs() <= TOLERANCE * total).all():
+        missing = sizes - plan.sum(dim=2, keepdim=True)  # [E, N, 1]
+        unfinished = missing.abs().amax(dim=1, keepdim=True) > TOLERANCE * total  # [E, 1, 1]
+        if not unfinished.any():
             break
-        curvature = torch.diag_embed(sums[..., 0]) - torch.bmm(plan, plan.transpose(1, 2)) + fixed  # [E, N, N]
-        step = torch.linalg.solve_ex(curvature, sizes - sums)[0]  # [E, N, 1]
+        beside = torch.bmm(plan, plan.transpose(1, 2))  # [E, N, N]
+        beside.diagonal(dim1=1, dim2=2).zero_()
+        curvature = torch.diag_embed(beside.sum(dim=2)) - beside + fixed
+        step = torch.linalg.solve_ex(curvature, missing)[0]  # [E, N, 1]
         reach = step.amax(dim=1, keepdim=True) - step.amin(dim=1, keepdim=True)  # [E, 1, 1]
-        prices = prices + step * (reach.log1p() / reach.clamp(min=1e-12))
+        prices = prices + (step * (reach.log1p() / reach.clamp(min=1e-12))).where(unfinished, 0)
         plan = (scores + prices).softmax(dim=1) * present
     return plan, prices
