@@ -25,7 +25,7 @@ HEADERS = (
     "accuracy (%)",
     "lead over the second method",
     "published for this method (%)",
-    "best published, inductive (%)",
+    "best published of any method, inductive (%)",
 )
 NUMERIC = (False, False, False, False, False, True, False, False, False)
 TASK, SETTING, TOP = HEADERS.index("task"), HEADERS.index("setting"), len(HEADERS) - 1
@@ -41,14 +41,14 @@ KEY_OF_SETTINGS = (
 )
 NONE_KNOWN = "none known"
 NONE_FOR_THIS = "none for this backbone"
-KINDS = {"paper": "its paper", "quoted": "quoted elsewhere", "rerun": "rerun by others"}
+KINDS = {"paper": "its paper", "quoted": "its paper, as quoted", "rerun": "rerun by others"}
 KEY = (
     "Lead: our best minus the best run of any other method in the same setting, on the same episodes, ± the 95 % interval "
     "of that difference, before rounding. It is significant where the interval does not contain 0. The other has the same "
     "backbone and training unless they are named.",
-    "Published for this method: with the same backbone, training and task; the link leads to the source. The interval is the "
-    "95 % interval of the difference: of both numbers, or of ours alone where the source gives none. `bench list published "
-    "--method NAME` has the numbers with other backbones.",
+    "Published for this method: with the same backbone, training and task; the link leads to the source. The interval of the "
+    "difference is that of both numbers, or of ours alone where the source gives none. `bench list published --method NAME` "
+    "has the numbers with other backbones.",
     "Best published: the best inductive number that we know, of any method and network trained on the dataset alone. The "
     "network is often larger; see it as the context.",
 )
@@ -158,12 +158,12 @@ def _of_method(first: Place, quotes: Quotes, column: int, style: Style) -> str:
 
 
 def _apart(difference: float, quote: Quote) -> str:
-    """How far ours lies from a published number: `0.37 ± 0.62 lower, within the interval`."""
+    """How far ours lies from a published number: `0.37 ± 0.62 lower: not significant`."""
     side = "higher" if difference > 0 else "lower"
     if quote.margin is None:
         return f"{abs(difference):.2f} {side}, without an interval"
-    where = "within" if quote.verdict == "within" else "outside"
-    return f"{abs(difference):.2f} ± {quote.margin:.2f} {side}, {where} the interval"
+    clear = "significant" if quote.number.half_width is not None else "more than our interval"
+    return f"{abs(difference):.2f} ± {quote.margin:.2f} {side}: {'not significant' if quote.verdict == 'within' else clear}"
 
 
 def _best_published(first: Place, quotes: Quotes, column: int, style: Style) -> str:

@@ -29,7 +29,7 @@ def test_each_setting_has_its_best_row_and_how_far_the_second_is(trained, make_r
         trained(np.full(100, 0.2), name="chance", method={"uses_support": False}),
     ]
     first, *others = rows(boards(records), [published()])
-    paper = "*98.8* ([its paper](https://arxiv.org/abs/1703.05175)); ours 0.80 ± 0.20 lower, outside the interval"
+    paper = "*98.8* ([its paper](https://arxiv.org/abs/1703.05175)); ours 0.80 ± 0.20 lower: more than our interval"
     best_published = "*98.8* ([protonet](https://arxiv.org/abs/1703.05175), conv4)"
     dataset = "[omniglot](#omniglot)"
     network = "conv4, meta-trained"
@@ -66,7 +66,13 @@ def test_the_best_published_number_stands_beside_inductive_rows(trained, boards,
 def test_a_rerun_has_the_address_of_its_source(trained, boards, published):
     number = published(kind="rerun", source="https://example.org/table")
     ((*_, found, _),) = rows(boards([trained(OURS)]), [number])
-    assert found == "*98.8* ([rerun by others](https://example.org/table)); ours 0.80 ± 0.20 lower, outside the interval"
+    assert found == "*98.8* ([rerun by others](https://example.org/table)); ours 0.80 ± 0.20 lower: more than our interval"
+
+
+def test_a_difference_from_a_published_interval_is_significant_or_not(trained, boards, published):
+    for half_width, told in (("0.5", "0.80 ± 0.54 lower: significant"), ("0.9", "0.80 ± 0.92 lower: not significant")):
+        ((*_, found, _),) = rows(boards([trained(OURS)]), [published(half_width=half_width)])
+        assert found == f"*98.8 ± {half_width}* ([its paper](https://arxiv.org/abs/1703.05175)); ours {told}"
 
 
 def test_a_lead_that_is_not_significant_is_said_to_be(trained, boards):
