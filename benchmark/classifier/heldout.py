@@ -177,4 +177,4 @@ def task_of(
 def nearest(support: Tensor, query: Tensor) -> np.ndarray:
     """1 − cosine from every query [q, D] to the most similar support row [s, D]: float64 [q], 0 to 2."""
     cosine = normalize(query.float(), dim=1) @ normalize(support.float(), dim=1).T
-    return (1 - cosine.amax(dim=1).double()).cpu().numpy()
+    return (1 - cosine.amax(dim=1).double()).clamp(min=0).cpu().numpy()  # rounding takes a cosine above 1

@@ -101,7 +101,9 @@ def _check_gpus(device: str, workers: int | None, there: int) -> None:
         UsageError: there are fewer.
     """
     if device.startswith("cuda") and there < (workers or 1):
-        raise UsageError(f"--device {device}: {workers or 1} workers with a GPU each, and the cluster has {there}")
+        raise UsageError(
+            f"--device {device} takes a GPU for each worker: {workers or 1} are asked for, and the cluster has {there}"
+        )
 
 
 def _start(ray: Any, start: Callable[[], object], attempts: int) -> None:

@@ -132,7 +132,7 @@ def test_what_is_no_address_is_told(address: str):
 
 def test_more_gpus_than_there_are_is_told(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UsageError, match="--device cuda: 2 workers with a GPU each, and the cluster has 1"):
+    with pytest.raises(UsageError, match="--device cuda takes a GPU for each worker: 2 are asked for, and the cluster has 1"):
         with connected(None, 2, "cuda"):
             pass
 
