@@ -42,7 +42,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
     "Datasets": (
         "A dataset of your own is a subclass of `Dataset`.",
-        {"fewbench.tasks.datasets.base": ("Dataset", "Split")},
+        {"fewbench.tasks.datasets.base": ("Dataset",), "fewbench.tasks.datasets.split": ("Split",)},
     ),
     "Samplers": (
         "A sampler of your own is a subclass of `Sampler`.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .datasets.base import Images
+from .datasets.split import Images
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..core.errors import UsageError
 from .altered_images import AlteredImages
 from .corrupting import corrupt
 from .corruptions import VERSION, Corruption
-from .datasets.base import Split
+from .datasets.split import Split
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from .drawn import check_form, check_rows
 from .episodes import EpisodeBatch, check_tasks
 
 if TYPE_CHECKING:
-    from .datasets.base import Dataset, Split
+    from .datasets.base import Dataset
+    from .datasets.split import Split
 
 BATCH = 1024  # episodes that `batches` yields at a time; a multiple of a method's chunk
 CHUNK = 2048  # episodes drawn at a time, so that the working arrays stay in the processor's cache

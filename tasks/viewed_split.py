@@ -9,7 +9,7 @@ import numpy as np
 from ..core.cache import digest_of
 from ..core.random_streams import Purpose, uniform, words
 from .altered_images import AlteredImages
-from .datasets.base import Split
+from .datasets.split import Split
 
 SEED = 0  # the views of a dataset are the same for every task
 SMALLEST = 0.5  # share of the image's area in a view

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from ...core.errors import UsageError, UserError
 from ...core.progress import SILENT, Progress
 from ...methods.base import Method
-from ...tasks.datasets.base import SPLITS, Dataset, Images
+from ...tasks.datasets.base import Dataset
 from ...tasks.datasets.photos import Photos
 from ...tasks.datasets.reading.image_files import Square
+from ...tasks.datasets.split import SPLITS, Images
 from .. import registry
 from ..backbones.weights.find import find_weights, with_checkpoint
 from ..backbones.weights.loading import LoadedBackbone, backbone_class, learned_part, load_backbone

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ...core.errors import UsageError
 from ...methods.base import AUTO, Method
-from ...tasks.datasets.base import split_name
+from ...tasks.datasets.split import split_name
 from .. import registry
 from ..backbones.weights.loading import backbone_class
 from ..built_in import BUILT_IN

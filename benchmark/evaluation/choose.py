@@ -11,7 +11,8 @@ import torch
 from ...core.errors import UsageError
 from ...core.progress import Progress
 from ...methods.base import AUTO, Method
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from ...tasks.episodes import ABSENT, EpisodeBatch
 from ...tasks.samplers import Sampler, UniformSampler, check_ways
 from ..config import SHAPE

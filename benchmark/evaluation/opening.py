@@ -11,7 +11,7 @@ from torch import nn
 
 from ...core.progress import Progress
 from ...tasks.conditions.acquisition import Acquisition
-from ...tasks.datasets.base import Split
+from ...tasks.datasets.split import Split
 from ...tasks.viewed_split import viewed
 from ..features.table import AveragedTable, FeatureTable, feature_table, table_of_rows
 from ..records.sections import Encoded

@@ -14,8 +14,9 @@ from ...core.options import Settings
 from ...core.progress import SILENT, Progress
 from ...methods.base import Method
 from ...tasks import corrupted_split
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
 from ...tasks.datasets.photos import Photos
+from ...tasks.datasets.split import Split
 from ...tasks.samplers import Sampler, check_ways
 from .. import registry
 from ..backbones.weights.checkpoint import Checkpoint

@@ -13,7 +13,8 @@ from ...core.errors import UsageError, UserError
 from ...core.options import shown
 from ...core.progress import SILENT
 from ...methods.base import Method
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from ...tasks.episodes import ABSENT
 from ...tasks.samplers import BATCH, Sampler
 from .. import registry

@@ -17,7 +17,8 @@ from ...core.progress import Progress
 from ...core.ranges import LARGEST_COUNT
 from ...tasks.conditions.conditions import Conditions
 from ...tasks.corrupted_split import corrupted
-from ...tasks.datasets.base import Dataset, Split, split_name
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split, split_name
 from ...tasks.episodes import EpisodeBatch, digest
 from ...tasks.samplers import Sampler
 from ...tasks.testbed_sampler import TestbedSampler

@@ -12,7 +12,8 @@ from ...core.options import Settings, parameters_of, typed_values
 from ...tasks.conditions.conditions import Conditions
 from ...tasks.conditions.sampler import ConditionedSampler
 from ...tasks.corruptions import VERSION
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from ...tasks.episodes import check_tasks
 from ...tasks.samplers import Sampler
 from ...tasks.testbed import Testbed

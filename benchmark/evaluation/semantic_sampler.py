@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.options import parameter
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from ...tasks.semantic import LARGEST_WEIGHT
 from ...tasks.testbed import make_testbed
 from ...tasks.testbed_sampler import TestbedSampler

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...methods.base import Method
 from ...tasks.conditions.acquisition import Acquisition
-from ...tasks.datasets.base import Images
+from ...tasks.datasets.split import Images
 from ...tasks.episodes import ABSENT, EpisodeBatch, Episodes, TrainClasses
 from ..backbones.base import Preprocess
 from ..features.table import FeatureTable

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...core.progress import SILENT, Progress
 from ...tasks.class_lists import IMAGES_PER_CLASS
-from ...tasks.datasets.base import Dataset, split_name
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import split_name
 from ...tasks.distances import jiang_conrath, read_matrix
 from .. import registry
 from ..scopes import of_dataset

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...core.errors import UsageError, UserError, did_you_mean
 from ...core.quiet import quiet
-from ...tasks.datasets.base import Images
+from ...tasks.datasets.split import Images
 from ..backbones.base import Preprocess
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import tf32

@@ -15,7 +15,8 @@ import torch
 from ...core.decoding import encode
 from ...core.errors import UsageError
 from ...core.progress import Progress
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from ...tasks.datasets.store import sources_of
 from .. import registry
 from ..backbones.base import Backbone

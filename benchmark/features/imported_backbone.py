@@ -17,7 +17,8 @@ from torch import Generator, Tensor, nn
 from ...core.errors import UsageError, UserError, listed
 from ...core.options import Settings, typed_values
 from ...methods.base import Method
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from ..backbones.base import WITH_TEXT, Backbone, Preprocess
 from ..backbones.weights.description import UNKNOWN
 from ..backbones.weights.loading import LoadedBackbone

@@ -18,7 +18,8 @@ import numpy as np
 from ...core.decoding import Undecodable, decode
 from ...core.errors import UsageError, UserError, listed
 from ...core.progress import Progress
-from ...tasks.datasets.base import Dataset, Split, split_name
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split, split_name
 from ...tasks.datasets.store import sources_of
 from ..records.sections import Encoded
 from .exchange import FeatureContents, read_contents

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...tasks.datasets.base import Images
+from ...tasks.datasets.split import Images
 
 
 def read_ahead(images: Images, start: int, size: int, device: torch.device) -> Generator[Tensor, None, None]:

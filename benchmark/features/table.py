@@ -18,7 +18,7 @@ from ...core.cache import Entry, Key, digest_of
 from ...core.files import cache_root
 from ...core.progress import Progress
 from ...core.unfinished import Block, Reached, Unfinished
-from ...tasks.datasets.base import Split
+from ...tasks.datasets.split import Split
 from ...tasks.episodes import TrainClasses
 from ..backbones.weights.loading import LoadedBackbone
 from ..device import device_name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...core.errors import UsageError
 from ...core.options import build
-from ...tasks.datasets.base import Dataset, split_name
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import split_name
 from ...tasks.samplers import check_ways
 from .. import registry
 from ..backbones.base import initial_network

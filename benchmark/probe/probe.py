@@ -12,7 +12,8 @@ from torch import Generator, Tensor
 from ...core.errors import UsageError, UserError
 from ...core.progress import Progress
 from ...core.random_streams import Purpose, distinct, words
-from ...tasks.datasets.base import SPLITS, Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import SPLITS, Split
 from .. import registry
 from ..backbones.weights.find import find_weights
 from ..backbones.weights.loading import LoadedBackbone, load_backbone

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ...core.progress import Advance, Progress
-from ...tasks.datasets.base import Split
+from ...tasks.datasets.split import Split
 from .cluster import Cluster, Reference
 
 

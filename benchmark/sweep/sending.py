@@ -11,7 +11,7 @@ import torch
 
 from ...core.files import os_errors_named
 from ...core.progress import Progress
-from ...tasks.datasets.base import Split
+from ...tasks.datasets.split import Split
 from ..evaluation.checks import CHOICES
 from ..evaluation.plan import Plan
 from ..evaluation.runner import Run

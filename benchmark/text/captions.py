@@ -18,7 +18,8 @@ from ...core.errors import UsageError, listed
 from ...core.files import sha256_of
 from ...core.progress import Progress
 from ...core.tables import csv_rows
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from ...tasks.datasets.store import sources_of
 from .names import readable_names
 from .prompt_files import PLACE

@@ -11,7 +11,7 @@ from torch import Generator, nn
 from ...core.errors import UsageError, UserError
 from ...core.options import Settings
 from ...core.progress import Progress
-from ...tasks.datasets.base import Split
+from ...tasks.datasets.split import Split
 from ..backbones.base import Backbone, Preprocess, feature_width
 from ..backbones.weights.find import find_weights
 from ..backbones.weights.loading import load_backbone, make_backbone

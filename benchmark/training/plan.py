@@ -12,7 +12,8 @@ from torch import nn
 
 from ...core.decoding import encode
 from ...core.progress import SILENT, Progress
-from ...tasks.datasets.base import Dataset, Split
+from ...tasks.datasets.base import Dataset
+from ...tasks.datasets.split import Split
 from .. import registry
 from ..backbones.base import Backbone, Preprocess
 from ..backbones.weights.description import Description, MadeBy, MetaTrained, ValAccuracy

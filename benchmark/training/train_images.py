@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from ...core.errors import UsageError
 from ...core.random_streams import Purpose, bounded, words
-from ...tasks.datasets.base import Split
+from ...tasks.datasets.split import Split
 from .loop.learner import Part
 
 IN_MEMORY = 4 * 2**30  # bytes of images that are held on a CPU

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...core.code_versions import code_of
-from ...core.errors import UsageError, UserError, did_you_mean
+from ...core.errors import UserError
 from ...core.files import cache_root
 from ...core.options import Declared, Settings
 from ...core.progress import SILENT, Progress
@@ -22,59 +22,9 @@ from ..taxonomy import Taxonomy
 from . import store
 from .contents import Contents, checked
 from .reading.image_files import Square
+from .split import SPLITS, Split, split_name
 
-SPLITS = ("train", "val", "test")
 OTHER_CODE = "the dataset's code has changed since it was prepared"
-
-
-class Images(Protocol):
-    """Images of a split, uint8 [n, H, W, C]: an array, or an object that is read like one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, H, W, C)."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all images would take in memory."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Any:
-        """Images by row number, slice or array of row numbers."""
-        ...
-
-
-@dataclass(frozen=True)
-class Split:
-    """One class split of a dataset, ready to read.
-
-    Attributes:
-        dataset: the dataset's name.
-        name: train, val or test.
-        images: uint8 [n, H, W, C], memory-mapped, rows class by class.
-        offsets: int64 [classes + 1], the first row of each class; the last entry is n.
-        class_ids: one identifier for each class (WordNet ids, `alphabet/character`, …).
-        class_names: one readable name for each class.
-        fingerprint: hexadecimal SHA-256 over shape, classes, counts and every image byte, and over the corruption.
-        corruption: the corruption of the images as they are read (name, severity, …); None for clean images.
-    """
-
-    dataset: str
-    name: str
-    images: Images
-    offsets: np.ndarray
-    class_ids: tuple[str, ...]
-    class_names: tuple[str, ...]
-    fingerprint: str
-    corruption: Mapping[str, Any] | None = None
-
-    @property
-    def labels(self) -> np.ndarray:
-        """The class of each row, int64 [n]."""
-        return np.repeat(np.arange(len(self.class_ids)), np.diff(self.offsets))
 
 
 @dataclass(frozen=True)
@@ -297,17 +247,6 @@ def file_name(text: str) -> str:
     """A text as the name of a folder, which leads out of no cache; what it cannot hold is told apart by a hash."""
     name = re.sub(r"[^\w.=+-]|\.\.", "_", text)
     return name if name == text else f"{name}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
-
-
-def split_name(split: str) -> str:
-    """Check the name of a class split.
-
-    Raises:
-        UsageError: there is no split of that name.
-    """
-    if split not in SPLITS:
-        raise UsageError(f"unknown split '{split}'; {did_you_mean(split, SPLITS)}")
-    return split
 
 
 def existing(source: Path) -> Path:

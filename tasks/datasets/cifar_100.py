@@ -15,12 +15,12 @@ import numpy as np
 
 from ...core.errors import UserError
 from ..class_lists import listed_classes
-from .base import SPLITS
 from .listed import ListedDataset
 from .reading.archives import find_holders
 from .reading.arrays import PickledImages, open_pickle
 from .reading.holders import Member
 from .reading.image_files import is_image
+from .split import SPLITS
 
 SIDE = 32  # pixels
 

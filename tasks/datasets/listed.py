@@ -14,10 +14,11 @@ from ...core.progress import Progress
 from ...core.ranges import LARGEST_SIZE
 from ..class_lists import listed_classes, listed_taxonomy
 from ..taxonomy import Taxonomy
-from .base import Contents, Dataset, existing, split_name
+from .base import Contents, Dataset, existing
 from .reading.decoding import decoded
 from .reading.holders import Member
 from .reading.image_files import Square
+from .split import split_name
 
 
 def image_contents(

@@ -21,8 +21,9 @@ from ...core.options import parameter
 from ...core.progress import Progress
 from ..taxonomy import Taxonomy
 from . import omniglot_sources
-from .base import Contents, Dataset, existing, split_name
+from .base import Contents, Dataset, existing
 from .omniglot_sources import DRAWERS, Character
+from .split import split_name
 
 SIDE = 28  # pixels
 LIST = Path(__file__).parent / "lists" / "omniglot.csv"

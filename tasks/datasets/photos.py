@@ -20,12 +20,13 @@ from ...core.progress import SILENT, Progress
 from ...core.ranges import LARGEST_SIZE
 from ..taxonomy import Taxonomy
 from . import store
-from .base import SPLITS, Contents, Dataset, Split, file_name, split_name
+from .base import Contents, Dataset, file_name
 from .listed import image_contents
 from .reading.folder_layout import Layout, split_by_fraction
 from .reading.holders import Member
 from .reading.image_files import Fit, Square
 from .reading.twins import about_twins, without_copies
+from .split import SPLITS, Split, split_name
 
 USUAL = Square(84, "crop", "bicubic")  # 84 pixels as mini-ImageNet, which most few-shot networks are made for
 FOUND = ("layout", "counted")  # properties that take a while and do not depend on how photos become square

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.errors import UserError
-from .base import SPLITS
 from .listed import ResizedDataset
 from .reading.arrays import NpzImages, PickledImages, open_pickle
 from .reading.holders import FolderFiles, Member
 from .reading.imagenet_files import imagenet_members, images_by_class, numbered
+from .split import SPLITS
 
 LABELS, PICKLED, NPZ = "_labels.pkl", "_images_png.pkl", "_images.npz"
 

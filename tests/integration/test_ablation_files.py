@@ -12,7 +12,8 @@ import pytest
 from fewbench.benchmark.pipeline import checks
 from fewbench.benchmark.pipeline.reading import read_pipeline
 from fewbench.benchmark.pipeline.stages import PipelineRun
-from fewbench.tasks.datasets.base import Dataset, Split
+from fewbench.tasks.datasets.base import Dataset
+from fewbench.tasks.datasets.split import Split
 
 FILES = sorted((Path(__file__).parents[2] / "docs" / "ablation").glob("*.toml"))
 STAGES = [file for file in FILES if file.stem != "scopes"]  # that one is about what may move in F

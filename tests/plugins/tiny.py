@@ -10,7 +10,8 @@ import numpy as np
 
 from fewbench.core.options import parameter
 from fewbench.core.progress import Progress
-from fewbench.tasks.datasets.base import SPLITS, Contents, Dataset
+from fewbench.tasks.datasets.base import Contents, Dataset
+from fewbench.tasks.datasets.split import SPLITS
 
 IMAGES_A_CLASS = 30
 

@@ -7,7 +7,7 @@ from fewbench.core.errors import UsageError
 from fewbench.tasks.corrupted_split import CorruptedImages, corrupted
 from fewbench.tasks.corrupting import corrupt
 from fewbench.tasks.corruptions import Corruption
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 
 NOISE = Corruption("noise", 3)
 

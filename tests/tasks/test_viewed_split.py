@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 from fewbench.tasks.viewed_split import ASPECT, SMALLEST, box_of, viewed
 
 

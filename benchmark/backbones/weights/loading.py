@@ -32,7 +32,7 @@ from .description import UNKNOWN, Description
 from .matching import NEEDED, choose, fill
 
 if TYPE_CHECKING:
-    from ....tasks.datasets.base import Split
+    from ....tasks.datasets.split import Split
     from ...features.encode import Encoding
     from ...records.sections import Encoded
     from ...text.prompts import PromptSet

@@ -159,7 +159,7 @@ def _parameters(set_: Iterable[str] | None) -> Settings:
 
 def _prepared_rows(root: Path, folders: Iterable[Path] | None = None) -> list[list[str]]:
     """A table row for each class split below `root` that is prepared or was begun."""
-    from ....tasks.datasets.base import SPLITS
+    from ....tasks.datasets.split import SPLITS
 
     if folders is None:
         folders = sorted(root.iterdir()) if root.is_dir() else []

@@ -44,7 +44,7 @@ def template(
     Example: bench features template --dataset mini-imagenet --split test --output test.csv
     """
     from ....core.files import write_atomically
-    from ....tasks.datasets.base import split_name
+    from ....tasks.datasets.split import split_name
     from ....tasks.datasets.store import sources_of
     from ...features.export import template as template_of
     from ..parts.terminal import TerminalProgress
@@ -80,7 +80,7 @@ def export(
 
     Example: bench features export --dataset mini-imagenet --backbone open_clip:ViT-B-32/openai --output test.safetensors
     """
-    from ....tasks.datasets.base import split_name
+    from ....tasks.datasets.split import split_name
     from ...backbones.weights.find import find_weights
     from ...backbones.weights.loading import load_backbone
     from ...device import choose_device

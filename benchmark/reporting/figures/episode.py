@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ....tasks.datasets.base import Split
+from ....tasks.datasets.split import Split
 from ....tasks.episodes import EpisodeBatch
 from ...records.labels import label_of
 from ...records.record import RunRecord

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from ....core.errors import UsageError
 from ....methods.base import Method
-from ....tasks.datasets.base import Images, Split
+from ....tasks.datasets.split import Images, Split
 from ....tasks.episodes import EpisodeBatch
 from ....tasks.samplers import UniformSampler
 from ...backbones.base import Preprocess

@@ -14,7 +14,8 @@ from torch import Generator, Tensor, nn
 
 from ....core.options import Declared, Settings, parameter
 from ....core.progress import Progress
-from ....tasks.datasets.base import Dataset, Split
+from ....tasks.datasets.base import Dataset
+from ....tasks.datasets.split import Split
 from ...backbones.base import Preprocess
 from ...text.captions import Captions
 from ..augmentation import Augmentation, scaled, unscaled

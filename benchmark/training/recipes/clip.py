@@ -19,7 +19,8 @@ from torch.nn.functional import log_softmax, normalize
 
 from ....core.options import parameter
 from ....core.progress import Progress
-from ....tasks.datasets.base import Dataset, Split
+from ....tasks.datasets.base import Dataset
+from ....tasks.datasets.split import Split
 from ...backbones.clip.dual_encoder import DualEncoder
 from ...text.captions import Captions, captions_of_file, captions_of_names, class_names
 from ..loop.learner import Learner, Part

@@ -21,7 +21,8 @@ from torch import Tensor
 from ....core.options import parameter
 from ....core.progress import Progress
 from ....core.random_streams import Purpose, bounded, uniform, words
-from ....tasks.datasets.base import Dataset, Split
+from ....tasks.datasets.base import Dataset
+from ....tasks.datasets.split import Split
 from ..loop.learner import Learner, Part
 from .base import ImageLearner, Material
 from .projection import classified, classifier

@@ -23,7 +23,8 @@ from torch import Tensor
 from ....core.errors import UsageError
 from ....core.options import parameter
 from ....core.progress import Progress
-from ....tasks.datasets.base import Dataset, Split
+from ....tasks.datasets.base import Dataset
+from ....tasks.datasets.split import Split
 from ...backbones.weights.checkpoint import read_checkpoint, read_description
 from ...backbones.weights.file import read_tensors
 from ...backbones.weights.find import shipped_weights

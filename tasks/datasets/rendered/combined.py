@@ -13,7 +13,8 @@ import numpy as np
 from ....core.errors import UsageError
 from ....core.options import Settings, parameter
 from ....core.progress import Progress
-from ..base import Contents, Dataset, Split, split_name
+from ..base import Contents, Dataset
+from ..split import Split, split_name
 
 CLASS = "class"  # the label that stands for the combination itself
 

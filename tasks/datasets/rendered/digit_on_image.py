@@ -15,7 +15,7 @@ import numpy as np
 
 from ....core.options import parameter
 from ....core.random_streams import bounded
-from ..base import SPLITS
+from ..split import SPLITS
 from ..trifeature import Trifeature
 from ..trifeature_rendering import SIZE, render
 from .combined import Combined, Drawn

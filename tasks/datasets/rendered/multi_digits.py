@@ -15,7 +15,7 @@ import numpy as np
 
 from ....core.options import parameter
 from ....core.random_streams import bounded
-from ..base import SPLITS
+from ..split import SPLITS
 from .combined import Combined, Drawn
 from .handwritten import DIGITS, SIDE, chosen, enlarged, laid_on, noise, random_words
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ....core.random_streams import bounded
-from ..base import SPLITS
+from ..split import SPLITS
 from .combined import Combined, Drawn
 from .handwritten import between, noise, random_words
 

@@ -23,7 +23,7 @@ from fewbench.benchmark.features.table import feature_table, key, table_of_rows
 from fewbench.core.code_versions import code_of
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 
 CPU = torch.device("cpu")
 IN_OPENVINO, IN_TORCH = Encoding(runtime="openvino"), Encoding(runtime="torch")

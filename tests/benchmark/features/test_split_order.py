@@ -9,7 +9,7 @@ from fewbench.benchmark.features.exchange import FeatureContents
 from fewbench.benchmark.features.export import COLUMNS, template
 from fewbench.benchmark.features.importing import in_split_order
 from fewbench.core.errors import UserError
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 from fewbench.tasks.datasets.store import sources_of
 from fewbench.tasks.datasets.trifeature import Trifeature
 

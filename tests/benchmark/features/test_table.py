@@ -18,7 +18,7 @@ from fewbench.benchmark.features.table import FEATURES, Encoded, FeatureTable, f
 from fewbench.core.cache import MANIFEST
 from fewbench.core.progress import SILENT, SilentProgress
 from fewbench.core.unfinished import JOURNAL
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 
 CPU = torch.device("cpu")
 

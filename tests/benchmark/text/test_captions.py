@@ -8,7 +8,7 @@ from torch import Generator
 from fewbench.benchmark.text.captions import Captions, captions_of_file, captions_of_names
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 from fewbench.tasks.datasets.trifeature import Trifeature
 
 NAMES = ("red striped square", "blue striped square", "gull")

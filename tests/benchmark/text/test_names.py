@@ -10,8 +10,8 @@ import pytest
 from fewbench.benchmark.text.names import curated_names, readable_names
 from fewbench.core.errors import UsageError, UserError
 from fewbench.tasks.class_lists import listed_classes
-from fewbench.tasks.datasets.base import SPLITS
 from fewbench.tasks.datasets.omniglot import Omniglot
+from fewbench.tasks.datasets.split import SPLITS
 from fewbench.tasks.datasets.trifeature import Trifeature
 
 SHARED = Path(os.environ.get("FEWBENCH_SHARED") or Path(__file__).parents[4] / "shared") / "data"

@@ -3,7 +3,7 @@ import torch
 
 from fewbench.benchmark.backbones.conv4 import Conv4
 from fewbench.benchmark.training.networks import network_for
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 
 
 def test_a_channel_that_is_the_same_in_all_images_is_divided_by_one():

@@ -9,7 +9,7 @@ from fewbench.benchmark.training import train_images
 from fewbench.benchmark.training.loop.learner import Part, dropout_seed
 from fewbench.benchmark.training.train_images import TrainImages
 from fewbench.core.errors import UsageError
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 
 CPU = torch.device("cpu")
 

@@ -25,7 +25,7 @@ from fewbench.benchmark.records.statistics import in_percent
 from fewbench.benchmark.records.store import load_record
 from fewbench.tasks.class_lists import listed_classes
 from fewbench.tasks.datasets import omniglot
-from fewbench.tasks.datasets.base import SPLITS
+from fewbench.tasks.datasets.split import SPLITS
 
 from .conftest import COMMANDS, PAGES, ROOT, Command, blocks
 

@@ -16,7 +16,8 @@ from fewbench.core.errors import UsageError, UserError
 from fewbench.core.options import parameter
 from fewbench.core.progress import SILENT
 from fewbench.tasks.datasets import store
-from fewbench.tasks.datasets.base import Contents, Dataset, existing, split_name
+from fewbench.tasks.datasets.base import Contents, Dataset, existing
+from fewbench.tasks.datasets.split import split_name
 
 DAMAGED = "the folder is damaged, or of another version of fewbench"
 

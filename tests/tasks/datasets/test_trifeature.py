@@ -10,8 +10,8 @@ import pytest
 from fewbench.core.cache import MANIFEST
 from fewbench.core.errors import UsageError
 from fewbench.core.progress import SILENT
-from fewbench.tasks.datasets.base import SPLITS, Split
 from fewbench.tasks.datasets.rendered.combined import Drawn
+from fewbench.tasks.datasets.split import SPLITS, Split
 from fewbench.tasks.datasets.store import IMAGES
 from fewbench.tasks.datasets.trifeature import Trifeature
 from fewbench.tasks.datasets.trifeature_features import COLOURS, SHAPES, TEXTURES

@@ -10,7 +10,7 @@ from fewbench.benchmark.evaluation.replay import OpenTask, Replay
 from fewbench.benchmark.records.identity import TaskKey
 from fewbench.benchmark.reporting.figures.episode import RIGHT, TIED, WRONG, draw_episode, title_of, wrapped
 from fewbench.tasks import testbed_sampler
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 from fewbench.tasks.episodes import EpisodeBatch
 from fewbench.tasks.samplers import Sampler, UniformSampler
 from fewbench.tasks.testbed import make_testbed

@@ -16,7 +16,8 @@ from fewbench.benchmark.training.meta.train_config import TrainConfig
 from fewbench.benchmark.training.options import Effort
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT, Progress
-from fewbench.tasks.datasets.base import Dataset, Split
+from fewbench.tasks.datasets.base import Dataset
+from fewbench.tasks.datasets.split import Split
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from fewbench.benchmark.backbones.base import Preprocess
 from fewbench.benchmark.training.meta.validation import Validation
 from fewbench.core.errors import UsageError
 from fewbench.methods.metric.protonet import ProtoNet
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 
 CPU = torch.device("cpu")
 CLASSES, IMAGES, SIZE = 8, 20, 4

@@ -31,7 +31,7 @@ from fewbench.benchmark.training.recipes.clip import Clip, ClipLearner, contrast
 from fewbench.benchmark.training.train_images import TrainImages
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
-from fewbench.tasks.datasets.base import Split
+from fewbench.tasks.datasets.split import Split
 
 NAMES = tuple(
     f"{colour} {texture} square" for colour in ("red", "blue", "green", "grey") for texture in ("solid", "dotted", "rayed")

@@ -26,7 +26,8 @@ from fewbench.benchmark.training.recipes.spl import Spl, flipped, sub_pseudo_lab
 from fewbench.benchmark.training.recipes.teacher import SHRINKAGE, discriminant
 from fewbench.core.errors import UsageError, UserError
 from fewbench.core.progress import SILENT
-from fewbench.tasks.datasets.base import Dataset, Split
+from fewbench.tasks.datasets.base import Dataset
+from fewbench.tasks.datasets.split import Split
 
 CPU = torch.device("cpu")
 SCORES = torch.randn(2, 5, 3, generator=Generator().manual_seed(0), dtype=torch.float64)

@@ -9,13 +9,13 @@ import pytest
 
 from fewbench.core.errors import UsageError
 from fewbench.core.progress import SILENT
-from fewbench.tasks.datasets.base import SPLITS, Split
 from fewbench.tasks.datasets.rendered.combined import Combined
 from fewbench.tasks.datasets.rendered.digit_on_image import DigitOnImage
 from fewbench.tasks.datasets.rendered.handwritten import drawings, enlarged, laid_on
 from fewbench.tasks.datasets.rendered.multi_digits import MultiDigits
 from fewbench.tasks.datasets.rendered.navon import LETTERS, Navon, glyph, pair
 from fewbench.tasks.datasets.rendered.rand_bit import RandBit
+from fewbench.tasks.datasets.split import SPLITS, Split
 from fewbench.tasks.datasets.trifeature import VALUES, Trifeature
 from fewbench.tasks.datasets.trifeature_rendering import render
 
