@@ -193,8 +193,8 @@ def given(page: str) -> None:
         photos(Path("FOLDER/val"), [f"v{number}" for number in range(5)])
         lines = [f"c{number},a colour" for number in range(7)] + [f"v{number},a colour" for number in range(5)]
         Path("captions.csv").write_text("class_id,caption\n" + "\n".join(lines), encoding="utf-8")
-    if page in ("ablation.md", "pretraining.md"):
-        study = f"studies/{page.removesuffix('.md')}/records"
+    for name in {"ablation.md": ["ablation"], "pretraining.md": ["locoprop", "pretraining"]}.get(page, []):
+        study = f"studies/{name}/records"
         shutil.copytree(Path("results", study), Path("my-results", study))
 
 
