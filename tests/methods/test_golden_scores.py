@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,6 +229,6 @@ def test_ciw_scores_are_those_of_autograd_with_weights_by_the_losses(trained_on:
 
 
 @pytest.mark.parametrize("values", [{"batch_size": 0}, {"epochs": -1}])
-def test_a_training_loop_that_cannot_run_is_refused(values: dict[str, int]):
+def test_a_training_loop_that_cannot_run_is_refused(values: dict[str, Any]):
     with pytest.raises(UsageError, match="at least"):
         Baseline(**values)
