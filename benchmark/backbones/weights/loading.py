@@ -172,7 +172,9 @@ def load_backbone(
     if checkpoint is not None and about is not None:
         file = checkpoint.path.name
         if entry.name not in (about.backbone, Path(about.backbone).name):  # a plug-in's file may have a folder
-            raise UsageError(f"--weights {file} belong to backbone {about.backbone}, not {name}")
+            raise UsageError(
+                f"--weights {file} belong to backbone {about.backbone}, not {name}; add --backbone {about.backbone}"
+            )
         for setting in of_images:
             raise UsageError(f"backbone {name}: backbone.{setting} cannot be set, the description of {file} says it")
         recipe = _described(cls, name, about, file)

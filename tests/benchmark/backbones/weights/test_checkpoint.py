@@ -108,7 +108,10 @@ def other_weights(weights: Path) -> None:
             r"--weights tiny\.safetensors do not fit backbone conv4: 0 of 24 tensors match \(0 % of the numbers\), "
             r"100 % are needed; 0\.0\.weight is \[5, 3, 3, 3\] in the file, \[8, 3, 3, 3\] in the network, .* and 21 more$",
         ),
-        (redescribed(backbone="resnet12"), r"--weights tiny\.safetensors belong to backbone resnet12, not conv4"),
+        (
+            redescribed(backbone="resnet12"),
+            r"--weights tiny\.safetensors belong to backbone resnet12, not conv4; add --backbone resnet12",
+        ),
         (
             redescribed(backbone_parameters={"depth": 3}),
             r"backbone conv4 has no parameter 'depth'; did you mean 'width'\? It has: width \(int, ",
