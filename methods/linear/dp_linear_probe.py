@@ -8,8 +8,11 @@ anything differs by at most a factor exp(ε), but for δ.
 
 An image that is in k noisy sums sees one Gaussian mechanism with the sensitivity √k / σ. Its δ for an ε is known exactly
 (Balle and Wang 2018, "Improving the Gaussian mechanism for differential privacy", arXiv:1805.06530), and the smallest σ with
-the δ wanted is found by halving. Features are scaled to length 1 first, each by itself. With one batch, the default, all
-images are in every step, and k is the number of steps.
+the δ wanted is found by halving. With one batch, the default, all images are in every step, and k is the number of steps.
+
+Features are scaled to length 1 first, each by itself, and there is no intercept. The noise of a weight reaches a score by the
+coordinate of the query, so what all queries share, an intercept or a mean feature, adds noise and tells no class from another.
+`--features center` takes out the mean feature of the train classes, which are public.
 
 With more, place i of the support is in batch i modulo `batches`; the steps take them in turn, and an image is in one step of
 each pass. There are ⌈steps / batches⌉ passes. Nothing is drawn or shuffled, and no privacy is claimed from sampling. DP-SGD
@@ -38,7 +41,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import normalize
 
 from ..base import Episodes, Method, one_hot, parameter
 from ..parts.random_numbers import uniform
@@ -51,6 +54,7 @@ LARGEST_NOISE = 1e9  # σ
 class DPLinearProbe(Method):
     """Private linear probe: logistic regression by DP-SGD or DP-FTRL, for an epsilon (Abadi et al. 2016)."""
 
+    version: ClassVar[str] = "2"
     later_parameters: ClassVar[frozenset[str]] = frozenset({"optimizer", "batches"})
     citation: ClassVar[str] = (
         "Abadi et al. 2016, arXiv:1607.00133; Kairouz et al. 2021, arXiv:2103.00039; Tobaben et al. 2023, arXiv:2302.01190"
@@ -60,7 +64,7 @@ class DPLinearProbe(Method):
     delta: float | None = parameter(None, "chance that epsilon does not hold; none: 1 / support images", above=0, below=1)
     clip: float = parameter(1.0, "length that the gradient of an image is cut to", above=0)
     steps: int = parameter(50, "steps of gradient descent, each on a batch", minimum=1)
-    learning_rate: float = parameter(5.0, "learning rate", above=0)
+    learning_rate: float = parameter(0.1, "learning rate", above=0)
     batches: int = parameter(1, "parts of the support, which the steps take in turn", minimum=1)
     optimizer: Literal["dp-sgd", "dp-ftrl"] = parameter(
         "dp-sgd", "dp-sgd: noise in each gradient; dp-ftrl: in each sum of gradients, from a tree over the batches"
@@ -69,24 +73,22 @@ class DPLinearProbe(Method):
     def classify(self, episodes: Episodes) -> Tensor:
         """Score: the logit."""
         present = episodes.support_labels >= 0  # [E, S]
-        rows = pad(normalize(episodes.support, dim=2), (0, 1), value=1.0).masked_fill(~present[..., None], 0)  # [E, S, D + 1]
+        rows = normalize(episodes.support, dim=2).masked_fill(~present[..., None], 0)  # [E, S, D]
         targets = one_hot(episodes.support_labels, episodes.ways, rows.dtype)  # [E, S, N]
         sizes = present.sum(dim=1)  # [E]
         deviation = rows.new_tensor([self.clip * self.noise(int(size)) for size in sizes])[:, None, None]
-        weights = rows.new_zeros(len(episodes), episodes.ways, rows.shape[2])  # [E, N, D + 1]
+        weights = rows.new_zeros(len(episodes), episodes.ways, rows.shape[2])  # [E, N, D]
         rate = (self.learning_rate * self.batches / sizes)[:, None, None]
         absent = ~episodes.class_mask[:, None]  # [E, 1, N]
-        lengths = rows.norm(dim=2, keepdim=True)  # [E, S, 1]
         noises = (_normal(episodes.seeds, step, weights[0].numel()).view_as(weights) for step in range(self.steps))
         for step, noise in enumerate(tree_noise(noises, self.batches) if self.optimizer == "dp-ftrl" else noises):
             batch = (slice(None), slice(step % self.batches, None, self.batches))
             logits = torch.bmm(rows[batch], weights.transpose(1, 2)).masked_fill(absent, -torch.inf)
             error = (logits.softmax(dim=2) - targets[batch]) * present[batch][..., None]  # [E, S of the batch, N]
-            length = error.norm(dim=2, keepdim=True) * lengths[batch]  # of the gradient of each image
+            length = error.norm(dim=2, keepdim=True)  # of the gradient of each image, whose feature has length 1
             gradient = torch.bmm((error * (self.clip / length.clamp(min=self.clip))).transpose(1, 2), rows[batch])
             weights = weights - rate * (gradient + deviation * noise.to(weights.dtype))
-        query = pad(normalize(episodes.query, dim=2), (0, 1), value=1.0)
-        return torch.bmm(query, weights.transpose(1, 2))
+        return torch.bmm(normalize(episodes.query, dim=2), weights.transpose(1, 2))
 
     def noise(self, images: int) -> float:
         """Sigma for a number of support images: the deviation of the noise as a multiple of `clip`."""

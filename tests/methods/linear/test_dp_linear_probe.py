@@ -93,9 +93,9 @@ def descended(support: np.ndarray, labels: np.ndarray, query: np.ndarray, ways: 
     """The logits after clipped gradient descent without noise, image by image, each pass as one sum from where it started."""
 
     def rows(features: np.ndarray) -> np.ndarray:
-        return np.concatenate([features / np.linalg.norm(features, axis=1, keepdims=True), np.ones((len(features), 1))], axis=1)
+        return features / np.linalg.norm(features, axis=1, keepdims=True)
 
-    weights = np.zeros((ways, support.shape[1] + 1))
+    weights = np.zeros((ways, support.shape[1]))
     start, total = weights, np.zeros_like(weights)
     for step in range(method.steps):
         if step % method.batches == 0:
@@ -137,7 +137,7 @@ def test_the_noise_of_the_weights_has_the_deviation_that_epsilon_asks_for(
         episodes.seeds.copy_(torch.arange(len(episodes)) + 1000 * seed)
         noisy.append(method.classify(episodes) - plain.classify(episodes))
     images = int((episodes.support_labels[0] >= 0).sum())
-    expected = rate * steps / images * method.noise(images) * math.sqrt(draws) * math.sqrt(2)  # rows have the length √2
+    expected = rate * steps / images * method.noise(images) * math.sqrt(draws)  # features have the length 1
     assert float(torch.stack(noisy).std()) == pytest.approx(expected, rel=0.05)
 
 
