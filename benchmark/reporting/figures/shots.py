@@ -42,7 +42,8 @@ class Line:
 def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     """Draw runs on one dataset that differ in method, backbone and shots, with their t intervals.
 
-    A method that uses no support is a dashed line through all shots, with its interval as a band.
+    A method that uses no support is a dashed line through all shots, with its interval as a band. Lines of one method stand
+    together, by their parameters.
 
     Args:
         records: at least one, that `lines_of` takes.
@@ -54,7 +55,7 @@ def draw_shots(records: Sequence[RunRecord], form: str = "svg") -> bytes:
     Raises:
         UsageError: the tasks differ in more than their shots, or have no fixed number of them.
     """
-    lines = lines_of(records)
+    lines = in_order(lines_of(records))
     return draw_lines(lines, line_labels(lines), form)
 
 
@@ -118,6 +119,19 @@ def lines_of(records: Sequence[RunRecord]) -> list[Line]:
         Line(tuple(of_run[shots] for shots in sorted(of_run)), level=uses_no_support(next(iter(of_run.values()))))
         for of_run in gathered.values()
     ]
+
+
+def in_order(lines: Sequence[Line]) -> list[Line]:
+    """The lines by method, the first given first, and those of one method by the parameters that are numbers."""
+    methods = [line.records[0].method.name for line in lines]
+
+    def place(line: Line) -> tuple[int, list[float]]:
+        method = line.records[0].method
+        return methods.index(method.name), [
+            value for _, value in sorted(method.parameters.items()) if isinstance(value, int | float)
+        ]
+
+    return sorted(lines, key=place)
 
 
 def line_labels(lines: Sequence[Line]) -> list[str]:

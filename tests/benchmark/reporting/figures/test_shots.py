@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fewbench.benchmark.reporting.figures.canvas import colours_of
-from fewbench.benchmark.reporting.figures.shots import draw_shots, line_labels, lines_of
+from fewbench.benchmark.reporting.figures.shots import draw_shots, in_order, line_labels, lines_of
 from fewbench.core.errors import UsageError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -102,6 +102,15 @@ def test_what_makes_a_line(record):
     assert [len(line.records) for line in lines] == [2, 1, 1, 1, 1, 1]
     assert lines[0].records == (records[0], records[2]) and lines[1].records == (records[1],)
     assert not any(line.level for line in lines)
+
+
+def test_lines_of_one_method_stand_by_their_numbers(record):
+    def read(number):
+        return record(method={"parameters": {"a": number, "b": "text"}})
+
+    records = [read(8.0), record("ridge"), read(16.0), read(1.0)]
+    found = [line.records[0] for line in in_order(lines_of(records))]
+    assert found == [records[3], records[0], records[2], records[1]]
 
 
 def test_labels_say_more_where_lines_would_be_called_the_same(record):
