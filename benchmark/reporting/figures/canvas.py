@@ -25,7 +25,7 @@ COLOURS = (
     "#774488", "#aa2222", "#226666", "#c0a000", "#5577aa", "#aa7755", "#338855", "#884422", "#7755dd", "#d0608a",
     "#405060", "#80a040", "#b06000", "#2060a0", "#905090", "#60b0a0", "#a04060", "#507030", "#c08060", "#6040a0",
 )  # fmt: skip
-MARKERS = "osD^vP<>X"
+MARKERS = "osD^vP<>d"  # no X: with its line and interval through it, it looks like a circle
 LEGEND_LINE = 0.17  # inches
 INTERVALS = "bars: 95 % intervals, where they are wider than the dot"
 USUAL_WIDTH, LONGEST_LINE = 7.0, 80  # inches, and the characters that fit
