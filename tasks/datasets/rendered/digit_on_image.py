@@ -22,18 +22,19 @@ from .combined import Combined, Drawn
 from .handwritten import DIGITS, SIDE, chosen, enlarged, laid_on, random_words
 
 TIMES = 2  # the digit has 16 of 32 pixels
+EACH = 2  # images of a class with each digit: the validation of a pretraining needs 16 images a class
 SEED = 201102805
 
 
 @dataclass(frozen=True)
 class DigitOnImage(Combined):
-    """The classes of trifeature with ten images of 32 × 32 pixels each, one with each digit.
+    """The classes of trifeature with twenty images of 32 × 32 pixels each, two with each digit.
 
     The class is that of the image below. Digit and class are independent; the handwriting differs from split to split.
     """
 
     name: ClassVar[str] = "digit-on-image"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     citation: ClassVar[str] = "Chen, Luo and Li 2021, Intriguing properties of contrastive losses, arXiv:2011.02803"
     homepage: ClassVar[str] = "https://arxiv.org/abs/2011.02803"
     attribute_names: ClassVar[tuple[str, ...]] = (*Trifeature.attribute_names, "digit")
@@ -45,21 +46,22 @@ class DigitOnImage(Combined):
 
     def combinations(self, split: str) -> list[Drawn]:
         """Every class of trifeature with every digit."""
-        start = SPLITS.index(split) * 10_000
+        start = SPLITS.index(split) * 20_000
         below = [one.values for one in Trifeature().combinations(split)]
         pairs = [(*values, digit) for values in below for digit in DIGITS]
-        return [Drawn(values, 1, start + number) for number, values in enumerate(pairs)]
+        return [Drawn(values, EACH, start + EACH * number) for number, values in enumerate(pairs)]
 
     def class_of(self, values: tuple[str, ...]) -> tuple[str, str]:
         """Those of trifeature: ("red-striped-disc", "red striped disc")."""
         return Trifeature().class_of(values[:3])
 
     def render(self, split: str, drawn: Drawn) -> np.ndarray:
-        """Lay a digit over the image of the class that has the digit's number."""
+        """Lay a digit over the images of the class whose numbers end with it."""
         shape, texture, colour, digit = drawn.values
-        images = render(shape, texture, colour, int(digit), int(digit) + 1)
+        places = range(int(digit), EACH * len(DIGITS), len(DIGITS))
+        images = np.concatenate([render(shape, texture, colour, place, place + 1) for place in places])
         if self.instances != 0 or split != "train":
-            draws = random_words(SEED, drawn.number, 1, 3)
+            draws = random_words(SEED, drawn.number, EACH, 3)
             ink = enlarged(chosen(split, digit, draws[:, 0], self.instances if split == "train" else None), TIMES)
             laid_on(images, ink, *(bounded(draws[:, place], SIZE - TIMES * SIDE + 1) for place in (1, 2)))
         return images

@@ -122,12 +122,20 @@ def test_a_digit_lies_on_the_image_of_its_class():
     first = dataset.combinations("train")[3]
     assert first.values == (*Trifeature().combinations("train")[0].values, "3")
     shape, texture, colour, _ = first.values
-    below = render(shape, texture, colour, 3, 4)
+    below = np.concatenate([render(shape, texture, colour, place, place + 1) for place in (3, 13)])
     np.testing.assert_array_equal(plain.render("train", first), below)
     covered = dataset.render("train", first) != below
-    assert 30 < covered.any(axis=3).sum() <= 256
+    assert all(30 < pixels <= 256 for pixels in covered.any(axis=3).sum(axis=(1, 2)))
     values = [one.values for one in dataset.combinations("val")]
     assert set(Counter(values).values()) == {1} and len(values) == 1600
+
+
+@pytest.mark.parametrize("dataset", [Navon(), MultiDigits(), DigitOnImage(), RandBit()], ids=lambda dataset: dataset.name)
+def test_val_classes_have_the_images_that_a_pretraining_validates_on(dataset: Combined):
+    images = Counter[tuple[str, str]]()
+    for one in dataset.combinations("val"):
+        images[dataset.class_of(one.values)] += one.images
+    assert len(images) >= 5 and min(images.values()) >= 16
 
 
 @pytest.mark.parametrize(("correlation", "matching"), [(0.0, 60), (0.5, 330), (0.9, 546), (1.0, 600)])
