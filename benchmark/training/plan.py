@@ -80,11 +80,13 @@ class TrainingPlan:
         options = asdict(self.config)
         usual = {one.name: one.default for one in fields(self.config)}
         known = {name: value for name, value in options.items() if name not in self.config.later or value != usual[name]}
-        return Identity(json.loads(json.dumps(known)), self.train.fingerprint, part_here().world, **self.files_sha256)
+        config, validated = json.loads(json.dumps(known)), self.validation.split.fingerprint
+        return Identity(config, self.train.fingerprint, validated, part_here().world, **self.files_sha256)
 
     def _options_sha256(self) -> str:
         """Hash of everything that the result depends on but the seed; the device changes last bits alone."""
         identity = asdict(self.identity())
+        del identity["val_fingerprint"]  # older weights have none, and are to stand beside new ones of another seed
         options = {name: value for name, value in identity["config"].items() if name not in ("seed", "device")}
         return config_digest({"verb": self.verb, **identity, "config": options})
 
@@ -118,7 +120,11 @@ class TrainingPlan:
                 torch=package_version("torch"),
             ),
             val_accuracy=replace(
-                self.val_accuracy(fitted), mean=fitted.best_value, step=fitted.best_step, **self.validation.shape
+                self.val_accuracy(fitted),
+                mean=fitted.best_value,
+                step=fitted.best_step,
+                fingerprint=self.validation.split.fingerprint,
+                **self.validation.shape,
             ),
         )
 

@@ -79,6 +79,7 @@ class ValAccuracy:
         episodes: number of them.
         step: steps done before it.
         epoch: epochs done before it, of a pretraining.
+        fingerprint: of the images of the val split; None in weights of older versions.
     """
 
     mean: float | None = None
@@ -88,6 +89,7 @@ class ValAccuracy:
     episodes: int | None = None
     step: int | None = None
     epoch: int | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class Identity:
     Attributes:
         config: the options, all of them decided.
         fingerprint: of the train split.
+        val_fingerprint: of the val split, which decides what state is kept.
         processes: number of them.
         start_sha256: of the weights that it started from, or of its teacher's.
         captions_sha256: of a file of captions.
@@ -50,6 +51,7 @@ class Identity:
 
     config: Settings
     fingerprint: str | None
+    val_fingerprint: str | None
     processes: int | None
     start_sha256: str | None = None
     captions_sha256: str | None = None
@@ -76,7 +78,8 @@ def is_finished(output: Path, identity: Identity, maker: str) -> bool:
         raise UsageError(f"{output} is there already, and not by this version of {maker}; {CURE}")
     seen = about.pretraining
     started = None if seen.started_from is None else seen.started_from.weights_sha256
-    made = Identity(about.made_by.config, seen.fingerprint, about.made_by.processes, started, seen.captions_sha256)
+    validated = about.val_accuracy.fingerprint or identity.val_fingerprint  # older versions did not write it
+    made = Identity(about.made_by.config, seen.fingerprint, validated, about.made_by.processes, started, seen.captions_sha256)
     if made == identity:
         return True
     flat = [{**vars(each), **each.config, **each.config.get("settings", {})} for each in (made, identity)]
