@@ -71,11 +71,11 @@ def processor() -> str:
 
 def command_line() -> list[str]:
     """The command as typed, without the folder of the program and the folders of absolute paths, which are of one machine."""
-    return [Path(sys.argv[0]).name, *(_without_folders(word) for word in sys.argv[1:])]
+    return [Path(sys.argv[0]).name, *(without_folders(word) for word in sys.argv[1:])]
 
 
-def _without_folders(word: str) -> str:
-    """A word of a command; of an absolute path, also after `=`, only its last part is kept."""
+def without_folders(word: str) -> str:
+    """A word of a command, or a setting; of an absolute path, also after `=`, only its last part is kept."""
     name, equals, value = word.rpartition("=")
     return f"{name}{equals}{Path(value).name}" if Path(value).is_absolute() else word
 

@@ -24,6 +24,7 @@ from ..backbones.weights.description import UNTRAINED, ValAccuracy
 from ..backbones.weights.loading import backbone_class, make_backbone
 from ..device import choose_device
 from ..records.answerer import Pretraining
+from ..records.provenance import without_folders
 from ..text.captions import class_names
 from ..text.prompts import SINGLE, find_prompts
 from .loop.distributed import local_device, part_here
@@ -104,7 +105,9 @@ def plan_of(config: PretrainConfig, progress: Progress) -> TrainingPlan:
             external=teacher is not None and teacher.seen.external,
             started_from=None if teacher is None else teacher.seen,
             captions_sha256=captions_sha256,
-            recipe_parameters=asdict(recipe),
+            recipe_parameters={  # records of runs with these weights hold them: no folders of one machine
+                name: without_folders(value) if isinstance(value, str) else value for name, value in asdict(recipe).items()
+            },
             epochs=fitted.steps_done / epoch,
             images=fitted.steps_done * config.batch_size,
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from fewbench.benchmark import registry
-from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, weights_sha256, write_checkpoint
+from fewbench.benchmark.backbones.weights.checkpoint import read_checkpoint, read_description, weights_sha256, write_checkpoint
 from fewbench.benchmark.backbones.weights.find import shipped_weights
 from fewbench.benchmark.backbones.weights.loading import load_backbone
 from fewbench.benchmark.features.table import feature_table
@@ -176,6 +176,9 @@ def test_another_teacher_is_another_training(tiny: str, tiny_weights: Path, tmp_
     assert checkpoint.description is not None
     write_checkpoint(teacher, checkpoint.tensors, checkpoint.description)
     path = pretrain(quick, tmp_path / "student.safetensors", SILENT)
+    about = read_description(path)
+    assert about is not None and about.pretraining.recipe_parameters is not None
+    assert about.pretraining.recipe_parameters["teacher"] == "teacher.safetensors"  # no folder of one machine
     other = {name: value + 0.01 for name, value in checkpoint.tensors.items() if value.is_floating_point()}
     write_checkpoint(teacher, {**checkpoint.tensors, **other}, checkpoint.description)
     with pytest.raises(UsageError, match=r"of another training \(start_sha256 "):
